@@ -1,0 +1,48 @@
+"""Mobile networks in PyTorch, built from block strings.
+
+Names are handed on lazily: describing a network costs no ``import torch``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from genmobilenet.arch import ArchitectureError, BlockSpec, parse_block
+    from genmobilenet.config import NetworkConfig
+    from genmobilenet.factory import CheckpointError, create_model, load_weights
+    from genmobilenet.network import GenMobileNet
+    from genmobilenet.zoo import get_config, list_models
+
+_HOME = {
+    "ArchitectureError": "genmobilenet.arch",
+    "BlockSpec": "genmobilenet.arch",
+    "CheckpointError": "genmobilenet.factory",
+    "GenMobileNet": "genmobilenet.network",
+    "NetworkConfig": "genmobilenet.config",
+    "create_model": "genmobilenet.factory",
+    "get_config": "genmobilenet.zoo",
+    "list_models": "genmobilenet.zoo",
+    "load_weights": "genmobilenet.factory",
+    "parse_block": "genmobilenet.arch",
+}
+
+__all__ = [
+    "ArchitectureError",
+    "BlockSpec",
+    "CheckpointError",
+    "GenMobileNet",
+    "NetworkConfig",
+    "create_model",
+    "get_config",
+    "list_models",
+    "load_weights",
+    "parse_block",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,101 @@
+"""Networks by name, and weights from a file."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genmobilenet.network import GenMobileNet
+from genmobilenet.zoo import get_config
+
+
+class CheckpointError(RuntimeError):
+    """A weight file cannot be read, or does not fit the network."""
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    in_chans: int = 3,
+    drop_rate: float | None = None,
+    checkpoint_path: str | PathLike[str] | None = None,
+) -> GenMobileNet:
+    """Build a network, and fill it from a file if one is given.
+
+    Without ``num_classes`` the classifier has as many classes as the file, or
+    1000 without a file. ``drop_rate`` None takes the published one.
+
+    Raises:
+        UnknownModel: no network has that name; the nearest are listed.
+        CheckpointError: the file cannot be read or does not fit.
+    """
+    state = None if checkpoint_path is None else read_state_dict(checkpoint_path)
+    config = replace(get_config(name), in_chans=in_chans)
+    if num_classes is None and state is not None and "classifier.bias" in state:
+        num_classes = state["classifier.bias"].numel()
+    if num_classes is not None:
+        config = replace(config, num_classes=num_classes)
+    if drop_rate is not None:
+        config = replace(config, drop_rate=drop_rate)
+    model = GenMobileNet(config)
+    if state is not None:
+        fill(model, state, origin=str(checkpoint_path))
+    return model
+
+
+def load_weights(model: torch.nn.Module, path: str | PathLike[str]) -> None:
+    """Fill ``model`` from a state-dict file, every key exactly once.
+
+    Raises:
+        CheckpointError: the file cannot be read, or a key is missing, unknown
+            or of another shape. One message lists every problem, and the
+            model is left as it was.
+    """
+    fill(model, read_state_dict(path), origin=str(path))
+
+
+def read_state_dict(path: str | PathLike[str]) -> dict[str, torch.Tensor]:
+    """Read a state dict without running code from the file.
+
+    Raises:
+        CheckpointError: there is no such file, it is damaged, or it holds
+            something other than tensors by name.
+    """
+    try:
+        state: Any = torch.load(Path(path), map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise CheckpointError(f"{path}: not a readable state dict ({reason})") from error
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
+    ):
+        raise CheckpointError(f"{path}: expected tensors by name, found {type(state).__name__}")
+    return state
+
+
+def fill(model: torch.nn.Module, state: dict[str, torch.Tensor], origin: str) -> None:
+    """Copy ``state`` into ``model``; see :func:`load_weights`."""
+    target = model.state_dict()
+    # A file written before PyTorch counted batches lacks the counters; they weigh nothing.
+    missing = [key for key in target.keys() - state.keys() if not key.endswith("_tracked")]
+    problems = [f"missing: {key} {tuple(target[key].shape)}" for key in sorted(missing)]
+    for key in sorted(state.keys() - target.keys()):
+        problems.append(f"unknown: {key} {tuple(state[key].shape)}")
+    for key in sorted(target.keys() & state.keys()):
+        found, expected = tuple(state[key].shape), tuple(target[key].shape)
+        if found != expected:
+            problems.append(f"shape of {key}: found {found}, expected {expected}")
+    if problems:
+        raise CheckpointError(
+            f"{origin}: does not fit {type(model).__name__}, {len(problems)} problems:\n  "
+            + "\n  ".join(problems)
+        )
+    model.load_state_dict(state, strict=False)

@@ -1,0 +1,110 @@
+"""The layers that TensorFlow and PyTorch define differently, and squeeze-excite."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int) -> int:
+    """Total padding along one axis for TensorFlow's SAME, in elements.
+
+    The output has ``ceil(size / stride)`` places; the odd element, if there
+    is one, goes to the end. Source: the notes on padding at
+    https://www.tensorflow.org/api_docs/python/tf/nn.
+    """
+    places = -(-size // stride)
+    return max((places - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+
+
+class Conv2dSame(nn.Conv2d):
+    """A convolution padded as TensorFlow's SAME, NCHW in and out.
+
+    For input side ``h`` and stride ``s`` the output side is ``ceil(h / s)``.
+    How much padding that takes depends on the input's size, and the odd
+    element goes to the bottom and the right, so no fixed ``padding`` of
+    ``nn.Conv2d`` gives the same numbers at stride 2.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, 0, dilation, groups, bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve ``input`` (N, in_channels, H, W)."""
+        high = same_padding(input.shape[2], self.kernel_size[0], self.stride[0], self.dilation[0])
+        wide = same_padding(input.shape[3], self.kernel_size[1], self.stride[1], self.dilation[1])
+        if high % 2 or wide % 2:
+            before_h, before_w = high // 2, wide // 2
+            input = F.pad(input, [before_w, wide - before_w, before_h, high - before_h])
+            high = wide = 0
+        # An even total is symmetric, and the convolution pads it without a copy.
+        return F.conv2d(
+            input,
+            self.weight,
+            self.bias,
+            self.stride,
+            (high // 2, wide // 2),
+            self.dilation,
+            self.groups,
+        )
+
+
+def make_conv(
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    padding: str = "symmetric",
+) -> nn.Conv2d:
+    """A convolution without bias, padded ``"same"`` or ``"symmetric"``."""
+    if padding == "same" and kernel > 1:
+        return Conv2dSame(in_channels, out_channels, kernel, stride, groups=groups, bias=False)
+    return nn.Conv2d(
+        in_channels,
+        out_channels,
+        kernel,
+        stride,
+        padding=(kernel - 1) // 2,
+        groups=groups,
+        bias=False,
+    )
+
+
+class SpatialMean(nn.Module):
+    """Mean over height and width, kept as axes of 1: (N, C, H, W) -> (N, C, 1, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, 1, 1)."""
+        return x.mean((2, 3), keepdim=True)
+
+
+class SqueezeExcite(nn.Module):
+    """Scale each channel by a gate computed from the spatial mean.
+
+    Mean over H and W, 1x1 convolution to ``squeeze`` channels, ReLU, 1x1
+    convolution back, sigmoid. Source: ``MnasBlock._call_se`` in
+    tensorflow/tpu ``mnasnet_model.py``; Hu et al., arXiv:1709.01507.
+    """
+
+    def __init__(self, channels: int, squeeze: int) -> None:
+        super().__init__()
+        self.pool = SpatialMean()
+        self.conv_reduce = nn.Conv2d(channels, squeeze, 1)
+        self.act1 = nn.ReLU(inplace=True)
+        self.conv_expand = nn.Conv2d(squeeze, channels, 1)
+        self.gate = nn.Sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same shape."""
+        gate = self.conv_expand(self.act1(self.conv_reduce(self.pool(x))))
+        return x * self.gate(gate)

@@ -1,0 +1,38 @@
+"""All families in one table, and its look-up."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+
+from genmobilenet.arch import ArchitectureError
+from genmobilenet.config import NetworkConfig
+from genmobilenet.zoo import mnasnet
+
+NETWORKS: dict[str, NetworkConfig] = {**mnasnet.NETWORKS}
+
+ALIASES: dict[str, str] = {**mnasnet.ALIASES}
+"""Early names, kept so that old scripts go on working."""
+
+
+class UnknownModel(ArchitectureError):
+    """No network has that name; the message lists the nearest that exist."""
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of all networks that match a shell pattern, sorted; aliases left out."""
+    return sorted(fnmatch.filter(NETWORKS, pattern))
+
+
+def get_config(name: str) -> NetworkConfig:
+    """The configuration of a network, by its name or an alias.
+
+    Raises:
+        UnknownModel: no network has that name.
+    """
+    config = NETWORKS.get(ALIASES.get(name, name))
+    if config is None:
+        near = difflib.get_close_matches(name, [*NETWORKS, *ALIASES], n=5, cutoff=0.4)
+        hint = f"the nearest names are {', '.join(near)}" if near else "list_models() lists all"
+        raise UnknownModel(f"no network is called {name!r}; {hint}")
+    return config

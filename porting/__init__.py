@@ -1,0 +1,29 @@
+"""Weights of mobile networks from TensorFlow to PyTorch, with proof.
+
+Names are handed on lazily: importing the package imports neither framework.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from porting.api import Port, port
+    from porting.errors import PortingError
+    from porting.sources import open_source
+
+_HOME = {
+    "Port": "porting.api",
+    "PortingError": "porting.errors",
+    "open_source": "porting.sources",
+    "port": "porting.api",
+}
+
+__all__ = ["Port", "PortingError", "open_source", "port"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

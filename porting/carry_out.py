@@ -1,0 +1,76 @@
+"""The plan carried out: source tensors into a state dict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genmobilenet.config import NetworkConfig
+from porting.errors import BadSource
+from porting.mapping.layers import layers_of
+from porting.mapping.layouts import change
+from porting.mapping.plan import Fill, Plan
+from porting.sources.source import Source
+
+if TYPE_CHECKING:
+    import torch
+
+
+def carry_out(
+    plan: Plan,
+    source: Source,
+    config: NetworkConfig,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, torch.Tensor]:
+    """Read every tensor of a plan into a state dict, in the network's own order.
+
+    ``progress`` is called with keys done and keys in all. Weights are float32
+    whatever the source stores.
+
+    Raises:
+        BadSource: a tensor's bytes are damaged, or its values are not finite.
+    """
+    import torch
+
+    fills = {fill.target: fill for fill in plan.fills}
+    keys = layers_of(config).keys()
+    state = {}
+    for done, (key, shape) in enumerate(keys.items(), start=1):
+        values = _values(fills[key], shape, source, config)
+        state[key] = torch.from_numpy(values)
+        if progress is not None:
+            progress(done, len(keys))
+    return state
+
+
+def _values(
+    fill: Fill, shape: tuple[int, ...], source: Source, config: NetworkConfig
+) -> np.ndarray:
+    if fill.constant is not None:
+        return _constant(fill, shape, config)
+    assert fill.source is not None and fill.layout is not None  # checked by check_total
+    stored = source.read(fill.source)
+    values = change(stored, fill.layout)[fill.first_row :]
+    # A copy of its own: the source's pages are read-only, and the port outlives the file.
+    values = np.array(values, np.float32, order="C")
+    if not np.isfinite(values).all():
+        place = np.unravel_index(int(np.argmin(np.isfinite(values))), values.shape)
+        raise BadSource(
+            f"{source.path}: {fill.source} holds {values[place]} at {fill.target}"
+            f"{[int(i) for i in place]}; weights must be finite"
+        )
+    return values
+
+
+def _constant(fill: Fill, shape: tuple[int, ...], config: NetworkConfig) -> np.ndarray:
+    if fill.target.endswith("num_batches_tracked"):
+        return np.zeros(shape, np.int64)
+    values = {
+        "ones": 1.0,
+        "zeros": 0.0,
+        # float32(1 - epsilon) + epsilon rounds to 1, so the batch norm is an exact identity.
+        "unit variance": 1.0 - config.bn_epsilon,
+    }
+    return np.full(shape, values[str(fill.constant)], np.float32)

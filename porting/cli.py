@@ -1,0 +1,143 @@
+"""The commands, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from porting.errors import NotAtParity, PortingError
+
+NOT_AT_PARITY, WRONG_USE = 1, 2
+
+app = typer.Typer(
+    name="porting",
+    help="Port mobile networks from TensorFlow to PyTorch, with proof.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Weights(str, Enum):
+    """Weight sets of a checkpoint."""
+
+    ema = "ema"
+    raw = "raw"
+
+
+class Classes(str, Enum):
+    """What becomes of a background class."""
+
+    keep = "keep"
+    drop_background = "drop-background"
+
+
+SourceArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SOURCE", help="TFLite file, or checkpoint: prefix, .index, directory or .tgz."
+    ),  # fmt: skip
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="Network to port onto; by default the one that fits.")
+]
+WeightsOption = Annotated[
+    Weights | None,
+    typer.Option("--weights", help="Weight set; by default the averages where there are any."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+@app.command()
+def inspect(source: SourceArgument, as_json: JsonOption = False) -> None:
+    """Say what a source holds and which networks it fits."""
+    from porting.reports.inspection import inspect_source, print_inspection
+    from porting.sources import open_source
+
+    _show(inspect_source(open_source(source)), as_json, print_inspection)
+
+
+@app.command()
+def port(
+    source: SourceArgument,
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    classes: Annotated[
+        Classes, typer.Option("--classes", help="Keep all classes, or drop class 0 of 1001.")
+    ] = Classes.keep,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path(
+        "checkpoints"
+    ),
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Have the judge compare every tap.")
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Port a source to PyTorch; write the weights and their card.
+
+    Exits with 1, and writes nothing, where the judge disagrees.
+    """
+    from porting.api import port as port_source
+    from porting.release import write_release
+    from porting.reports.progress import progress_bar
+    from porting.reports.verdict import print_port, summarise_port
+
+    with progress_bar("judging") as progress:
+        ported = port_source(
+            source,
+            model,
+            weights=weights.value if weights else None,
+            classes=classes.value,
+            verify=verify,
+            progress=progress,
+        )
+    files = write_release(ported, out)
+    _show(summarise_port(ported, files), as_json, print_port)
+
+
+@app.command()
+def rehearse(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Network to rehearse.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the source; must be new.")],
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the weights.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a TensorFlow checkpoint and TFLite files of a network, to port without a download.
+
+    The weights are seeded and mean nothing; names, formats and scales are those of the real ones.
+    """
+    from porting.judges.reference.rehearse import rehearse as rehearse_model
+    from porting.reports.rehearsal import print_rehearsal, summarise_rehearsal
+
+    _show(summarise_rehearsal(rehearse_model(model, out, seed)), as_json, print_rehearsal)
+
+
+def _show(data: dict[str, Any], as_json: bool, print_text: Any) -> None:
+    if as_json:
+        json.dump(data, sys.stdout, indent=1)
+        sys.stdout.write("\n")
+    else:
+        print_text(data)
+
+
+def main() -> None:
+    """Run a command: 0 done, 1 not at parity, 2 wrong use or bad input."""
+    from genmobilenet.arch import ArchitectureError
+
+    try:
+        app()
+    except NotAtParity as error:
+        sys.stderr.write(f"porting: {error}\n")
+        sys.exit(NOT_AT_PARITY)
+    except (PortingError, ArchitectureError) as error:
+        sys.stderr.write(f"porting: {error}\n")
+        sys.exit(WRONG_USE)
+    except BrokenPipeError:
+        # Whoever reads our output has seen enough.
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,160 @@
+"""A network as the mapping sees it: its layers in order, without torch.
+
+One :class:`Layer` is what TensorFlow calls a convolution or a dense layer,
+together with the batch norm and the activation behind it. Rules and graph
+alignment both map onto layers; only here is known which state-dict keys a
+layer has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from genmobilenet.config import Block, NetworkConfig
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution or dense layer of the PyTorch network.
+
+    ``kind`` is ``conv``, ``depthwise`` or ``dense``. ``norm`` is the path of
+    the batch norm behind it, or None; a layer without one has a bias. ``tap``
+    is the path at which the layer's result, after norm and activation, can be
+    seen.
+    """
+
+    path: str
+    kind: str
+    kernel: int
+    stride: int
+    in_channels: int
+    out_channels: int
+    norm: str | None
+    activation: str
+    tap: str
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of the weight in PyTorch's axis order (OIHW, or OI)."""
+        if self.kind == "dense":
+            return (self.out_channels, self.in_channels)
+        inputs = 1 if self.kind == "depthwise" else self.in_channels
+        return (self.out_channels, inputs, self.kernel, self.kernel)
+
+    def keys(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """State-dict keys and shapes of the layer and of its batch norm."""
+        vector = (self.out_channels,)
+        yield f"{self.path}.weight", self.weight_shape
+        if self.norm is None:
+            yield f"{self.path}.bias", vector
+            return
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            yield f"{self.norm}.{name}", vector
+        yield f"{self.norm}.num_batches_tracked", ()
+
+    def describe(self) -> str:
+        """For messages: path, kind, kernel, stride, channels, activation."""
+        if self.kind == "dense":
+            return f"{self.path} (dense, {self.in_channels} -> {self.out_channels})"
+        return (
+            f"{self.path} ({self.kind} {self.kernel}x{self.kernel}, stride {self.stride}, "
+            f"{self.in_channels} -> {self.out_channels}, activation {self.activation})"
+        )
+
+
+_ROLES: dict[str, tuple[tuple[str, str, str, str | None], ...]] = {
+    "ds": (
+        ("depthwise", "conv_dw", "bn1", "act1"),
+        ("project", "conv_pw", "bn2", None),
+    ),
+    "ir": (
+        ("expand", "conv_pw", "bn1", "act1"),
+        ("depthwise", "conv_dw", "bn2", "act2"),
+        ("project", "conv_pwl", "bn3", None),
+    ),
+}
+"""Block type -> role, convolution, batch norm and activation of each layer, in order."""
+
+
+@dataclass(frozen=True)
+class BlockLayers:
+    """The layers of one block by role; ``squeeze`` is empty where there is none."""
+
+    block: Block
+    main: dict[str, Layer]
+    squeeze: tuple[Layer, ...]
+
+    def __iter__(self) -> Iterator[Layer]:
+        for role, layer in self.main.items():
+            if role == "project":
+                yield from self.squeeze
+            yield layer
+
+
+@dataclass(frozen=True)
+class NetworkLayers:
+    """All layers of a network."""
+
+    stem: Layer
+    blocks: tuple[BlockLayers, ...]
+    head: Layer
+    classifier: Layer
+
+    def __iter__(self) -> Iterator[Layer]:
+        yield self.stem
+        for block in self.blocks:
+            yield from block
+        yield self.head
+        yield self.classifier
+
+    def keys(self) -> dict[str, tuple[int, ...]]:
+        """Every state-dict key of the network with its shape."""
+        return dict(pair for layer in self for pair in layer.keys())
+
+
+def layers_of(config: NetworkConfig) -> NetworkLayers:
+    """The layers of a configured network, in the order data passes them."""
+    blocks = tuple(_block_layers(block) for block in config.resolve())
+    width, head = blocks[-1].block.out_channels, config.head_channels
+    return NetworkLayers(
+        Layer("conv_stem", "conv", 3, 2, config.in_chans, config.stem, "bn1", "relu", "act1"),
+        blocks,
+        Layer("conv_head", "conv", 1, 1, width, head, "bn2", "relu", "act2"),
+        Layer("classifier", "dense", 1, 1, head, config.num_classes, None, "none", "classifier"),
+    )
+
+
+def _block_layers(block: Block) -> BlockLayers:
+    mid = block.in_channels if block.type == "ds" else block.mid_channels
+    widths = {
+        "expand": (block.in_channels, mid),
+        "depthwise": (mid, mid),
+        "project": (mid, block.out_channels),
+    }
+    main = {}
+    for role, conv, norm, act in _ROLES[block.type]:
+        spatial = role == "depthwise"
+        main[role] = Layer(
+            f"{block.path}.{conv}",
+            "depthwise" if spatial else "conv",
+            block.kernel if spatial else 1,
+            block.stride if spatial else 1,
+            *widths[role],
+            f"{block.path}.{norm}",
+            "relu" if act else "none",
+            f"{block.path}.{act or norm}",
+        )
+    return BlockLayers(block, main, _squeeze_layers(block, mid))
+
+
+def _squeeze_layers(block: Block, mid: int) -> tuple[Layer, ...]:
+    if not block.squeeze:
+        return ()
+    path, narrow = f"{block.path}.se", block.squeeze
+    return (
+        Layer(f"{path}.conv_reduce", "conv", 1, 1, mid, narrow, None, "relu", f"{path}.act1"),
+        Layer(
+            f"{path}.conv_expand", "conv", 1, 1, narrow, mid, None, "none", f"{path}.conv_expand"
+        ),
+    )

@@ -1,0 +1,66 @@
+"""Layout changes: named by what they do, and invertible.
+
+A name is an einops pattern, source axes on the left, PyTorch axes on the
+right: ``h``/``w`` kernel sides, ``i``/``o`` input and output channels, ``c``
+channels that are both. A depthwise kernel has a channel multiplier of 1, which
+the pattern demands.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+CONV_TF = "h w i o -> o i h w"
+DEPTHWISE_TF = "h w c 1 -> c 1 h w"
+DENSE_TF = "i o -> o i"
+CONV_TFLITE = "o h w i -> o i h w"
+DEPTHWISE_TFLITE = "1 h w c -> c 1 h w"
+DENSE_TFLITE = "o i -> o i"
+DENSE_AS_CONV_TFLITE = "o 1 1 i -> o i"
+VECTOR = "c -> c"
+
+LAYOUTS = (
+    CONV_TF,
+    DEPTHWISE_TF,
+    DENSE_TF,
+    CONV_TFLITE,
+    DEPTHWISE_TFLITE,
+    DENSE_TFLITE,
+    DENSE_AS_CONV_TFLITE,
+    VECTOR,
+)
+
+
+def change(values: np.ndarray, layout: str) -> np.ndarray:
+    """Bring an array from the left side's axes to the right side's.
+
+    Raises:
+        ValueError: the array does not have the left side's axes.
+    """
+    if layout == VECTOR and values.ndim == 1:
+        return values
+    from einops import EinopsError, rearrange
+
+    try:
+        return np.asarray(rearrange(values, layout))
+    except EinopsError as error:
+        raise ValueError(
+            f"an array of shape {values.shape} does not have the axes of {layout!r}"
+        ) from error
+
+
+def invert(layout: str) -> str:
+    """The layout change that undoes this one."""
+    left, right = layout.split(" -> ")
+    return f"{right} -> {left}"
+
+
+def changed_shape(shape: tuple[int, ...], layout: str) -> tuple[int, ...] | None:
+    """The shape after the change, or None where the axes do not fit."""
+    left, right = (side.split() for side in layout.split(" -> "))
+    if len(left) != len(shape):
+        return None
+    sides = dict(zip(left, shape, strict=True))
+    if sides.get("1", 1) != 1 or any(n != 1 for a, n in zip(left, shape, strict=True) if a == "1"):
+        return None
+    return tuple(1 if axis == "1" else sides[axis] for axis in right)

@@ -1,0 +1,87 @@
+"""What an operator of a TFLite graph computes, in the terms of a layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from porting.sources.source import Operator, Source
+
+
+@dataclass(frozen=True)
+class OperatorFacts:
+    """Sides are (height, width). ``weight`` and ``bias`` name stored tensors."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    in_channels: int
+    out_channels: int
+    padding: str
+    activation: str
+    weight: str
+    bias: str | None
+
+
+def stored_name(name: str, source: Source) -> str:
+    """The stored constant behind a tensor: itself, or what a DEQUANTIZE makes it from."""
+    if source.graph is None or name in source.tensors:
+        return name
+    return source.graph.dequantised.get(name, name)
+
+
+def is_constant(name: str, source: Source) -> bool:
+    """Whether the source stores the tensor, or dequantises it from one that it stores."""
+    return stored_name(name, source) in source.tensors
+
+
+def facts_of(operator: Operator, source: Source) -> OperatorFacts:
+    """Kernel, stride, channels, padding and activation of a convolution or dense layer."""
+    weight = stored_name(operator.inputs[1] or "", source)
+    bias = operator.inputs[2] if len(operator.inputs) > 2 else None
+    shape = source.tensors[weight].shape if weight in source.tensors else ()
+    options = operator.options
+    if operator.kind == "FULLY_CONNECTED":
+        kernel, channels = (1, 1), (shape[-1], shape[0]) if len(shape) == 2 else (0, 0)
+    elif len(shape) != 4:
+        kernel, channels = (0, 0), (0, 0)
+    elif operator.kind == "DEPTHWISE_CONV_2D":
+        multiplier = options["depth_multiplier"] or 1
+        kernel, channels = (shape[1], shape[2]), (shape[3] // multiplier, shape[3])
+    else:
+        kernel, channels = (shape[1], shape[2]), (shape[3], shape[0])
+    return OperatorFacts(
+        kernel,
+        (options.get("stride_h", 1), options.get("stride_w", 1)),
+        (options.get("dilation_h", 1), options.get("dilation_w", 1)),
+        *channels,
+        options.get("padding", "SAME"),
+        options.get("activation", "none"),
+        weight,
+        None if bias is None else stored_name(bias, source),
+    )
+
+
+def describe(operator: Operator, source: Source) -> str:
+    """For messages: index, kind, output name and, for layers, what they compute."""
+    text = f"operator {operator.index} {operator.kind} {operator.outputs[0]!r}"
+    if operator.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+        return text
+    facts = facts_of(operator, source)
+    size = f"{facts.kernel[0]}x{facts.kernel[1]}, stride {facts.stride[0]}, "
+    channels = f"{facts.in_channels} -> {facts.out_channels}"
+    return f"{text} ({size}{channels}, activation {facts.activation})"
+
+
+def averages_space(operator: Operator, source: Source) -> bool:
+    """Whether a MEAN or AVERAGE_POOL_2D takes the mean over all of height and width (NHWC)."""
+    if operator.kind == "MEAN":
+        axes = stored_name(operator.inputs[1] or "", source)
+        if axes not in source.tensors:
+            return False
+        return sorted(int(axis) % 4 for axis in source.read(axes).ravel()) == [1, 2]
+    data = source.activations[operator.inputs[0] or ""]
+    window = (operator.options["filter_h"], operator.options["filter_w"])
+    return data.shape[1:3] == window and source.activations[operator.outputs[0]].shape[1:3] == (
+        1,
+        1,
+    )

@@ -1,0 +1,121 @@
+"""The plan: which source tensor fills which key, and what is left out. Pure data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from porting.errors import MappingError
+from porting.mapping.layouts import changed_shape
+from porting.sources.source import Source
+
+CONSTANTS = {
+    "ones": "1 everywhere",
+    "zeros": "0 everywhere",
+    "unit variance": "1 - epsilon, so that epsilon added to it gives 1",
+}
+"""What a key without a source tensor is filled with, by name."""
+
+
+@dataclass(frozen=True)
+class Fill:
+    """One state-dict key, and where its values come from.
+
+    Either ``source`` names a tensor, changed by ``layout``, or ``constant`` is
+    a name of :data:`CONSTANTS`. ``first_row`` counts the rows left off at the
+    start: 1 where the background class is dropped.
+    """
+
+    target: str
+    source: str | None = None
+    layout: str | None = None
+    constant: str | None = None
+    first_row: int = 0
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A source tensor that fills nothing, and the rule that says so."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one source becomes one network's state dict.
+
+    ``naming`` is the rule set or ``"graph"``; ``weight_set`` is ``"ema"`` or
+    ``"raw"``.
+    """
+
+    model: str
+    naming: str
+    weight_set: str
+    fills: tuple[Fill, ...]
+    left_out: tuple[LeftOut, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for the release file; absent parts of a fill are left off."""
+        data = asdict(self)
+        data["fills"] = [
+            {key: value for key, value in fill.items() if value} for fill in data["fills"]
+        ]
+        return data
+
+
+def check_total(plan: Plan, source: Source, keys: Mapping[str, tuple[int, ...]]) -> None:
+    """Every key filled once, every tensor used once or left out, shapes equal.
+
+    Raises:
+        MappingError: with every problem in one message.
+    """
+    problems = [*_key_problems(plan, keys), *_tensor_problems(plan, source)]
+    problems += _shape_problems(plan, source, keys)
+    if problems:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise MappingError(
+            f"{source.path}: does not fit {plan.model}, {count}:\n  " + "\n  ".join(problems)
+        )
+
+
+def _key_problems(plan: Plan, keys: Mapping[str, tuple[int, ...]]) -> list[str]:
+    filled = Counter(fill.target for fill in plan.fills)
+    problems = [f"nothing in the source fills {key}" for key in keys if key not in filled]
+    problems += [f"{key} is filled {n} times" for key, n in filled.items() if n > 1]
+    return problems + [f"{key} is no key of the network" for key in filled if key not in keys]
+
+
+def _tensor_problems(plan: Plan, source: Source) -> list[str]:
+    used = Counter(fill.source for fill in plan.fills if fill.source is not None)
+    used.update(entry.source for entry in plan.left_out)
+    problems = [
+        f"extra tensor {name} {source.tensors[name].shape} in the source"
+        for name in source.tensors
+        if name not in used
+    ]
+    problems += [f"tensor {name} is used {n} times" for name, n in used.items() if n > 1]
+    return problems + [
+        f"missing tensor {name} in the source" for name in used if name not in source.tensors
+    ]
+
+
+def _shape_problems(plan: Plan, source: Source, keys: Mapping[str, tuple[int, ...]]) -> list[str]:
+    problems = []
+    for fill in plan.fills:
+        if fill.source is None or fill.layout is None:
+            continue
+        if fill.source not in source.tensors or fill.target not in keys:
+            continue
+        found = source.tensors[fill.source].shape
+        shape = changed_shape(found, fill.layout)
+        if shape is not None and fill.first_row:
+            shape = (shape[0] - fill.first_row, *shape[1:])
+        if shape != keys[fill.target]:
+            problems.append(
+                f"{fill.source} {found} as {fill.layout!r} gives {shape}, "
+                f"{fill.target} is {keys[fill.target]}"
+            )
+    return problems

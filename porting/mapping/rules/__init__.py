@@ -1,0 +1,5 @@
+"""Naming schemes: one file a scheme, each a table from variable names to layers."""
+
+from porting.mapping.rules.registry import RULES, choose_weight_set, plan_by_rules
+
+__all__ = ["RULES", "choose_weight_set", "plan_by_rules"]

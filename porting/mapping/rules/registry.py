@@ -1,0 +1,112 @@
+"""All naming schemes, and how a plan is made by one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from porting.errors import MappingError, WeightSetError
+from porting.mapping.layers import NetworkLayers
+from porting.mapping.plan import Fill, LeftOut, Plan
+from porting.mapping.rules.mnasnet import MNASNET
+from porting.mapping.rules.ruleset import RuleSet
+from porting.sources.checkpoint.weight_sets import EMA_SUFFIX, not_a_weight
+from porting.sources.source import Source
+
+RULES: tuple[RuleSet, ...] = (MNASNET,)
+
+Variables = dict[tuple[str, str], dict[int, list[tuple[str, str]]]]
+"""Scope and kind of layer -> counter -> (name in the source, variable)."""
+
+
+def rules_for(source: Source) -> RuleSet:
+    """The naming scheme that knows the most of the source's names.
+
+    Raises:
+        MappingError: no scheme knows any of them.
+    """
+    names = [name for name in source.tensors if not_a_weight(name) is None]
+    scores = {rules: sum(bool(rules.compiled.fullmatch(n)) for n in names) for rules in RULES}
+    best = max(scores, key=lambda rules: scores[rules])
+    if not scores[best]:
+        some = ", ".join(names[:3]) or "none at all"
+        raise MappingError(
+            f"{source.path}: no naming scheme knows these variables ({some}, ...); "
+            f"known schemes: {', '.join(rules.name for rules in RULES)}"
+        )
+    return best
+
+
+def choose_weight_set(source: Source, wanted: str | None) -> str:
+    """``ema`` where it exists, unless ``wanted`` says otherwise.
+
+    Raises:
+        WeightSetError: the wanted set is not in the source.
+    """
+    chosen = wanted or source.weight_sets[0]
+    if chosen not in source.weight_sets:
+        raise WeightSetError(
+            f"{source.path}: has no {chosen} weights; it holds {', '.join(source.weight_sets)}"
+        )
+    return chosen
+
+
+def plan_by_rules(
+    source: Source, model: str, layers: NetworkLayers, weight_set: str, first_row: int = 0
+) -> Plan:
+    """Plan a port from variable names; :func:`check_total` says whether it is whole.
+
+    Raises:
+        MappingError: no naming scheme knows the names.
+        WeightSetError: some variables have no average where averages are asked for.
+    """
+    rules = rules_for(source)
+    left_out = [LeftOut(name, reason) for name in source.tensors if (reason := not_a_weight(name))]
+    weights = [name for name in source.tensors if not_a_weight(name) is None]
+    chosen, unused = _split_sets(weights, weight_set, source)
+    left_out += unused
+    fills = [*_fills(rules, _grouped(rules, chosen), layers, first_row)]
+    fills += [Fill(key, constant="zeros") for key in layers.keys() if key.endswith("_tracked")]
+    return Plan(model, rules.name, weight_set, tuple(fills), tuple(left_out))
+
+
+def _split_sets(
+    names: Iterable[str], weight_set: str, source: Source
+) -> tuple[dict[str, str], list[LeftOut]]:
+    """Plain variable name -> name to read, and what the other set leaves over."""
+    plain = [name for name in names if not name.endswith(EMA_SUFFIX)]
+    averages = {n.removesuffix(EMA_SUFFIX): n for n in names if n.endswith(EMA_SUFFIX)}
+    if weight_set == "raw":
+        reason = "moving average; the raw weights were asked for"
+        return {n: n for n in plain}, [LeftOut(n, reason) for n in averages.values()]
+    bare = [name for name in plain if name not in averages]
+    if bare:
+        raise WeightSetError(
+            f"{source.path}: {len(bare)} variables have no moving average, the first is "
+            f"{bare[0]}; ask for the raw weights"
+        )
+    return averages, [LeftOut(name, "raw weight; its moving average is taken") for name in plain]
+
+
+def _grouped(rules: RuleSet, names: dict[str, str]) -> Variables:
+    groups: Variables = defaultdict(lambda: defaultdict(list))
+    for plain, name in names.items():
+        match = rules.compiled.fullmatch(plain)
+        if match:
+            counter = int(match["counter"] or 0)
+            groups[match["scope"], match["layer"]][counter].append((name, match["variable"]))
+    return groups
+
+
+def _fills(
+    rules: RuleSet, groups: Variables, layers: NetworkLayers, first_row: int
+) -> Iterator[Fill]:
+    for place, paths in rules.places(layers).items():
+        # Sorted as numbers: as text, conv2d_10 would come before conv2d_9.
+        counters = sorted(groups.get(place, {}))
+        for path, counter in zip(paths, counters, strict=False):
+            for name, variable in groups[place][counter]:
+                rule = rules.variables.get((place[1], variable))
+                if rule is not None:
+                    rows = first_row if path == layers.classifier.path else 0
+                    yield Fill(f"{path}.{rule[0]}", name, rule[1], first_row=rows)

@@ -1,0 +1,32 @@
+"""What one naming scheme consists of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from porting.mapping.layers import NetworkLayers
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """A naming scheme as data.
+
+    ``pattern`` takes a variable's name apart into the groups ``scope``,
+    ``layer``, ``counter`` (may be absent: the first has none) and ``variable``.
+    ``variables`` gives state-dict suffix and layout by kind of layer and
+    variable. ``places`` lists, by scope and kind of layer, the module paths in
+    the order of the counters.
+    """
+
+    name: str
+    pattern: str
+    variables: Mapping[tuple[str, str], tuple[str, str]]
+    places: Callable[[NetworkLayers], dict[tuple[str, str], list[str]]]
+
+    @cached_property
+    def compiled(self) -> re.Pattern[str]:
+        """The pattern, compiled once."""
+        return re.compile(self.pattern)

@@ -1,0 +1,67 @@
+"""The card of a port: what it was made from, how, and what the judge said."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from porting.api import Port
+
+CARD_VERSION = 1
+
+
+def card_of(port: Port, name: str, digest: str) -> dict[str, Any]:
+    """The card as plain data; ``name`` and ``digest`` are those of the weight file."""
+    return {
+        "card_version": CARD_VERSION,
+        "model": port.model,
+        "weights": {"file": name, "sha256": digest},
+        "source": {
+            "file": port.source.path.name,
+            "format": port.source.format,
+            "sha256": port.source.sha256,
+            "weight_set": port.plan.weight_set,
+        },
+        "verdict": verdict_of(port),
+        "input": port.convention.to_json(),
+        "plan": port.plan.to_json(),
+        "versions": versions(),
+    }
+
+
+def verdict_of(port: Port) -> dict[str, Any]:
+    """The judge's verdict in short: the worst tap, not all of them."""
+    comparison = port.comparison
+    if comparison is None:
+        return {"verified": False, "summary": "no judge was run"}
+    worst = comparison.worst
+    verdict: dict[str, Any] = {
+        "verified": True,
+        "at_parity": bool(comparison),
+        "summary": comparison.summary(),
+        "judge": comparison.judge,
+        "judge_version": comparison.judge_version,
+        "inputs": comparison.inputs,
+        "taps": len(comparison.taps),
+        "factor": comparison.factor,
+        "worst_tap": vars(worst),
+        "logits_relative_difference": comparison["classifier"].relative,
+    }
+    if port.quantised is not None:
+        verdict["quantised_run"] = {
+            "judge": port.quantised.judge,
+            "logits_relative_difference": port.quantised["classifier"].relative,
+        }
+    return verdict
+
+
+def versions() -> dict[str, str]:
+    """Versions of what had a part in the port."""
+    import numpy
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": numpy.__version__,
+    }

@@ -1,0 +1,81 @@
+"""What ``porting inspect`` says of a source."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from porting.errors import MappingError, PortingError
+from porting.mapping.convention import convention_of
+from porting.mapping.recognise import candidates, find_match
+from porting.mapping.rules import choose_weight_set
+from porting.reports.lines import print_lines
+from porting.sources import Source
+
+
+def inspect_source(source: Source) -> dict[str, Any]:
+    """Everything that can be said of a source without running it, as plain data."""
+    weight_set = choose_weight_set(source, None)
+    found = list(candidates(source, weight_set))
+    data: dict[str, Any] = {
+        "source": str(source.path),
+        "format": source.format,
+        "sha256": source.sha256,
+        "weight_sets": list(source.weight_sets),
+        "tensors": len(source.tensors),
+        "stored_as": dict(Counter(info.stored_as for info in source.tensors.values())),
+        "operators": _operators(source),
+        "models": [match.model for match in found],
+    }
+    if found:
+        data["input"] = convention_of(source, found[0]).to_json()
+        data["classes"] = found[0].config.num_classes
+    else:
+        data["why_no_model"] = _reason(source)
+    return data
+
+
+def _operators(source: Source) -> dict[str, int]:
+    graph = source.graph
+    return {} if graph is None else dict(Counter(op.kind for op in graph.operators))
+
+
+def _reason(source: Source) -> str:
+    try:
+        find_match(source, None)
+    except (MappingError, PortingError) as error:
+        return str(error)
+    return ""
+
+
+def print_inspection(data: dict[str, Any]) -> None:
+    """Print it as text."""
+    pairs = [
+        ("source", data["source"]),
+        ("format", data["format"]),
+        ("sha256", data["sha256"]),
+        ("weights", ", ".join(data["weight_sets"])),
+        ("tensors", f"{data['tensors']} stored: {_counted(data['stored_as'])}"),
+    ]
+    if data["operators"]:
+        total = sum(data["operators"].values())
+        pairs.append(("operators", f"{total}: {_counted(data['operators'])}"))
+    pairs.append(("fits", ", ".join(data["models"]) or data["why_no_model"]))
+    if "input" in data:
+        pairs += input_lines(data["input"])
+        pairs.append(("classes", str(data["classes"])))
+    print_lines(pairs)
+
+
+def input_lines(convention: dict[str, Any]) -> list[tuple[str, str]]:
+    """The input convention as two lines."""
+    mean = ", ".join(f"{value:.6g}" for value in convention["mean"])
+    std = ", ".join(f"{value:.6g}" for value in convention["std"])
+    size = convention["size"]
+    text = f"{size}x{size}, RGB 0..255, minus ({mean}), over ({std})"
+    return [("input", text), ("", f"known from: {convention['evidence']}")]
+
+
+def _counted(counts: dict[str, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda pair: -pair[1])
+    return ", ".join(f"{count} {name}" for name, count in ordered)

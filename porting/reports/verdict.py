@@ -1,0 +1,56 @@
+"""What ``porting port`` says when it is done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from porting.api import Port
+from porting.release import ReleaseFiles
+from porting.release.card import verdict_of
+from porting.reports.inspection import input_lines
+from porting.reports.lines import print_lines
+
+
+def summarise_port(port: Port, files: ReleaseFiles) -> dict[str, Any]:
+    """The outcome as plain data."""
+    return {
+        "source": str(port.source.path),
+        "source_sha256": port.source.sha256,
+        "model": port.model,
+        "weight_set": port.plan.weight_set,
+        "weight_sets": list(port.source.weight_sets),
+        "naming": port.plan.naming,
+        "filled": len(port.plan.fills),
+        "left_out": len(port.plan.left_out),
+        "verdict": verdict_of(port),
+        "input": port.convention.to_json(),
+        "weights": str(files.weights),
+        "card": str(files.card),
+    }
+
+
+def print_port(data: dict[str, Any]) -> None:
+    """Print it as text."""
+    other = [name for name in data["weight_sets"] if name != data["weight_set"]]
+    kept = f" ({', '.join(other)} also in the source)" if other else ""
+    verdict = data["verdict"]
+    pairs = [
+        ("source", data["source"]),
+        ("model", data["model"]),
+        ("weights", data["weight_set"] + kept),
+        (
+            "plan",
+            f"by {data['naming']}: {data['filled']} keys filled, {data['left_out']} source "
+            "tensors left out",
+        ),
+        ("verdict", verdict["summary"]),
+    ]
+    if verdict["verified"]:
+        relative = verdict["logits_relative_difference"]
+        pairs.append(("logits", f"largest difference {relative:.2g} of their scale"))
+    if "quantised_run" in verdict:
+        relative = verdict["quantised_run"]["logits_relative_difference"]
+        pairs.append(("int8 run", f"logits {relative:.2g} of their scale away; not judged"))
+    pairs += input_lines(data["input"])
+    pairs += [("wrote", data["weights"]), ("", data["card"])]
+    print_lines(pairs)

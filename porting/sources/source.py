@@ -1,0 +1,107 @@
+"""What every reader hands on: named tensors, and what is known about them."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor of a source, as its file describes it.
+
+    ``shape`` is in the source's own axis order. ``dtype`` is the NumPy name of
+    what :meth:`Source.read` returns; ``stored_as`` is what lies on disk, which
+    differs where weights are quantised.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    stored_as: str
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator of a source's graph.
+
+    ``inputs`` and ``outputs`` are tensor names; an optional input that the
+    operator leaves out is ``None``.
+    """
+
+    index: int
+    kind: str
+    inputs: tuple[str | None, ...]
+    outputs: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Operators in execution order, between named inputs and outputs."""
+
+    operators: tuple[Operator, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @cached_property
+    def dequantised(self) -> dict[str, str]:
+        """What DEQUANTIZE operators make -> what they make it from."""
+        return {
+            operator.outputs[0]: operator.inputs[0]
+            for operator in self.operators
+            if operator.kind == "DEQUANTIZE" and operator.inputs[0] is not None
+        }
+
+
+class Source(abc.ABC):
+    """One TensorFlow-side model on disk.
+
+    ``tensors`` lists what can be read, without reading it. ``weight_sets`` is
+    ``("raw",)``, or ``("ema", "raw")`` where moving averages lie beside the
+    trained weights. ``graph`` is None for a format that holds weights alone.
+    """
+
+    format: str
+    path: Path
+    tensors: Mapping[str, TensorInfo]
+    weight_sets: tuple[str, ...] = ("raw",)
+    graph: Graph | None = None
+
+    @property
+    def activations(self) -> Mapping[str, TensorInfo]:
+        """What operators pass on; empty for a source without a graph."""
+        return {}
+
+    @abc.abstractmethod
+    def read(self, name: str) -> np.ndarray:
+        """Return one tensor, in the source's axis order.
+
+        Raises:
+            KeyError: no tensor has that name.
+            BadSource: its bytes are damaged or lie outside the file.
+        """
+
+    @property
+    @abc.abstractmethod
+    def files(self) -> tuple[Path, ...]:
+        """The files that hold the source, in the order they are hashed."""
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 over the bytes of ``files``, in hexadecimal."""
+        digest = hashlib.sha256()
+        for path in self.files:
+            with path.open("rb") as stream:
+                while chunk := stream.read(_CHUNK):
+                    digest.update(chunk)
+        return digest.hexdigest()
