@@ -35,7 +35,7 @@ def carry_out(
     import torch
 
     fills = {fill.target: fill for fill in plan.fills}
-    keys = layers_of(config).keys()
+    keys = layers_of(config).shapes()
     state = {}
     for done, (key, shape) in enumerate(keys.items(), start=1):
         values = _values(fills[key], shape, source, config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,14 +23,14 @@ app = typer.Typer(
 )
 
 
-class Weights(str, Enum):
+class Weights(StrEnum):
     """Weight sets of a checkpoint."""
 
     ema = "ema"
     raw = "raw"
 
 
-class Classes(str, Enum):
+class Classes(StrEnum):
     """What becomes of a background class."""
 
     keep = "keep"
@@ -41,7 +41,7 @@ SourceArgument = Annotated[
     Path,
     typer.Argument(
         metavar="SOURCE", help="TFLite file, or checkpoint: prefix, .index, directory or .tgz."
-    ),  # fmt: skip
+    ),
 ]
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Network to port onto; by default the one that fits.")

@@ -42,7 +42,7 @@ class Layer:
         inputs = 1 if self.kind == "depthwise" else self.in_channels
         return (self.out_channels, inputs, self.kernel, self.kernel)
 
-    def keys(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+    def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """State-dict keys and shapes of the layer and of its batch norm."""
         vector = (self.out_channels,)
         yield f"{self.path}.weight", self.weight_shape
@@ -108,9 +108,9 @@ class NetworkLayers:
         yield self.head
         yield self.classifier
 
-    def keys(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, tuple[int, ...]]:
         """Every state-dict key of the network with its shape."""
-        return dict(pair for layer in self for pair in layer.keys())
+        return dict(pair for layer in self for pair in layer.shapes())
 
 
 def layers_of(config: NetworkConfig) -> NetworkLayers:

@@ -47,8 +47,8 @@ class LeftOut:
 class Plan:
     """How one source becomes one network's state dict.
 
-    ``naming`` is the rule set or ``"graph"``; ``weight_set`` is ``"ema"`` or
-    ``"raw"``.
+    ``naming`` is the rule set or ``"graph"``; ``weight_set`` is one of the
+    source's weight sets.
     """
 
     model: str

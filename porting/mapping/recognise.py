@@ -86,7 +86,7 @@ def _match_graph(source: Source, model: str, weight_set: str, drop: bool) -> Mat
     _check_padding(source, model, config, alignment.asymmetric)
     config, first_row = _classes(source, config, drop)
     plan = plan_by_graph(source, model, alignment, weight_set, first_row)
-    check_total(plan, source, layers_of(config).keys())
+    check_total(plan, source, layers_of(config).shapes())
     return Match(model, config, plan, alignment)
 
 
@@ -101,7 +101,7 @@ def _match_names(source: Source, model: str, weight_set: str, drop: bool) -> Mat
     )
     config, first_row = _classes(source, config, drop)
     plan = plan_by_rules(source, model, layers_of(config), weight_set, first_row)
-    check_total(plan, source, layers_of(config).keys())
+    check_total(plan, source, layers_of(config).shapes())
     _check_padding(source, model, config, [])
     return Match(model, config, plan, None)
 

@@ -54,7 +54,7 @@ def write_release(port: Port, out: Path) -> ReleaseFiles:
             digest = _sha256(weights)
             files = _names(port, out, digest)
             _write_text(files.card, card_of(port, files.weights.name, digest), out)
-            os.replace(weights, files.weights)
+            weights.replace(files.weights)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
     return files
@@ -72,7 +72,7 @@ def _write_text(path: Path, data: dict[str, Any], out: Path) -> None:
             json.dump(data, stream, indent=1)
             stream.write("\n")
             _sync(stream)
-        os.replace(place, path)
+        place.replace(path)
 
 
 @contextlib.contextmanager

@@ -67,8 +67,9 @@ class Source(abc.ABC):
     """One TensorFlow-side model on disk.
 
     ``tensors`` lists what can be read, without reading it. ``weight_sets`` is
-    ``("raw",)``, or ``("ema", "raw")`` where moving averages lie beside the
-    trained weights. ``graph`` is None for a format that holds weights alone.
+    ``("raw",)``, ``("ema", "raw")`` where moving averages lie beside the
+    trained weights, or ``("as stored",)`` for an exported file, which does not
+    say which of the two it was made from. ``graph`` is None for a format that holds weights alone.
     """
 
     format: str

@@ -46,7 +46,8 @@ def choose_weight_set(source: Source, wanted: str | None) -> str:
     chosen = wanted or source.weight_sets[0]
     if chosen not in source.weight_sets:
         raise WeightSetError(
-            f"{source.path}: has no {chosen} weights; it holds {', '.join(source.weight_sets)}"
+            f"{source.path}: has no {chosen} weights to choose; its weights: "
+            f"{', '.join(source.weight_sets)}"
         )
     return chosen
 
@@ -66,7 +67,7 @@ def plan_by_rules(
     chosen, unused = _split_sets(weights, weight_set, source)
     left_out += unused
     fills = [*_fills(rules, _grouped(rules, chosen), layers, first_row)]
-    fills += [Fill(key, constant="zeros") for key in layers.keys() if key.endswith("_tracked")]
+    fills += [Fill(key, constant="zeros") for key in layers.shapes() if key.endswith("_tracked")]
     return Plan(model, rules.name, weight_set, tuple(fills), tuple(left_out))
 
 

@@ -42,6 +42,7 @@ class TFLiteSource(Source):
     """
 
     format = "tflite"
+    weight_sets = ("as stored",)
 
     def __init__(self, path: Path) -> None:
         self.path = path

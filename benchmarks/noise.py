@@ -1,0 +1,38 @@
+"""How many times its float32 noise each source's worst tap needs.
+
+The factor in ``porting/parity/noise.py`` is to stand well above these and far
+below what a fault gives.
+"""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.sources import bench_sources
+from porting import port
+from porting.parity.noise import FACTOR
+
+
+def main() -> None:
+    """Port each source and print its worst taps."""
+    made = Table("source", "judge", "worst tap", "x noise", "logits", f"factor {FACTOR:g}")
+    with bench_sources() as sources:
+        runs = [
+            *((path, None) for path in (sources.b1, sources.a1, sources.a1_dynamic)),
+            *((sources.a1_checkpoint, weights) for weights in ("ema", "raw")),
+        ]
+        for path, weights in runs:
+            comparison = port(path, weights=weights).comparison
+            assert comparison is not None
+            worst, logits = comparison.worst, comparison["classifier"].relative
+            name = f"{path.name} {weights or ''}".strip()
+            verdict = "agrees" if comparison else "DISAGREES"
+            made.add_row(
+                name, comparison.judge, worst.tap, f"{worst.ratio:.1f}", f"{logits:.1e}", verdict
+            )
+    Console(width=100).print(made)
+
+
+if __name__ == "__main__":
+    main()
