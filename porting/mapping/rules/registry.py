@@ -26,9 +26,12 @@ def rules_for(source: Source) -> RuleSet:
         MappingError: no scheme knows any of them.
     """
     names = [name for name in source.tensors if not_a_weight(name) is None]
-    scores = {rules: sum(bool(rules.compiled.fullmatch(n)) for n in names) for rules in RULES}
-    best = max(scores, key=lambda rules: scores[rules])
-    if not scores[best]:
+
+    def known(rules: RuleSet) -> int:
+        return sum(bool(rules.compiled.fullmatch(name)) for name in names)
+
+    best = max(RULES, key=known)
+    if not known(best):
         some = ", ".join(names[:3]) or "none at all"
         raise MappingError(
             f"{source.path}: no naming scheme knows these variables ({some}, ...); "

@@ -69,8 +69,10 @@ class TFLiteSource(Source):
 
     @property
     def quantised_weights(self) -> bool:
-        """Whether a constant is stored with fewer bits than float32."""
-        return any(info.dtype == "float32" != info.stored_as for info in self.tensors.values())
+        """Whether a constant is stored in integers that stand for real numbers."""
+        return any(
+            tensor.constant and tensor.quantisation is not None for tensor in self._model.tensors
+        )
 
     @property
     def quantised_activations(self) -> bool:

@@ -1,0 +1,1 @@
+"""The tests; a package, so that they share what they build sources with."""

@@ -1,0 +1,159 @@
+"""A whole network as a TFLite file, from its description, with seeded weights.
+
+Written from the description of the architecture alone; batch norm is folded,
+as in every exported file.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from parity_tests.building.tflite_files import (
+    TFLiteBuilder,
+    convolution_options,
+    depthwise_options,
+    mean_options,
+)
+
+
+class NetworkFile:
+    """Builds one network. ``weights``: float32, float16, int8, int8_channels or uint8_legacy."""
+
+    def __init__(
+        self, config, *, size=64, weights="float32", seed=0, normalise=False, softmax=False
+    ):
+        self.config, self.size, self.weights = config, size, weights
+        self.normalise, self.softmax = normalise, softmax
+        self.random = np.random.default_rng(seed)
+        self.file = TFLiteBuilder()
+        self.axes = self.file.tensor("axes", [2], "int32", np.array([1, 2], np.int32))
+        self.real: dict[str, np.ndarray] = {}
+        """What each constant stands for, by its name in the file."""
+
+    def constant(self, name, values):
+        """A weight, stored as asked for; a bias stays float32 unless all is float16."""
+        values = values.astype(np.float32)
+        if self.weights == "float16":
+            half = values.astype(np.float16)
+            self.real[name] = half.astype(np.float32)
+            stored = self.file.tensor(name, values.shape, "float16", half)
+            output = self.file.tensor(f"{name}_dequantize", values.shape)
+            return self.file.operator("DEQUANTIZE", [stored], output, schema.DequantizeOptionsT())
+        legacy_depthwise = self.weights == "uint8_legacy" and values.shape[0] == 1
+        if self.weights == "float32" or values.ndim == 1 or values.size < 1024 or legacy_depthwise:
+            self.real[name] = values
+            return self.file.tensor(name, values.shape, data=values)
+        return self.quantised(name, values)
+
+    def quantised(self, name, values):
+        """Symmetric int8, one scale, or one an output channel."""
+        axis = values.ndim - 1 if values.shape[0] == 1 else 0
+        scale = np.array([np.abs(values).max() / 127], np.float32)
+        along = scale
+        if self.weights == "int8_channels":
+            others = tuple(i for i in range(values.ndim) if i != axis)
+            along = np.abs(values).max(axis=others, keepdims=True).astype(np.float32) / 127
+            scale = along.ravel()
+        stored = np.clip(np.round(values / along), -127, 127).astype(np.int8)
+        self.real[name] = stored.astype(np.float32) * along
+        dtype = "uint8" if self.weights == "uint8_legacy" else "int8"
+        parameters = (scale, np.zeros(scale.size), axis)
+        constant = self.file.tensor(name, values.shape, dtype, stored, parameters)
+        if values.shape[0] > 1 or self.weights == "int8_channels":
+            return constant
+        # LiteRT has no hybrid depthwise kernel for a single scale: converters dequantise first.
+        output = self.file.tensor(f"{name}_dequantize", values.shape)
+        return self.file.operator("DEQUANTIZE", [constant], output, schema.DequantizeOptionsT())
+
+    def conv(self, x, name, kernel, stride, channels, activation="relu", depthwise=False):
+        """Convolution with a bias; ``x`` is (tensor, side, channels)."""
+        tensor, side, incoming = x
+        fan = kernel * kernel * (1 if depthwise else incoming)
+        shape = (1, kernel, kernel, channels) if depthwise else (channels, kernel, kernel, incoming)
+        spread = math.sqrt((2.0 if activation == "relu" else 1.0) / fan)
+        weight = self.constant(f"{name}/kernel", self.random.normal(0, spread, shape))
+        bias = self.constant(f"{name}/bias", self.random.normal(0, 0.1, channels))
+        side = -(-side // stride)
+        output = self.file.tensor(f"{name}/out", [1, side, side, channels])
+        kind = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
+        options = (depthwise_options if depthwise else convolution_options)(stride, activation)
+        return self.file.operator(kind, [tensor, weight, bias], output, options), side, channels
+
+    def squeeze(self, x, name, narrow):
+        """Squeeze-excite."""
+        tensor, side, channels = x
+        mean = self.file.tensor(f"{name}/mean", [1, 1, 1, channels])
+        self.file.operator("MEAN", [tensor, self.axes], mean, mean_options(True))
+        gate = self.conv((mean, 1, channels), f"{name}/reduce", 1, 1, narrow)
+        gate = self.conv(gate, f"{name}/expand", 1, 1, channels, "none")
+        sigmoid = self.file.tensor(f"{name}/gate", [1, 1, 1, channels])
+        self.file.operator("LOGISTIC", [gate[0]], sigmoid)
+        product = self.file.tensor(f"{name}/product", [1, side, side, channels])
+        self.file.operator("MUL", [sigmoid, tensor], product, schema.MulOptionsT())
+        return product, side, channels
+
+    def block(self, x, block, name):
+        """One block of either type."""
+        entry = x
+        if block.type == "ir":
+            x = self.conv(x, f"{name}/expand", 1, 1, block.mid_channels)
+        x = self.conv(x, f"{name}/dw", block.kernel, block.stride, x[2], depthwise=True)
+        if block.squeeze:
+            x = self.squeeze(x, f"{name}/se", block.squeeze)
+        x = self.conv(x, f"{name}/project", 1, 1, block.out_channels, "none")
+        if not block.residual:
+            return x
+        total = self.file.tensor(f"{name}/sum", [1, x[1], x[1], x[2]])
+        self.file.operator("ADD", [x[0], entry[0]], total, schema.AddOptionsT())
+        return total, x[1], x[2]
+
+    def head(self, x):
+        """1x1 convolution, mean, dense layer, softmax where asked for."""
+        config = self.config
+        x = self.conv(x, "head", 1, 1, config.head_channels)
+        pooled = self.file.tensor("pooled", [1, config.head_channels])
+        self.file.operator("MEAN", [x[0], self.axes], pooled, mean_options(False))
+        spread = 1 / math.sqrt(config.head_channels)
+        shape = (config.num_classes, config.head_channels)
+        weight = self.constant("dense/kernel", self.random.normal(0, spread, shape))
+        bias = self.constant("dense/bias", self.random.normal(0, 0.1, config.num_classes))
+        logits = self.file.tensor("logits", [1, config.num_classes])
+        options = schema.FullyConnectedOptionsT()
+        self.file.operator("FULLY_CONNECTED", [pooled, weight, bias], logits, options)
+        if not self.softmax:
+            return logits
+        output = self.file.tensor("output", [1, config.num_classes])
+        options = schema.SoftmaxOptionsT()
+        options.beta = 1.0
+        return self.file.operator("SOFTMAX", [logits], output, options)
+
+    def build(self) -> bytes:
+        """The file's bytes."""
+        shape = [1, self.size, self.size, self.config.in_chans]
+        image = data = self.file.tensor("input", shape)
+        if self.normalise:
+            data = self.normalised(image, shape)
+        x = (data, self.size, self.config.in_chans)
+        x = self.conv(x, "stem", 3, 2, self.config.stem)
+        for block in self.config.resolve():
+            x = self.block(x, block, f"block_{block.index}")
+        return self.file.finish([image], [self.head(x)])
+
+    def normalised(self, image, shape):
+        """Pixels to [-1, 1] inside the graph: minus 127.5, times 1 / 127.5."""
+        for kind, value, options in (
+            ("SUB", 127.5, schema.SubOptionsT()),
+            ("MUL", 1 / 127.5, schema.MulOptionsT()),
+        ):
+            constant = self.file.tensor(f"{kind}/y", [1], data=np.array([value], np.float32))
+            output = self.file.tensor(f"{kind}/out", shape)
+            image = self.file.operator(kind, [image, constant], output, options)
+        return image
+
+
+def network_file(config, **options) -> bytes:
+    """A network's TFLite file; see :class:`NetworkFile` for the options."""
+    return NetworkFile(config, **options).build()

@@ -1,0 +1,15 @@
+"""What all tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def artifacts():
+    """The folder of real files; a test that needs it is skipped where it is not named."""
+    folder = os.environ.get("PORTING_ARTIFACTS")
+    if folder is None:
+        pytest.skip("PORTING_ARTIFACTS does not name a folder of real files")
+    return Path(folder)
