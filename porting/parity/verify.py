@@ -108,12 +108,13 @@ def _litert_panel(source: TFLiteSource, match: Match) -> Panel:
 
 
 def _tensorflow_panel(source: CheckpointSource, match: Match) -> Panel:
-    from porting.judges.tensorflow import TensorFlowJudge, detect_scheme
+    from porting.judges.reference.naming import detect_scheme
+    from porting.judges.tensorflow import TensorFlowJudge
 
     scheme, root = detect_scheme(source.tensors)
     judge = TensorFlowJudge(source.prefix, match.config, scheme, root, match.plan.weight_set)
     names = judge.tap_names
-    return Panel((lambda inputs: judge.run(inputs, tuple(names)),), names)
+    return Panel((lambda inputs: judge.run(inputs, names),), names)
 
 
 def _both_precisions(config: NetworkConfig, state: StateDict) -> tuple[GenMobileNet, GenMobileNet]:

@@ -1,0 +1,1 @@
+"""Whatever runs the TensorFlow side for real. Knows sources; knows neither mapping nor torch."""

@@ -1,0 +1,1 @@
+"""A network's TensorFlow graph, built from its description under Google's names."""

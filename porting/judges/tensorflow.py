@@ -1,0 +1,104 @@
+"""TensorFlow as judge of a checkpoint: the reference graph, restored by TensorFlow itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genmobilenet.config import NetworkConfig
+from porting.errors import BadInput, MissingJudge
+from porting.judges.run import Run
+from porting.sources.checkpoint.weight_sets import EMA_SUFFIX
+
+
+def import_tensorflow() -> Any:
+    """TensorFlow, without its start-up messages.
+
+    Raises:
+        MissingJudge: it is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # The oneDNN kernels add in an order of their own and announce themselves.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    try:
+        with _silent_start():
+            import tensorflow as tf
+    except ImportError as error:
+        raise MissingJudge(
+            "the judge of a checkpoint is TensorFlow, which is not installed: "
+            "pip install 'genmobilenet[tensorflow]', or port with --no-verify"
+        ) from error
+    tf.get_logger().setLevel("ERROR")
+    return tf
+
+
+@contextmanager
+def _silent_start() -> Iterator[None]:
+    """Keep what TensorFlow's C++ side writes on being loaded off the terminal.
+
+    It looks for GPUs before its log is set up, and says so whatever the log level is.
+    """
+    if "tensorflow" in sys.modules:
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+class TensorFlowJudge:
+    """Runs the reference graph on a checkpoint.
+
+    The checkpoint is restored by ``tf.compat.v1.train.Saver`` under
+    TensorFlow's own names, never through a plan. ``scheme`` and ``root`` say
+    under which names; ``weight_set`` is ``"ema"`` or ``"raw"``.
+
+    Raises:
+        MissingJudge: TensorFlow is not installed.
+        BadInput: TensorFlow cannot restore the checkpoint into the graph.
+    """
+
+    def __init__(
+        self, prefix: Path, config: NetworkConfig, scheme: str, root: str, weight_set: str
+    ) -> None:
+        tf = import_tensorflow()
+        from porting.judges.reference.graph import build_reference
+
+        self.name, self.version = "TensorFlow", str(tf.__version__)
+        self._reference = build_reference(config, scheme, root)
+        suffix = EMA_SUFFIX if weight_set == "ema" else ""
+        names = {name + suffix: made for name, made in self._reference.variables.items()}
+        self._session = tf.compat.v1.Session(graph=self._reference.graph)
+        try:
+            with self._reference.graph.as_default():
+                tf.compat.v1.train.Saver(names).restore(self._session, str(prefix))
+        except (ValueError, tf.errors.OpError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise BadInput(f"{prefix}: TensorFlow cannot restore it: {reason}") from error
+
+    @property
+    def tap_names(self) -> dict[str, str]:
+        """What TensorFlow calls each tap, in the order of depth."""
+        return {tap: tensor.op.name for tap, tensor in self._reference.taps.items()}
+
+    def run(self, inputs: np.ndarray, taps: Mapping[str, str]) -> Run:
+        """Run the graph on normalised inputs (N, H, W, C), float32.
+
+        ``taps`` are some of :attr:`tap_names`; arrays are NHWC or (N, C).
+        """
+        wanted = {tap: self._reference.taps[tap] for tap in taps}
+        values = self._session.run(wanted, {self._reference.image: inputs})
+        return Run(values, self.name, self.version)
