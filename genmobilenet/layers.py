@@ -106,5 +106,6 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the same shape."""
-        gate = self.conv_expand(self.act1(self.conv_reduce(self.pool(x))))
-        return x * self.gate(gate)
+        gate: Tensor = self.conv_expand(self.act1(self.conv_reduce(self.pool(x))))
+        gate = self.gate(gate)
+        return x * gate

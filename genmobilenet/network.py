@@ -45,14 +45,15 @@ class GenMobileNet(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, in_chans, H, W) -> (N, head_channels, ceil(H / 32), ceil(W / 32))."""
         x = self.act1(self.bn1(self.conv_stem(x)))
-        x = self.blocks(x)
-        return self.act2(self.bn2(self.conv_head(x)))
+        x = self.act2(self.bn2(self.conv_head(self.blocks(x))))
+        return x
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_chans, H, W) -> (N, num_classes)."""
         x = self.global_pool(self.forward_features(x))
         x = F.dropout(x, self.drop_rate, self.training)
-        return self.classifier(x)
+        x = self.classifier(x)
+        return x
 
 
 @torch.no_grad()

@@ -268,7 +268,7 @@ def _fills(pair: Pair, first_row: int) -> Iterator[Fill]:
 
 def normalisation_of(source: Source, alignment: Alignment) -> tuple[np.ndarray, np.ndarray]:
     """Scale and offset that the graph applies to its input, in float64."""
-    scale, offset = np.float64(1.0), np.float64(0.0)
+    scale, offset = np.ones(1), np.zeros(1)
     for kind, name in alignment.normalisation:
         constant = source.read(stored_name(name, source)).astype(np.float64)
         if kind in ("MUL", "DIV"):
@@ -276,4 +276,4 @@ def normalisation_of(source: Source, alignment: Alignment) -> tuple[np.ndarray, 
             scale, offset = scale * factor, offset * factor
         else:
             offset = offset + constant if kind == "ADD" else offset - constant
-    return np.asarray(scale), np.asarray(offset)
+    return scale, offset

@@ -144,10 +144,7 @@ def _named_match(source: Source, model: str, weight_set: str, drop: bool) -> Mat
         others = [found.model for found in candidates(source, weight_set, drop)]
         if not others or str(error).endswith(others[0]):
             raise
-        raise type(error)(  # type: ignore[call-arg]  # GraphMismatch takes its depth too
-            f"{error}\n  the network that would fit: {', '.join(others)}",
-            *([error.depth] if isinstance(error, GraphMismatch) else []),
-        ) from error
+        raise MappingError(f"{error}\n  the network that would fit: {', '.join(others)}") from error
 
 
 def _nothing_fits(source: Source, weight_set: str, drop: bool) -> MappingError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,7 +105,7 @@ def _litert_panel(source: TFLiteSource, match: Match) -> Panel:
     judges = [LiteRTJudge(source)]
     if source.quantised_weights:
         judges.insert(0, LiteRTJudge(source, dequantised=True))
-    return Panel(tuple(lambda inputs, j=j: j.run(inputs, asked) for j in judges), names)
+    return Panel(tuple(partial(judge.run, taps=asked) for judge in judges), names)
 
 
 def _tensorflow_panel(source: CheckpointSource, match: Match) -> Panel:
@@ -114,7 +115,7 @@ def _tensorflow_panel(source: CheckpointSource, match: Match) -> Panel:
     scheme, root = detect_scheme(source.tensors)
     judge = TensorFlowJudge(source.prefix, match.config, scheme, root, match.plan.weight_set)
     names = judge.tap_names
-    return Panel((lambda inputs: judge.run(inputs, names),), names)
+    return Panel((partial(judge.run, taps=names),), names)
 
 
 def _both_precisions(config: NetworkConfig, state: StateDict) -> tuple[GenMobileNet, GenMobileNet]:

@@ -111,10 +111,10 @@ def parse_entry(data: bytes) -> Entry:
     if code not in DTYPES:
         raise Malformed(f"unknown type code {code}")
     shape = _shape(_raw(fields.get(2, b"")))
-    numbers = [_integer(fields.get(number, 0)) for number in (3, 4, 5, 6)]
-    if any(number >= 1 << 63 for number in numbers):
+    shard, offset, size, crc = (_integer(fields.get(number, 0)) for number in (3, 4, 5, 6))
+    if max(shard, offset, size) >= 1 << 63:
         raise Malformed("a negative shard, offset or size")
-    return Entry(DTYPES[code], shape, *numbers, slices)
+    return Entry(DTYPES[code], shape, shard, offset, size, crc, slices)
 
 
 def _shape(data: bytes) -> tuple[int, ...]:

@@ -193,7 +193,7 @@ def _options(table: Table, kind: str, path: Path, where: str) -> dict[str, Any]:
     layout = OPTIONS.get(kind, {})
     values: dict[str, Any] = {}
     for name, option in layout.items():
-        value = (
+        value: Any = (
             option.default
             if options is None
             else options.scalar(option.slot, option.code, option.default)

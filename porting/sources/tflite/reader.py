@@ -162,8 +162,7 @@ def _dequantise(stored: np.ndarray, tensor: StoredTensor, path: Path) -> np.ndar
         return stored
     scale, zero = parameters.scale, parameters.zero_point
     if scale.size == 1 and zero.size <= 1:
-        offset = zero[0] if zero.size else 0
-        return (stored.astype(np.int32) - offset).astype(np.float32) * scale[0]
+        return _real(stored, scale[:1], zero[:1])
     axis = parameters.axis
     if not 0 <= axis < stored.ndim or {scale.size, zero.size} - {0} != {stored.shape[axis]}:
         raise BadSource(
@@ -171,5 +170,10 @@ def _dequantise(stored: np.ndarray, tensor: StoredTensor, path: Path) -> np.ndar
             f"{zero.size} zero points along axis {axis}"
         )
     along = tuple(-1 if i == axis else 1 for i in range(stored.ndim))
-    offset = zero.reshape(along) if zero.size else 0
-    return (stored.astype(np.int32) - offset).astype(np.float32) * scale.reshape(along)
+    return _real(stored, scale.reshape(along), zero.reshape(along) if zero.size else zero)
+
+
+def _real(stored: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
+    """``scale * (stored - zero)`` in float32; an absent zero point is 0."""
+    centred = stored.astype(np.int32) - (zero if zero.size else 0)
+    return np.asarray(centred.astype(np.float32) * scale)
