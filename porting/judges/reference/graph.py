@@ -9,8 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from genmobilenet.config import Block, NetworkConfig
+from genmobilenet.config import NetworkConfig
 from porting.errors import BadInput
+from porting.judges.reference.blocks import (
+    BATCH_NORM_EPSILON,
+    ReferenceBlock,
+    reference_blocks,
+    round_filters,
+)
 from porting.judges.reference.naming import layer_scopes
 
 
@@ -72,9 +78,9 @@ class _Builder:
     def network(self) -> None:
         tf, config = self.tf, self.config
         with self.scope("mnas_stem"):
-            x = self.conv(self.made.image, "conv_stem", config.stem, 3, 2)
+            x = self.conv(self.made.image, "conv_stem", self.stem_filters(), 3, 2)
             x = self.tap("act1", tf.nn.relu(self.norm(x, "bn1")))
-        for block in config.resolve():
+        for block in reference_blocks(config):
             with self.scope(f"mnas_blocks_{block.index}"):
                 x = self.block(x, block)
         with self.scope("mnas_head"):
@@ -83,6 +89,9 @@ class _Builder:
             x = self.tap("global_pool", tf.reduce_mean(x, [1, 2]))
             x = self.dense(x)
         self.made.logits = self.tap("classifier", tf.identity(x, "logits"))
+
+    def stem_filters(self) -> int:
+        return round_filters(self.config.stem_channels, self.config.width)
 
     def scope(self, name: str) -> Any:
         # A trailing slash takes the name as it stands, without a counter.
@@ -121,7 +130,7 @@ class _Builder:
     def norm(self, x: Any, path: str) -> Any:
         names = ("gamma", "beta", "moving_mean", "moving_variance")
         gamma, beta, mean, variance = (self.variable(path, n, [x.shape[-1]]) for n in names)
-        epsilon = self.config.bn_epsilon
+        epsilon = BATCH_NORM_EPSILON
         if self.settle:
             mean, variance = self.tf.nn.moments(x, [0, 1, 2])
             self.made.moments[f"{self.root}/{self.scopes[path]}"] = (mean, variance)
@@ -130,24 +139,21 @@ class _Builder:
             x, gamma, beta, mean, variance, epsilon, is_training=False
         )[0]
 
-    def block(self, x: Any, block: Block) -> Any:
+    def block(self, x: Any, block: ReferenceBlock) -> Any:
         """``MnasBlock.call``: names of the parts are those of the PyTorch block."""
         relu, path, entry = self.tf.nn.relu, block.path, x
-        expands = block.type == "ir"
-        if expands:
-            x = self.conv(x, f"{path}.conv_pw", block.mid_channels, 1)
+        if block.expands:
+            x = self.conv(x, f"{path}.conv_pw", block.expanded_filters, 1)
             x = self.tap(f"{path}.act1", relu(self.norm(x, f"{path}.bn1")))
-        number = 2 if expands else 1
+        number = 2 if block.expands else 1
         x = self.depthwise(x, f"{path}.conv_dw", block.kernel, block.stride)
         x = self.tap(f"{path}.act{number}", relu(self.norm(x, f"{path}.bn{number}")))
-        if block.squeeze:
-            x = self.squeeze_excite(x, f"{path}.se", block.squeeze)
-        x = self.conv(
-            x, f"{path}.conv_pwl" if expands else f"{path}.conv_pw", block.out_channels, 1
-        )
+        if block.reduced_filters:
+            x = self.squeeze_excite(x, f"{path}.se", block.reduced_filters)
+        x = self.conv(x, f"{path}.{block.projection}", block.output_filters, 1)
         norm = f"{path}.bn{number + 1}"
         x = self.tap(norm, self.norm(x, norm))
-        return self.tap(path, self.tf.add(x, entry, "Add")) if block.residual else x
+        return self.tap(path, self.tf.add(x, entry, "Add")) if block.adds_input else x
 
     def squeeze_excite(self, x: Any, path: str, squeeze: int) -> Any:
         tf = self.tf

@@ -15,8 +15,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from genmobilenet.config import Block, NetworkConfig
+from genmobilenet.config import NetworkConfig
 from porting.errors import BadInput
+from porting.judges.reference.blocks import ReferenceBlock, reference_blocks
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def root_and_scheme(model: str) -> tuple[str, str]:
 def layer_scopes(config: NetworkConfig, scheme: str) -> dict[str, str]:
     """Module path in the PyTorch network -> variable scope of the layer or batch norm."""
     names = _Counted(SCHEMES[scheme])
-    for block in config.resolve():
+    for block in reference_blocks(config):
         _name_block(names, block)
     names.layer("conv_stem", "mnas_stem", "conv2d")
     names.norm("bn1", "mnas_stem")
@@ -84,17 +85,16 @@ class _Counted:
         return f"{kind}_{number}" if number else kind
 
 
-def _name_block(names: _Counted, block: Block) -> None:
+def _name_block(names: _Counted, block: ReferenceBlock) -> None:
     scope, path = f"mnas_blocks_{block.index}", block.path
-    expands = block.type == "ir"
-    if expands:
+    if block.expands:
         names.layer(f"{path}.conv_pw", scope, "conv2d")
     names.layer(f"{path}.conv_dw", scope, "depthwise_conv2d")
-    if block.squeeze:
+    if block.reduced_filters:
         names.layer(f"{path}.se.conv_reduce", f"{scope}/se", "conv2d")
         names.layer(f"{path}.se.conv_expand", f"{scope}/se", "conv2d")
-    names.layer(f"{path}.conv_pwl" if expands else f"{path}.conv_pw", scope, "conv2d")
-    for number in range(1, 4 if expands else 3):
+    names.layer(f"{path}.{block.projection}", scope, "conv2d")
+    for number in range(1, 4 if block.expands else 3):
         names.norm(f"{path}.bn{number}", scope)
 
 

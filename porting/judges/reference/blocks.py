@@ -1,0 +1,80 @@
+"""Block strings as Google's code understands them.
+
+The PyTorch network resolves the same strings in ``genmobilenet.config``. This
+is a second reading, from ``MnasNetModel._build``, ``MnasBlock._build`` and
+``round_filters`` in tensorflow/tpu ``mnasnet_model.py``, so that a mistake
+in the first one (a width, a residual, an epsilon) is not repeated by the judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from genmobilenet.arch import parse_block
+from genmobilenet.config import NetworkConfig
+
+BATCH_NORM_EPSILON = 1e-3
+"""``batch_norm_epsilon`` of every network in ``mnasnet_models.py``."""
+
+DEPTH_DIVISOR = 8
+"""``depth_divisor``, of every network there."""
+
+
+@dataclass(frozen=True)
+class ReferenceBlock:
+    """One block: filters as Google's code counts them, and where it stands.
+
+    ``path`` is the PyTorch block of the same place.
+    """
+
+    path: str
+    index: int
+    expands: bool
+    expanded_filters: int
+    output_filters: int
+    kernel: int
+    stride: int
+    reduced_filters: int
+    adds_input: bool
+
+    @property
+    def projection(self) -> str:
+        """What the PyTorch block calls its last convolution."""
+        return "conv_pwl" if self.expands else "conv_pw"
+
+
+def round_filters(filters: int, multiplier: float | None) -> int:
+    """Filters at a depth multiplier; without one they stay as they are."""
+    if not multiplier:
+        return filters
+    wanted = filters * multiplier
+    steps = max(1, int(wanted / DEPTH_DIVISOR + 0.5))
+    # Rounding down may not lose more than a tenth.
+    return DEPTH_DIVISOR * (steps + (steps * DEPTH_DIVISOR < 0.9 * wanted))
+
+
+def reference_blocks(config: NetworkConfig) -> Iterator[ReferenceBlock]:
+    """All blocks in order."""
+    index, declared = 0, config.stem_channels
+    for stage, text in enumerate(config.blocks):
+        spec = parse_block(text)
+        if spec.declared_in is not None:
+            declared = spec.declared_in
+        inputs = round_filters(declared, config.width)
+        outputs = round_filters(spec.channels, config.width)
+        for repeat in range(spec.repeats):
+            stride = spec.stride if repeat == 0 else 1
+            yield ReferenceBlock(
+                path=f"blocks.{stage}.{repeat}",
+                index=index,
+                expands=spec.expansion != 1,
+                expanded_filters=int(inputs * spec.expansion),
+                output_filters=outputs,
+                kernel=spec.kernel,
+                stride=stride,
+                reduced_filters=max(1, int(inputs * spec.se_ratio)) if spec.se_ratio else 0,
+                adds_input=spec.skip and stride == 1 and inputs == outputs,
+            )
+            index, inputs = index + 1, outputs
+        declared = spec.channels
