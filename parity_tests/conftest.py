@@ -13,3 +13,12 @@ def artifacts():
     if folder is None:
         pytest.skip("PORTING_ARTIFACTS does not name a folder of real files")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def small_rehearsal(tmp_path_factory):
+    """MNASNet-small as a checkpoint and TFLite files, written by TensorFlow."""
+    pytest.importorskip("tensorflow")
+    from porting.judges.reference.rehearse import rehearse
+
+    return rehearse("tf_mnasnet_small", tmp_path_factory.mktemp("rehearsal") / "small")

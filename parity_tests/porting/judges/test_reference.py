@@ -1,18 +1,230 @@
 """The TensorFlow reference: names, arithmetic, and the rehearsal made with it."""
 
+from __future__ import annotations
+
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from genmobilenet import get_config, list_models
-from porting.errors import BadInput, OutputError
+from porting.errors import BadInput, MissingJudge, OutputError
 from porting.judges.reference.blocks import reference_blocks
 from porting.judges.reference.naming import detect_scheme, layer_scopes, root_and_scheme
 
-tf = pytest.importorskip("tensorflow")
+TF_MODELS = list_models("tf_*")
 
-from porting.judges.reference.graph import build_reference  # noqa: E402
-from porting.judges.reference.rehearse import rehearse  # noqa: E402
-from porting.judges.tensorflow import TensorFlowJudge  # noqa: E402
+
+@pytest.fixture(scope="module")
+def tf():
+    return pytest.importorskip("tensorflow")
+
+
+def names_in(config, scheme, root):
+    from porting.judges.reference.graph import build_reference
+
+    return set(build_reference(config, scheme, root).variables)
+
+
+def test_names_are_those_of_the_real_checkpoint(tf, artifacts):
+    real = tf.train.load_checkpoint(str(artifacts / "mnasnet-a1-050"))
+    extra = ("/ExponentialMovingAverage", "/RMSProp", "/RMSProp_1", "global_step")
+    shapes = real.get_variable_to_shape_map()
+    expected = {name for name in shapes if not name.endswith(extra)}
+    assert names_in(get_config("tf_semnasnet_050"), "keras", "mnasnet-a1") == expected
+    assert detect_scheme(shapes) == ("keras", "mnasnet-a1")
+
+
+@pytest.mark.parametrize("scheme", ["keras", "layers"])
+def test_counters_run_as_the_scheme_says(scheme):
+    scopes = layer_scopes(get_config("tf_semnasnet_100"), scheme)
+    expected = {
+        "keras": {
+            "conv_stem": "mnas_net_model/mnas_stem/conv2d_47",
+            "conv_head": "mnas_net_model/mnas_head/conv2d_48",
+            "blocks.0.0.conv_pw": "mnas_net_model/mnas_blocks_0/conv2d",
+            "blocks.2.0.conv_pw": "mnas_net_model/mnas_blocks_3/conv2d_5",
+            "blocks.2.0.se.conv_expand": "mnas_net_model/mnas_blocks_3/se/conv2d_7",
+            "blocks.2.0.conv_pwl": "mnas_net_model/mnas_blocks_3/conv2d_8",
+            "blocks.2.0.conv_dw": "mnas_net_model/mnas_blocks_3/depthwise_conv2d_3",
+        },
+        "layers": {
+            "conv_stem": "mnas_stem/conv2d",
+            "conv_head": "mnas_head/conv2d",
+            "blocks.0.0.conv_pw": "mnas_blocks_0/conv2d",
+            "blocks.2.0.conv_pw": "mnas_blocks_3/conv2d",
+            "blocks.2.0.se.conv_expand": "mnas_blocks_3/se/conv2d_1",
+            "blocks.2.0.conv_pwl": "mnas_blocks_3/conv2d_1",
+            "blocks.2.0.conv_dw": "mnas_blocks_3/depthwise_conv2d",
+        },
+    }[scheme]
+    assert {path: scopes[path] for path in expected} == expected
+    # Batch norms are counted a block in both schemes.
+    assert scopes["blocks.2.0.bn3"] == "mnas_blocks_3/batch_normalization_2"
+    assert scopes["blocks.0.0.bn1"] == "mnas_blocks_0/batch_normalization"
+
+
+@pytest.mark.parametrize("model", TF_MODELS)
+def test_both_readings_of_the_block_strings_agree(model):
+    """The reference's own reading, against the one that the PyTorch network is built from."""
+    config = get_config(model)
+    ours = [
+        (b.path, b.index, b.out_channels, b.kernel, b.stride, b.squeeze, b.residual)
+        for b in config.resolve()
+    ]
+    reference = [
+        (b.path, b.index, b.output_filters, b.kernel, b.stride, b.reduced_filters, b.adds_input)
+        for b in reference_blocks(config)
+    ]
+    assert ours == reference
+
+
+@pytest.mark.parametrize(("model", "adds"), [("tf_mnasnet_small", 9), ("tf_mnasnet_100", 10)])
+def test_mnasnet_small_has_no_residual_in_its_first_block(tf, model, adds):
+    from porting.judges.reference.graph import build_reference
+
+    reference = build_reference(get_config(model), "keras", "x")
+    names = [op.name for op in reference.graph.get_operations() if op.name.endswith("/Add")]
+    assert len(names) == adds
+    assert "x/mnas_blocks_0/Add" not in names
+
+
+@pytest.mark.parametrize("weight_set", ["ema", "raw"])
+def test_golden_logits_and_endpoints(tf, artifacts, weight_set):
+    from porting.judges.tensorflow import TensorFlowJudge
+
+    folder = artifacts / "mnasnet-a1-050"
+    golden = np.load(folder / "golden.npz")
+    mean = np.array([0.485, 0.456, 0.406], np.float32) * 255
+    std = np.array([0.229, 0.224, 0.225], np.float32) * 255
+    inputs = (golden["input"] - mean) / std
+    config = get_config("tf_semnasnet_050")
+    judge = TensorFlowJudge(folder / "model.ckpt-12", config, "keras", "mnasnet-a1", weight_set)
+    taps = judge.run(inputs.astype(np.float32), judge.tap_names).taps
+    expected = golden[f"logits_{weight_set}"]
+    assert np.abs(taps["classifier"] - expected).max() <= 1e-5 * np.abs(expected).max()
+    if weight_set == "ema":
+        for name, tap in (
+            ("stem", "act1"),
+            ("block_5", "blocks.2.2"),
+            ("block_15", "blocks.6.0.bn3"),
+        ):
+            block = golden[f"endpoint_{name}"]
+            assert np.abs(taps[tap][:1] - block).max() <= 1e-5 * np.abs(block).max(), name
+
+
+def test_a_checkpoint_of_another_network_is_refused_by_tensorflow(tf, tmp_path):
+    from parity_tests.building import tables
+    from porting.judges.tensorflow import TensorFlowJudge
+
+    prefix = tmp_path / "model.ckpt"
+    tables.write_checkpoint(prefix, {"a": np.zeros(1, np.float32)})
+    with pytest.raises(BadInput, match="TensorFlow cannot restore it"):
+        TensorFlowJudge(prefix, get_config("tf_mnasnet_small"), "keras", "x", "raw")
+
+
+def test_a_plain_network_has_no_reference(tf):
+    from porting.judges.reference.graph import build_reference
+
+    with pytest.raises(BadInput, match="give the tf_ form"):
+        build_reference(get_config("mnasnet_small"), "keras", "x")
+
+
+def test_no_stem_no_scheme():
+    with pytest.raises(BadInput, match="no variable"):
+        detect_scheme(["a/b", "c"])
+
+
+def test_a_missing_tensorflow_names_the_extra(monkeypatch):
+    import sys
+
+    from porting.judges.tensorflow import import_tensorflow
+
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(MissingJudge, match=r"pip install 'genmobilenet\[tensorflow\]'"):
+        import_tensorflow()
+
+
+@pytest.mark.parametrize(
+    "model", ["mnasnet_050", "tf_semnasnet_100", "mnasnet_small", "mnasnet_d1"]
+)
+def test_roots(model):
+    expected = {
+        "mnasnet_050": ("mnasnet-b1", "keras"),
+        "tf_semnasnet_100": ("mnasnet-a1", "keras"),
+        "mnasnet_small": ("mnasnet-small", "keras"),
+        "mnasnet_d1": ("mnasnet-d1", "layers"),
+    }
+    assert root_and_scheme(model) == expected[model]
+
+
+@pytest.mark.slow
+class TestRehearsal:
+    def test_what_is_written(self, small_rehearsal):
+        made = small_rehearsal
+        assert sorted(p.name for p in made.checkpoint.parent.iterdir()) == [
+            "checkpoint",
+            "mnasnet-small_dynamic.tflite",
+            "mnasnet-small_float.tflite",
+            "rehearsal.json",
+        ]
+        mark = json.loads((made.checkpoint.parent / "rehearsal.json").read_text())
+        assert (mark["model"], mark["scheme"]) == ("tf_mnasnet_small", "keras")
+
+    def test_averages_slots_and_step(self, tf, small_rehearsal):
+        reader = tf.train.load_checkpoint(str(small_rehearsal.checkpoint))
+        names = set(reader.get_variable_to_shape_map())
+        kernel = "mnasnet-small/mnas_net_model/mnas_stem/conv2d_49/kernel"
+        if kernel not in names:
+            kernel = next(n for n in names if "mnas_stem" in n and n.endswith("/kernel"))
+        assert {f"{kernel}/RMSProp", f"{kernel}/RMSProp_1", "global_step"} <= names
+        raw = reader.get_tensor(kernel)
+        average = reader.get_tensor(f"{kernel}/ExponentialMovingAverage")
+        distance = np.abs(raw - average).mean() / np.abs(raw).mean()
+        assert 0.01 < distance < 0.2
+        assert reader.get_tensor("global_step") == 1000
+
+    def test_activations_keep_their_scale(self, tf, small_rehearsal):
+        from porting.judges.tensorflow import TensorFlowJudge
+
+        config = get_config("tf_mnasnet_small")
+        prefix = small_rehearsal.checkpoint / "model.ckpt-1000"
+        inputs = np.random.default_rng(3).standard_normal((2, 96, 96, 3)).astype(np.float32)
+        for weights in ("ema", "raw"):
+            judge = TensorFlowJudge(prefix, config, "keras", "mnasnet-small", weights)
+            run = judge.run(inputs, judge.tap_names)
+            spread = {tap: float(values.std()) for tap, values in run.taps.items()}
+            assert min(spread.values()) > 0.02, min(spread, key=spread.get)
+            assert max(spread.values()) < 20, max(spread, key=spread.get)
+
+    def test_the_same_seed_gives_the_same_weights(self, tf, tmp_path):
+        from porting.judges.reference.weights import seeded_weights
+
+        config = get_config("tf_mnasnet_small")
+        first, again, other = (seeded_weights(config, "keras", "x", seed) for seed in (1, 1, 2))
+        for name, values in first.raw.items():
+            np.testing.assert_array_equal(values, again.raw[name])
+        kernels = [name for name in first.raw if name.endswith("kernel")]
+        assert all(not np.array_equal(first.raw[n], other.raw[n]) for n in kernels)
+
+    def test_a_folder_of_something_else_is_left_alone(self, tf, tmp_path):
+        from porting.judges.reference.rehearse import rehearse
+
+        (tmp_path / "mine.txt").write_text("mine")
+        with pytest.raises(OutputError, match="holds files that are not a rehearsal"):
+            rehearse("tf_mnasnet_small", tmp_path)
+        with pytest.raises(OutputError, match="is a file"):
+            rehearse("tf_mnasnet_small", tmp_path / "mine.txt")
+        assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+    def test_an_interrupted_rehearsal_leaves_nothing(self, tf, tmp_path, monkeypatch):
+        from porting.judges.reference import rehearse as module
+
+        def interrupted(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(module, "_write_tflite", interrupted)
+        monkeypatch.setattr(module, "seeded_weights", lambda *_: module.Weights({}, {}))
+        with pytest.raises(KeyboardInterrupt):
+            module.rehearse("tf_mnasnet_small", tmp_path / "out")
+        assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,43 @@
+"""Layout changes and their inverses."""
+
+import numpy as np
+import pytest
+
+from porting.mapping.layouts import LAYOUTS, change, changed_shape, invert
+
+SHAPES = {
+    "h w i o -> o i h w": (3, 5, 4, 6),
+    "h w c 1 -> c 1 h w": (3, 5, 7, 1),
+    "i o -> o i": (4, 6),
+    "o h w i -> o i h w": (6, 3, 5, 4),
+    "1 h w c -> c 1 h w": (1, 3, 5, 7),
+    "o i -> o i": (6, 4),
+    "o 1 1 i -> o i": (6, 1, 1, 4),
+    "c -> c": (9,),
+}
+
+
+def test_every_layout_is_tried_here():
+    assert set(SHAPES) == set(LAYOUTS)
+
+
+@pytest.mark.parametrize(("layout", "shape"), SHAPES.items())
+def test_the_inverse_undoes_it(layout, shape):
+    values = np.random.default_rng(0).standard_normal(shape)
+    changed = change(values, layout)
+    assert changed.shape == changed_shape(shape, layout)
+    np.testing.assert_array_equal(change(changed, invert(layout)), values)
+
+
+def test_axes_go_where_the_name_says():
+    kernel = np.random.default_rng(0).standard_normal((3, 5, 4, 6))
+    assert change(kernel, "h w i o -> o i h w")[2, 1, 0, 4] == kernel[0, 4, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape"), [("h w c 1 -> c 1 h w", (3, 3, 8, 2)), ("i o -> o i", (3,))]
+)
+def test_axes_that_are_not_there(layout, shape):
+    assert changed_shape(shape, layout) is None
+    with pytest.raises(ValueError, match="does not have the axes"):
+        change(np.zeros(shape), layout)

@@ -1,0 +1,152 @@
+"""Plans from variable names, in both of Google's schemes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import porting
+from genmobilenet import get_config
+from parity_tests.building.checkpoints import variables, with_averages, write_network
+from parity_tests.building.tables import write_checkpoint
+from porting.errors import MappingError, WeightSetError
+from porting.judges.reference.naming import layer_scopes
+from porting.mapping.rules.mnasnet import PATTERN
+
+MODEL = "tf_semnasnet_050"
+EMA = "/ExponentialMovingAverage"
+
+
+@pytest.fixture
+def prefix(tmp_path):
+    return tmp_path / "model.ckpt"
+
+
+def port(prefix, **options):
+    return porting.port(prefix, verify=False, **options)
+
+
+@pytest.mark.parametrize("scheme", ["keras", "layers"])
+@pytest.mark.parametrize("root", ["mnasnet-a1", "single-path", "outer/inner"])
+@pytest.mark.parametrize("weights", ["ema", "raw"])
+def test_every_tensor_lands_where_it_belongs(prefix, scheme, root, weights):
+    made = write_network(prefix, MODEL, scheme, root)
+    ported = port(prefix, weights=weights)
+    assert ported.model == MODEL
+    scopes = layer_scopes(get_config(MODEL), scheme)
+    suffix = EMA if weights == "ema" else ""
+    state = {key: value.numpy() for key, value in ported.state_dict.items()}
+
+    def stored(path, variable):
+        return made[f"{root}/{scopes[path]}/{variable}{suffix}"]
+
+    for path in scopes:
+        if path.rsplit(".", 1)[-1].startswith("bn"):
+            np.testing.assert_array_equal(state[f"{path}.weight"], stored(path, "gamma"))
+            np.testing.assert_array_equal(state[f"{path}.running_var"],
+                                          stored(path, "moving_variance"))  # fmt: skip
+        elif path.endswith("conv_dw"):
+            kernel = stored(path, "depthwise_kernel").transpose(2, 3, 0, 1)
+            np.testing.assert_array_equal(state[f"{path}.weight"], kernel)
+        elif path == "classifier":
+            np.testing.assert_array_equal(state[f"{path}.weight"], stored(path, "kernel").T)
+        else:
+            kernel = stored(path, "kernel").transpose(3, 2, 0, 1)
+            np.testing.assert_array_equal(state[f"{path}.weight"], kernel)
+
+
+def test_averages_are_the_default_and_the_plan_says_so(prefix):
+    write_network(prefix, MODEL)
+    plan = port(prefix).plan
+    assert plan.weight_set == "ema"
+    assert all(f.source.endswith(EMA) for f in plan.fills if f.source)
+    reasons = {entry.reason for entry in plan.left_out}
+    assert reasons == {
+        "optimizer slot",
+        "training step",
+        "raw weight; its moving average is taken",
+    }
+
+
+def test_raw_weights_are_a_choice(prefix):
+    write_network(prefix, MODEL)
+    plan = port(prefix, weights="raw").plan
+    assert plan.weight_set == "raw"
+    assert not any(f.source.endswith(EMA) for f in plan.fills if f.source)
+
+
+def test_averages_where_there_are_none(prefix):
+    write_checkpoint(prefix, variables(MODEL, "keras", "m"))
+    assert port(prefix).plan.weight_set == "raw"
+    with pytest.raises(WeightSetError, match="has no ema weights to choose; its weights: raw"):
+        port(prefix, weights="ema")
+
+
+def test_a_variable_without_average_is_not_taken_raw_in_silence(prefix):
+    made = with_averages(variables(MODEL, "keras", "m"))
+    missing = next(name for name in made if name.endswith("moving_mean" + EMA))
+    del made[missing]
+    write_checkpoint(prefix, made)
+    with pytest.raises(WeightSetError, match="1 variables have no moving average, the first is"):
+        port(prefix)
+    assert port(prefix, weights="raw").plan.weight_set == "raw"
+
+
+def test_a_missing_variable_is_named(prefix):
+    made = variables(MODEL, "keras", "m")
+    del made["m/mnas_blocks_3/batch_normalization_1/gamma"]
+    write_checkpoint(prefix, made)
+    with pytest.raises(MappingError) as caught:
+        port(prefix, model=MODEL)
+    assert "does not fit tf_semnasnet_050, 1 problem:" in str(caught.value)
+    assert "nothing in the source fills blocks.2.0.bn2.weight" in str(caught.value)
+
+
+def test_an_extra_variable_is_named(prefix):
+    made = variables(MODEL, "keras", "m")
+    made["m/mnas_blocks_3/attention/kernel"] = np.zeros((2, 2), np.float32)
+    write_checkpoint(prefix, made)
+    with pytest.raises(MappingError, match=r"extra tensor m/mnas_blocks_3/attention/kernel \(2, 2"):
+        port(prefix, model=MODEL)
+
+
+def test_a_shape_that_differs_is_named_with_its_layout(prefix):
+    made = variables(MODEL, "keras", "m")
+    made["m/mnas_net_model/mnas_head/dense/kernel"] = np.zeros((1280, 7), np.float32)
+    write_checkpoint(prefix, made)
+    with pytest.raises(MappingError, match=r"as 'i o -> o i' gives \(7, 1280\), classifier\.wei"):
+        port(prefix, model=MODEL)
+
+
+def test_another_width_names_the_one_that_fits(prefix):
+    write_checkpoint(prefix, variables(MODEL, "keras", "m"))
+    with pytest.raises(MappingError, match="the network that would fit: tf_semnasnet_050"):
+        port(prefix, model="tf_semnasnet_100")
+
+
+def test_variables_of_nobody_we_know(prefix):
+    write_checkpoint(prefix, {"a/b": np.zeros(3, np.float32)})
+    with pytest.raises(MappingError, match=r"no naming scheme knows these variables \(a/b"):
+        port(prefix)
+
+
+def test_the_plain_network_is_refused(prefix):
+    write_checkpoint(prefix, variables(MODEL, "keras", "m"))
+    with pytest.raises(MappingError, match="the network that fits is tf_semnasnet_050"):
+        port(prefix, model="semnasnet_050")
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("a/mnas_net_model/mnas_blocks_3/conv2d_5/kernel", ("mnas_blocks_3", "conv2d", "5")),
+        ("a/mnas_blocks_12/se/conv2d/bias", ("mnas_blocks_12/se", "conv2d", None)),
+        ("mnas_head/dense/bias", ("mnas_head", "dense", None)),
+    ],
+)
+def test_names_are_taken_apart(name, parts):
+    import re
+
+    match = re.fullmatch(PATTERN, name)
+    assert match is not None
+    assert (match["scope"], match["layer"], match["counter"]) == parts
