@@ -25,11 +25,20 @@ GOALS: dict[str, tuple[float, float | None]] = {
     "A1 0.5 checkpoint, --no-verify": (1.5, None),
 }
 
-# TensorFlow hidden, as on a machine that does not have it.
-HIDE_TENSORFLOW = (
-    "import sys; sys.modules['tensorflow'] = None; "
-    "from porting.cli import main; sys.argv[0] = 'porting'; main()"
-)
+# As on a machine that does not have TensorFlow.
+HIDE_TENSORFLOW = """
+import sys
+
+class Hidden:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+sys.meta_path.insert(0, Hidden())
+from porting.cli import main
+sys.argv[0] = "porting"
+main()
+"""
 
 
 def commands(sources: BenchSources, out: Path) -> dict[str, list[str]]:

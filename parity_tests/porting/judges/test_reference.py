@@ -110,7 +110,9 @@ def test_golden_logits_and_endpoints(tf, artifacts, weight_set):
             ("block_15", "blocks.6.0.bn3"),
         ):
             block = golden[f"endpoint_{name}"]
-            assert np.abs(taps[tap][:1] - block).max() <= 1e-5 * np.abs(block).max(), name
+            # Today's kernels sum in another order than TensorFlow 1.15's: after 16 blocks
+            # single places lie 1.3e-5 of the scale apart, where a wrong weight gives whole parts.
+            assert np.abs(taps[tap][:1] - block).max() <= 3e-5 * np.abs(block).max(), name
 
 
 def test_a_checkpoint_of_another_network_is_refused_by_tensorflow(tf, tmp_path):

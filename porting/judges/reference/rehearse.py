@@ -52,6 +52,7 @@ def rehearse(model: str, out: Path, seed: int = 0, scheme: str | None = None) ->
         OutputError: ``out`` holds something else, or cannot be written.
         MissingJudge: TensorFlow is not installed.
     """
+    get_config(model)  # an unknown name is refused as it was typed
     name = ALIASES.get(model, model)
     name = name if name.startswith("tf_") else f"tf_{name}"
     config = get_config(name)

@@ -1,0 +1,120 @@
+"""What a port leaves on disk, and what it does not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+import porting
+from genmobilenet import create_model, get_config
+from parity_tests.building.tflite_networks import network_file
+from porting.errors import NotAtParity, OutputError
+from porting.release import write_release
+
+
+@pytest.fixture(scope="module")
+def ported(tmp_path_factory):
+    path = tmp_path_factory.mktemp("release") / "small.tflite"
+    path.write_bytes(network_file(get_config("tf_mnasnet_small")))
+    return porting.port(path)
+
+
+def test_weights_and_card(ported, tmp_path):
+    files = write_release(ported, tmp_path / "out")
+    digest = hashlib.sha256(files.weights.read_bytes()).hexdigest()
+    assert files.weights.name == f"tf_mnasnet_small-{digest[:8]}.pth"
+    assert files.card.name == f"tf_mnasnet_small-{digest[:8]}.json"
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(
+        [files.weights.name, files.card.name]
+    )
+    state = torch.load(files.weights, weights_only=True)
+    assert all(torch.equal(state[key], value) for key, value in ported.state_dict.items())
+    create_model("tf_mnasnet_small", checkpoint_path=files.weights)
+    card = json.loads(files.card.read_text())
+    source = hashlib.sha256(ported.source.path.read_bytes()).hexdigest()
+    assert card["weights"] == {"file": files.weights.name, "sha256": digest}
+    assert (card["source"]["file"], card["source"]["sha256"]) == ("small.tflite", source)
+    assert card["source"]["weight_set"] == "as stored"
+    assert card["verdict"]["at_parity"] is True
+    assert card["verdict"]["worst_tap"]["tap"]
+    assert card["input"]["size"] == 64
+    assert len(card["plan"]["fills"]) == len(state)
+    assert {"python", "torch", "numpy"} <= set(card["versions"])
+
+
+def test_the_same_port_gives_the_same_bytes(ported, tmp_path):
+    first, second = (write_release(ported, tmp_path / n).weights for n in ("a", "b"))
+    assert first.name == second.name
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_port_that_no_judge_saw_has_no_release_name(ported, tmp_path):
+    files = write_release(replace(ported, comparison=None), tmp_path)
+    assert files.weights.name.startswith("tf_mnasnet_small-unverified-")
+    assert json.loads(files.card.read_text())["verdict"]["verified"] is False
+
+
+def test_where_the_judge_disagrees_nothing_is_written(ported, tmp_path):
+    taps = ported.comparison.taps
+    bad = replace(taps[5], agrees=False, ratio=99.0)
+    comparison = replace(ported.comparison, taps=(*taps[:5], bad, *taps[6:]))
+    with pytest.raises(NotAtParity, match=f"the worst is {bad.tap}"):
+        write_release(replace(ported, comparison=comparison), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_made(ported, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written: Not a directory"):
+        write_release(ported, tmp_path / "file" / "out")
+    with pytest.raises(OutputError, match="cannot be written: File exists"):
+        write_release(ported, tmp_path / "file")
+
+
+def test_a_full_disk_leaves_nothing(ported, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        write_release(ported, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+SLOWLY = """
+import os, sys, time
+from pathlib import Path
+import porting
+from porting.release import write_release
+ported = porting.port(sys.argv[1], verify=False)
+for number in range(1000):
+    print(number, flush=True)
+    write_release(ported, Path(sys.argv[2], str(number)))
+"""
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment_leaves_whole_files_or_none(ported, tmp_path):
+    for delay in (0.0, 0.004, 0.009, 0.013, 0.02, 0.035):
+        out = tmp_path / str(delay)
+        command = [sys.executable, "-c", SLOWLY, str(ported.source.path), str(out)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        process.stdout.readline()
+        time.sleep(delay)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        for weights in out.rglob("*.pth"):
+            digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+            assert weights.stem.endswith(digest[:8])
+            json.loads(weights.with_suffix(".json").read_text())
+        for card in out.rglob("*.json"):
+            json.loads(card.read_text())

@@ -1,0 +1,179 @@
+"""The commands as a user types them: output, exit codes, files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from genmobilenet import get_config
+from parity_tests.building.checkpoints import write_network
+from parity_tests.building.tflite_networks import network_file
+
+
+def porting(*words, **environment):
+    """Run the command; it must never show a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "porting", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "80", **environment},
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cli") / "small.tflite"
+    path.write_bytes(network_file(get_config("tf_mnasnet_small")))
+    return path
+
+
+def test_inspect_says_what_it_is(small):
+    done = porting("inspect", small)
+    assert done.returncode == 0
+    assert "fits       tf_mnasnet_small" in done.stdout
+    assert "49 CONV_2D" not in done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert done.stderr == ""
+
+
+def test_inspect_as_json(small):
+    data = json.loads(porting("inspect", small, "--json").stdout)
+    assert data["models"] == ["tf_mnasnet_small"]
+    assert data["format"] == "tflite"
+    assert data["operators"]["DEPTHWISE_CONV_2D"] == 15
+    assert data["classes"] == 1000
+
+
+def test_inspect_of_a_network_that_we_do_not_have(artifacts):
+    done = porting("inspect", artifacts / "mobilenet-v2-035-96/mobilenet-v2_float.tflite", "--json")
+    assert done.returncode == 0
+    data = json.loads(done.stdout)
+    assert data["models"] == []
+    assert "no known network fits" in data["why_no_model"]
+
+
+def test_port_writes_weights_and_card(small, tmp_path):
+    done = porting("port", small, "--out", tmp_path / "out")
+    assert done.returncode == 0
+    assert "at parity with LiteRT" in done.stdout
+    assert len(list((tmp_path / "out").glob("tf_mnasnet_small-*.pth"))) == 1
+    assert len(list((tmp_path / "out").glob("tf_mnasnet_small-*.json"))) == 1
+    assert done.stderr == ""
+
+
+def test_port_as_json(small, tmp_path):
+    data = json.loads(porting("port", small, "--out", tmp_path, "--json").stdout)
+    assert data["model"] == "tf_mnasnet_small"
+    assert data["verdict"]["at_parity"] is True
+    assert data["weights"].endswith(".pth")
+
+
+def test_a_judge_that_disagrees_exits_with_one(small, tmp_path):
+    """The factor made absurdly small, so that rounding itself disagrees."""
+    code = (
+        "import sys; from porting.parity import noise, compare; noise.FACTOR = 1e-9; "
+        "compare.Comparer.__init__.__defaults__ = (1e-9,); "
+        "from porting.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "port", str(small), "--out", str(tmp_path / "out")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "NOT at parity with LiteRT" in done.stderr
+    assert "the worst is" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["port", "absent.tflite"], "no such file"),
+        (["port", "SMALL", "--model", "mnasnet_1000"], "the nearest names are mnasnet_100"),
+        (["port", "SMALL", "--model", "semnasnet_100"], "would fit: tf_mnasnet_small"),
+        (["port", "SMALL", "--weights", "ema"], "has no ema weights to choose"),
+        (["port", "SMALL", "--classes", "drop-background"], "only of 1001"),
+        (["port", "SMALL", "--weights", "best"], "'best' is not one of 'ema', 'raw'"),
+        (["inspect"], "Missing argument 'SOURCE'"),
+        (["improt", "SMALL"], "No such command 'improt'"),
+        (["rehearse", "resnet50", "--out", "x"], "no network is called 'resnet50'"),
+    ],
+)
+def test_wrong_use_exits_with_two_and_leaves_nothing(small, tmp_path, words, message):
+    out = tmp_path / "out"
+    words = [str(small) if word == "SMALL" else word for word in words]
+    extra = ["--out", out] if words[0] == "port" else []
+    done = porting(*words, *extra)
+    assert done.returncode == 2
+    text = " ".join(done.stderr.replace("│", " ").split())
+    assert message in text
+    assert not out.exists()
+
+
+def test_bad_files_exit_with_two_and_one_clear_message(small, tmp_path):
+    cut = tmp_path / "cut.tflite"
+    cut.write_bytes(small.read_bytes()[:5000])
+    picture = tmp_path / "cat.jpeg"
+    picture.write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
+    empty = tmp_path / "empty"
+    empty.write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    for path in (cut, picture, empty, tmp_path / "folder"):
+        done = porting("port", path, "--out", tmp_path / "out")
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"porting: {path}: ")
+        assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+WITHOUT_JUDGES = """
+import sys
+
+class Hidden:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in ("tensorflow", "ai_edge_litert", "tflite_runtime"):
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+sys.meta_path.insert(0, Hidden())
+from porting.cli import main
+main()
+"""
+
+
+def test_a_checkpoint_needs_no_tensorflow_without_a_judge(tmp_path):
+    prefix = tmp_path / "model.ckpt"
+    write_network(prefix, "tf_mnasnet_small")
+    command = [sys.executable, "-c", WITHOUT_JUDGES, "port", str(prefix), "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, "--no-verify"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "ema (raw also in the source)" in done.stdout
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "pip install 'genmobilenet[tensorflow]'" in refused.stderr
+
+
+@pytest.mark.slow
+def test_rehearse_and_port_all_that_it_makes(small_rehearsal, tmp_path):
+    made = small_rehearsal
+    for source in (made.checkpoint, made.float, made.dynamic):
+        done = porting("port", source, "--out", tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "at parity" in done.stdout
+        assert done.stderr == ""
+    assert len(list(tmp_path.glob("*.pth"))) == 3
+
+
+@pytest.mark.slow
+def test_the_rehearse_command(tmp_path):
+    done = porting("rehearse", "mnasnet_small", "--out", tmp_path / "made", "--json")
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)
+    assert data["model"] == "tf_mnasnet_small"
+    assert os.path.isfile(data["float"])

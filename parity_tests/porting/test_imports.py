@@ -1,0 +1,40 @@
+"""What is imported when: each rule in a fresh interpreter."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "tensorflow", "ai_edge_litert", "h5py", "onnx", "rich", "flatbuffers")
+
+RULES = [
+    ("import genmobilenet", HEAVY),
+    ("import porting", HEAVY),
+    ("from genmobilenet import get_config, list_models; get_config('mnasnet_100')", HEAVY),
+    ("from porting import open_source", HEAVY),
+    ("import porting.mapping.recognise", HEAVY),
+    ("import porting.parity.compare", HEAVY),
+    ("import porting.judges.litert", HEAVY),
+    ("import porting.judges.tensorflow, porting.judges.reference.rehearse", HEAVY),
+    ("import porting.api", HEAVY),
+    ("import porting.cli", ("torch", "tensorflow", "ai_edge_litert", "h5py", "onnx")),
+    ("import genmobilenet.network", ("tensorflow", "ai_edge_litert", "porting")),
+    ("import porting.sources", ("porting.mapping", "porting.judges", "porting.parity")),
+    ("import porting.judges.litert", ("porting.mapping", "porting.parity")),
+    ("import porting.judges.reference.rehearse", ("porting.mapping", "porting.parity")),
+    ("import porting.mapping.recognise", ("porting.judges", "porting.parity", "porting.api")),
+    ("import porting.parity.compare", ("porting.mapping", "porting.judges", "porting.sources")),
+]
+
+
+@pytest.mark.parametrize(("statement", "absent"), RULES, ids=[rule[0] for rule in RULES])
+def test_a_fresh_interpreter(statement, absent):
+    code = (
+        f"import sys\n{statement}\n"
+        f"print([name for name in {absent!r} "
+        "if any(m == name or m.startswith(name + '.') for m in sys.modules)])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
