@@ -5,13 +5,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-# What `make port-mnasnet` ports: your own file, or a rehearsal of MODEL.
+# What `make port-mnasnet` ports. Without SOURCE: what lies in checkpoints/google, else Google's
+# own files, downloaded there, else, offline, rehearsals of them. MODEL and WEIGHTS choose.
 SOURCE ?=
-MODEL ?= tf_mnasnet_100
-OUT ?= checkpoints
-REHEARSAL := $(OUT)/rehearsal/$(MODEL)
+MODEL ?=
+WEIGHTS ?=
+OUT ?= checkpoints/ported
 
-.PHONY: help install port-mnasnet test test-all lint types bench clean
+.PHONY: help install port-mnasnet test test-tflite-runtime test-all lint types bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -26,17 +27,23 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-port-mnasnet: $(INSTALLED) ## port SOURCE=file, or without it a rehearsal of MODEL
-ifneq ($(SOURCE),)
-	$(BIN)/porting port $(SOURCE) --out $(OUT)
-else
-	@test -f $(REHEARSAL)/rehearsal.json || $(BIN)/porting rehearse $(MODEL) --out $(REHEARSAL)
-	@for source in $(REHEARSAL)/checkpoint $(REHEARSAL)/*.tflite; do \
-		echo; $(BIN)/porting port $$source --out $(OUT) || exit $$?; done
-endif
+port-mnasnet: $(INSTALLED) ## port MNASNet: SOURCE=file, or MODEL=name, or B1 and A1
+	@$(if $(SOURCE),printf '%s\n' "$(SOURCE)",$(BIN)/python -m porting.catalog.supply \
+		$(if $(MODEL),--model $(MODEL)) $(if $(WEIGHTS),--weights $(WEIGHTS))) > $(VENV)/.sources
+	@while IFS= read -r source; do echo; \
+		$(BIN)/porting port "$$source" --out "$(OUT)" $(if $(SOURCE),$(if $(MODEL),--model $(MODEL))) \
+			$(if $(WEIGHTS),--weights $(WEIGHTS)) || exit $$?; \
+	done < $(VENV)/.sources
 
 test: $(INSTALLED) ## the quick tests
 	$(BIN)/python -m pytest
+
+test-tflite-runtime: ## the TFLite judge's tests with tflite-runtime (needs Python 3.11)
+	python3.11 -m venv $(VENV)-tflite-runtime
+	$(VENV)-tflite-runtime/bin/pip install --quiet --disable-pip-version-check \
+		--requirement requirements-tflite-runtime.lock
+	WITHOUT_LITERT=1 $(VENV)-tflite-runtime/bin/python -m pytest \
+		parity_tests/porting/judges/test_litert.py parity_tests/porting/test_port.py
 
 test-all: $(INSTALLED) ## every test, the slow ones included
 	$(BIN)/python -m pytest -m ''
@@ -53,4 +60,4 @@ bench: $(INSTALLED) ## speed and memory, side by side with importing torch
 	$(BIN)/python -m benchmarks.noise
 
 clean: ## remove the environment and what was ported
-	rm -rf $(VENV) $(OUT)/*.pth $(OUT)/*.json $(OUT)/rehearsal
+	rm -rf $(VENV) $(VENV)-tflite-runtime $(OUT) checkpoints/rehearsal

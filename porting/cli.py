@@ -13,6 +13,7 @@ import typer
 from porting.errors import NotAtParity, PortingError
 
 NOT_AT_PARITY, WRONG_USE = 1, 2
+PORTED, DOWNLOADED = Path("checkpoints/ported"), Path("checkpoints/google")
 
 app = typer.Typer(
     name="porting",
@@ -70,9 +71,7 @@ def port(
     classes: Annotated[
         Classes, typer.Option("--classes", help="Keep all classes, or drop class 0 of 1001.")
     ] = Classes.keep,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path(
-        "checkpoints"
-    ),
+    out: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = PORTED,
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Have the judge compare every tap.")
     ] = True,
@@ -115,6 +114,33 @@ def rehearse(
     from porting.reports.rehearsal import print_rehearsal, summarise_rehearsal
 
     _show(summarise_rehearsal(rehearse_model(model, out, seed)), as_json, print_rehearsal)
+
+
+@app.command()
+def fetch(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A published source, or a network that has one.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for downloads.")] = DOWNLOADED,
+    mirror: Annotated[
+        str | None,
+        typer.Option("--mirror", help="Address to use for https://storage.googleapis.com."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Download a published source; go on where an earlier download broke off.
+
+    Its checksum is recorded at first sight, in catalog.lock.json beside it, and held from then on.
+    """
+    from porting.catalog import find_entry
+    from porting.catalog.fetch import fetch as fetch_source
+    from porting.reports.download import print_download, summarise_download
+    from porting.reports.progress import progress_bar
+
+    entry = find_entry(name)
+    with progress_bar(f"downloading {entry.name}") as progress:
+        download = fetch_source(entry, out, mirror, progress)
+    _show(summarise_download(entry, download), as_json, print_download)
 
 
 def _show(data: dict[str, Any], as_json: bool, print_text: Any) -> None:

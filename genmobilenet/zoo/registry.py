@@ -36,3 +36,14 @@ def get_config(name: str) -> NetworkConfig:
         hint = f"the nearest names are {', '.join(near)}" if near else "list_models() lists all"
         raise UnknownModel(f"no network is called {name!r}; {hint}")
     return config
+
+
+def tensorflow_form(name: str) -> str:
+    """The ``tf_`` form of a network, by its plain name, its own, or an alias.
+
+    Raises:
+        UnknownModel: no network has that name.
+    """
+    get_config(name)  # an unknown name is refused as it was typed
+    known = ALIASES.get(name, name)
+    return known if known.startswith("tf_") else f"tf_{known}"

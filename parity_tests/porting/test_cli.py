@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -150,7 +151,15 @@ main()
 def test_a_checkpoint_needs_no_tensorflow_without_a_judge(tmp_path):
     prefix = tmp_path / "model.ckpt"
     write_network(prefix, "tf_mnasnet_small")
-    command = [sys.executable, "-c", WITHOUT_JUDGES, "port", str(prefix), "--out", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-c",
+        WITHOUT_JUDGES,
+        "port",
+        str(prefix),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     done = subprocess.run([*command, "--no-verify"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "ema (raw also in the source)" in done.stdout
@@ -176,4 +185,4 @@ def test_the_rehearse_command(tmp_path):
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
     assert data["model"] == "tf_mnasnet_small"
-    assert os.path.isfile(data["float"])
+    assert Path(data["float"]).is_file()

@@ -234,7 +234,8 @@ def test_weights_that_are_not_finite_are_named(tmp_path):
 def test_a_missing_judge_names_the_extra(written, monkeypatch):
     import sys
 
-    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    for package in ("ai_edge_litert", "tflite_runtime"):
+        monkeypatch.setitem(sys.modules, f"{package}.interpreter", None)
     path = written(get_config("tf_mnasnet_small"))
     with pytest.raises(MissingJudge, match=r"pip install 'genmobilenet\[litert\]'"):
         porting.port(path)

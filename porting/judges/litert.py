@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from porting.errors import BadInput, MissingJudge
+from porting.judges.changed_files import dequantised, with_every_result
 from porting.judges.run import Run
 from porting.sources.tflite import TFLiteSource
+
+TFLITE_RUNTIME = "tflite-runtime"
+RUNTIMES = {"ai-edge-litert": "LiteRT", TFLITE_RUNTIME: TFLITE_RUNTIME}
+"""Packages that hold the interpreter, the first found is taken -> the judge's name."""
 
 
 class LiteRTJudge:
     """Runs a TFLite file with every intermediate result kept.
 
     LiteRT's plain kernels are used, without the XNNPACK delegate: a delegate
-    keeps intermediate results to itself. With ``dequantised`` the file is run
+    keeps intermediate results to itself. With ``in_float`` the file is run
     with its stored weights turned into float32 first, which tells an error of
     the port from the effect of computing in int8.
 
@@ -26,24 +33,18 @@ class LiteRTJudge:
         BadInput: LiteRT refuses the file.
     """
 
-    def __init__(self, source: TFLiteSource, dequantised: bool = False, threads: int = 2) -> None:
-        try:
-            from ai_edge_litert.interpreter import Interpreter, OpResolverType
-        except ImportError as error:
-            raise MissingJudge(
-                "the judge of a TFLite file is LiteRT, which is not installed: "
-                "pip install 'genmobilenet[litert]', or port with --no-verify"
-            ) from error
+    def __init__(self, source: TFLiteSource, in_float: bool = False, threads: int = 2) -> None:
+        runtime, name, self.version = _runtime()
         self._source = source
-        self.name = "LiteRT, weights dequantised" if dequantised else "LiteRT"
-        self.version = importlib.metadata.version("ai-edge-litert")
-        content = _dequantised(source) if dequantised else None
+        self.name = f"{name}, weights dequantised" if in_float else name
+        content = _content(source.path, in_float, name == TFLITE_RUNTIME)
+        kernels = runtime.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
-            self._interpreter: Any = Interpreter(
-                model_path=None if dequantised else str(source.path),
+            self._interpreter: Any = runtime.Interpreter(
+                model_path=None if content else str(source.path),
                 model_content=content,
                 num_threads=threads,
-                experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+                experimental_op_resolver_type=kernels,
                 experimental_preserve_all_tensors=True,
             )
             self._interpreter.allocate_tensors()
@@ -68,72 +69,28 @@ class LiteRTJudge:
         return Run(arrays, self.name, self.version)
 
 
-def _dequantised(source: TFLiteSource) -> bytes:
-    """The file with float32 weights, rebuilt by LiteRT's own schema classes.
+def _runtime() -> tuple[Any, str, str]:
+    """The interpreter's module, its name and its version: LiteRT, or tflite-runtime in its place.
 
-    The reader of ``porting.sources`` takes no part in it: a mistake there must
-    not reach the judge.
+    Both run the same kernels under the same interface; tflite-runtime is what LiteRT was called
+    up to 2023, and what some small machines have.
     """
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromPackedBuf(source.path.read_bytes(), 0)
-    graph = model.subgraphs[0]
-    codes = [max(c.deprecatedBuiltinCode, c.builtinCode) for c in model.operatorCodes]
-    behind = _drop_dequantise(graph, codes, model.buffers, schema)
-    for operator in graph.operators:
-        operator.inputs = [behind.get(i, i) for i in operator.inputs]
-    hybrid = {op.inputs[1] for op in graph.operators if len(op.inputs) > 1}
-    for index, tensor in enumerate(graph.tensors):
-        values = _real_values(tensor, model.buffers, schema, index in hybrid - set(behind.values()))
-        if values is not None:
-            tensor.type, tensor.quantization = schema.TensorType.FLOAT32, None
-            tensor.buffer = len(model.buffers)
-            model.buffers.append(schema.BufferT(data=values.ravel().view(np.uint8)))
-    builder = flatbuffers.Builder(source.path.stat().st_size * 4)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    for package, name in RUNTIMES.items():
+        try:
+            module = importlib.import_module(f"{package.replace('-', '_')}.interpreter")
+        except ImportError:
+            continue
+        return module, name, importlib.metadata.version(package)
+    raise MissingJudge(
+        "the judge of a TFLite file is LiteRT, which is not installed: "
+        "pip install 'genmobilenet[litert]', or port with --no-verify"
+    )
 
 
-def _drop_dequantise(graph: Any, codes: list[int], buffers: Any, schema: Any) -> dict[int, int]:
-    """Remove the operators that dequantise constants: what they made -> the constant."""
-    behind: dict[int, int] = {}
-    kept = []
-    for operator in graph.operators:
-        constant = _data(graph.tensors[operator.inputs[0]], buffers) is not None
-        if codes[operator.opcodeIndex] == schema.BuiltinOperator.DEQUANTIZE and constant:
-            behind[operator.outputs[0]] = operator.inputs[0]
-        else:
-            kept.append(operator)
-    graph.operators = kept
-    return behind
-
-
-def _data(tensor: Any, buffers: Any) -> np.ndarray | None:
-    data = buffers[tensor.buffer].data
-    return None if data is None or len(data) == 0 else np.asarray(data, np.uint8)
-
-
-def _real_values(tensor: Any, buffers: Any, schema: Any, legacy: bool) -> np.ndarray | None:
-    """A stored constant's float32 values, or None where it needs no change.
-
-    ``legacy``: a hybrid weight typed uint8 holds int8 bytes, as in the kernels.
-    """
-    data = _data(tensor, buffers)
-    if data is None:
+def _content(path: Path, in_float: bool, keep_every_result: bool) -> bytes | None:
+    """The bytes to run where they are not the file's own."""
+    if not in_float and not keep_every_result:
         return None
-    if tensor.type == schema.TensorType.FLOAT16:
-        return data.view(np.float16).astype(np.float32)
-    kinds = {schema.TensorType.INT8: np.int8, schema.TensorType.UINT8: np.uint8}
-    quantisation = tensor.quantization
-    if tensor.type not in kinds or quantisation is None or quantisation.scale is None:
-        return None
-    signed = legacy or tensor.type == schema.TensorType.INT8
-    stored = data.view(np.int8 if signed else np.uint8).reshape(tensor.shape)
-    scale = np.asarray(quantisation.scale, np.float32)
-    zero = np.asarray(quantisation.zeroPoint, np.int64)
-    if scale.size > 1:
-        along = [1] * stored.ndim
-        along[quantisation.quantizedDimension] = -1
-        scale, zero = scale.reshape(along), zero.reshape(along)
-    return np.ascontiguousarray((stored - zero).astype(np.float32) * scale)
+    content = path.read_bytes()
+    content = dequantised(content, path) if in_float else content
+    return with_every_result(content) if keep_every_result else content

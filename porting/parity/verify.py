@@ -104,7 +104,7 @@ def _litert_panel(source: TFLiteSource, match: Match) -> Panel:
         asked[INPUT_TAP] = match.alignment.data
     judges = [LiteRTJudge(source)]
     if source.quantised_weights:
-        judges.insert(0, LiteRTJudge(source, dequantised=True))
+        judges.insert(0, LiteRTJudge(source, in_float=True))
     return Panel(tuple(partial(judge.run, taps=asked) for judge in judges), names)
 
 

@@ -32,7 +32,8 @@ class ReleaseFiles:
 def write_release(port: Port, out: Path) -> ReleaseFiles:
     """Write a port to ``out/<model>-<first 8 of sha256>.pth`` and ``.json``.
 
-    A port that no judge has seen gets ``unverified`` into its name.
+    A port that no judge has seen gets ``unverified`` into its name, one of a
+    rehearsal ``rehearsal``.
 
     Raises:
         NotAtParity: the judge disagrees; nothing is written.
@@ -61,8 +62,9 @@ def write_release(port: Port, out: Path) -> ReleaseFiles:
 
 
 def _names(port: Port, out: Path, digest: str) -> ReleaseFiles:
-    state = "" if port.comparison is not None else "-unverified"
-    stem = f"{port.model}{state}-{digest[:8]}"
+    marks = ["rehearsal"] * any(file.name.startswith("rehearsal") for file in port.source.files)
+    marks += ["unverified"] * (port.comparison is None)
+    stem = "-".join([port.model, *marks, digest[:8]])
     return ReleaseFiles(out / f"{stem}.pth", out / f"{stem}.json")
 
 

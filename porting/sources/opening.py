@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from porting.errors import BadSource
-from porting.sources.checkpoint import looks_like_checkpoint, open_checkpoint
+from porting.sources.archive import is_archive, removed_with, unpack
+from porting.sources.checkpoint import (
+    CheckpointSource,
+    belongs_to_checkpoint,
+    locate,
+    looks_like_checkpoint,
+    open_checkpoint,
+)
 from porting.sources.source import Source
 from porting.sources.tflite import TFLiteSource, looks_like_tflite
 
@@ -23,8 +31,10 @@ _KNOWN = {
 def open_source(path: str | PathLike[str]) -> Source:
     """Open a TensorFlow-side model: a TFLite file or a checkpoint.
 
-    A checkpoint may be given as its prefix, its ``.index`` file, a directory
-    with a ``checkpoint`` file in it, or the ``.tgz`` that Google ships.
+    A checkpoint may be given as its prefix, its ``.index`` file or a directory
+    with a ``checkpoint`` file in it; either may lie in the ``.tgz`` that Google
+    ships. Of an archive with both, the checkpoint is opened: it alone can hold
+    both weight sets.
 
     Raises:
         BadSource: the path does not exist, or holds none of these, or is damaged.
@@ -35,10 +45,43 @@ def open_source(path: str | PathLike[str]) -> Source:
         return TFLiteSource(place)
     if looks_like_checkpoint(place):
         return open_checkpoint(place)
+    if is_archive(place):
+        return _open_archive(place)
+    if place.is_dir() and len(files := sorted(place.glob("*.tflite"))) == 1:
+        return TFLiteSource(files[0])
     raise BadSource(
         f"{place}: {_found(place)}; expected a TFLite file or a TensorFlow checkpoint "
         "(a prefix, an .index file, a directory with a 'checkpoint' file, a .tgz)"
     )
+
+
+def _open_archive(archive: Path) -> Source:
+    folder = unpack(archive, _belongs)
+    try:
+        source = _open_unpacked(archive, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    removed_with(source, folder)
+    return source
+
+
+def _belongs(name: PurePosixPath) -> bool:
+    return name.suffix == ".tflite" or belongs_to_checkpoint(name.name)
+
+
+def _open_unpacked(archive: Path, folder: Path) -> Source:
+    homes = sorted({place.parent for place in folder.rglob("*.index")})
+    if len(homes) == 1:
+        return CheckpointSource(archive, locate(homes[0]), archive)
+    files = sorted(folder.rglob("*.tflite"))
+    if not homes and len(files) == 1:
+        return TFLiteSource(files[0])
+    if not homes and not files:
+        raise BadSource(f"{archive}: neither a checkpoint nor a TFLite file in this archive")
+    what = "checkpoints in several folders" if homes else "several TFLite files"
+    names = ", ".join(str(place.relative_to(folder)) for place in homes or files)
+    raise BadSource(f"{archive}: holds {what}: {names}; unpack it and name one")
 
 
 def _found(path: Path) -> str:

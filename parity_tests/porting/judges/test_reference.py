@@ -166,8 +166,8 @@ class TestRehearsal:
         made = small_rehearsal
         assert sorted(p.name for p in made.checkpoint.parent.iterdir()) == [
             "checkpoint",
-            "mnasnet-small_dynamic.tflite",
-            "mnasnet-small_float.tflite",
+            "rehearsal-mnasnet-small_dynamic.tflite",
+            "rehearsal-mnasnet-small_float.tflite",
             "rehearsal.json",
         ]
         mark = json.loads((made.checkpoint.parent / "rehearsal.json").read_text())
@@ -190,7 +190,7 @@ class TestRehearsal:
         from porting.judges.tensorflow import TensorFlowJudge
 
         config = get_config("tf_mnasnet_small")
-        prefix = small_rehearsal.checkpoint / "model.ckpt-1000"
+        prefix = small_rehearsal.checkpoint / "rehearsal.ckpt-1000"
         inputs = np.random.default_rng(3).standard_normal((2, 96, 96, 3)).astype(np.float32)
         for weights in ("ema", "raw"):
             judge = TensorFlowJudge(prefix, config, "keras", "mnasnet-small", weights)

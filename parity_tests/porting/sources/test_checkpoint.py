@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from parity_tests.building import tables
+from parity_tests.building.limits import within
 from porting.errors import BadSource, PortingError, UnsupportedSource
 from porting.sources import open_source
+from porting.sources.checkpoint.table import Table
 from porting.sources.checkpoint.weight_sets import not_a_weight
 
 RANDOM = np.random.default_rng(11)
@@ -142,7 +144,7 @@ def test_an_archive_as_it_is_shipped(prefix):
 
 def test_an_archive_cannot_write_outside_its_folder(prefix, tmp_path):
     path = archive(prefix, top="../../outside")
-    with pytest.raises(BadSource, match="no checkpoint in this archive"):
+    with pytest.raises(BadSource, match="neither a checkpoint nor a TFLite file"):
         open_source(path)
     assert not (tmp_path.parent / "outside").exists()
 
@@ -354,12 +356,18 @@ def fuzz(prefix, rounds):
         if generator.integers(4):
             index_of(prefix).write_bytes(raw)
         shard_of(prefix).write_bytes(shard[: int(generator.integers(len(shard) + 1))])
-        try:
-            source = open_source(prefix)
-            for name in source.tensors:
-                source.read(name)
-        except PortingError as error:
-            assert prefix.name in str(error)
+        with within(mebibytes=64, seconds=10):
+            exercise(prefix)
+
+
+def exercise(prefix):
+    """Read everything; a refusal must name the file."""
+    try:
+        source = open_source(prefix)
+        for name in source.tensors:
+            source.read(name)
+    except PortingError as error:
+        assert prefix.name in str(error)
 
 
 def resealed(raw):
@@ -378,3 +386,20 @@ def test_fuzzed_checkpoints_never_crash(prefix):
 @pytest.mark.slow
 def test_fuzzed_checkpoints_never_crash_for_longer(prefix):
     fuzz(prefix, 20_000)
+
+
+def test_keys_that_multiply_out_of_a_small_file(prefix):
+    """Each entry repeats a long key and adds a byte: 400 KB stand for 20 GB of keys."""
+    long = 200_000
+    content = b"\x00" + tables.varint(long) + b"\x00" + b"k" * long
+    content += b"".join(tables.varint(long + i) + b"\x01\x00k" for i in range(40_000))
+    content += bytes(4) + (1).to_bytes(4, "little")
+    raw = tables.stored(content)
+    handle = tables.varint(0) + tables.varint(len(content))
+    listing = tables.stored(tables.block([(b"z", handle)], 1))
+    footer = tables.varint(0) + tables.varint(len(content))
+    footer += tables.varint(len(raw)) + tables.varint(len(listing) - 5)
+    end = tables.MAGIC.to_bytes(8, "little")
+    index_of(prefix).write_bytes(raw + listing + footer.ljust(40, b"\0") + end)
+    with within(mebibytes=64, seconds=10), pytest.raises(BadSource, match="keys"):
+        list(Table(index_of(prefix).read_bytes(), index_of(prefix)).entries())

@@ -10,6 +10,7 @@ import pytest
 from genmobilenet import get_config
 from parity_tests.building.tflite_files import TFLiteBuilder
 from parity_tests.building.tflite_networks import NetworkFile, network_file
+from parity_tests.building.limits import within
 from porting.errors import BadSource, PortingError, UnsupportedSource
 from porting.sources import open_source
 from porting.sources.tflite import TFLiteSource
@@ -280,7 +281,9 @@ def fuzz(written, rounds):
     generator = np.random.default_rng(int(os.environ.get("FUZZ_SEED", "0")))
     content = tiny_file()
     for _ in range(rounds):
-        exercise(written(flipped(content, generator)))
+        path = written(flipped(content, generator))
+        with within(mebibytes=64, seconds=10):
+            exercise(path)
 
 
 def test_fuzzed_files_never_crash(written):

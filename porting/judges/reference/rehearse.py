@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from genmobilenet.config import NetworkConfig
-from genmobilenet.zoo import ALIASES, get_config
+from genmobilenet.zoo import get_config, tensorflow_form
 from porting.errors import OutputError
 from porting.judges.reference.graph import build_reference
 from porting.judges.reference.naming import root_and_scheme
@@ -26,6 +26,8 @@ from porting.sources.checkpoint.weight_sets import EMA_SUFFIX
 
 STEP = 1000
 MARK = "rehearsal.json"
+PREFIX = "rehearsal"
+"""Begins the name of every file made, so that nobody takes one for Google's."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,7 @@ def rehearse(model: str, out: Path, seed: int = 0, scheme: str | None = None) ->
         OutputError: ``out`` holds something else, or cannot be written.
         MissingJudge: TensorFlow is not installed.
     """
-    get_config(model)  # an unknown name is refused as it was typed
-    name = ALIASES.get(model, model)
-    name = name if name.startswith("tf_") else f"tf_{name}"
+    name = tensorflow_form(model)
     config = get_config(name)
     import_tensorflow()
     _check_free(out)
@@ -75,6 +75,17 @@ def rehearse(model: str, out: Path, seed: int = 0, scheme: str | None = None) ->
     return Rehearsal(name, *places)
 
 
+def made_in(folder: Path) -> Rehearsal | None:
+    """The rehearsal that lies in a folder, or None."""
+    try:
+        files = json.loads((folder / MARK).read_text(encoding="utf-8"))
+        places = [folder / files["files"][name] for name in ("checkpoint", "float", "dynamic")]
+        model = str(files["model"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Rehearsal(model, *places) if all(place.exists() for place in places) else None
+
+
 def _check_free(out: Path) -> None:
     """Only an absent or empty folder, or an earlier rehearsal, may be written over."""
     if out.is_dir():
@@ -92,10 +103,11 @@ def _make(
     scheme = scheme or published
     weights = seeded_weights(config, scheme, root, seed)
     checkpoint = _write_checkpoint(weights, folder / "checkpoint", seed)
-    floating, dynamic = folder / f"{root}_float.tflite", folder / f"{root}_dynamic.tflite"
+    floating, dynamic = (folder / f"{PREFIX}-{root}_{kind}.tflite" for kind in ("float", "dynamic"))
     _write_tflite(config, scheme, root, weights.ema, floating, dynamic)
-    _write_mark(folder / MARK, model, root, scheme, seed, config)
-    return checkpoint, floating, dynamic
+    made = checkpoint, floating, dynamic
+    _write_mark(folder / MARK, model, root, scheme, seed, config, made)
+    return made
 
 
 def _write_checkpoint(weights: Weights, folder: Path, seed: int) -> Path:
@@ -116,7 +128,7 @@ def _write_checkpoint(weights: Weights, folder: Path, seed: int) -> Path:
                 for n, v in values.items()}  # fmt: skip
         session.run(tf.compat.v1.global_variables_initializer())
         saver = tf.compat.v1.train.Saver(made, save_relative_paths=True)
-        saver.save(session, str(folder / "model.ckpt"), STEP, write_meta_graph=False)
+        saver.save(session, str(folder / f"{PREFIX}.ckpt"), STEP, write_meta_graph=False)
     return folder
 
 
@@ -143,8 +155,9 @@ def load_weights(session: Any, variables: dict[str, Any], weights: dict[str, np.
 
 
 def _write_mark(
-    path: Path, model: str, root: str, scheme: str, seed: int, config: NetworkConfig
-) -> None:
+    path: Path, model: str, root: str, scheme: str, seed: int, config: NetworkConfig,
+    made: tuple[Path, Path, Path],
+) -> None:  # fmt: skip
     tf = import_tensorflow()
     data = {
         "model": model,
@@ -157,6 +170,7 @@ def _write_mark(
             "normalised_by": "mean and standard deviation of ImageNet's RGB pixels",
         },
         "classes": config.num_classes,
+        "files": dict(zip(("checkpoint", "float", "dynamic"), (p.name for p in made), strict=True)),
         "versions": {"tensorflow": str(tf.__version__), "numpy": np.__version__},
     }
     path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")

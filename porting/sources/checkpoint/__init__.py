@@ -1,9 +1,16 @@
 """TensorFlow checkpoints (bundle V2), read without TensorFlow."""
 
+from porting.sources.checkpoint.locate import belongs_to_checkpoint, locate
 from porting.sources.checkpoint.reader import (
     CheckpointSource,
     looks_like_checkpoint,
     open_checkpoint,
 )
 
-__all__ = ["CheckpointSource", "looks_like_checkpoint", "open_checkpoint"]
+__all__ = [
+    "CheckpointSource",
+    "belongs_to_checkpoint",
+    "locate",
+    "looks_like_checkpoint",
+    "open_checkpoint",
+]

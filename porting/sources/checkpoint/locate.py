@@ -1,18 +1,12 @@
 """From what a user names to the prefix of a checkpoint.
 
 A checkpoint is several files with one prefix. It may be named by the prefix,
-by one of the files, by its directory, or by the archive it came in.
+by one of the files, or by its directory.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
-import tarfile
-import tempfile
-import weakref
-import zlib
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from porting.errors import BadSource
@@ -21,17 +15,6 @@ from porting.sources.checkpoint.table import FOOTER, MAGIC
 _DATA = re.compile(r"(.+)\.data-(\d{5})-of-(\d{5})")
 _STATE = re.compile(r'^\s*model_checkpoint_path:\s*"((?:[^"\\]|\\.)*)"', re.MULTILINE)
 _STATE_LIMIT = 1 << 20
-_ARCHIVES = (".tgz", ".tar.gz", ".tar")
-UNPACKED_LIMIT = 8 << 30
-"""Most bytes that an archive may unpack to; Google's take under 200 MiB."""
-
-
-@dataclass
-class Location:
-    """A checkpoint's prefix; ``folder`` holds what an archive unpacked to."""
-
-    prefix: Path
-    folder: Path | None = None
 
 
 def looks_like_checkpoint(path: Path) -> bool:
@@ -42,26 +25,26 @@ def looks_like_checkpoint(path: Path) -> bool:
         return True
     if not path.is_file():
         return False
-    return _ends_like_a_table(path) or path.suffix == ".index" or _is_archive(path)
+    return _ends_like_a_table(path) or path.suffix == ".index"
 
 
-def locate(path: Path) -> Location:
-    """Find the prefix, unpacking an archive into a temporary folder.
+def locate(path: Path) -> Path:
+    """The prefix: what ``tf.train.Saver.restore`` takes.
 
     Raises:
-        BadSource: there is no checkpoint, or more than one.
+        BadSource: a directory holds no checkpoint, or more than one.
     """
     if path.is_dir():
-        return Location(_in_directory(path))
-    if path.is_file() and _is_archive(path):
-        folder = _unpack(path)
-        return Location(_in_archive(path, folder), folder)
+        return _in_directory(path)
     if path.suffix == ".index":
-        return Location(path.with_suffix(""))
+        return path.with_suffix("")
     shard = _DATA.fullmatch(path.name)
-    if shard:
-        return Location(path.with_name(shard[1]))
-    return Location(path)
+    return path.with_name(shard[1]) if shard else path
+
+
+def belongs_to_checkpoint(name: str) -> bool:
+    """Whether a file of this name is part of a checkpoint."""
+    return name == "checkpoint" or name.endswith(".index") or bool(_DATA.fullmatch(name))
 
 
 def _index_of(prefix: Path) -> Path:
@@ -77,13 +60,6 @@ def _ends_like_a_table(path: Path) -> bool:
             return int.from_bytes(stream.read(8), "little") == MAGIC
     except OSError:
         return False
-
-
-def _is_archive(path: Path) -> bool:
-    if path.name.endswith(_ARCHIVES):
-        return True
-    with path.open("rb") as stream:
-        return stream.read(2) == b"\x1f\x8b"
 
 
 def _in_directory(folder: Path) -> Path:
@@ -117,62 +93,3 @@ def _newest(state: Path) -> Path:
     if _index_of(beside).is_file():
         return beside
     raise BadSource(f"{state}: names {found[1]!r}, but {_index_of(beside)} does not exist")
-
-
-def _unpack(archive: Path) -> Path:
-    """Unpack the files of checkpoints, and nothing else, into a folder of their own."""
-    folder = Path(tempfile.mkdtemp(prefix="porting-"))
-    try:
-        with tarfile.open(archive, "r:*") as tar:
-            total = 0
-            for member in tar:
-                name = PurePosixPath(member.name)
-                if not member.isfile() or not _belongs(name):
-                    continue
-                total += member.size
-                if total > UNPACKED_LIMIT:
-                    raise BadSource(f"{archive}: unpacks to over {UNPACKED_LIMIT >> 30} GiB")
-                _unpack_member(tar, member, folder.joinpath(*name.parts))
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise BadSource(f"{archive}: not a sound archive: {error}") from error
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return folder
-
-
-def _belongs(name: PurePosixPath) -> bool:
-    if name.is_absolute() or ".." in name.parts:
-        return False
-    return name.name == "checkpoint" or name.suffix == ".index" or bool(_DATA.fullmatch(name.name))
-
-
-def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    stream = tar.extractfile(member)
-    if stream is None:
-        return
-    with stream, target.open("wb") as out:
-        shutil.copyfileobj(stream, out)
-
-
-def _in_archive(archive: Path, folder: Path) -> Path:
-    try:
-        homes = sorted({place.parent for place in folder.rglob("*.index")})
-        if not homes:
-            raise BadSource(f"{archive}: no checkpoint in this archive")
-        if len(homes) > 1:
-            names = ", ".join(str(home.relative_to(folder)) for home in homes)
-            raise BadSource(
-                f"{archive}: holds checkpoints in several folders: {names}; unpack it and name one"
-            )
-        return _in_directory(homes[0])
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def removed_with(owner: object, folder: Path) -> None:
-    """Remove a folder when ``owner`` is gone, at the latest when the process ends."""
-    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)

@@ -16,7 +16,7 @@ from porting.sources.checkpoint.entries import (
     parse_entry,
     parse_header,
 )
-from porting.sources.checkpoint.locate import Location, locate, looks_like_checkpoint, removed_with
+from porting.sources.checkpoint.locate import locate, looks_like_checkpoint
 from porting.sources.checkpoint.table import Table, masked_crc32c
 from porting.sources.checkpoint.weight_sets import EMA_SUFFIX
 from porting.sources.source import Source, TensorInfo
@@ -28,31 +28,27 @@ MAX_SHARDS = 100_000
 
 
 def open_checkpoint(path: Path) -> CheckpointSource:
-    """Open a checkpoint by prefix, ``.index``, shard, directory or archive.
+    """Open a checkpoint by prefix, ``.index``, shard or directory.
 
     Raises:
         BadSource: there is none, or it is damaged.
         UnsupportedSource: it is sound, but big-endian or compressed unusually.
     """
-    location = locate(path)
-    return CheckpointSource(path, location)
+    return CheckpointSource(path, locate(path))
 
 
 class CheckpointSource(Source):
     """A TensorFlow checkpoint of format V2, its shards mapped into memory.
 
-    ``prefix`` is what ``tf.train.Saver.restore`` takes. A tensor's bytes are
+    ``path`` is what the user named, ``prefix`` what ``tf.train.Saver.restore``
+    takes; ``archive`` is the file that both were unpacked from. A tensor's bytes are
     touched, and its masked CRC32C verified, when it is read.
     """
 
     format = "checkpoint"
 
-    def __init__(self, path: Path, location: Location) -> None:
-        if location.folder is not None:
-            removed_with(self, location.folder)
-        self.path = path
-        self.prefix = location.prefix
-        self._archive = path if location.folder is not None else None
+    def __init__(self, path: Path, prefix: Path, archive: Path | None = None) -> None:
+        self.path, self.prefix, self._archive = path, prefix, archive
         self._index = self.prefix.with_name(self.prefix.name + ".index")
         header, self._entries = _read_index(self._index)
         self._shards = [

@@ -18,6 +18,8 @@ FOOTER = 48
 MAGIC = 0xDB4775248B80FB57
 _TRAILER = 5
 _PLAIN, _SNAPPY = 0, 1
+_GROWTH = 24 << 20
+"""Bytes by which keys and unpacked blocks together may exceed the file."""
 _VARINT_BYTES = 10
 _MASK_DELTA = 0xA282EAD8
 
@@ -36,7 +38,7 @@ class Table:
     def __init__(self, data: bytes, path: Path) -> None:
         self._data = data
         self._path = path
-        # What unpacking compressed blocks may take in all; plain blocks take nothing.
+        # What keys and compressed blocks may take in all before _GROWTH is touched.
         self._budget = len(data)
 
     def fail(self, at: int, what: str) -> BadSource:
@@ -70,7 +72,7 @@ class Table:
                 raise self.fail(handle[0], "the index names blocks that overlap")
             for key, entry in self._block(at, length):
                 if last is not None and key <= last:
-                    raise self.fail(at, f"key {key!r} does not follow {last!r}")
+                    raise self.fail(at, f"key {key[:80]!r} does not follow {last[:80]!r}")
                 last = key
                 yield key, entry
 
@@ -105,7 +107,8 @@ class Table:
             fresh, place = self._varint(content, place, end, at)
             size, place = self._varint(content, place, end, at)
             if shared > len(key) or place + fresh + size > end:
-                raise self.fail(at, f"an entry behind {key!r} does not fit its block")
+                raise self.fail(at, f"an entry behind {key[:80]!r} does not fit its block")
+            self._spend(shared, at, f"its keys repeat {shared:,} bytes of the one before")
             key = key[:shared] + content[place : place + fresh]
             place += fresh
             yield key, content[place : place + size]
@@ -126,13 +129,17 @@ class Table:
             return self._unpacked(content, at)
         raise UnsupportedSource(f"{self._path}: block at byte {at:,} has compression type {kind}")
 
+    def _spend(self, size: int, at: int, what: str) -> None:
+        """Count what grows in memory beyond the file; no honest table grows by much."""
+        self._budget -= size
+        if self._budget < -_GROWTH:
+            raise self.fail(at, what)
+
     def _unpacked(self, content: bytes, at: int) -> bytes:
         import cramjam
 
         length, _ = self._varint(content, 0, len(content), at)
-        self._budget -= length
-        if self._budget < -(32 << 20):
-            raise self.fail(at, f"a compressed block claims {length:,} bytes")
+        self._spend(length, at, f"a compressed block claims {length:,} bytes")
         try:
             return bytes(cramjam.snappy.decompress_raw(content))
         except cramjam.DecompressionError as error:

@@ -117,10 +117,10 @@ def _tensor(table: Table, spans: Sequence[tuple[int, int]], path: Path) -> Store
         raise UnsupportedSource(f"{path}: tensor {name!r} has unknown type code {code}")
     if number >= len(spans):
         raise BadSource(f"{path}: tensor {name!r} names buffer {number}, the file has {len(spans)}")
-    start, size = spans[number]
-    return StoredTensor(
-        name, shape, TENSOR_TYPES[code], start, size, _quantisation(table), table.has(6)
-    )
+    kind, (start, size) = TENSOR_TYPES[code], spans[number]
+    # A float tensor may still say what it was quantised from; its values are real as they are.
+    quantisation = None if kind.startswith(("float", "complex")) else _quantisation(table)
+    return StoredTensor(name, shape, kind, start, size, quantisation, table.has(6))
 
 
 def _quantisation(table: Table) -> Quantisation | None:

@@ -176,4 +176,6 @@ def _dequantise(stored: np.ndarray, tensor: StoredTensor, path: Path) -> np.ndar
 def _real(stored: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
     """``scale * (stored - zero)`` in float32; an absent zero point is 0."""
     centred = stored.astype(np.int32) - (zero if zero.size else 0)
-    return np.asarray(centred.astype(np.float32) * scale)
+    # A damaged scale gives infinities; carrying out a plan refuses them with the tensor's name.
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.asarray(centred.astype(np.float32) * scale)

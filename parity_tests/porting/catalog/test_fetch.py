@@ -1,0 +1,142 @@
+"""Downloads from a server on this machine: whole, resumed, refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from genmobilenet import list_models
+from parity_tests.building.server import serving
+from porting.catalog import CATALOG, find_entry
+from porting.catalog.fetch import DownloadFailed, fetch
+from porting.catalog.lock import LOCK, ChecksumMismatch
+from porting.errors import BadInput, OutputError
+
+ENTRY = CATALOG["mnasnet-a1"]
+PATH = "/cloud-tpu-checkpoints/mnasnet/mnasnet-a1.tgz"
+STEP = 1 << 16
+CONTENT = np.random.default_rng(0).bytes(3_000_000)
+
+
+@pytest.fixture
+def server():
+    with serving({PATH: CONTENT}) as made:
+        yield made
+
+
+def test_a_download_is_whole_and_recorded(server, tmp_path):
+    seen = []
+    found = fetch(ENTRY, tmp_path / "google", server[1], lambda *step: seen.append(step))
+    assert found.path == tmp_path / "google" / "mnasnet-a1.tgz"
+    assert found.path.read_bytes() == CONTENT
+    assert found.sha256 == hashlib.sha256(CONTENT).hexdigest()
+    record = json.loads((tmp_path / "google" / LOCK).read_text())["mnasnet-a1.tgz"]
+    assert (record["sha256"], record["bytes"]) == (found.sha256, len(CONTENT))
+    assert record["url"].startswith("https://storage.googleapis.com/cloud-tpu-checkpoints/")
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert {p.name for p in found.path.parent.iterdir()} == {"mnasnet-a1.tgz", LOCK}
+
+
+def test_what_is_here_is_not_asked_for_again(server, tmp_path):
+    fetch(ENTRY, tmp_path, server[1])
+    fetch(ENTRY, tmp_path, server[1])
+    assert len(server[0].requests) == 1
+
+
+def test_a_download_that_breaks_off_is_taken_up_where_it_stopped(server, tmp_path):
+    server[0].break_at = [10 * STEP, 20 * STEP]
+    assert fetch(ENTRY, tmp_path, server[1]).path.read_bytes() == CONTENT
+    assert [asked for _, asked in server[0].requests] == [
+        None, f"bytes={10 * STEP}-", f"bytes={20 * STEP}-",
+    ]  # fmt: skip
+
+
+def test_what_has_come_is_kept_for_the_next_time(server, tmp_path):
+    server[0].break_at = [STEP, 2 * STEP, 3 * STEP]
+    with pytest.raises(DownloadFailed, match=r"broke off 3 times .*mnasnet-a1.tgz.part is kept"):
+        fetch(ENTRY, tmp_path, server[1])
+    assert (tmp_path / "mnasnet-a1.tgz.part").stat().st_size == 3 * STEP
+    assert not (tmp_path / "mnasnet-a1.tgz").exists()
+    assert fetch(ENTRY, tmp_path, server[1]).path.read_bytes() == CONTENT
+    assert server[0].requests[-1][1] == f"bytes={3 * STEP}-"
+
+
+def test_a_file_that_changed_meanwhile_begins_anew(server, tmp_path):
+    server[0].break_at = [5 * STEP]
+    other = CONTENT[::-1]
+
+    def change(done, _total):
+        if done == 5 * STEP:
+            server[0].files[PATH] = other
+
+    assert fetch(ENTRY, tmp_path, server[1], change).path.read_bytes() == other
+
+
+def test_without_a_mark_nothing_is_resumed(server, tmp_path):
+    server[0].etags, server[0].break_at = False, [5 * STEP]
+    assert fetch(ENTRY, tmp_path, server[1]).path.read_bytes() == CONTENT
+    assert [asked for _, asked in server[0].requests] == [None, None]
+
+
+def test_a_part_that_does_not_fit_is_thrown_away(server, tmp_path):
+    (tmp_path / "mnasnet-a1.tgz.part").write_bytes(CONTENT + b"more")
+    (tmp_path / "mnasnet-a1.tgz.part.etag").write_text(f'"{hash(CONTENT)}"')
+    assert fetch(ENTRY, tmp_path, server[1]).path.read_bytes() == CONTENT
+
+
+def test_other_bytes_under_the_same_name_are_refused(server, tmp_path):
+    path = fetch(ENTRY, tmp_path, server[1]).path
+    path.unlink()
+    server[0].files[PATH] = CONTENT[:-1] + b"x"
+    with pytest.raises(ChecksumMismatch, match=r"mnasnet-a1.tgz: its sha256 is .* it was"):
+        fetch(ENTRY, tmp_path, server[1])
+
+
+def test_a_damaged_record(server, tmp_path):
+    (tmp_path / LOCK).write_text("{")
+    with pytest.raises(BadInput, match="not a readable record of checksums"):
+        fetch(ENTRY, tmp_path, server[1])
+
+
+def test_no_such_file_and_no_such_server(server, tmp_path):
+    with pytest.raises(DownloadFailed, match="the server answers 404"):
+        fetch(CATALOG["mnasnet-small"], tmp_path, server[1])
+    with pytest.raises(DownloadFailed, match="cannot be reached"):
+        fetch(ENTRY, tmp_path, "http://127.0.0.1:9")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made(server, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        fetch(ENTRY, tmp_path / "file" / "google", server[1])
+
+
+def test_every_entry_names_a_network_that_exists_and_a_file_of_its_own():
+    assert {entry.model for entry in CATALOG.values()} <= set(list_models())
+    assert len({entry.url for entry in CATALOG.values()}) == len(CATALOG)
+    for entry in CATALOG.values():
+        assert entry.url.startswith("https://storage.googleapis.com/")
+        assert entry.url.endswith(".tgz")
+        assert (entry.top1 is None) == (entry.stated_in == "")
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("mnasnet_1.0_224", "mnasnet_1.0_224"),
+        ("mnasnet_100", "mnasnet_1.0_224"),
+        ("tf_semnasnet_050", "mnasnet-a1-050"),
+        ("mnasnet_small", "mnasnet-small"),
+    ],
+)
+def test_entries_are_found_by_their_name_or_their_network(name, found):
+    assert find_entry(name).name == found
+
+
+def test_an_unknown_name_lists_the_nearest():
+    with pytest.raises(BadInput, match=r"'mnasnet-a2'; the nearest are mnasnet-a1"):
+        find_entry("mnasnet-a2")

@@ -1,0 +1,121 @@
+"""The judge of TFLite files: every result whole, weights dequantised, clear refusals."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from genmobilenet import get_config
+from parity_tests.building.tflite_files import TFLiteBuilder, convolution_options
+from parity_tests.building.tflite_networks import NetworkFile
+from porting.errors import BadInput, UnsupportedSource
+from porting.judges.changed_files import dequantised, with_every_result
+from porting.judges.litert import LiteRTJudge
+from porting.sources.tflite import TFLiteSource
+
+RANDOM = np.random.default_rng(0)
+SMALL = get_config("tf_mnasnet_small")
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(content):
+        path = tmp_path / "model.tflite"
+        path.write_bytes(content)
+        return TFLiteSource(path)
+
+    return write
+
+
+def pointwise(file, name, data, weight, shape=(1, 4, 4, 8)):
+    bias = file.tensor(f"{name}/bias", [8], data=np.zeros(8, np.float32))
+    output = file.tensor(name, shape)
+    return file.operator("CONV_2D", [data, weight, bias], output, convolution_options())
+
+
+def pixels(size=64):
+    return RANDOM.standard_normal((2, size, size, 3)).astype(np.float32)
+
+
+def test_which_runtime_runs(written):
+    judge = LiteRTJudge(written(NetworkFile(SMALL).build()))
+    assert judge.name == ("tflite-runtime" if os.environ.get("WITHOUT_LITERT") else "LiteRT")
+    assert judge.version[0].isdigit()
+
+
+def test_a_result_that_a_later_operator_may_overwrite_is_kept(written):
+    """An ADD whose input nobody else needs is computed in place where nothing forbids it."""
+    file = TFLiteBuilder()
+    data = file.tensor("data", [1, 4, 4, 8])
+    kernel = RANDOM.standard_normal((8, 1, 1, 8)).astype(np.float32)
+    first = pointwise(file, "first", data, file.tensor("k", kernel.shape, data=kernel))
+    second = pointwise(file, "second", first, file.tensor("l", kernel.shape, data=kernel))
+    total = file.operator("ADD", [first, second], file.tensor("sum", [1, 4, 4, 8]),
+                          schema.AddOptionsT())  # fmt: skip
+    last = pointwise(file, "last", total, file.tensor("m", kernel.shape, data=kernel))
+    judge = LiteRTJudge(written(file.finish([data], [last])))
+    x = RANDOM.standard_normal((1, 4, 4, 8)).astype(np.float32)
+    taps = judge.run(x, {name: name for name in ("first", "second", "sum", "last")}).taps
+    matrix = kernel.reshape(8, 8).T
+    np.testing.assert_allclose(taps["first"], x @ matrix, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(taps["second"], x @ matrix @ matrix, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(taps["sum"], taps["first"] + taps["second"], rtol=1e-5, atol=1e-4)
+
+
+def test_all_results_as_outputs_change_no_value(tmp_path, written):
+    content = NetworkFile(SMALL).build()
+    source = written(content)
+    taps = {name: name for name in source.activations if name != "input"}
+    x = pixels()
+    plain = LiteRTJudge(source).run(x, taps).taps
+    changed = tmp_path / "changed.tflite"
+    changed.write_bytes(with_every_result(content))
+    other = LiteRTJudge(TFLiteSource(changed)).run(x, taps).taps
+    for name in taps:
+        np.testing.assert_array_equal(plain[name], other[name], err_msg=name)
+
+
+@pytest.mark.parametrize("weights", ["int8", "int8_channels", "uint8_legacy"])
+def test_dequantised_weights_run_as_the_float_file_does(tmp_path, written, weights):
+    made = NetworkFile(SMALL, weights=weights)
+    content = made.build()
+    source = written(content)
+    changed = tmp_path / "changed.tflite"
+    changed.write_bytes(dequantised(content, changed))
+    in_float = TFLiteSource(changed)
+    for name, values in made.real.items():
+        np.testing.assert_array_equal(in_float.read(name), values, err_msg=name)
+    x = pixels()
+    taps = {"logits": source.graph.outputs[0]}
+    through_judge = LiteRTJudge(source, in_float=True).run(x, taps).taps["logits"]
+    as_file = LiteRTJudge(in_float).run(x, taps).taps["logits"]
+    np.testing.assert_array_equal(through_judge, as_file)
+    quantised = LiteRTJudge(source).run(x, taps).taps["logits"]
+    assert np.abs(through_judge - quantised).max() > 1e-4 * np.abs(quantised).max()
+
+
+def test_weights_that_share_bytes_but_not_their_scale(tmp_path):
+    file = TFLiteBuilder()
+    data = file.tensor("data", [1, 4, 4, 8])
+    stored = np.ones((8, 1, 1, 8), np.int8)
+    first = file.tensor("first", stored.shape, "int8", stored, ([0.5], [0], 0))
+    second = file.tensor("second", stored.shape, "int8", stored, ([0.25], [0], 0))
+    file.graph.tensors[second].buffer = file.graph.tensors[first].buffer
+    middle = pointwise(file, "a", data, first)
+    content = file.finish([data], [pointwise(file, "b", middle, second)])
+    with pytest.raises(UnsupportedSource, match="'second' shares its bytes with another"):
+        dequantised(content, tmp_path / "x.tflite")
+
+
+def test_a_file_that_the_runtime_refuses(written):
+    file = TFLiteBuilder()
+    data = file.tensor("data", [1, 4, 4, 8])
+    wrong = RANDOM.standard_normal((8, 1, 1, 5)).astype(np.float32)
+    content = file.finish(
+        [data], [pointwise(file, "out", data, file.tensor("k", wrong.shape, data=wrong))]
+    )
+    with pytest.raises(BadInput, match="cannot run it"):
+        LiteRTJudge(written(content))

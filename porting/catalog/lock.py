@@ -1,0 +1,70 @@
+"""Checksums of downloads as they were first seen.
+
+Google publishes none, so the first download is taken on trust and recorded in
+``catalog.lock.json`` beside the files. Whoever keeps that file notices when
+something else comes under the same name later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from porting.catalog.entry import CatalogEntry
+from porting.errors import BadInput
+
+LOCK = "catalog.lock.json"
+
+
+class ChecksumMismatch(BadInput):
+    """A file's bytes are not those that were first seen under its name."""
+
+
+def check_first_seen(entry: CatalogEntry, path: Path) -> str:
+    """Compare a file with its record, or make one; return its SHA-256.
+
+    Raises:
+        ChecksumMismatch: the record says otherwise.
+        BadInput: the lock file cannot be read.
+    """
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    lock = path.parent / LOCK
+    records = _read(lock)
+    known = records.get(entry.file_name)
+    if known is None:
+        records[entry.file_name] = {
+            "sha256": digest,
+            "bytes": path.stat().st_size,
+            "url": entry.url,
+            "first_seen": datetime.now(UTC).date().isoformat(),
+        }
+        _write(lock, records)
+    elif known["sha256"] != digest:
+        raise ChecksumMismatch(
+            f"{path}: its sha256 is {digest}, on {known['first_seen']} it was {known['sha256']}; "
+            f"delete it to download it again, or its entry in {lock} to accept what is there now"
+        )
+    return digest
+
+
+def _read(lock: Path) -> dict[str, Any]:
+    try:
+        records = json.loads(lock.read_text(encoding="utf-8"))
+        if all("sha256" in known and "first_seen" in known for known in records.values()):
+            return dict(records)
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError, TypeError, OSError):
+        pass
+    raise BadInput(f"{lock}: not a readable record of checksums; repair it or delete it")
+
+
+def _write(lock: Path, records: dict[str, Any]) -> None:
+    beside = lock.with_name(f".{lock.name}.{os.getpid()}")
+    beside.write_text(json.dumps(records, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    beside.replace(lock)

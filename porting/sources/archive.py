@@ -1,0 +1,73 @@
+"""Archives as Google ships them: what matters of one, unpacked into a temporary folder."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import tempfile
+import weakref
+import zlib
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from porting.errors import BadSource
+
+_NAMES = (".tgz", ".tar.gz", ".tar")
+UNPACKED_LIMIT = 8 << 30
+"""Most bytes that an archive may unpack to; Google's take under 200 MiB."""
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a tar archive, by its name or by gzip's first bytes."""
+    if not path.is_file():
+        return False
+    if path.name.endswith(_NAMES):
+        return True
+    try:
+        with path.open("rb") as stream:
+            return stream.read(2) == b"\x1f\x8b"
+    except OSError:
+        return False
+
+
+def unpack(archive: Path, wanted: Callable[[PurePosixPath], bool]) -> Path:
+    """Unpack the wanted files, and nothing else, into a folder of their own.
+
+    Raises:
+        BadSource: the archive is damaged, or unpacks to more than any model takes.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="porting-"))
+    try:
+        _unpack_into(folder, archive, wanted)
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise BadSource(f"{archive}: not a sound archive: {error}") from error
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder
+
+
+def _unpack_into(folder: Path, archive: Path, wanted: Callable[[PurePosixPath], bool]) -> None:
+    total = 0
+    with tarfile.open(archive, "r:*") as tar:
+        for member in tar:
+            name = PurePosixPath(member.name)
+            outside = name.is_absolute() or ".." in name.parts
+            if not member.isfile() or outside or not wanted(name):
+                continue
+            total += member.size
+            if total > UNPACKED_LIMIT:
+                raise BadSource(f"{archive}: unpacks to over {UNPACKED_LIMIT >> 30} GiB")
+            stream = tar.extractfile(member)
+            if stream is None:
+                continue
+            target = folder.joinpath(*name.parts)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with stream, target.open("wb") as out:
+                shutil.copyfileobj(stream, out)
+
+
+def removed_with(owner: object, folder: Path) -> None:
+    """Remove a folder when ``owner`` is gone, at the latest when the process ends."""
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
