@@ -36,7 +36,7 @@ class LiteRTJudge:
     def __init__(self, source: TFLiteSource, in_float: bool = False, threads: int = 2) -> None:
         runtime, name, self.version = _runtime()
         self._source = source
-        self.name = f"{name}, weights dequantised" if in_float else name
+        self.name = f"{name} on dequantised weights" if in_float else name
         content = _content(source.path, in_float, name == TFLITE_RUNTIME)
         kernels = runtime.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:

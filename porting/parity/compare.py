@@ -74,7 +74,7 @@ class Comparison:
     def summary(self) -> str:
         """The verdict in a sentence."""
         worst = self.worst
-        against = f"{self.judge} {self.judge_version}, {self.inputs} inputs"
+        against = f"{self.judge} ({self.judge_version}), {self.inputs} inputs"
         if self:
             return (
                 f"at parity with {against}: all {len(self.taps)} taps agree, the worst is "

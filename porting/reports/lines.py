@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shutil
+import textwrap
+from collections.abc import Sequence
+
+import typer
+
+_GAP = 2
 
 
-def print_lines(pairs: Iterable[tuple[str, str]]) -> None:
-    """Print pairs in two columns; long values wrap under their column."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+def print_lines(pairs: Sequence[tuple[str, str]]) -> None:
+    """Print pairs in two columns; long values wrap under their column, paths stay whole."""
+    indent = max(len(label) for label, _ in pairs) + _GAP
+    width = max(shutil.get_terminal_size().columns - indent, 20)
     for label, value in pairs:
-        table.add_row(Text(label, style="bold"), Text(value))
-    Console(highlight=False).print(table)
+        lines = [
+            line
+            for part in value.splitlines() or [""]
+            for line in textwrap.wrap(part, width, break_long_words=False, break_on_hyphens=False)
+            or [""]
+        ]
+        typer.echo(typer.style(label.ljust(indent), bold=True) + lines[0])
+        for line in lines[1:]:
+            typer.echo(" " * indent + line)
