@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from genmobilenet import get_config
+from parity_tests.building.limits import within
 from parity_tests.building.tflite_files import TFLiteBuilder
 from parity_tests.building.tflite_networks import NetworkFile, network_file
-from parity_tests.building.limits import within
 from porting.errors import BadSource, PortingError, UnsupportedSource
 from porting.sources import open_source
 from porting.sources.tflite import TFLiteSource
