@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 EMA_SUFFIX = "/ExponentialMovingAverage"
 """``tf.train.ExponentialMovingAverage`` names its shadows so."""
 
@@ -21,6 +23,7 @@ _SLOTS = (
 _STEPS = ("global_step", "beta1_power", "beta2_power")
 
 
+@lru_cache(maxsize=1 << 16)
 def not_a_weight(name: str) -> str | None:
     """The rule by which a tensor is left out, or None for a weight.
 
