@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 BLOCK_TYPES = {"ds": "depthwise separable", "ir": "inverted residual"}
 
@@ -133,7 +134,8 @@ def _checked(head: str, values: dict[str, int | float | bool], text: str) -> Blo
         raise ArchitectureError(f"{text!r}: {zero[0]} must be above zero")
     if head == "ds" and values["expansion"] != 1:
         raise ArchitectureError(f"{text!r}: a depthwise-separable block has no expansion; use ir")
-    return BlockSpec(type=head, **values)  # type: ignore[arg-type]  # checked above, by name
+    fields: dict[str, Any] = dict(values)  # names and types come from _FIELDS
+    return BlockSpec(type=head, **fields)
 
 
 def round_channels(channels: float, divisor: int = 8, limit: float = 0.9) -> int:

@@ -17,6 +17,14 @@ DTYPES = {"float32": 1, "float64": 2, "int32": 3, "int64": 9, "bool": 10, "strin
           "bfloat16": 14, "float16": 19}  # fmt: skip
 
 
+def index_of(prefix: Path) -> Path:
+    return prefix.with_name(prefix.name + ".index")
+
+
+def shard_of(prefix: Path, number=0, shards=1) -> Path:
+    return prefix.with_name(f"{prefix.name}.data-{number:05d}-of-{shards:05d}")
+
+
 def varint(value: int) -> bytes:
     out = b""
     while value >= 0x80:
