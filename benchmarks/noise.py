@@ -25,11 +25,16 @@ def main() -> None:
         for path, weights in runs:
             comparison = port(path, weights=weights).comparison
             assert comparison is not None
-            worst, logits = comparison.worst, comparison["classifier"].relative
+            worst, logits = comparison.worst, comparison["classifier"].figures.relative
             name = f"{path.name} {weights or ''}".strip()
             verdict = "agrees" if comparison else "DISAGREES"
             made.add_row(
-                name, comparison.judge, worst.tap, f"{worst.ratio:.1f}", f"{logits:.1e}", verdict
+                name,
+                comparison.judge,
+                worst.tap,
+                f"{worst.figures.ratio:.1f}",
+                f"{logits:.1e}",
+                verdict,
             )
     Console(width=100).print(made)
 

@@ -9,16 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genmobilenet.arch import ArchitectureError, BlockSpec, parse_block
+    from genmobilenet.arch import BlockSpec, parse_block
     from genmobilenet.config import NetworkConfig
-    from genmobilenet.factory import CheckpointError, create_model, load_weights
+    from genmobilenet.errors import ArchitectureError, CheckpointError
+    from genmobilenet.factory import create_model, load_weights
     from genmobilenet.network import GenMobileNet
     from genmobilenet.zoo import get_config, list_models
 
 _HOME = {
-    "ArchitectureError": "genmobilenet.arch",
+    "ArchitectureError": "genmobilenet.errors",
     "BlockSpec": "genmobilenet.arch",
-    "CheckpointError": "genmobilenet.factory",
+    "CheckpointError": "genmobilenet.errors",
     "GenMobileNet": "genmobilenet.network",
     "NetworkConfig": "genmobilenet.config",
     "create_model": "genmobilenet.factory",

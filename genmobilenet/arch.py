@@ -30,6 +30,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from genmobilenet.errors import ArchitectureError
+
 BLOCK_TYPES = {"ds": "depthwise separable", "ir": "inverted residual"}
 
 _TOKEN = re.compile(r"(se|[rkseic])(\d+(?:\.\d+)?)")
@@ -42,10 +44,6 @@ _FIELDS = {
     "c": ("channels", int),
     "se": ("se_ratio", float),
 }
-
-
-class ArchitectureError(ValueError):
-    """A block string or a network configuration that describes no network."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from genmobilenet.arch import ArchitectureError, BlockSpec, parse_block, round_channels
+from genmobilenet.arch import BlockSpec, parse_block, round_channels
+from genmobilenet.errors import ArchitectureError
 
 TF_BN_EPSILON = 1e-3
 """``batch_norm_epsilon`` in tensorflow/tpu ``mnasnet_models.py``."""

@@ -10,12 +10,10 @@ from typing import Any
 
 import torch
 
+from genmobilenet.config import NetworkConfig
+from genmobilenet.errors import CheckpointError
 from genmobilenet.network import GenMobileNet
 from genmobilenet.zoo import get_config
-
-
-class CheckpointError(RuntimeError):
-    """A weight file cannot be read, or does not fit the network."""
 
 
 def create_model(
@@ -47,6 +45,14 @@ def create_model(
     if state is not None:
         fill(model, state, origin=str(checkpoint_path))
     return model
+
+
+def build(config: NetworkConfig, state: dict[str, torch.Tensor]) -> GenMobileNet:
+    """A network that takes the tensors of a whole state dict for its own, without a copy."""
+    with torch.device("meta"):
+        model = GenMobileNet(config)
+    model.load_state_dict(state, assign=True)
+    return model.eval()
 
 
 def load_weights(model: torch.nn.Module, path: str | PathLike[str]) -> None:

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from porting.api import Port, port
+    from porting.diff import compare
     from porting.errors import PortingError
     from porting.sources import open_source
 
 _HOME = {
     "Port": "porting.api",
+    "compare": "porting.diff",
     "PortingError": "porting.errors",
     "open_source": "porting.sources",
     "port": "porting.api",
 }
 
-__all__ = ["Port", "PortingError", "open_source", "port"]
+__all__ = ["Port", "PortingError", "compare", "open_source", "port"]
 
 
 def __getattr__(name: str) -> Any:

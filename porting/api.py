@@ -81,10 +81,18 @@ def port(
     ported = Port(match.model, match.config, opened, match.plan, convention, state)
     if not verify:
         return ported
+    from genmobilenet.factory import build
     from porting.parity.inputs import seeded_pixels
     from porting.parity.verify import INPUTS, verify_port
 
     if pixels is None:
         pixels = seeded_pixels(INPUTS, convention.size, convention.channels)
-    verdict = verify_port(opened, match, state, convention, pixels, progress)
+    total = len(pixels)
+
+    def advance(done: int) -> None:
+        if progress is not None:
+            progress(done, total)
+
+    network = build(match.config, state)
+    verdict = verify_port(opened, match, network, convention, pixels, progress=advance)
     return Port(**{**vars(ported), **vars(verdict)})

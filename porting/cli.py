@@ -38,6 +38,14 @@ class Classes(StrEnum):
     drop_background = "drop-background"
 
 
+class Readings(StrEnum):
+    """Which readings of a tap are taken."""
+
+    both = "both"
+    accumulated = "accumulated"
+    isolated = "isolated"
+
+
 SourceArgument = Annotated[
     Path,
     typer.Argument(
@@ -100,6 +108,88 @@ def port(
 
 
 @app.command()
+def diff(
+    source: SourceArgument,
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A ported file, or any state dict.")
+    ],
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    onto: Annotated[
+        str | None,
+        typer.Option("--onto", help="module:callable that builds a network of your own."),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder of images; by default random ones.")
+    ] = None,
+    random: Annotated[int, typer.Option("--random", min=1, help="Number of random images.")] = 8,
+    mode: Annotated[
+        Readings, typer.Option("--mode", help="Which readings of each tap to take.")
+    ] = Readings.both,
+    report: Annotated[Path | None, typer.Option("--report", help="HTML file to write.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="JSON file to write; - prints it.")
+    ] = None,
+    atol: Annotated[
+        float, typer.Option("--atol", min=0, help="Absolute tolerance, in place of the noise.")
+    ] = 0.0,
+    rtol: Annotated[
+        float, typer.Option("--rtol", min=0, help="Relative tolerance, in place of the noise.")
+    ] = 0.0,
+) -> None:
+    """Compare a source and a PyTorch network, tap by tap.
+
+    Accumulated: both run on the same images. Isolated: each piece of the network is fed what
+    the judge fed its own, so that a tap shows only the error born there. Exits with 1 where
+    they disagree.
+    """
+    from porting.diff import diff as diff_source
+    from porting.parity.noise import Tolerance
+    from porting.reports.comparison import comparison_report, write_report
+    from porting.reports.diff import print_diff
+    from porting.reports.html import write_page
+    from porting.reports.progress import progress_bar
+    from porting.sources import open_source
+    from porting.subject import subject_from_file
+
+    opened = open_source(source)
+    chosen = weights.value if weights else None
+    subject = subject_from_file(opened, checkpoint, model, chosen, onto)
+    with progress_bar("comparing") as progress:
+        found = diff_source(
+            opened, subject, images, count=random, mode=mode.value,
+            tolerance=Tolerance(atol=atol, rtol=rtol), progress=progress,
+        )  # fmt: skip
+    data = comparison_report(found)
+    if report is not None:
+        write_page(data, report)
+    as_json = json_file is not None and str(json_file) == "-"
+    if json_file is not None and not as_json:
+        write_report(data, json_file)
+    _show(data, as_json, print_diff)
+    if not data["agrees"]:
+        raise typer.Exit(NOT_AT_PARITY)
+
+
+@app.command()
+def report(
+    comparison: Annotated[
+        Path, typer.Argument(metavar="FILE.json", help="What porting diff --json wrote.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="HTML file; by default beside the JSON.")
+    ] = None,
+) -> None:
+    """Make the HTML report from a comparison's JSON."""
+    from porting.reports.comparison import read_report
+    from porting.reports.html import write_page
+
+    page = out or comparison.with_suffix(".html")
+    write_page(read_report(comparison), page)
+    typer.echo(page)
+
+
+@app.command()
 def rehearse(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Network to rehearse.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the source; must be new.")],
@@ -153,14 +243,14 @@ def _show(data: dict[str, Any], as_json: bool, print_text: Any) -> None:
 
 def main() -> None:
     """Run a command: 0 done, 1 not at parity, 2 wrong use or bad input."""
-    from genmobilenet.arch import ArchitectureError
+    from genmobilenet.errors import GenMobileNetError
 
     try:
         app()
     except NotAtParity as error:
         sys.stderr.write(f"porting: {error}\n")
         sys.exit(NOT_AT_PARITY)
-    except (PortingError, ArchitectureError) as error:
+    except (PortingError, GenMobileNetError) as error:
         sys.stderr.write(f"porting: {error}\n")
         sys.exit(WRONG_USE)
     except BrokenPipeError:

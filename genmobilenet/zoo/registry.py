@@ -5,18 +5,14 @@ from __future__ import annotations
 import difflib
 import fnmatch
 
-from genmobilenet.arch import ArchitectureError
 from genmobilenet.config import NetworkConfig
+from genmobilenet.errors import UnknownModel
 from genmobilenet.zoo import mnasnet
 
 NETWORKS: dict[str, NetworkConfig] = {**mnasnet.NETWORKS}
 
 ALIASES: dict[str, str] = {**mnasnet.ALIASES}
 """Early names, kept so that old scripts go on working."""
-
-
-class UnknownModel(ArchitectureError):
-    """No network has that name; the message lists the nearest that exist."""
 
 
 def list_models(pattern: str = "*") -> list[str]:

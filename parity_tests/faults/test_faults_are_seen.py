@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from genmobilenet import get_config
+from genmobilenet.factory import build
 from parity_tests.building.tflite_networks import network_file
 from porting.carry_out import carry_out
 from porting.mapping.convention import convention_of
@@ -19,7 +20,8 @@ from porting.sources import open_source
 def judged(source, match, state):
     convention = convention_of(source, match)
     pixels = seeded_pixels(2, 64, 3)
-    return verify_port(source, match, state, convention, pixels).comparison
+    model = build(match.config, state)
+    return verify_port(source, match, model, convention, pixels).comparison
 
 
 def symmetric_padding(match, state):
@@ -102,7 +104,7 @@ def test_a_fault_is_seen_where_it_was_made(small, fault, tap):
     assert not comparison
     # The block before the residual has no tap of its own for a sum it should not make.
     assert comparison.first_bad.tap == tap
-    assert comparison.first_bad.ratio > 2 * comparison.factor
+    assert comparison.first_bad.figures.ratio > 2 * comparison.tolerance.factor
 
 
 @pytest.fixture(scope="module")
@@ -124,13 +126,13 @@ class TestCheckpointFaults:
         raw = find_match(source, None, "raw")
         comparison = judged(source, match, carry_out(raw.plan, source, raw.config))
         assert not comparison
-        assert comparison.first_bad.tap == "act1"
+        assert comparison.first_bad.tap == "bn1"
 
     def test_epsilon(self, rehearsed):
         source, match, state = rehearsed
         comparison = judged(source, *small_epsilon(match, state))
         assert not comparison
-        assert comparison.first_bad.tap == "act1"
+        assert comparison.first_bad.tap == "bn1"
 
     def test_equal_shaped_kernels_swapped(self, rehearsed):
         source, match, state = rehearsed

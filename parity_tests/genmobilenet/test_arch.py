@@ -2,7 +2,8 @@
 
 import pytest
 
-from genmobilenet.arch import ArchitectureError, BlockSpec, parse_block, round_channels
+from genmobilenet.arch import BlockSpec, parse_block, round_channels
+from genmobilenet.errors import ArchitectureError
 from genmobilenet.zoo import NETWORKS
 
 

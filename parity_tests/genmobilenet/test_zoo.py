@@ -2,8 +2,8 @@
 
 import pytest
 
+from genmobilenet.errors import UnknownModel
 from genmobilenet.zoo import ALIASES, NETWORKS, get_config, list_models
-from genmobilenet.zoo.registry import UnknownModel
 
 WIDTHS_B1 = ("035", "050", "075", "100", "130", "140")
 WIDTHS_A1 = ("035", "050", "075", "100", "140")

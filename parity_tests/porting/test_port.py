@@ -84,8 +84,8 @@ def test_the_real_dynamic_range_file(artifacts):
     file = artifacts / "mnasnet-a1-050/mnasnet-a1_postquant.tflite"
     ported = porting.port(file)
     assert ported.comparison
-    assert ported.comparison["classifier"].relative <= BOUND
-    assert ported.quantised["classifier"].relative > 100 * BOUND
+    assert ported.comparison["classifier"].figures.relative <= BOUND
+    assert ported.quantised["classifier"].figures.relative > 100 * BOUND
 
 
 @pytest.mark.parametrize("model", list_models("tf_*"))
@@ -136,10 +136,11 @@ def test_normalisation_in_the_graph_becomes_the_convention(written):
     assert "SUB, MUL" in ported.convention.evidence
 
 
-def test_a_softmax_at_the_end_is_passed_over(written):
+def test_a_softmax_at_the_end_is_a_tap_of_its_own(written):
     ported = porting.port(written(get_config("tf_mnasnet_small"), softmax=True))
     assert ported.comparison
-    assert ported.comparison.taps[-1].judge_name == "logits"
+    assert [tap.tap for tap in ported.comparison.taps[-2:]] == ["classifier", "softmax"]
+    assert ported.comparison["classifier"].judge_name == "logits"
 
 
 def test_dropping_the_background_class(written):

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from genmobilenet.arch import ArchitectureError
+from genmobilenet.errors import GenMobileNetError
 from genmobilenet.zoo import tensorflow_form
 from porting.catalog.fetch import DownloadFailed, fetch
 from porting.catalog.registry import find_published
@@ -91,7 +91,7 @@ def main() -> None:
     asked = parser.parse_args()
     try:
         found = supply(asked.folder, asked.rehearsals, asked.model, asked.weights, asked.mirror)
-    except (PortingError, ArchitectureError) as error:
+    except (PortingError, GenMobileNetError) as error:
         sys.stderr.write(f"porting: {error}\n")
         sys.exit(2)
     print(*found, sep="\n")

@@ -225,7 +225,11 @@ class _Walk:
 
     def tail(self) -> None:
         """Nothing but reshapes and a softmax may follow the classifier."""
-        self.skip((*_RESHAPES, "SOFTMAX"))
+        self.skip(_RESHAPES)
+        if (softmax := self.peek(("SOFTMAX",))) is not None:
+            self.visit(softmax)
+            self.found.taps.append(("softmax", self.cursor))
+            self.skip(_RESHAPES)
         for operator in self.graph.operators:
             if operator.index in self.found.visited:
                 continue

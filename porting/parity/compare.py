@@ -1,134 +1,138 @@
-"""Comparing two runs. Knows arrays; knows neither framework.
-
-Figures are kept running, input by input, so that memory does not grow with
-the number of inputs.
-"""
+"""Comparing two runs. Knows arrays; knows neither framework."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from porting.errors import BadInput
-from porting.parity import noise
+from porting.parity.figures import RunningFigures, TapFigures
+from porting.parity.noise import Tolerance
+
+Reading = Literal["accumulated", "isolated"]
+"""``accumulated``: both networks run on the same input. ``isolated``: each piece of the port is
+fed what the judge fed its own, so that a tap shows only the error born there."""
 
 
 @dataclass(frozen=True)
 class TapResult:
-    """One tap over all inputs.
+    """One tap in one or both readings.
 
-    ``max_abs`` is the largest difference between judge and port, ``scale`` the
-    largest value of the port's float64 run, ``noise`` the largest distance of
-    its float32 runs from that. ``ratio`` is ``max_abs`` over ``noise``; the tap
-    agrees when it is at most the comparison's factor.
+    ``tap`` is the module path in the PyTorch network, ``judge_name`` what the
+    judge calls it, ``depth`` its place in the order data passes, from 0,
+    ``shape`` that of one input's values: (C, H, W) or (C,).
     """
 
     tap: str
     judge_name: str
-    elements: int
-    max_abs: float
-    mean_abs: float
-    scale: float
-    noise: float
-    ratio: float
-    agrees: bool
-    worst_input: int
-    worst_position: tuple[int, ...]
+    depth: int
+    shape: tuple[int, ...]
+    accumulated: TapFigures | None = None
+    isolated: TapFigures | None = None
 
     @property
-    def relative(self) -> float:
-        """The largest difference over the tap's scale."""
-        return self.max_abs / self.scale if self.scale else self.max_abs
+    def agrees(self) -> bool:
+        """Whether it agrees in every reading taken."""
+        return all(figures.agrees for figures in (self.accumulated, self.isolated) if figures)
+
+    @property
+    def figures(self) -> TapFigures:
+        """The accumulated reading, or the isolated one where that alone was taken."""
+        figures = self.accumulated or self.isolated
+        assert figures is not None  # a comparison has at least one reading
+        return figures
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
-    """All taps in the order data passes them. Truthy when every one agrees."""
+    """All taps in the order data passes them. Truthy when every one agrees.
+
+    ``unmatched`` lists taps that only one side has; one is enough to disagree.
+    """
 
     taps: tuple[TapResult, ...]
     judge: str
     judge_version: str
     inputs: int
-    factor: float
+    tolerance: Tolerance
+    unmatched: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return all(tap.agrees for tap in self.taps)
-
-    @property
-    def worst(self) -> TapResult:
-        """The tap that lies farthest beyond its noise."""
-        return max(self.taps, key=lambda tap: math.inf if math.isnan(tap.ratio) else tap.ratio)
-
-    @property
-    def first_bad(self) -> TapResult | None:
-        """The first tap that does not agree."""
-        return next((tap for tap in self.taps if not tap.agrees), None)
+        return not self.unmatched and all(tap.agrees for tap in self.taps)
 
     def __getitem__(self, tap: str) -> TapResult:
         return next(result for result in self.taps if result.tap == tap)
 
-    def summary(self) -> str:
-        """The verdict in a sentence."""
-        worst = self.worst
-        against = f"{self.judge} ({self.judge_version}), {self.inputs} inputs"
-        if self:
-            return (
-                f"at parity with {against}: all {len(self.taps)} taps agree, the worst is "
-                f"{worst.tap} at {worst.ratio:.1f} times its float32 noise"
-            )
-        first = self.first_bad
-        count = sum(not tap.agrees for tap in self.taps)
-        return (
-            f"NOT at parity with {against}: {count} of {len(self.taps)} taps disagree, the worst "
-            f"is {worst.tap} ({worst.judge_name}): difference {worst.max_abs:.3g}, "
-            f"{worst.ratio:.3g} times its float32 noise of {worst.noise:.3g}; the first is "
-            f"{first.tap if first else worst.tap}"
+    def __repr__(self) -> str:
+        # What a failed `assert porting.compare(...)` prints: a line, not a wall of arrays.
+        return f"<{self.summary()}>"
+
+    @property
+    def worst(self) -> TapResult:
+        """The tap that lies farthest beyond its noise."""
+        return max(self.taps, key=lambda tap: tap.figures.ratio)
+
+    @property
+    def first_bad(self) -> TapResult | None:
+        """The first tap that does not agree in any of its readings."""
+        return next((tap for tap in self.taps if not tap.agrees), None)
+
+    @property
+    def culprit(self) -> TapResult | None:
+        """Where the error is born: the first tap that fails in isolation, else the first bad."""
+        failing = (tap for tap in self.taps if tap.isolated and not tap.isolated.agrees)
+        return next(failing, self.first_bad)
+
+    @property
+    def needed(self) -> Tolerance:
+        """The tolerance under which all taps would have agreed, by each of its ways."""
+        figures = [f for tap in self.taps for f in (tap.accumulated, tap.isolated) if f]
+        return Tolerance(
+            factor=max(f.ratio for f in figures),
+            atol=max(f.max_abs for f in figures),
+            rtol=max(f.relative for f in figures),
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for reports and release files."""
-        return {"agrees": bool(self), **asdict(self)}
+    def summary(self) -> str:
+        """The verdict in a sentence."""
+        against = f"{self.judge} ({self.judge_version}), {self.inputs} inputs"
+        if self:
+            worst = self.worst
+            return (
+                f"at parity with {against}: all {len(self.taps)} taps agree, the worst is "
+                f"{worst.tap} at {worst.figures.ratio:.1f} times its float32 noise"
+            )
+        reasons = [self._disagreement()] if self.first_bad else []
+        if self.unmatched:
+            some = ", ".join(self.unmatched[:3]) + (", ..." if len(self.unmatched) > 3 else "")
+            reasons.append(f"{len(self.unmatched)} taps have no counterpart: {some}")
+        return f"NOT at parity with {against}: {'; '.join(reasons)}"
+
+    def _disagreement(self) -> str:
+        count = sum(not tap.agrees for tap in self.taps)
+        many = f"{count} of {len(self.taps)} taps disagree"
+        culprit = self.culprit
+        assert culprit is not None  # the caller looked
+        born = culprit.isolated
+        if born and not born.agrees:
+            return (
+                f"{many}; the error is born at {culprit.tap} ({culprit.judge_name}): fed what the "
+                f"judge fed its own, it is off by {_off(born)}"
+            )
+        worst = self.worst
+        return (
+            f"{many}, the worst is {worst.tap} ({worst.judge_name}): off by "
+            f"{_off(worst.figures)}; the first is {culprit.tap}"
+        )
 
 
-class _Running:
-    """The figures of one tap so far."""
-
-    def __init__(self) -> None:
-        self.elements = self.inputs = 0
-        self.max_abs = self.total = self.scale = self.noise = 0.0
-        self.worst: tuple[int, tuple[int, ...]] = (0, ())
-
-    def add(
-        self, judge: np.ndarray, port: np.ndarray, exact: np.ndarray, resummed: np.ndarray
-    ) -> None:
-        judge = matched(judge, port)
-        difference = np.abs(judge.astype(np.float64) - port)
-        # A NaN on both sides, or the same infinity, is no difference.
-        difference[(judge == port) | (np.isnan(judge) & np.isnan(port))] = 0.0
-        place = int(np.argmax(difference))
-        largest = float(difference.flat[place])
-        if math.isnan(largest) or largest > self.max_abs or not self.worst[1]:
-            where = tuple(int(i) for i in np.unravel_index(place, difference.shape))
-            self.worst = (self.inputs + where[0], where[1:])
-            self.max_abs = max(self.max_abs, math.inf if math.isnan(largest) else largest)
-        self.total += float(difference.sum())
-        self.elements += difference.size
-        self.inputs += len(port)
-        self.scale = max(self.scale, float(np.abs(exact).max(initial=0.0)))
-        for run in (port, resummed):
-            self.noise = max(self.noise, float(np.abs(run - exact).max(initial=0.0)))
-
-    def result(self, tap: str, judge_name: str, factor: float) -> TapResult:
-        yardstick = max(self.noise, noise.floor(self.scale))
-        ratio = self.max_abs / yardstick if yardstick else (math.inf if self.max_abs else 0.0)
-        return TapResult(
-            tap, judge_name, self.elements, self.max_abs, self.total / self.elements, self.scale,
-            yardstick, ratio, bool(ratio <= factor), *self.worst,
-        )  # fmt: skip
+def _off(figures: TapFigures) -> str:
+    return (
+        f"{figures.max_abs:.3g}, {figures.ratio:.3g} times its float32 noise of {figures.noise:.3g}"
+    )
 
 
 class Comparer:
@@ -137,26 +141,39 @@ class Comparer:
     ``names`` gives, by tap, what the judge calls it, in the order of depth.
     """
 
-    def __init__(self, names: Mapping[str, str], factor: float = noise.FACTOR) -> None:
+    def __init__(
+        self, names: Mapping[str, str], readings: tuple[Reading, ...] = ("accumulated",),
+        tolerance: Tolerance | None = None, unmatched: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
         if not names:
             raise BadInput("nothing to compare: judge and port have no tap in common")
-        self._names, self._factor = names, factor
-        self._running = {tap: _Running() for tap in names}
+        self._names, self._unmatched = names, unmatched
+        self._tolerance = tolerance or Tolerance()
+        self._running: dict[Reading, dict[str, RunningFigures]] = {
+            reading: {tap: RunningFigures(self._tolerance) for tap in names} for reading in readings
+        }
+        self._shapes: dict[str, tuple[int, ...]] = {}
 
     def add(
-        self,
-        judge: Mapping[str, np.ndarray],
-        port: Mapping[str, np.ndarray],
-        exact: Mapping[str, np.ndarray],
-        resummed: Mapping[str, np.ndarray],
-    ) -> None:
-        """Count in one batch: the judge's run, and the port's.
+        self, reading: Reading, judge: Mapping[str, np.ndarray], port: Mapping[str, np.ndarray],
+        noise: Mapping[str, float],
+    ) -> None:  # fmt: skip
+        """Count in one batch of a reading: arrays (N, C, H, W) or (N, C), by tap.
 
-        ``exact`` is the port in float64, ``resummed`` in float32 in another
-        order of summation; see :mod:`porting.parity.noise`.
+        ``noise`` is how far float32 alone moves each tap; see
+        :mod:`porting.parity.noise`.
+
+        Raises:
+            BadInput: the arrays of a tap differ in shape.
         """
-        for tap, running in self._running.items():
-            running.add(judge[tap], port[tap], exact[tap], resummed[tap])
+        for tap, running in self._running[reading].items():
+            if judge[tap].shape != port[tap].shape:
+                raise BadInput(
+                    f"{tap}: the judge gave an array of shape {judge[tap].shape}, the port "
+                    f"{port[tap].shape}"
+                )
+            running.add(judge[tap], port[tap], noise[tap])
+            self._shapes[tap] = port[tap].shape[1:]
 
     def finish(self, judge: str, version: str) -> Comparison:
         """The comparison of everything added.
@@ -164,24 +181,15 @@ class Comparer:
         Raises:
             BadInput: nothing was added.
         """
-        inputs = next(iter(self._running.values())).inputs
+        inputs = min(next(iter(taps.values())).inputs for taps in self._running.values())
         if not inputs:
             raise BadInput("nothing to compare: no input was run")
-        taps = tuple(
-            running.result(tap, self._names[tap], self._factor)
-            for tap, running in self._running.items()
-        )
-        return Comparison(taps, judge, version, inputs, self._factor)
+        taps = tuple(self._result(tap, depth) for depth, tap in enumerate(self._names))
+        return Comparison(taps, judge, version, inputs, self._tolerance, self._unmatched)
 
-
-def matched(judge: np.ndarray, port: np.ndarray) -> np.ndarray:
-    """The judge's array in the port's shape: they may differ in axes of length 1 alone.
-
-    Raises:
-        BadInput: they differ in more than that.
-    """
-    if judge.shape == port.shape:
-        return judge
-    if [n for n in judge.shape[1:] if n > 1] != [n for n in port.shape[1:] if n > 1]:
-        raise BadInput(f"the judge gave an array of shape {judge.shape}, the port {port.shape}")
-    return judge.reshape(port.shape)
+    def _result(self, tap: str, depth: int) -> TapResult:
+        figures = {reading: taps[tap].result() for reading, taps in self._running.items()}
+        return TapResult(
+            tap, self._names[tap], depth, self._shapes[tap],
+            figures.get("accumulated"), figures.get("isolated"),
+        )  # fmt: skip

@@ -1,8 +1,67 @@
-"""Seeded pixels to compare on where no image is given."""
+"""Images to compare on: a folder's, arrays, or seeded ones. Taken one by one, none kept."""
 
 from __future__ import annotations
 
+import base64
+import io
+from collections.abc import Iterable, Iterator
+from os import PathLike
+from pathlib import Path
+
 import numpy as np
+
+from porting.errors import BadInput
+
+Images = np.ndarray | Iterable[np.ndarray] | str | PathLike[str]
+"""A folder, an array (N, H, W, C), or arrays (H, W, C) one after another; values 0..255."""
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+THUMBNAILS, THUMBNAIL_SIDE = 12, 96
+_CROP = 0.875  # of the shorter side, as is usual for 224 pixels
+
+
+class ImageStream:
+    """Images in a row, each (H, W, C), uint8.
+
+    ``total`` is how many there are, None where nobody knows; ``what`` says
+    where they come from. While they pass, ``thumbnails`` (JPEG as data URIs)
+    and ``skipped`` (name, reason) fill.
+    """
+
+    def __init__(self, images: Iterable[np.ndarray], total: int | None, what: str) -> None:
+        self._images, self.total, self.what = images, total, what
+        self.thumbnails: list[str] = []
+        self.skipped: list[tuple[str, str]] = []
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for image in self._images:
+            if len(self.thumbnails) < THUMBNAILS:
+                self.thumbnails.append(_thumbnail(image))
+            yield image
+
+
+def image_stream(images: Images | None, count: int, size: int, channels: int) -> ImageStream:
+    """The stream that a user's images stand for; without any, ``count`` seeded ones.
+
+    Those of a folder are scaled and cropped to ``size``; arrays are taken as
+    they are.
+
+    Raises:
+        BadInput: there are none, or an array is of another shape.
+    """
+    if images is None:
+        pixels = seeded_pixels(count, size, channels)
+        return ImageStream(pixels, count, f"{count} random images (seed 0)")
+    if isinstance(images, (str, PathLike)):
+        return _folder_stream(Path(images), size, channels)
+    if isinstance(images, np.ndarray):
+        if images.ndim != 4 or images.shape[3] != channels or not len(images):
+            raise BadInput(
+                f"images are an array of shape {images.shape}; expected (N, H, W, {channels}) "
+                "with N at least 1"
+            )
+        return ImageStream(images, len(images), f"{len(images)} images given as an array")
+    return ImageStream(images, None, "images given one by one")
 
 
 def seeded_pixels(count: int, size: int, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -12,10 +71,58 @@ def seeded_pixels(count: int, size: int, channels: int = 3, seed: int = 0) -> np
     the last stage's included, sees something that varies.
     """
     generator = np.random.default_rng(seed)
-    pixels = np.zeros((count, size, size, channels))
-    for cells, weight in ((2, 0.3), (7, 0.3), (29, 0.25)):
-        coarse = generator.random((count, cells, cells, channels))
-        place = np.arange(size) * cells // size
-        pixels += weight * coarse[:, place][:, :, place]
-    pixels += 0.15 * generator.random(pixels.shape)
-    return np.round(255 * pixels).astype(np.uint8)
+    pixels = np.zeros((count, size, size, channels), np.uint8)
+    for image in pixels:
+        values = np.zeros((size, size, channels))
+        for cells, weight in ((2, 0.3), (7, 0.3), (29, 0.25)):
+            coarse = generator.random((cells, cells, channels))
+            place = np.arange(size) * cells // size
+            values += weight * coarse[place][:, place]
+        values += 0.15 * generator.random(values.shape)
+        image[:] = np.round(255 * values)
+    return pixels
+
+
+def _folder_stream(folder: Path, size: int, channels: int) -> ImageStream:
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: not a folder of images")
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not files:
+        raise BadInput(f"{folder}: no image in it; known are {', '.join(SUFFIXES)}")
+    stream = ImageStream((), len(files), f"{len(files)} images of {folder.name or folder}")
+
+    def decoded() -> Iterator[np.ndarray]:
+        for file in files:
+            try:
+                yield _decoded(file, size, channels)
+            except (OSError, ValueError, SyntaxError) as error:
+                # Pillow raises SyntaxError for some broken PNG files.
+                reason = str(error).replace(f"'{file}'", "").strip()
+                stream.skipped.append((str(file.relative_to(folder)), reason))
+
+    stream._images = decoded()
+    return stream
+
+
+def _decoded(file: Path, size: int, channels: int) -> np.ndarray:
+    """One file as (size, size, channels): shorter side scaled, middle cropped."""
+    from PIL import Image
+
+    with Image.open(file) as opened:
+        image = opened.convert("L" if channels == 1 else "RGB")
+    side = min(image.size) * _CROP
+    left, top = ((length - side) / 2 for length in image.size)
+    box = (left, top, left + side, top + side)
+    image = image.resize((size, size), Image.Resampling.BILINEAR, box)
+    return np.asarray(image).reshape(size, size, channels)
+
+
+def _thumbnail(image: np.ndarray) -> str:
+    from PIL import Image
+
+    pixels = np.clip(image, 0, 255).astype(np.uint8)
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels[..., :3])
+    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    packed = io.BytesIO()
+    picture.save(packed, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(packed.getvalue()).decode("ascii")

@@ -10,11 +10,31 @@ farther it may lie. ``make bench`` prints what real files need.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 FACTOR = 8.0
 
 EPSILON = float(np.finfo(np.float32).eps)
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """When a tap agrees: within ``factor`` times its noise, or a fixed tolerance.
+
+    With ``atol`` or ``rtol`` every element must be within ``atol + rtol *
+    abs(judge)``, and the noise decides nothing.
+    """
+
+    factor: float = FACTOR
+    atol: float = 0.0
+    rtol: float = 0.0
+
+    @property
+    def fixed(self) -> bool:
+        """Whether a fixed tolerance was given."""
+        return bool(self.atol or self.rtol)
 
 
 def floor(scale: float) -> float:

@@ -1,58 +1,226 @@
-"""Running the PyTorch side with its taps seen."""
+"""Running the PyTorch side with its taps seen, in float32 and float64."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
-from genmobilenet.layers import SpatialMean
+SOFTMAX = "softmax"
+"""Tap for the softmax that a judge has behind its logits; the networks end at the logits."""
 
-Hook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]
+INPUT_OF = ":input"
+"""Behind a module's path: what flows into it, and not what it gives."""
+
+OnTap = Callable[[str, Tensor], "Tensor | None"]
+"""Called with a tap and its values; what it returns takes their place."""
 
 
-def run_network(
-    model: nn.Module, inputs: np.ndarray, taps: Iterable[str], one_by_one: bool = False
-) -> dict[str, np.ndarray]:
-    """Run a network on inputs (N, H, W, C) and return what its modules gave.
+@dataclass(frozen=True)
+class PortRun:
+    """One reading of the port.
 
-    ``taps`` are module paths. Arrays are NHWC where the module's output has
-    spatial axes, (N, C) where it has none, in the network's own precision.
-    With ``one_by_one`` spatial means are summed place after place, as
-    TensorFlow's kernels do, and not in PyTorch's tree of partial sums.
+    ``values`` are float32, (N, C, H, W) or (N, C), by tap; ``noise`` is how
+    far float32 alone moves each.
     """
-    seen: dict[str, np.ndarray] = {}
-    handles: list[RemovableHandle] = []
-    if one_by_one:
-        means = (m for m in model.modules() if isinstance(m, (SpatialMean, nn.AdaptiveAvgPool2d)))
-        handles += [mean.register_forward_hook(_sum_one_by_one) for mean in means]
-    for tap in taps:
-        handles.append(model.get_submodule(tap).register_forward_hook(_recorder(tap, seen)))
-    weight = next(model.parameters())
-    # NHWC -> NCHW; the copy keeps hooks and in-place activations off the caller's array.
-    data = torch.from_numpy(np.ascontiguousarray(inputs.transpose(0, 3, 1, 2)))
+
+    values: dict[str, np.ndarray]
+    noise: dict[str, float]
+
+
+class PortRunner:
+    """Runs a network on copies in float32 and float64, which leave the network as it is.
+
+    ``taps`` are module paths, with :data:`INPUT_OF` behind for what flows into
+    a module and ``#2`` for its second call in a run, and :data:`SOFTMAX`;
+    ``logits`` is the tap that feeds that. ``overwrites`` keeps taps safe from a
+    module that computes in place.
+    """
+
+    def __init__(
+        self, model: nn.Module, taps: Sequence[str], logits: str = "classifier",
+        overwrites: bool = False,
+    ) -> None:  # fmt: skip
+        self.taps, self._logits, self._overwrites = tuple(taps), logits, overwrites
+        self._model = prepared(model).float()
+        self._exact = copy.deepcopy(self._model).double()
+
+    def accumulated(self, inputs: Tensor) -> PortRun:
+        """Both precisions on the same inputs (N, C, H, W), float32."""
+        return self._reading(inputs, None)
+
+    def isolated(self, inputs: Tensor, judge: Mapping[str, Tensor]) -> PortRun:
+        """Each piece fed what the judge gave at the taps before it.
+
+        One run does it: every tap's output is noted, and the judge's put in
+        its place, so that the next piece starts from there.
+        """
+        return self._reading(inputs, judge)
+
+    def _reading(self, inputs: Tensor, judge: Mapping[str, Tensor] | None) -> PortRun:
+        given = {} if judge is None else judge
+        port = self._run(self._model, inputs, given)
+        with MeansOneByOne():
+            resummed = self._run(self._model, inputs, given)
+        noise: dict[str, float] = {}
+
+        def measure(tap: str, exact: Tensor) -> Tensor | None:
+            runs = (port[tap], resummed[tap])
+            noise[tap] = max(float((exact - run).abs().max()) for run in runs)
+            return given.get(tap)
+
+        with DepthwiseByShifts():
+            self._visit(self._exact, inputs.double(), measure)
+        return PortRun({tap: values.numpy() for tap, values in port.items()}, noise)
+
+    def _run(
+        self, model: nn.Module, inputs: Tensor, given: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        seen: dict[str, Tensor] = {}
+
+        def note(tap: str, values: Tensor) -> Tensor | None:
+            seen[tap] = values
+            return given.get(tap)
+
+        self._visit(model, inputs, note)
+        return seen
+
+    def _visit(self, model: nn.Module, inputs: Tensor, on_tap: OnTap) -> None:
+        wanted, flowed = set(self.taps), {}
+
+        def exchange(tap: str, values: Tensor) -> Tensor:
+            kept = values.clone() if self._overwrites else values
+            replaced = on_tap(tap, kept)
+            flowed[tap] = values if replaced is None else replaced.to(values.dtype)
+            return flowed[tap].clone() if self._overwrites else flowed[tap]
+
+        with torch.inference_mode(), _hooked(model, wanted, exchange):
+            model(inputs)
+            if SOFTMAX in wanted:
+                on_tap(SOFTMAX, flowed[self._logits].softmax(-1))
+
+
+@contextmanager
+def _hooked(
+    model: nn.Module, taps: set[str], exchange: Callable[[str, Tensor], Tensor]
+) -> Iterator[None]:
+    """Hooks that hand each tap's values to ``exchange`` and let flow on what that gives."""
+    counts: dict[str, int] = {}
+
+    def exchanged(place: str, values: Any) -> Any:
+        counts[place] = number = counts.get(place, 0) + 1
+        tap = call_name(place, number)
+        return exchange(tap, values) if tap in taps else values
+
+    def behind(place: str) -> Callable[[nn.Module, Any, Any], Any]:
+        return lambda _module, _inputs, output: exchanged(place, output)
+
+    def before(place: str) -> Callable[[nn.Module, Any], Any]:
+        return lambda _module, inputs: (exchanged(place, inputs[0]), *inputs[1:])
+
+    handles = []
+    for place in {tap.partition("#")[0] for tap in taps} - {SOFTMAX}:
+        module = model.get_submodule(place.removesuffix(INPUT_OF))
+        if place.endswith(INPUT_OF):
+            handles.append(module.register_forward_pre_hook(before(place)))
+        else:
+            handles.append(module.register_forward_hook(behind(place)))
     try:
-        with torch.inference_mode():
-            model(data.to(weight.dtype))
+        yield
     finally:
         for handle in handles:
             handle.remove()
-    return seen
 
 
-def _recorder(tap: str, seen: dict[str, np.ndarray]) -> Hook:
-    def record(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        # NCHW -> NHWC, as TensorFlow has it.
-        seen[tap] = (output.permute(0, 2, 3, 1) if output.ndim == 4 else output).numpy()
-
-    return record
+def call_name(path: str, number: int) -> str:
+    """A module's path for its first call, and with the call's number for those that follow."""
+    return path if number == 1 else f"{path}#{number}"
 
 
-def _sum_one_by_one(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    # (N, C, H * W). NumPy's running sum rounds at each step; PyTorch's accumulates in float64.
-    places = inputs[0].flatten(2).numpy()
-    sums = places.cumsum(-1, dtype=places.dtype)[..., -1]
-    return torch.from_numpy(sums / places.dtype.type(places.shape[-1])).reshape(output.shape)
+def prepared(model: nn.Module) -> nn.Module:
+    """A copy for inference whose activations do not overwrite what a tap has seen."""
+    copied = copy.deepcopy(model).eval().requires_grad_(False)
+    for module in copied.modules():
+        if getattr(module, "inplace", False):
+            vars(module)["inplace"] = False
+    return copied
+
+
+class MeansOneByOne(TorchFunctionMode):
+    """Spatial means summed place after place, as TensorFlow's kernels sum them.
+
+    PyTorch adds in a tree of partial sums, which rounds far less. Covers
+    ``mean`` over the last two axes and average pooling to one place.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Run ``func``, and sum anew where it took a spatial mean."""
+        result = func(*args, **(kwargs or {}))
+        takes_mean = func in (torch.mean, Tensor.mean, F.adaptive_avg_pool2d, F.avg_pool2d)
+        if not takes_mean or args[0].ndim != 4 or result.numel() != args[0][:, :, 0, 0].numel():
+            return result
+        # (N, C, H * W). NumPy's running sum rounds at each step; PyTorch's is in float64.
+        places = args[0].flatten(2).numpy()
+        sums = places.cumsum(-1, dtype=places.dtype)[..., -1]
+        return torch.from_numpy(sums / places.dtype.type(places.shape[-1])).reshape(result.shape)
+
+
+class DepthwiseByShifts(TorchFunctionMode):
+    """Depthwise convolutions in float64 as a sum of shifted products.
+
+    PyTorch convolves float64 a group at a time, which for these networks takes
+    three quarters of the whole run; the sum has the same terms.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Run ``func``, or the sum where it is a depthwise convolution in float64."""
+        if func is torch.conv2d and len(args) == 7 and not kwargs:
+            x, weight, bias, stride, padding, dilation, groups = args
+            plain = tuple(dilation) == (1, 1) and not isinstance(padding, str)
+            if x.dtype == torch.float64 and groups == len(weight) == x.shape[1] and plain:
+                return _shifted(x, weight, bias, stride, padding)
+        return func(*args, **(kwargs or {}))
+
+
+def _shifted(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], padding: Sequence[int]
+) -> Tensor:
+    """(N, C, H, W) by one kernel (k, l) a channel, weight (C, 1, k, l)."""
+    x = F.pad(x, [padding[1], padding[1], padding[0], padding[0]])
+    rows, columns = weight.shape[2:]
+    high = (x.shape[2] - rows) // stride[0] * stride[0] + 1
+    wide = (x.shape[3] - columns) // stride[1] * stride[1] + 1
+    total = None
+    for row in range(rows):
+        for column in range(columns):
+            part = x[:, :, row : row + high : stride[0], column : column + wide : stride[1]]
+            factor = weight[:, 0, row, column].reshape(1, -1, 1, 1)
+            total = part * factor if total is None else total.addcmul_(part, factor)
+    assert total is not None  # a kernel has at least one element
+    return total if bias is None else total + bias.reshape(1, -1, 1, 1)
+
+
+def as_port(values: np.ndarray, shape: tuple[int, ...]) -> Tensor:
+    """A judge's array, (N, H, W, C) or (N, C), in the port's axes and shape.
+
+    The two may differ in axes of length 1.
+    """
+    tensor = torch.from_numpy(values)
+    if tensor.ndim == 4:
+        # NHWC -> NCHW
+        tensor = tensor.permute(0, 3, 1, 2)
+    if [n for n in tensor.shape[1:] if n > 1] == [n for n in shape[1:] if n > 1]:
+        tensor = tensor.reshape(shape)
+    return tensor.contiguous()

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genmobilenet.config import NetworkConfig
-from porting.judges.run import Run
+from porting.errors import BadInput
 from porting.mapping.convention import InputConvention
 from porting.mapping.recognise import Match
-from porting.parity.compare import Comparer, Comparison
+from porting.parity.compare import Comparer, Comparison, Reading
+from porting.parity.noise import Tolerance
+from porting.parity.panel import INPUT, Panel, panel_of
 from porting.sources import Source
-from porting.sources.checkpoint import CheckpointSource
-from porting.sources.tflite import TFLiteSource
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor, nn
 
-    from genmobilenet.network import GenMobileNet
+    from porting.judges.run import Run
+    from porting.parity.taps import PortRun
 
 INPUTS = 4
 """Inputs of a verification where none are given."""
 
-INPUT_TAP = "input"
-"""The judge's tap for what the network proper gets, behind any normalisation."""
-
-Judge = Callable[[np.ndarray], Run]
-"""Inputs (N, H, W, C) to a run of every tap."""
-
-StateDict = Mapping[str, "torch.Tensor"]
+BOTH: tuple[Reading, ...] = ("accumulated", "isolated")
 
 
 @dataclass(frozen=True)
@@ -48,112 +40,103 @@ class Verdict:
     quantised: Comparison | None = None
 
 
-@dataclass(frozen=True)
-class Panel:
-    """The judges of one source, the deciding one first, and their names for the taps."""
-
-    judges: tuple[Judge, ...]
-    names: Mapping[str, str]
-
-
 def verify_port(
     source: Source,
     match: Match,
-    state: StateDict,
+    model: nn.Module,
     convention: InputConvention,
-    pixels: np.ndarray,
-    progress: Callable[[int, int], None] | None = None,
+    pixels: Iterable[np.ndarray],
+    *,
+    readings: tuple[Reading, ...] = ("accumulated",),
+    tolerance: Tolerance | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Verdict:
-    """Run judge and port on pixels (N, H, W, C) 0..255 and compare every tap.
+    """Run judge and network on images (H, W, C), 0..255, and compare every tap.
+
+    Images are taken one by one, and nothing of them is kept. The values
+    of a model that is not of this package are matched with the judge's taps on
+    the first image.
 
     Raises:
         MissingJudge: the judge's package is not installed.
+        BadInput: there was no image.
     """
-    panel = _panel(source, match)
-    comparers = [Comparer(panel.names) for _ in panel.judges]
-    model, exact = _both_precisions(match.config, state)
-    inputs = _judge_inputs(match, convention, pixels)
-    runs: list[Run] = []
-    for done, image in enumerate(inputs, start=1):
-        runs = [judge(image[None]) for judge in panel.judges]
-        given = runs[0].taps.get(INPUT_TAP, image[None])
-        port = _port_runs(model, exact, given, panel.names)
-        for comparer, run in zip(comparers, runs, strict=True):
-            comparer.add(_kept_classes(run.taps, match), *port)
+    session = _Session(panel_of(source, match), model, readings, tolerance)
+    for done, image in enumerate(pixels, start=1):
+        session.run(session.panel.inputs(convention, image[None]))
         if progress is not None:
-            progress(done, len(inputs))
-    comparisons = [c.finish(r.judge, r.version) for c, r in zip(comparers, runs, strict=True)]
-    return Verdict(*comparisons)
+            progress(done)
+    return session.verdict()
 
 
-def _panel(source: Source, match: Match) -> Panel:
-    if isinstance(source, TFLiteSource):
-        return _litert_panel(source, match)
-    if isinstance(source, CheckpointSource):
-        return _tensorflow_panel(source, match)
-    raise TypeError(f"no judge for a {source.format} source")
+class _Session:
+    """Judges and port side by side, input by input."""
 
+    def __init__(
+        self, panel: Panel, model: nn.Module, readings: tuple[Reading, ...],
+        tolerance: Tolerance | None,
+    ) -> None:  # fmt: skip
+        self.panel, self._model = panel, model
+        self._readings, self._tolerance = readings, tolerance
+        self._runs: list[Run] = []
+        self._comparers: list[Comparer] = []
 
-def _litert_panel(source: TFLiteSource, match: Match) -> Panel:
-    from porting.judges.litert import LiteRTJudge
+    def run(self, inputs: np.ndarray) -> None:
+        """Run everything on inputs (N, H, W, C), and count it in."""
+        import torch
 
-    assert match.alignment is not None  # a TFLite file is always matched by its graph
-    names = dict(match.alignment.taps)
-    asked = dict(names)
-    if match.alignment.normalisation:
-        asked[INPUT_TAP] = match.alignment.data
-    judges = [LiteRTJudge(source)]
-    if source.quantised_weights:
-        judges.insert(0, LiteRTJudge(source, in_float=True))
-    return Panel(tuple(partial(judge.run, taps=asked) for judge in judges), names)
+        self._runs = [judge(inputs) for judge in self.panel.judges]
+        taken = [self._kept(run) for run in self._runs]
+        # NHWC -> NCHW
+        given = torch.from_numpy(self._runs[0].taps.get(INPUT, inputs))
+        data = given.permute(0, 3, 1, 2).contiguous()
+        if not self._comparers:
+            self._begin(data, taken[0])
+        whole = self._port.accumulated(data)
+        judges = [self._as_port(taps, whole) for taps in taken]
+        arrays = [{tap: values.numpy() for tap, values in judge.items()} for judge in judges]
+        if "accumulated" in self._readings:
+            self._comparers[0].add("accumulated", arrays[0], whole.values, whole.noise)
+        if "isolated" in self._readings:
+            pieces = self._port.isolated(data, judges[0])
+            self._comparers[0].add("isolated", arrays[0], pieces.values, pieces.noise)
+        for comparer, judge in zip(self._comparers[1:], arrays[1:], strict=True):
+            comparer.add("accumulated", judge, whole.values, whole.noise)
 
+    def _begin(self, data: Tensor, judge: Mapping[str, np.ndarray]) -> None:
+        """Settle which of the port's taps is which of the judge's."""
+        from genmobilenet.network import GenMobileNet
+        from porting.parity.onto import Matching, match_taps
+        from porting.parity.taps import PortRunner
 
-def _tensorflow_panel(source: CheckpointSource, match: Match) -> Panel:
-    from porting.judges.reference.naming import detect_scheme
-    from porting.judges.tensorflow import TensorFlowJudge
+        foreign = not isinstance(self._model, GenMobileNet)
+        same = Matching({tap: tap for tap in judge}, ())
+        matching = match_taps(self._model, data, judge) if foreign else same
+        self._tap_of = matching.taps
+        names = {ours: self.panel.names[tap] for tap, ours in self._tap_of.items()}
+        left = tuple(self.panel.names[tap] for tap in matching.unmatched)
+        self._port = PortRunner(self._model, list(names), overwrites=foreign)
+        deciding = Comparer(names, self._readings, self._tolerance, left)
+        self._comparers = [deciding, *(Comparer(names) for _ in self.panel.judges[1:])]
 
-    scheme, root = detect_scheme(source.tensors)
-    judge = TensorFlowJudge(source.prefix, match.config, scheme, root, match.plan.weight_set)
-    names = judge.tap_names
-    return Panel((partial(judge.run, taps=names),), names)
+    def _as_port(self, taps: Mapping[str, np.ndarray], port: PortRun) -> dict[str, Tensor]:
+        """A judge's values under the port's taps, in its axes and shapes."""
+        from porting.parity.taps import as_port
 
+        named = {ours: taps[tap] for tap, ours in self._tap_of.items()}
+        return {tap: as_port(v, port.values[tap].shape) for tap, v in named.items()}
 
-def _both_precisions(config: NetworkConfig, state: StateDict) -> tuple[GenMobileNet, GenMobileNet]:
-    """The port in float32 and in float64."""
-    import torch
+    def _kept(self, run: Run) -> Mapping[str, np.ndarray]:
+        taps = self.panel.kept(run.taps)
+        return {tap: taps[tap] for tap in self.panel.names}
 
-    from genmobilenet.network import GenMobileNet
+    def verdict(self) -> Verdict:
+        """What was found.
 
-    with torch.device("meta"):
-        model = GenMobileNet(config)
-    model.load_state_dict(state, assign=True)
-    return model.eval(), copy.deepcopy(model).double().eval()
-
-
-def _port_runs(
-    model: GenMobileNet, exact: GenMobileNet, inputs: np.ndarray, taps: Mapping[str, str]
-) -> tuple[dict[str, np.ndarray], ...]:
-    """The port's runs that a comparison takes: as it is, in float64, summed one by one."""
-    from porting.parity.taps import run_network
-
-    return (
-        run_network(model, inputs, taps),
-        run_network(exact, inputs, taps),
-        run_network(model, inputs, taps, one_by_one=True),
-    )
-
-
-def _judge_inputs(match: Match, convention: InputConvention, pixels: np.ndarray) -> np.ndarray:
-    """What the judge is given: plain pixels where it normalises them itself."""
-    if match.alignment is not None and match.alignment.normalisation:
-        return pixels.astype(np.float32)
-    return convention.normalise(pixels)
-
-
-def _kept_classes(taps: Mapping[str, np.ndarray], match: Match) -> Mapping[str, np.ndarray]:
-    """The judge's taps with the background class dropped where the port drops it."""
-    first = max(fill.first_row for fill in match.plan.fills)
-    if not first:
-        return taps
-    logits = taps["classifier"]
-    return {**taps, "classifier": logits[..., first:]}
+        Raises:
+            BadInput: nothing was run.
+        """
+        if not self._comparers:
+            raise BadInput("nothing to compare: there was no image to run")
+        pairs = zip(self._comparers, self._runs, strict=True)
+        return Verdict(*(comparer.finish(run.judge, run.version) for comparer, run in pairs))

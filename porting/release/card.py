@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import platform
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from porting.api import Port
+
+if TYPE_CHECKING:
+    from porting.parity.compare import TapResult
 
 CARD_VERSION = 1
 
@@ -43,16 +46,31 @@ def verdict_of(port: Port) -> dict[str, Any]:
         "judge_version": comparison.judge_version,
         "inputs": comparison.inputs,
         "taps": len(comparison.taps),
-        "factor": comparison.factor,
-        "worst_tap": vars(worst),
-        "logits_relative_difference": comparison["classifier"].relative,
+        "factor": comparison.tolerance.factor,
+        "worst_tap": _tap_in_short(worst),
+        "logits_relative_difference": comparison["classifier"].figures.relative,
     }
     if port.quantised is not None:
         verdict["quantised_run"] = {
             "judge": port.quantised.judge,
-            "logits_relative_difference": port.quantised["classifier"].relative,
+            "logits_relative_difference": port.quantised["classifier"].figures.relative,
         }
     return verdict
+
+
+def _tap_in_short(result: TapResult) -> dict[str, Any]:
+    figures = result.figures
+    return {
+        "tap": result.tap,
+        "judge_name": result.judge_name,
+        "max_abs": figures.max_abs,
+        "scale": figures.scale,
+        "noise": figures.noise,
+        "ratio": figures.ratio,
+        "worst_input": figures.worst_input,
+        "worst_channel": figures.worst_channel,
+        "worst_position": list(figures.worst_position),
+    }
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Comparing arrays: verdicts, figures, and what is refused."""
+"""Comparing arrays: verdicts, and what is refused."""
 
 from __future__ import annotations
 
@@ -8,36 +8,39 @@ import numpy as np
 import pytest
 
 from porting.errors import BadInput
-from porting.parity.compare import Comparer, matched
+from porting.parity.compare import Comparer
+from porting.parity.noise import Tolerance
 
-RANDOM = np.random.default_rng(0)
-
-
-def runs(change=0.0, noise=1e-6, shape=(2, 4, 4, 3)):
-    """Judge, port, exact and resummed runs of two taps; ``change`` spoils the judge's second."""
-    exact = {tap: RANDOM.standard_normal(shape) for tap in ("a", "b")}
-    port = {
-        tap: (v + noise * RANDOM.standard_normal(shape)).astype("f4") for tap, v in exact.items()
-    }
-    judge = {
-        tap: (v + noise * RANDOM.standard_normal(shape)).astype("f4") for tap, v in exact.items()
-    }
-    judge["b"][1, 2, 3, 0] += change
-    return judge, port, exact, port
+NAMES = {"a": "A:0", "b": "B:0"}
 
 
-def compared(*batches):
-    comparer = Comparer({"a": "A:0", "b": "B:0"})
+def runs(change=0.0, noise=1e-6, shape=(2, 3, 4, 4), seed=0):
+    """Judge and port at two taps, (N, C, H, W); ``change`` spoils the judge's second."""
+    generator = np.random.default_rng(seed)
+    exact = {tap: generator.standard_normal(shape) for tap in NAMES}
+
+    def rounded():
+        return {t: (v + noise * generator.standard_normal(shape)).astype("f4")
+                for t, v in exact.items()}  # fmt: skip
+
+    judge, port = rounded(), rounded()
+    judge["b"][1, 0, 2, 3] += change
+    return judge, port, dict.fromkeys(NAMES, 2 * noise)
+
+
+def compared(*batches, **options):
+    comparer = Comparer(NAMES, **options)
     for batch in batches:
-        comparer.add(*batch)
+        comparer.add("accumulated", *batch)
     return comparer.finish("judge", "1.0")
 
 
 def test_noise_agrees():
-    comparison = compared(runs(), runs())
+    comparison = compared(runs(), runs(seed=1))
     assert comparison
     assert comparison.inputs == 4
     assert comparison.first_bad is None
+    assert comparison.culprit is None
     assert "all 2 taps agree" in comparison.summary()
 
 
@@ -45,38 +48,66 @@ def test_a_difference_is_found_where_it_is():
     comparison = compared(runs(), runs(change=0.5))
     assert not comparison
     bad = comparison.first_bad
-    assert (bad.tap, bad.judge_name) == ("b", "B:0")
-    assert bad.max_abs == pytest.approx(0.5, rel=1e-3)
-    assert (bad.worst_input, bad.worst_position) == (3, (2, 3, 0))
-    assert comparison.worst is bad
+    assert (bad.tap, bad.judge_name, bad.depth, bad.shape) == ("b", "B:0", 1, (3, 4, 4))
+    figures = bad.figures
+    assert figures.max_abs == pytest.approx(0.5, rel=1e-3)
+    assert (figures.worst_input, figures.worst_channel, figures.worst_position) == (3, 0, (2, 3))
+    assert comparison.worst is bad is comparison.culprit
     assert "NOT at parity" in comparison.summary()
     assert "b (B:0)" in comparison.summary()
 
 
+def test_it_states_the_tolerance_that_it_would_have_needed():
+    needed = compared(runs(change=0.5)).needed
+    assert needed.atol == pytest.approx(0.5, rel=1e-3)
+    assert needed.factor == pytest.approx(0.5 / 2e-6, rel=1e-2)
+    assert compared(runs(change=0.5), tolerance=Tolerance(factor=needed.factor))
+    assert compared(runs(change=0.5), tolerance=Tolerance(atol=needed.atol))
+    assert not compared(runs(change=0.5), tolerance=Tolerance(atol=0.99 * needed.atol))
+
+
+def test_a_fixed_tolerance_is_relative_to_each_element():
+    judge = {t: np.full((1, 1, 2, 2), 100.0, "f4") for t in NAMES}
+    port = {t: values * np.float32(1.01) for t, values in judge.items()}
+    noise = dict.fromkeys(NAMES, 1e-6)
+    assert compared((judge, port, noise), tolerance=Tolerance(rtol=0.011))
+    bad = compared((judge, port, noise), tolerance=Tolerance(rtol=0.009))
+    assert not bad
+    assert bad.first_bad.figures.disagreeing == 4
+
+
 def test_figures_do_not_depend_on_the_batches():
-    judge, port, exact, _ = runs(change=0.01, shape=(6, 4, 4, 3))
-    whole = compared((judge, port, exact, port))
+    judge, port, noise = runs(change=0.01, shape=(6, 3, 4, 4))
+    whole = compared((judge, port, noise))
     parts = [
-        tuple({tap: v[i : i + 2] for tap, v in run.items()} for run in (judge, port, exact, port))
+        (*({tap: v[i : i + 2] for tap, v in run.items()} for run in (judge, port)), noise)
         for i in (0, 2, 4)
     ]
     for one, many in zip(whole.taps, compared(*parts).taps, strict=True):
-        assert one.mean_abs == pytest.approx(many.mean_abs)
-        assert (one.max_abs, one.noise, one.worst_input) == (
-            many.max_abs,
-            many.noise,
-            many.worst_input,
-        )
+        assert one.figures == many.figures
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_value_that_is_not_finite_on_one_side_fails(value):
-    judge, port, exact, resummed = runs()
-    judge["a"][0, 0, 0, 0] = value
-    comparison = compared((judge, port, exact, resummed))
+@pytest.mark.parametrize("tolerance", [Tolerance(), Tolerance(atol=1.0)])
+def test_a_value_that_is_not_finite_on_one_side_fails(value, tolerance):
+    judge, port, noise = runs()
+    judge["a"][0, 1, 0, 2] = value
+    comparison = compared((judge, port, noise), tolerance=tolerance)
     assert not comparison
+    figures = comparison.first_bad.figures
     assert comparison.first_bad.tap == "a"
-    assert comparison.first_bad.worst_position == (0, 0, 0)
+    assert (figures.worst_channel, figures.worst_position) == (1, (0, 2))
+    assert figures.max_abs == math.inf
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_the_same_on_both_sides_is_reported_and_agrees(value):
+    judge, port, noise = runs()
+    judge["a"][0, 1, 0, 2] = port["a"][0, 1, 0, 2] = value
+    comparison = compared((judge, port, noise))
+    assert comparison
+    assert comparison["a"].figures.nonfinite == 1
+    assert comparison["b"].figures.nonfinite == 0
 
 
 def test_nothing_to_compare_is_an_error():
@@ -86,8 +117,34 @@ def test_nothing_to_compare_is_an_error():
         Comparer({"a": "A"}).finish("judge", "1.0")
 
 
-def test_axes_of_one_may_differ_and_no_others():
-    port = np.zeros((2, 1, 1, 5))
-    assert matched(np.zeros((2, 5)), port).shape == port.shape
-    with pytest.raises(BadInput, match=r"shape \(2, 4\), the port \(2, 1, 1, 5\)"):
-        matched(np.zeros((2, 4)), port)
+def test_other_shapes_are_refused():
+    judge, port, noise = runs()
+    port["b"] = port["b"][:, :2]
+    with pytest.raises(BadInput, match=r"b: the judge gave .*\(2, 3, 4, 4\), the port \(2, 2, 4"):
+        compared((judge, port, noise))
+
+
+def test_a_tap_without_counterpart_counts():
+    comparison = compared(runs(), unmatched=("C:0",))
+    assert not comparison
+    assert comparison.first_bad is None
+    assert "1 taps have no counterpart: C:0" in comparison.summary()
+
+
+def test_a_failed_assertion_shows_a_line():
+    text = repr(compared(runs(change=0.5)))
+    assert text.startswith("<NOT at parity with judge (1.0)")
+    assert "\n" not in text
+    assert len(text) < 300
+
+
+def test_the_first_failure_in_isolation_is_the_culprit():
+    good, bad = runs(), runs(change=0.5)
+    judge = {"a": good[0]["a"] + np.float32(1), "b": bad[0]["b"]}
+    comparer = Comparer(NAMES, ("accumulated", "isolated"))
+    comparer.add("accumulated", judge, good[1], good[2])
+    comparer.add("isolated", *bad)
+    comparison = comparer.finish("judge", "1.0")
+    assert comparison.first_bad.tap == "a"
+    assert comparison.culprit.tap == "b"
+    assert "the error is born at b (B:0)" in comparison.summary()

@@ -65,7 +65,7 @@ def test_a_port_that_no_judge_saw_has_no_release_name(ported, tmp_path):
 
 def test_where_the_judge_disagrees_nothing_is_written(ported, tmp_path):
     taps = ported.comparison.taps
-    bad = replace(taps[5], agrees=False, ratio=99.0)
+    bad = replace(taps[5], accumulated=replace(taps[5].figures, agrees=False, ratio=99.0))
     comparison = replace(ported.comparison, taps=(*taps[:5], bad, *taps[6:]))
     with pytest.raises(NotAtParity, match=f"the worst is {bad.tap}"):
         write_release(replace(ported, comparison=comparison), tmp_path / "out")

@@ -128,6 +128,9 @@ class _Builder:
         return self.tf.nn.bias_add(self.tf.matmul(x, weight), bias)
 
     def norm(self, x: Any, path: str) -> Any:
+        return self.tap(path, self.normalised(x, path))
+
+    def normalised(self, x: Any, path: str) -> Any:
         names = ("gamma", "beta", "moving_mean", "moving_variance")
         gamma, beta, mean, variance = (self.variable(path, n, [x.shape[-1]]) for n in names)
         epsilon = BATCH_NORM_EPSILON
@@ -151,8 +154,7 @@ class _Builder:
         if block.reduced_filters:
             x = self.squeeze_excite(x, f"{path}.se", block.reduced_filters)
         x = self.conv(x, f"{path}.{block.projection}", block.output_filters, 1)
-        norm = f"{path}.bn{number + 1}"
-        x = self.tap(norm, self.norm(x, norm))
+        x = self.norm(x, f"{path}.bn{number + 1}")
         return self.tap(path, self.tf.add(x, entry, "Add")) if block.adds_input else x
 
     def squeeze_excite(self, x: Any, path: str, squeeze: int) -> Any:
@@ -160,7 +162,7 @@ class _Builder:
         with tf.name_scope("se"):
             gate = self.tap(f"{path}.pool", tf.reduce_mean(x, [1, 2], keepdims=True))
             gate = self.conv(gate, f"{path}.conv_reduce", squeeze, 1, bias=True)
-            gate = self.tap(f"{path}.act1", tf.nn.relu(gate))
+            gate = self.tap(f"{path}.act1", tf.nn.relu(self.tap(f"{path}.conv_reduce", gate)))
             gate = self.conv(gate, f"{path}.conv_expand", x.shape[-1], 1, bias=True)
             gate = self.tap(f"{path}.conv_expand", gate)
             gate = self.tap(f"{path}.gate", tf.sigmoid(gate))

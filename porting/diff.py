@@ -1,0 +1,119 @@
+"""A source and a network side by side: the whole road of ``porting diff``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Literal
+
+from porting.errors import BadInput
+from porting.mapping.convention import InputConvention, convention_of
+from porting.parity.compare import Comparison, Reading
+from porting.parity.inputs import Images, ImageStream, image_stream
+from porting.parity.noise import Tolerance
+from porting.parity.verify import Verdict, verify_port
+from porting.sources import Source, open_source
+from porting.subject import Subject, subject_from_file, subject_from_module
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Mode = Literal["both", "accumulated", "isolated"]
+
+READINGS: dict[str, tuple[Reading, ...]] = {
+    "both": ("accumulated", "isolated"),
+    "accumulated": ("accumulated",),
+    "isolated": ("isolated",),
+}
+INPUTS = 8
+"""Random images where none are given."""
+
+
+@dataclass(frozen=True)
+class Diff:
+    """A comparison with everything that it came from."""
+
+    source: Source
+    subject: Subject
+    convention: InputConvention
+    images: ImageStream
+    verdict: Verdict
+
+    @property
+    def comparison(self) -> Comparison:
+        """The comparison that decides."""
+        return self.verdict.comparison
+
+
+def diff(
+    source: Source,
+    subject: Subject,
+    images: Images | None = None,
+    *,
+    count: int = INPUTS,
+    mode: Mode = "both",
+    tolerance: Tolerance | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Diff:
+    """Compare every tap of a source's judge and a network.
+
+    ``count`` is the number of seeded images where ``images`` is None;
+    ``progress`` is called with images done and in all.
+
+    Raises:
+        BadInput: an unknown mode, no usable image, or the judge is not installed.
+    """
+    if mode not in READINGS:
+        raise BadInput(f"mode {mode!r}: expected one of {', '.join(READINGS)}")
+    convention = convention_of(source, subject.match)
+    stream = image_stream(images, count, convention.size, convention.channels)
+
+    def advance(done: int) -> None:
+        if progress is not None and stream.total is not None:
+            progress(done, stream.total)
+
+    verdict = verify_port(
+        source, subject.match, subject.network, convention, stream,
+        readings=READINGS[mode], tolerance=tolerance, progress=advance,
+    )  # fmt: skip
+    return Diff(source, subject, convention, stream, verdict)
+
+
+def compare(
+    source: Source | str | PathLike[str],
+    model: nn.Module | str | PathLike[str],
+    images: Images | None = None,
+    *,
+    name: str | None = None,
+    weights: str | None = None,
+    mode: Mode = "both",
+    atol: float = 0.0,
+    rtol: float = 0.0,
+) -> Comparison:
+    """Compare a TensorFlow source with a PyTorch network, every tap of it.
+
+    ``assert porting.compare(source, model, images)`` is a parity test in one
+    line: the comparison is truthy at parity, and its repr, which pytest
+    prints, is the line that names the culprit.
+
+    Args:
+        source: a path, or an opened source.
+        model: a module, or the file of a state dict.
+        images: a folder, an array (N, H, W, C) or arrays (H, W, C), values
+            0..255; by default eight seeded ones.
+        name: the network's name, where source or file leave more than one.
+        weights: the source's weight set, ``"ema"`` or ``"raw"``.
+        mode: ``"both"``, ``"accumulated"`` or ``"isolated"``.
+        atol, rtol: a fixed tolerance in place of the measured one.
+
+    Raises:
+        BadInput: the source cannot be read, or the two do not fit.
+    """
+    opened = source if isinstance(source, Source) else open_source(source)
+    if isinstance(model, (str, PathLike)):
+        subject = subject_from_file(opened, model, name, weights)
+    else:
+        subject = subject_from_module(opened, model, name, weights)
+    tolerance = Tolerance(atol=atol, rtol=rtol)
+    return diff(opened, subject, images, mode=mode, tolerance=tolerance).comparison

@@ -1,0 +1,201 @@
+"""Somebody's own module: built, filled, and its values matched with a judge's taps."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from porting.errors import BadInput
+from porting.parity.taps import INPUT_OF, as_port, call_name, prepared
+
+_ELEMENTS = 4096  # of a tap, evenly spaced, on which likeness is judged
+_ANY_SHAPE_MATCH = 0.01  # what two values of one shape are worth if nothing else speaks for them
+_ALIKE, _UNLIKE = 0.999, 0.9
+
+
+def build_module(spec: str) -> nn.Module:
+    """The module that ``package.module:callable`` makes when called without arguments.
+
+    Raises:
+        BadInput: it cannot be imported, fails, or makes something else.
+    """
+    name, _, attribute = spec.partition(":")
+    if not attribute:
+        raise BadInput(f"{spec!r}: expected package.module:callable")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        made = getattr(importlib.import_module(name), attribute)()
+    except Exception as error:
+        # A user's code may raise anything; whatever it is, it is about this module.
+        raise BadInput(f"{spec}: cannot be built: {type(error).__name__}: {error}") from error
+    if not isinstance(made, nn.Module):
+        raise BadInput(f"{spec}: makes a {type(made).__name__}, expected a torch.nn.Module")
+    return made.eval()
+
+
+def fill_module(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> tuple[str, ...]:
+    """Load a state dict: by its keys, or where they differ by order and shape.
+
+    Returns what is to be told about it.
+
+    Raises:
+        BadInput: the two differ in number or in a shape; the first place is named.
+    """
+    target = network.state_dict()
+    if set(target) == set(state):
+        _check_shapes(list(target.items()), [(key, state[key]) for key in target], origin)
+        network.load_state_dict(dict(state))
+        return ()
+    keys = [(key, values) for key, values in target.items() if not key.endswith("_tracked")]
+    given = [(key, values) for key, values in state.items() if not key.endswith("_tracked")]
+    if len(keys) != len(given):
+        raise BadInput(
+            f"{origin}: holds {len(given)} tensors, {type(network).__name__} takes {len(keys)}, "
+            "and their keys differ"
+        )
+    _check_shapes(keys, given, origin)
+    filled = {key: values for (key, _), (_, values) in zip(keys, given, strict=True)}
+    network.load_state_dict({**target, **filled})
+    return (f"keys differ; {len(keys)} tensors were matched by order and shape",)
+
+
+def _check_shapes(
+    target: Sequence[tuple[str, Tensor]], given: Sequence[tuple[str, Tensor]], origin: str
+) -> None:
+    for place, ((key, expected), (name, found)) in enumerate(zip(target, given, strict=True)):
+        if expected.shape != found.shape:
+            raise BadInput(
+                f"{origin}: tensor {place} is {name} {tuple(found.shape)}, where the network has "
+                f"{key} {tuple(expected.shape)}"
+            )
+
+
+@dataclass(frozen=True)
+class Matching:
+    """``taps`` gives, by the judge's tap, the module's; ``unmatched`` are left over."""
+
+    taps: dict[str, str]
+    unmatched: tuple[str, ...]
+
+
+def match_taps(network: nn.Module, inputs: Tensor, judge: Mapping[str, np.ndarray]) -> Matching:
+    """Match a judge's taps with a module's values, in order, by shape and likeness.
+
+    ``inputs`` are (1, C, H, W), ``judge`` holds what it gave on them in order
+    of depth, NHWC. A module's values are the outputs of all its parts, and
+    what flows into them, which shows what was computed without a part of its
+    own. Of all matchings in order, the one of the greatest likeness is taken.
+    """
+    values = record_values(network, inputs)
+    candidates = list(values)
+    worth = np.zeros((len(judge), len(candidates)))
+    for row, array in enumerate(judge.values()):
+        for column, name in enumerate(candidates):
+            worth[row, column] = _worth(array, values[name])
+    pairs = _without_mistaken(_best_in_order(worth), worth)
+    taps = {tap: candidates[pairs[row]] for row, tap in enumerate(judge) if row in pairs}
+    return Matching(taps, tuple(tap for tap in judge if tap not in taps))
+
+
+def _worth(array: np.ndarray, values: Tensor) -> float:
+    if [n for n in array.shape[1:] if n > 1] == [n for n in values.shape[1:] if n > 1]:
+        aligned = as_port(array, tuple(values.shape))
+    elif array.ndim == 4 and values.ndim == 4:
+        aligned = as_port(array, ())
+    else:
+        return 0.0
+    if aligned.shape != values.shape:
+        return 0.0
+    step = -(-values.numel() // _ELEMENTS)
+    left, right = (v.flatten()[::step].double() for v in (aligned, values))
+    size = float(left.norm() + right.norm())
+    return _ANY_SHAPE_MATCH + (1.0 - float((left - right).norm()) / size if size else 1.0)
+
+
+def _best_in_order(worth: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs (row, column), both rising, of the greatest total worth."""
+    rows, columns = worth.shape
+    best = np.zeros((rows + 1, columns + 1))
+    for row in range(rows):
+        for column in range(columns):
+            together = best[row, column] + worth[row, column] if worth[row, column] else -1.0
+            best[row + 1, column + 1] = max(best[row, column + 1], best[row + 1, column], together)
+    pairs = []
+    row, column = rows, columns
+    while row and column:
+        if best[row, column] == best[row, column - 1]:
+            column -= 1
+        elif best[row, column] == best[row - 1, column]:
+            row -= 1
+        else:
+            row, column = row - 1, column - 1
+            pairs.append((row, column))
+    return pairs[::-1]
+
+
+def _without_mistaken(pairs: list[tuple[int, int]], worth: np.ndarray) -> dict[int, int]:
+    """Pairs without those unlike each other although what follows is alike.
+
+    An error does not go away on the way down: such a value is another one, and
+    the one looked for cannot be seen in the module.
+    """
+    likeness = [worth[pair] - _ANY_SHAPE_MATCH for pair in pairs]
+    last = max((place for place, like in enumerate(likeness) if like > _ALIKE), default=-1)
+    return {
+        row: column
+        for place, (row, column) in enumerate(pairs)
+        if place > last or likeness[place] > _UNLIKE
+    }
+
+
+def record_values(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+    """Every value that enters or leaves a part of a module, once, by its tap, in order."""
+    seen: dict[str, Tensor] = {}
+    known: dict[tuple[int, int], Tensor] = {(id(inputs), inputs._version): inputs}
+
+    def note(tap: str, value: Any) -> None:
+        if not isinstance(value, Tensor) or value.ndim not in (2, 4):
+            return
+        # In-place operators raise the version, and make of one tensor another value.
+        key = (id(value), value._version)
+        if key not in known:
+            known[key] = value
+            seen[tap] = value.clone()
+
+    copied = prepared(network).float()
+    handles = []
+    for path, module in copied.named_modules():
+        if path:
+            before, after = _noters(path, note)
+            handles.append(module.register_forward_pre_hook(before))
+            handles.append(module.register_forward_hook(after))
+    with torch.no_grad():
+        copied(inputs)
+    for handle in handles:
+        handle.remove()
+    return seen
+
+
+def _noters(path: str, note: Callable[[str, Any], None]) -> tuple[Any, Any]:
+    calls = {"in": 0, "out": 0}
+
+    def before(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        calls["in"] += 1
+        if inputs:
+            note(call_name(path + INPUT_OF, calls["in"]), inputs[0])
+
+    def after(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        calls["out"] += 1
+        note(call_name(path, calls["out"]), output)
+
+    return before, after

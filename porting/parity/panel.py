@@ -1,0 +1,93 @@
+"""The judges of a source, and what they call each tap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from porting.judges.run import Run
+from porting.mapping.convention import InputConvention
+from porting.mapping.recognise import Match
+from porting.sources import Source
+from porting.sources.checkpoint import CheckpointSource
+from porting.sources.tflite import TFLiteSource
+
+INPUT = "input"
+"""The judge's tap for what the network proper gets, behind any normalisation in its graph."""
+
+Judge = Callable[[np.ndarray], Run]
+"""Inputs (N, H, W, C) to a run of every tap."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The judges of one source, the deciding one first, and their names for the taps.
+
+    ``normalises`` says that they take plain pixels. ``kept_from`` is the first
+    class that the port keeps.
+    """
+
+    judges: tuple[Judge, ...]
+    names: Mapping[str, str]
+    normalises: bool = False
+    kept_from: int = 0
+
+    def inputs(self, convention: InputConvention, pixels: np.ndarray) -> np.ndarray:
+        """What the judges are given for pixels (N, H, W, C), 0..255."""
+        return pixels.astype(np.float32) if self.normalises else convention.normalise(pixels)
+
+    def kept(self, taps: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """A judge's taps without the classes that the port drops."""
+        if not self.kept_from:
+            return taps
+        return {**taps, "classifier": taps["classifier"][..., self.kept_from :]}
+
+
+def panel_of(source: Source, match: Match) -> Panel:
+    """LiteRT for a TFLite file, TensorFlow for a checkpoint.
+
+    A source with quantised weights has two judges: on its weights in float32,
+    which decides, and as it is.
+
+    Raises:
+        MissingJudge: the judge's package is not installed.
+    """
+    if isinstance(source, TFLiteSource):
+        return _litert_panel(source, match)
+    if isinstance(source, CheckpointSource):
+        return _tensorflow_panel(source, match)
+    raise TypeError(f"no judge for a {source.format} source")
+
+
+def _litert_panel(source: TFLiteSource, match: Match) -> Panel:
+    from porting.judges.litert import LiteRTJudge
+
+    assert match.alignment is not None  # a TFLite file is always matched by its graph
+    first = _first_class(match)
+    # Without the background class a softmax spreads over other classes than the judge's.
+    names = {t: n for t, n in match.alignment.taps if not (first and t == "softmax")}
+    asked, normalises = dict(names), bool(match.alignment.normalisation)
+    if normalises:
+        asked[INPUT] = match.alignment.data
+    judges = [LiteRTJudge(source)]
+    if source.quantised_weights:
+        judges.insert(0, LiteRTJudge(source, in_float=True))
+    runs = tuple(partial(judge.run, taps=asked) for judge in judges)
+    return Panel(runs, names, normalises, first)
+
+
+def _tensorflow_panel(source: CheckpointSource, match: Match) -> Panel:
+    from porting.judges.reference.naming import detect_scheme
+    from porting.judges.tensorflow import TensorFlowJudge
+
+    scheme, root = detect_scheme(source.tensors)
+    judge = TensorFlowJudge(source.prefix, match.config, scheme, root, match.plan.weight_set)
+    names = judge.tap_names
+    return Panel((partial(judge.run, taps=names),), names, kept_from=_first_class(match))
+
+
+def _first_class(match: Match) -> int:
+    return max(fill.first_row for fill in match.plan.fills)

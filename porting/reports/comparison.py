@@ -1,0 +1,159 @@
+"""A comparison as plain data: what ``porting diff --json`` writes and the HTML is made from.
+
+``schema.json`` beside this file describes it. Numbers that JSON does not have
+are the strings "Infinity", "-Infinity" and "NaN"; figures that only plots use
+are rounded to four digits.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from porting.diff import Diff
+from porting.errors import BadInput
+from porting.parity.compare import Comparison, TapResult
+from porting.parity.figures import TapFigures
+from porting.release.card import versions
+
+SCHEMA, SCHEMA_VERSION = "genmobilenet.comparison", 1
+
+
+def comparison_report(diff: Diff) -> dict[str, Any]:
+    """Everything that the reports say."""
+    comparison, quantised = diff.verdict.comparison, diff.verdict.quantised
+    data = {
+        "schema": SCHEMA,
+        "version": SCHEMA_VERSION,
+        "agrees": bool(comparison),
+        "summary": comparison.summary(),
+        "culprit": comparison.culprit.tap if comparison.culprit else None,
+        "judge": {"name": comparison.judge, "version": comparison.judge_version},
+        "tolerance": asdict(comparison.tolerance),
+        "needed": asdict(comparison.needed),
+        "source": {
+            "file": diff.source.path.name,
+            "format": diff.source.format,
+            "sha256": diff.source.sha256,
+            "weight_set": diff.subject.match.plan.weight_set,
+        },
+        "subject": {
+            "model": diff.subject.model,
+            "file": diff.subject.file.name if diff.subject.file else None,
+            "sha256": diff.subject.sha256,
+            "notes": list(diff.subject.notes),
+        },
+        "inputs": {
+            "count": comparison.inputs,
+            "what": diff.images.what,
+            "convention": diff.convention.to_json(),
+            "skipped": [{"file": name, "reason": why} for name, why in diff.images.skipped],
+            "thumbnails": diff.images.thumbnails,
+        },
+        "unmatched": list(comparison.unmatched),
+        "taps": [_tap(result) for result in comparison.taps],
+        "quantised": None if quantised is None else _quantised(quantised),
+        "versions": versions(),
+    }
+    return dict(_encoded(data))
+
+
+def write_report(data: dict[str, Any], path: Path) -> None:
+    """Write a report's data, whole or not at all.
+
+    Raises:
+        OutputError: the path cannot be written.
+    """
+    from porting.release.writing import write_text
+
+    write_text(path, json.dumps(data, separators=(",", ":")) + "\n")
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """Read a report's data back.
+
+    Raises:
+        BadInput: it is not a report, or one of another version.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: not a readable report ({error})") from error
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise BadInput(f"{path}: not a report of `porting diff --json`")
+    if data.get("version") != SCHEMA_VERSION:
+        raise BadInput(
+            f"{path}: a report of version {data.get('version')}; version {SCHEMA_VERSION} is read"
+        )
+    missing = set(schema()["required"]) - set(data)
+    if missing:
+        raise BadInput(f"{path}: a report without {', '.join(sorted(missing))}")
+    return data
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a report."""
+    text = resources.files("porting.reports").joinpath("schema.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))
+
+
+def _tap(result: TapResult) -> dict[str, Any]:
+    return {
+        "tap": result.tap,
+        "judge_name": result.judge_name,
+        "depth": result.depth,
+        "shape": list(result.shape),
+        "agrees": result.agrees,
+        "accumulated": _figures(result.accumulated),
+        "isolated": _figures(result.isolated),
+    }
+
+
+def _figures(figures: TapFigures | None) -> dict[str, Any] | None:
+    if figures is None:
+        return None
+    data = asdict(figures)
+    details = {name: _rounded(values) for name, values in data.pop("details").items()}
+    return {**data, "relative": figures.relative, "details": details}
+
+
+def _rounded(values: Any) -> Any:
+    if isinstance(values, (list, tuple)):
+        return [_rounded(value) for value in values]
+    return (
+        values if isinstance(values, int) or not math.isfinite(values) else float(f"{values:.4g}")
+    )
+
+
+def _quantised(comparison: Comparison) -> dict[str, Any]:
+    """The distance to the quantised run, in steps of 8 bits over each tap's range."""
+    taps = []
+    for result in comparison.taps:
+        step = 2 * result.figures.scale / 255
+        taps.append(
+            {
+                "tap": result.tap,
+                "max_abs": result.figures.max_abs,
+                "step": step,
+                "steps": result.figures.max_abs / step if step else 0.0,
+                "mean_steps": result.figures.mean_abs / step if step else 0.0,
+            }
+        )
+    return {"judge": comparison.judge, "version": comparison.judge_version, "taps": taps}
+
+
+def _encoded(value: Any) -> Any:
+    """Plain JSON: tuples as lists, non-finite numbers as strings."""
+    if isinstance(value, dict):
+        return {key: _encoded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encoded(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value

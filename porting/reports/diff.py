@@ -1,0 +1,95 @@
+"""What ``porting diff`` says in the terminal; at most 100 columns."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from porting.reports.inspection import input_lines
+from porting.reports.lines import print_lines
+
+WORST = 10
+WIDTH = 100
+
+READINGS = ("accumulated", "isolated")
+
+
+def print_diff(data: dict[str, Any]) -> None:
+    """Print a report's data as text."""
+    pairs = [
+        ("source", f"{data['source']['file']} ({data['source']['weight_set']})"),
+        ("network", _network(data["subject"])),
+        *((("", note)) for note in data["subject"]["notes"]),
+        ("verdict", data["summary"]),
+        ("needed", _needed(data["needed"])),
+        ("inputs", _inputs(data["inputs"])),
+        *((("skipped", f"{skip['file']}: {skip['reason']}")) for skip in data["inputs"]["skipped"]),
+        *input_lines(data["inputs"]["convention"]),
+    ]
+    if data["quantised"] is not None:
+        pairs.append(("int8 run", _quantised(data["quantised"])))
+    pairs += [("unmatched", tap) for tap in data["unmatched"]]
+    print_lines(pairs)
+    _print_worst(data["taps"])
+
+
+def worst_ratio(tap: dict[str, Any]) -> float:
+    """A tap's larger ratio of its two readings."""
+    return max(float(tap[r]["ratio"]) for r in READINGS if tap[r] is not None)
+
+
+def _print_worst(taps: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if console.width > WIDTH:
+        console = Console(highlight=False, width=WIDTH)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("the worst taps", overflow="fold")
+    for name in ("max diff", "of scale", "noise", "x noise", "x isolated", "dB"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for tap in sorted(taps, key=worst_ratio, reverse=True)[:WORST]:
+        table.add_row(*_row(tap), style=None if tap["agrees"] else "red")
+    console.print()
+    console.print(table)
+
+
+def _row(tap: dict[str, Any]) -> tuple[str, ...]:
+    figures = tap["accumulated"] or tap["isolated"]
+    ratios = [f"{float(tap[r]['ratio']):.3g}" if tap[r] is not None else "" for r in READINGS]
+    mark = "" if tap["agrees"] else " *"
+    return (
+        tap["tap"] + mark, f"{float(figures['max_abs']):.2g}", f"{float(figures['relative']):.2g}",
+        f"{float(figures['noise']):.2g}", *ratios, _decibels(float(figures["snr_db"])),
+    )  # fmt: skip
+
+
+def _decibels(value: float) -> str:
+    return "exact" if value == math.inf else f"{value:.0f}"
+
+
+def _network(subject: dict[str, Any]) -> str:
+    return ", ".join(filter(None, (subject["model"], subject["file"])))
+
+
+def _needed(needed: dict[str, float]) -> str:
+    return (
+        f"{float(needed['factor']):.3g} times the noise, or an absolute tolerance of "
+        f"{float(needed['atol']):.3g}, to agree everywhere"
+    )
+
+
+def _inputs(inputs: dict[str, Any]) -> str:
+    skipped = len(inputs["skipped"])
+    return str(inputs["what"]) + (f", {skipped} skipped" if skipped else "")
+
+
+def _quantised(quantised: dict[str, Any]) -> str:
+    worst = max(quantised["taps"], key=lambda tap: float(tap["steps"]))
+    last = quantised["taps"][-1]
+    return (
+        f"{quantised['judge']} ({quantised['version']}) as the file is: {last['tap']} within "
+        f"{float(last['steps']):.1f} steps of 8 bits, the worst is {worst['tap']} with "
+        f"{float(worst['steps']):.1f}; reported, not judged"
+    )

@@ -1,0 +1,48 @@
+"""The HTML report: one file, made from a comparison's JSON alone, that asks the network nothing."""
+
+from __future__ import annotations
+
+import html
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from porting.release.writing import write_text
+
+CHARTS = "echarts.min.js"
+"""Apache ECharts 5.6.0, ``echarts.min.js`` of its npm package, unchanged."""
+
+
+def page(data: dict[str, Any]) -> str:
+    """The report as HTML."""
+    parts = {
+        "title": html.escape(f"{data['source']['file']}: {_verdict(data)}"),
+        "style": _part("page.css"),
+        # Inside a script element nothing but "<" can end it early.
+        "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
+        "charts": _part(CHARTS).replace("</script", "<\\/script"),
+        "script": _part("page.js"),
+    }
+    text = _part("page.html")
+    for name, part in parts.items():
+        before, _, after = text.partition("{{" + name + "}}")
+        text = before + part + after
+    return text
+
+
+def write_page(data: dict[str, Any], path: Path) -> None:
+    """Write the report, whole or not at all.
+
+    Raises:
+        OutputError: the path cannot be written.
+    """
+    write_text(path, page(data))
+
+
+def _verdict(data: dict[str, Any]) -> str:
+    return "at parity" if data["agrees"] else "not at parity"
+
+
+def _part(name: str) -> str:
+    return resources.files("porting.reports").joinpath("page", name).read_text(encoding="utf-8")

@@ -1,0 +1,124 @@
+"""What is compared with a source: a ported file, a state dict, or somebody's own module."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genmobilenet.zoo import get_config, tensorflow_form
+from porting.mapping.recognise import Match, find_match
+from porting.sources import Source
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network to compare, and how the source is mapped onto its like.
+
+    ``model`` names the network. ``file`` is None for a module handed over in
+    Python; ``sha256`` is the file's. ``notes`` says what was assumed.
+    """
+
+    model: str
+    network: nn.Module
+    match: Match
+    file: Path | None = None
+    sha256: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def subject_from_file(
+    source: Source,
+    file: str | PathLike[str],
+    model: str | None = None,
+    weights: str | None = None,
+    onto: str | None = None,
+) -> Subject:
+    """A state-dict file in its network.
+
+    The network is ``model``, else the one that the file's card names, else the
+    only one that the source fits; ``onto`` (``module:callable``) builds a
+    module of somebody's own instead.
+
+    Raises:
+        BadInput: no network can be told, or source and network do not fit.
+        CheckpointError: the file cannot be read or does not fit its network.
+    """
+    from genmobilenet.factory import create_model, read_state_dict
+
+    path = Path(file)
+    state = read_state_dict(path)
+    digest = _sha256(path)
+    card = _card_of(path, digest)
+    model = model or card.get("model")
+    weights = weights or _listed(card.get("source", {}).get("weight_set"), source)
+    if onto is not None:
+        from porting.parity.onto import build_module, fill_module
+
+        network = build_module(onto)
+        notes = fill_module(network, state, str(path))
+        match = _matched(source, model, weights, None)
+        return Subject(onto, network, match, path, digest, notes)
+    match = _matched(source, model, weights, _classes(state))
+    name = model or match.model
+    stem = state.get("conv_stem.weight")
+    channels = get_config(name).in_chans if stem is None or stem.ndim != 4 else stem.shape[1]
+    network = create_model(name, in_chans=channels, checkpoint_path=path)
+    notes = () if model else (f"{name} is the only network that fits the source",)
+    return Subject(name, network.eval(), match, path, digest, notes)
+
+
+def subject_from_module(
+    source: Source, network: nn.Module, model: str | None = None, weights: str | None = None
+) -> Subject:
+    """A module as it stands; it is not changed.
+
+    Raises:
+        BadInput: source and network do not fit.
+    """
+    from genmobilenet.network import GenMobileNet
+
+    if not isinstance(network, GenMobileNet):
+        match = _matched(source, model, weights, None)
+        return Subject(type(network).__name__, network, match)
+    match = _matched(source, model, weights, network.config.num_classes)
+    return Subject(model or match.model, network, match)
+
+
+def _matched(source: Source, model: str | None, weights: str | None, classes: int | None) -> Match:
+    """The source onto the network's TensorFlow form, as which alone it can be read."""
+    form = None if model is None else tensorflow_form(model)
+    match = find_match(source, form, weights)
+    if classes == 1000 and match.config.num_classes == 1001:
+        return find_match(source, form, weights, drop_background=True)
+    return match
+
+
+def _classes(state: dict[str, Tensor]) -> int | None:
+    bias = state.get("classifier.bias")
+    return None if bias is None else bias.numel()
+
+
+def _listed(weights: Any, source: Source) -> str | None:
+    """The weight set that a card names, where this source has it."""
+    return weights if weights in source.weight_sets and len(source.weight_sets) > 1 else None
+
+
+def _card_of(path: Path, digest: str) -> dict[str, Any]:
+    """The card beside a ported file, if it is that file's; else nothing."""
+    try:
+        card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        return dict(card) if card["weights"]["sha256"] == digest else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
