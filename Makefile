@@ -11,8 +11,9 @@ SOURCE ?=
 MODEL ?=
 WEIGHTS ?=
 OUT ?= checkpoints/ported
+REPORTS ?= checkpoints/reports
 
-.PHONY: help install port-mnasnet test test-tflite-runtime test-all lint types bench clean
+.PHONY: help install port-mnasnet parity test test-tflite-runtime test-all lint types bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -34,6 +35,14 @@ port-mnasnet: $(INSTALLED) ## port MNASNet: SOURCE=file, or MODEL=name, or B1 an
 		$(BIN)/porting port "$$source" --out "$(OUT)" $(if $(SOURCE),$(if $(MODEL),--model $(MODEL))) \
 			$(if $(WEIGHTS),--weights $(WEIGHTS)) || exit $$?; \
 	done < $(VENV)/.sources
+
+parity: $(INSTALLED) ## compare all that was ported, tap by tap; reports in checkpoints/reports
+	@$(BIN)/python -m porting.release.pairs "$(OUT)" checkpoints/google checkpoints/rehearsal $(SOURCE) \
+		> $(VENV)/.pairs
+	@status=0; while IFS="$$(printf '\t')" read -r source ported; do echo; \
+		name="$(REPORTS)/$$(basename "$$ported" .pth)"; \
+		$(BIN)/porting diff "$$source" "$$ported" --report "$$name.html" --json "$$name.json" || status=$$?; \
+	done < $(VENV)/.pairs; exit $$status
 
 test: $(INSTALLED) ## the quick tests
 	$(BIN)/python -m pytest
@@ -60,4 +69,4 @@ bench: $(INSTALLED) ## speed and memory, side by side with importing torch
 	$(BIN)/python -m benchmarks.noise
 
 clean: ## remove the environment and what was ported
-	rm -rf $(VENV) $(VENV)-tflite-runtime $(OUT) checkpoints/rehearsal
+	rm -rf $(VENV) $(VENV)-tflite-runtime $(OUT) $(REPORTS) checkpoints/rehearsal

@@ -99,6 +99,9 @@ def _folder_stream(folder: Path, size: int, channels: int) -> ImageStream:
                 # Pillow raises SyntaxError for some broken PNG files.
                 reason = str(error).replace(f"'{file}'", "").strip()
                 stream.skipped.append((str(file.relative_to(folder)), reason))
+        if len(stream.skipped) == len(files):
+            name, reason = stream.skipped[0]
+            raise BadInput(f"{folder}: none of its images can be read; {name}: {reason}")
 
     stream._images = decoded()
     return stream

@@ -27,14 +27,7 @@ def comparison_report(diff: Diff) -> dict[str, Any]:
     """Everything that the reports say."""
     comparison, quantised = diff.verdict.comparison, diff.verdict.quantised
     data = {
-        "schema": SCHEMA,
-        "version": SCHEMA_VERSION,
-        "agrees": bool(comparison),
-        "summary": comparison.summary(),
-        "culprit": comparison.culprit.tap if comparison.culprit else None,
-        "judge": {"name": comparison.judge, "version": comparison.judge_version},
-        "tolerance": asdict(comparison.tolerance),
-        "needed": asdict(comparison.needed),
+        **figures_json(comparison),
         "source": {
             "file": diff.source.path.name,
             "format": diff.source.format,
@@ -54,12 +47,27 @@ def comparison_report(diff: Diff) -> dict[str, Any]:
             "skipped": [{"file": name, "reason": why} for name, why in diff.images.skipped],
             "thumbnails": diff.images.thumbnails,
         },
-        "unmatched": list(comparison.unmatched),
-        "taps": [_tap(result) for result in comparison.taps],
         "quantised": None if quantised is None else _quantised(quantised),
         "versions": versions(),
     }
-    return dict(_encoded(data))
+    return dict(encoded(data))
+
+
+def figures_json(comparison: Comparison) -> dict[str, Any]:
+    """What the comparison itself has to say, without where its sides came from."""
+    data = {
+        "schema": SCHEMA,
+        "version": SCHEMA_VERSION,
+        "agrees": bool(comparison),
+        "summary": comparison.summary(),
+        "culprit": comparison.culprit.tap if comparison.culprit else None,
+        "judge": {"name": comparison.judge, "version": comparison.judge_version},
+        "tolerance": asdict(comparison.tolerance),
+        "needed": asdict(comparison.needed),
+        "unmatched": list(comparison.unmatched),
+        "taps": [_tap(result) for result in comparison.taps],
+    }
+    return dict(encoded(data))
 
 
 def write_report(data: dict[str, Any], path: Path) -> None:
@@ -148,12 +156,12 @@ def _quantised(comparison: Comparison) -> dict[str, Any]:
     return {"judge": comparison.judge, "version": comparison.judge_version, "taps": taps}
 
 
-def _encoded(value: Any) -> Any:
+def encoded(value: Any) -> Any:
     """Plain JSON: tuples as lists, non-finite numbers as strings."""
     if isinstance(value, dict):
-        return {key: _encoded(item) for key, item in value.items()}
+        return {key: encoded(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_encoded(item) for item in value]
+        return [encoded(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
