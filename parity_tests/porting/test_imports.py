@@ -19,12 +19,15 @@ RULES = [
     ("import porting.judges.litert", HEAVY),
     ("import porting.judges.tensorflow, porting.judges.reference.rehearse", HEAVY),
     ("import porting.api", HEAVY),
+    ("import porting.diff, porting.reports.comparison, porting.reports.html", (*HEAVY, "PIL")),
+    ("import porting.catalog.supply, porting.catalog.fetch", (*HEAVY, "requests")),
     ("import porting.cli", ("torch", "tensorflow", "ai_edge_litert", "h5py", "onnx")),
     ("import genmobilenet.network", ("tensorflow", "ai_edge_litert", "porting")),
     ("import porting.sources", ("porting.mapping", "porting.judges", "porting.parity")),
     ("import porting.judges.litert", ("porting.mapping", "porting.parity")),
     ("import porting.judges.reference.rehearse", ("porting.mapping", "porting.parity")),
     ("import porting.mapping.recognise", ("porting.judges", "porting.parity", "porting.api")),
+    ("import porting.parity.onto", ("porting.mapping", "porting.judges", "porting.sources")),
     ("import porting.parity.compare", ("porting.mapping", "porting.judges", "porting.sources")),
 ]
 
