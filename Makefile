@@ -66,6 +66,7 @@ types: $(INSTALLED) ## static types
 
 bench: $(INSTALLED) ## speed and memory, side by side with importing torch
 	$(BIN)/python -m benchmarks.porting_time
+	$(BIN)/python -m benchmarks.diff_time
 	$(BIN)/python -m benchmarks.noise
 
 clean: ## remove the environment and what was ported

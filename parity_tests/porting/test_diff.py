@@ -17,6 +17,7 @@ import torch
 
 import porting
 from genmobilenet import create_model, get_config
+from genmobilenet.factory import build
 from parity_tests.building.tflite_networks import network_file
 from porting.errors import BadInput
 from porting.release import write_release
@@ -252,3 +253,35 @@ def test_which_file_came_from_which_source(small, tmp_path):
     assert porting.open_source(source).path == small[0]
     assert weights == small[1]
     assert list(pairs(folder / "ported", [tmp_path])) == [(None, small[1])]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "taps"),
+    [
+        ("mnasnet-b1/mnasnet-b1_float.tflite", 64),
+        ("mnasnet-a1-050/mnasnet-a1_float.tflite", 100),
+        ("mnasnet-a1-050/mnasnet-a1_postquant.tflite", 100),
+        ("mnasnet-a1-050", 141),
+    ],
+)
+def test_real_files_agree_at_every_tap_in_both_readings(artifacts, source, taps):
+    if source == "mnasnet-a1-050":
+        pytest.importorskip("tensorflow")
+    ported = porting.port(artifacts / source, verify=False)
+    network = build(ported.config, ported.state_dict)
+    comparison = porting.compare(artifacts / source, network)
+    assert comparison, comparison.summary()
+    assert len(comparison.taps) == taps
+    assert comparison.unmatched == ()
+    # Room on both sides: faults give hundreds of times the noise.
+    assert comparison.needed.factor < 5
+
+
+@pytest.mark.slow
+def test_rehearsals_agree_at_every_tap_in_both_readings(small_rehearsal):
+    for source in (small_rehearsal.checkpoint, small_rehearsal.float, small_rehearsal.dynamic):
+        ported = porting.port(source, verify=False)
+        comparison = porting.compare(source, build(ported.config, ported.state_dict))
+        assert comparison, comparison.summary()
+        assert comparison.unmatched == ()

@@ -29,6 +29,11 @@ def print_diff(data: dict[str, Any]) -> None:
     if data["quantised"] is not None:
         pairs.append(("int8 run", _quantised(data["quantised"])))
     pairs += [("unmatched", tap) for tap in data["unmatched"]]
+    pairs += [
+        ("not finite", f"{tap['tap']}: {count} NaN or infinite values, the same on both sides")
+        for tap in data["taps"]
+        if (count := max(tap[r]["nonfinite"] for r in READINGS if tap[r] is not None))
+    ]
     print_lines(pairs)
     _print_worst(data["taps"])
 
@@ -45,7 +50,7 @@ def _print_worst(taps: list[dict[str, Any]]) -> None:
     console = Console(highlight=False)
     if console.width > WIDTH:
         console = Console(highlight=False, width=WIDTH)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("the worst taps", overflow="fold")
     for name in ("max diff", "of scale", "noise", "x noise", "x isolated", "dB"):
         table.add_column(name, justify="right", no_wrap=True)
