@@ -79,8 +79,8 @@ def test_port_as_json(small, tmp_path):
 def test_a_judge_that_disagrees_exits_with_one(small, tmp_path):
     """The factor made absurdly small, so that rounding itself disagrees."""
     code = (
-        "import sys; from porting.parity import noise, compare; noise.FACTOR = 1e-9; "
-        "compare.Comparer.__init__.__defaults__ = (1e-9,); "
+        "from porting.parity.noise import Tolerance; "
+        "Tolerance.__init__.__defaults__ = (1e-9, 0.0, 0.0); "
         "from porting.cli import main; main()"
     )
     done = subprocess.run(
