@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
+
+from porting.parity.arithmetic import DepthwiseByShifts, SumsOneByOne
 
 SOFTMAX = "softmax"
 """Tap for the softmax that a judge has behind its logits; the networks end at the logits."""
@@ -68,7 +68,7 @@ class PortRunner:
     def _reading(self, inputs: Tensor, judge: Mapping[str, Tensor] | None) -> PortRun:
         given = {} if judge is None else judge
         port = self._run(self._model, inputs, given)
-        with MeansOneByOne():
+        with SumsOneByOne():
             resummed = self._run(self._model, inputs, given)
         noise: dict[str, float] = {}
 
@@ -152,64 +152,6 @@ def prepared(model: nn.Module) -> nn.Module:
         if getattr(module, "inplace", False):
             vars(module)["inplace"] = False
     return copied
-
-
-class MeansOneByOne(TorchFunctionMode):
-    """Spatial means summed place after place, as TensorFlow's kernels sum them.
-
-    PyTorch adds in a tree of partial sums, which rounds far less. Covers
-    ``mean`` over the last two axes and average pooling to one place.
-    """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Run ``func``, and sum anew where it took a spatial mean."""
-        result = func(*args, **(kwargs or {}))
-        takes_mean = func in (torch.mean, Tensor.mean, F.adaptive_avg_pool2d, F.avg_pool2d)
-        if not takes_mean or args[0].ndim != 4 or result.numel() != args[0][:, :, 0, 0].numel():
-            return result
-        # (N, C, H * W). NumPy's running sum rounds at each step; PyTorch's is in float64.
-        places = args[0].flatten(2).numpy()
-        sums = places.cumsum(-1, dtype=places.dtype)[..., -1]
-        return torch.from_numpy(sums / places.dtype.type(places.shape[-1])).reshape(result.shape)
-
-
-class DepthwiseByShifts(TorchFunctionMode):
-    """Depthwise convolutions in float64 as a sum of shifted products.
-
-    PyTorch convolves float64 a group at a time, which for these networks takes
-    three quarters of the whole run; the sum has the same terms.
-    """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Run ``func``, or the sum where it is a depthwise convolution in float64."""
-        if func is torch.conv2d and len(args) == 7 and not kwargs:
-            x, weight, bias, stride, padding, dilation, groups = args
-            plain = tuple(dilation) == (1, 1) and not isinstance(padding, str)
-            if x.dtype == torch.float64 and groups == len(weight) == x.shape[1] and plain:
-                return _shifted(x, weight, bias, stride, padding)
-        return func(*args, **(kwargs or {}))
-
-
-def _shifted(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], padding: Sequence[int]
-) -> Tensor:
-    """(N, C, H, W) by one kernel (k, l) a channel, weight (C, 1, k, l)."""
-    x = F.pad(x, [padding[1], padding[1], padding[0], padding[0]])
-    rows, columns = weight.shape[2:]
-    high = (x.shape[2] - rows) // stride[0] * stride[0] + 1
-    wide = (x.shape[3] - columns) // stride[1] * stride[1] + 1
-    total = None
-    for row in range(rows):
-        for column in range(columns):
-            part = x[:, :, row : row + high : stride[0], column : column + wide : stride[1]]
-            factor = weight[:, 0, row, column].reshape(1, -1, 1, 1)
-            total = part * factor if total is None else total.addcmul_(part, factor)
-    assert total is not None  # a kernel has at least one element
-    return total if bias is None else total + bias.reshape(1, -1, 1, 1)
 
 
 def as_port(values: np.ndarray, shape: tuple[int, ...]) -> Tensor:

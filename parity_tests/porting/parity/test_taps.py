@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from porting.parity.taps import DepthwiseByShifts, MeansOneByOne, PortRunner, as_port
+from porting.parity.arithmetic import DepthwiseByShifts, SumsOneByOne
+from porting.parity.taps import PortRunner, as_port
 
 
 @pytest.mark.parametrize("size", [(9, 9), (8, 11)])
@@ -55,7 +56,7 @@ def test_what_is_not_depthwise_is_left_alone():
 def test_means_are_summed_one_by_one(mean):
     x = torch.from_numpy(np.random.default_rng(0).random((2, 3, 28, 28), np.float32))
     plain = mean(x)
-    with MeansOneByOne():
+    with SumsOneByOne():
         found = mean(x)
     assert found.shape == plain.shape
     expected = np.zeros((2, 3), np.float32)
@@ -64,9 +65,36 @@ def test_means_are_summed_one_by_one(mean):
     np.testing.assert_array_equal(found.numpy().reshape(2, 3), expected / np.float32(784))
 
 
+def test_layers_on_single_places_are_summed_one_by_one():
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((2, 300)).astype(np.float32)
+    dense = nn.Linear(300, 7)
+    conv = nn.Conv2d(300, 7, 1)
+    weight, bias = dense.weight.detach().numpy(), dense.bias.detach().numpy()
+    conv.weight.data, conv.bias.data = dense.weight.data[:, :, None, None], dense.bias.data
+    expected = np.zeros((2, 7), np.float32)
+    for place in range(300):
+        expected += x[:, place, None] * weight[:, place]
+    data = torch.from_numpy(x)
+    with torch.inference_mode(), SumsOneByOne():
+        np.testing.assert_array_equal(dense(data).numpy(), expected + bias)
+        found = conv(data[:, :, None, None])
+    np.testing.assert_array_equal(found.numpy()[..., 0, 0], expected + bias)
+    assert not np.array_equal(dense(data).detach().numpy(), expected + bias)
+
+
+def test_layers_on_planes_are_left_alone():
+    x = torch.randn(1, 8, 5, 5)
+    for conv in (nn.Conv2d(8, 4, 1), nn.Conv2d(8, 8, 1, groups=8), nn.Conv2d(8, 4, 5)):
+        with torch.inference_mode():
+            expected = conv(x)
+            with SumsOneByOne():
+                assert torch.equal(conv(x), expected)
+
+
 def test_other_means_are_left_alone():
     x = torch.randn(2, 3, 8, 8)
-    with MeansOneByOne():
+    with SumsOneByOne():
         assert torch.equal(x.mean(1), x.mean(dim=1))
         assert F.avg_pool2d(x, 2).shape == (2, 3, 4, 4)
 
