@@ -35,7 +35,7 @@ class Hidden:
             raise ModuleNotFoundError(f"No module named {name!r}")
 
 sys.meta_path.insert(0, Hidden())
-from porting.cli import main
+from porting.__main__ import main
 sys.argv[0] = "porting"
 main()
 """

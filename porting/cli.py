@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -10,9 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from porting.errors import NotAtParity, PortingError
-
-NOT_AT_PARITY, WRONG_USE = 1, 2
 PORTED, DOWNLOADED = Path("checkpoints/ported"), Path("checkpoints/google")
 
 app = typer.Typer(
@@ -168,7 +166,7 @@ def diff(
         write_report(data, json_file)
     _show(data, as_json, print_diff)
     if not data["agrees"]:
-        raise typer.Exit(NOT_AT_PARITY)
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -234,26 +232,12 @@ def fetch(
 
 
 def _show(data: dict[str, Any], as_json: bool, print_text: Any) -> None:
-    if as_json:
-        json.dump(data, sys.stdout, indent=1)
-        sys.stdout.write("\n")
-    else:
-        print_text(data)
-
-
-def main() -> None:
-    """Run a command: 0 done, 1 not at parity, 2 wrong use or bad input."""
-    from genmobilenet.errors import GenMobileNetError
-
     try:
-        app()
-    except NotAtParity as error:
-        sys.stderr.write(f"porting: {error}\n")
-        sys.exit(NOT_AT_PARITY)
-    except (PortingError, GenMobileNetError) as error:
-        sys.stderr.write(f"porting: {error}\n")
-        sys.exit(WRONG_USE)
+        if as_json:
+            typer.echo(json.dumps(data, indent=1))
+        else:
+            print_text(data)
+        sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever reads our output has seen enough.
-        sys.stderr.close()
-        sys.exit(0)
+        # Whoever reads our output has seen enough; the exit code is still what was found.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -81,7 +81,7 @@ def test_a_judge_that_disagrees_exits_with_one(small, tmp_path):
     code = (
         "from porting.parity.noise import Tolerance; "
         "Tolerance.__init__.__defaults__ = (1e-9, 0.0, 0.0); "
-        "from porting.cli import main; main()"
+        "from porting.__main__ import main; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "port", str(small), "--out", str(tmp_path / "out")],
@@ -118,6 +118,15 @@ def test_wrong_use_exits_with_two_and_leaves_nothing(small, tmp_path, words, mes
     assert not out.exists()
 
 
+@pytest.mark.parametrize("words", [["inspect", "SMALL"], ["inspect", "SMALL", "--json"]])
+def test_a_reader_that_has_seen_enough_is_no_error(small, words):
+    command = [sys.executable, "-m", "porting", *(str(small) if w == "SMALL" else w for w in words)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+
+
 def test_bad_files_exit_with_two_and_one_clear_message(small, tmp_path):
     cut = tmp_path / "cut.tflite"
     cut.write_bytes(small.read_bytes()[:5000])
@@ -143,7 +152,7 @@ class Hidden:
             raise ModuleNotFoundError(f"No module named {name!r}")
 
 sys.meta_path.insert(0, Hidden())
-from porting.cli import main
+from porting.__main__ import main
 main()
 """
 

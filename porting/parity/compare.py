@@ -45,6 +45,11 @@ class TapResult:
         assert figures is not None  # a comparison has at least one reading
         return figures
 
+    @property
+    def ratio(self) -> float:
+        """The larger distance of its readings, in times the noise."""
+        return max(figures.ratio for figures in (self.accumulated, self.isolated) if figures)
+
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
@@ -73,7 +78,7 @@ class Comparison:
     @property
     def worst(self) -> TapResult:
         """The tap that lies farthest beyond its noise."""
-        return max(self.taps, key=lambda tap: tap.figures.ratio)
+        return max(self.taps, key=lambda tap: tap.ratio)
 
     @property
     def first_bad(self) -> TapResult | None:
@@ -103,7 +108,7 @@ class Comparison:
             worst = self.worst
             return (
                 f"at parity with {against}: all {len(self.taps)} taps agree, the worst is "
-                f"{worst.tap} at {worst.figures.ratio:.1f} times its float32 noise"
+                f"{worst.tap} at {worst.ratio:.1f} times its float32 noise"
             )
         reasons = [self._disagreement()] if self.first_bad else []
         if self.unmatched:
