@@ -1,22 +1,34 @@
 """A network's description, and the blocks that it resolves to. No torch here.
 
-The PyTorch network and the TensorFlow reference graph are both built from
-:meth:`NetworkConfig.resolve`, so that one description serves the two sides.
+The PyTorch network and the TensorFlow reference graph are both built from a
+:class:`NetworkConfig`, so that one description serves the two sides.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from genmobilenet.arch import BlockSpec, parse_block, round_channels
+from genmobilenet.arch import ACTIVATIONS, BlockSpec, parse_stage, round_channels
 from genmobilenet.errors import ArchitectureError
 
 TF_BN_EPSILON = 1e-3
-"""``batch_norm_epsilon`` in tensorflow/tpu ``mnasnet_models.py``."""
+"""``batch_norm_epsilon`` in tensorflow/tpu ``mnasnet_models.py``; slim's and Keras's default too."""
 
 TF_BN_MOMENTUM = 0.01
 """PyTorch's momentum for ``batch_norm_momentum=0.99`` of the same file."""
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "padding": ("same", "symmetric"),
+    "activation": tuple(ACTIVATIONS.values()),
+    "gate": ("sigmoid", "hard_sigmoid"),
+    "squeeze_from": ("input", "expansion"),
+    "rounding": ("nearest", "down"),
+    "head": ("conv", "after_pool", "none"),
+    "head_scaling": ("never", "up"),
+}
+"""What the fields of :class:`NetworkConfig` that are words may say."""
 
 
 @dataclass(frozen=True)
@@ -38,25 +50,45 @@ class Block:
     stride: int
     squeeze: int
     residual: bool
+    activation: str
+    groups: int
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
     """Everything that decides a network's shape and arithmetic.
 
-    ``width`` scales the stem and every block (not the head) and rounds them;
-    None leaves them as declared, which a width of 1 does not: D1's 36 channels
-    would become 40 (``round_filters`` in ``mnasnet_model.py``). ``padding`` is
-    ``"same"`` (TensorFlow's) or ``"symmetric"`` (PyTorch's). ``input_size`` is
-    the side in pixels for which the network was published. ``source`` says
-    where the architecture is written down.
+    ``source`` says where the architecture is written down, ``input_size`` is
+    the side in pixels for which it was published.
+
+    Widths: ``width`` scales stem and blocks and rounds them; None leaves them
+    as declared, which a width of 1 does not: MNASNet-D1's 36 channels would
+    become 40. ``rounding`` is ``"nearest"`` multiple of 8 or ``"down"`` to a
+    whole number of at least 8. The stem keeps its width where ``fixed_stem``.
+    ``head_scaling`` ``"up"`` scales the head too, above a width of 1.
+
+    Squeeze-excite: ``squeeze_from`` the block's ``"input"``, cut to a whole
+    number, or from its ``"expansion"``, rounded to 8 as then the expansion is.
+
+    Head: ``"conv"`` has a 1x1 convolution with batch norm before pooling,
+    ``"after_pool"`` one with a bias behind it, ``"none"`` nothing.
+
+    ``padding`` is ``"same"`` (TensorFlow's) or ``"symmetric"`` (PyTorch's).
     """
 
     blocks: tuple[str, ...]
     source: str
     width: float | None = None
+    rounding: str = "nearest"
     stem_channels: int = 32
+    fixed_stem: bool = False
+    stem_pool: bool = False
+    activation: str = "relu"
+    gate: str = "sigmoid"
+    squeeze_from: str = "input"
+    head: str = "conv"
     head_channels: int = 1280
+    head_scaling: str = "never"
     input_size: int = 224
     padding: str = "symmetric"
     bn_epsilon: float = 1e-5
@@ -66,8 +98,10 @@ class NetworkConfig:
     in_chans: int = 3
 
     def __post_init__(self) -> None:
-        if self.padding not in ("same", "symmetric"):
-            raise ArchitectureError(f"padding {self.padding!r}: expected 'same' or 'symmetric'")
+        for field, choices in CHOICES.items():
+            if getattr(self, field) not in choices:
+                known = " or ".join(repr(choice) for choice in choices)
+                raise ArchitectureError(f"{field} {getattr(self, field)!r}: expected {known}")
         if self.width is not None and self.width <= 0:
             raise ArchitectureError(f"width multiplier {self.width}: must be above zero")
 
@@ -77,12 +111,25 @@ class NetworkConfig:
 
     def scaled(self, channels: int) -> int:
         """A declared width at this network's multiplier."""
-        return channels if self.width is None else round_channels(channels * self.width)
+        if self.width is None:
+            return channels
+        if self.rounding == "down":
+            # slim mobilenet_v1.py: max(int(d * depth_multiplier), min_depth).
+            return max(int(channels * self.width), 8)
+        return round_channels(channels * self.width)
 
     @cached_property
     def stem(self) -> int:
         """Channels of the stem convolution, scaled."""
-        return self.scaled(self.stem_channels)
+        return self.stem_channels if self.fixed_stem else self.scaled(self.stem_channels)
+
+    @cached_property
+    def head_width(self) -> int:
+        """Channels that the classifier gets."""
+        if self.head == "none":
+            return self.stages[-1][-1].out_channels
+        grows = self.head_scaling == "up" and self.width is not None and self.width > 1
+        return self.scaled(self.head_channels) if grows else self.head_channels
 
     @cached_property
     def stages(self) -> tuple[tuple[Block, ...], ...]:
@@ -94,44 +141,65 @@ class NetworkConfig:
         stages: list[tuple[Block, ...]] = []
         channels, index = self.stem, 0
         for number, text in enumerate(self.blocks):
-            stage = self._stage(parse_block(text), f"blocks.{number}", channels, index)
-            stages.append(stage)
-            channels, index = stage[-1].out_channels, index + len(stage)
+            stage: list[Block] = []
+            for spec in parse_stage(text):
+                place = f"blocks.{number}", len(stage), index
+                stage += self._repeated(spec, channels, *place)
+                channels, index = stage[-1].out_channels, index + spec.repeats
+            stages.append(tuple(stage))
         return tuple(stages)
 
-    def _stage(self, spec: BlockSpec, path: str, channels: int, index: int) -> tuple[Block, ...]:
+    def _repeated(
+        self, spec: BlockSpec, channels: int, stage: str, first: int, index: int
+    ) -> Iterator[Block]:
         out = self.scaled(spec.channels)
-        blocks = []
         for repeat in range(spec.repeats):
-            first = repeat == 0
             declared = channels
-            if first and spec.declared_in is not None:
+            if repeat == 0 and spec.declared_in is not None:
                 declared = self.scaled(spec.declared_in)
-            stride = spec.stride if first else 1
-            residual = spec.skip and stride == 1 and declared == out
-            if residual and channels != out:
-                raise ArchitectureError(
-                    f"{path}.{repeat} ({spec.format()!r}, width {self.width}): the declared "
-                    f"input asks for a residual, but {channels} channels come in and {out} go out"
-                )
-            blocks.append(
-                Block(
-                    path=f"{path}.{repeat}",
-                    index=index + repeat,
-                    type=spec.type,
-                    in_channels=channels,
-                    mid_channels=int(channels * spec.expansion),
-                    out_channels=out,
-                    kernel=spec.kernel,
-                    stride=stride,
-                    # From the block's input, not from its expansion, and not rounded:
-                    # tensorflow/tpu mnasnet_model.py, MnasBlock._build.
-                    squeeze=max(1, int(declared * spec.se_ratio)) if spec.se_ratio else 0,
-                    residual=residual,
-                )
+            stride = spec.stride if repeat == 0 else 1
+            mid = self._expanded(channels * spec.expansion)
+            yield Block(
+                path=f"{stage}.{first + repeat}",
+                index=index + repeat,
+                type=spec.type,
+                in_channels=channels,
+                mid_channels=mid,
+                out_channels=out,
+                kernel=spec.kernel,
+                stride=stride,
+                squeeze=self._squeeze(spec, declared, mid),
+                residual=self._residual(spec, stride, declared, channels, out),
+                activation=spec.activation or self.activation,
+                groups=spec.groups,
             )
             channels = out
-        return tuple(blocks)
+
+    def _expanded(self, channels: float) -> int:
+        # slim conv_blocks.py expand_input_by_factor and Keras round to 8, MnasBlock does not;
+        # where the squeeze is taken from the expansion both are of the first kind.
+        return round_channels(channels) if self.squeeze_from == "expansion" else int(channels)
+
+    def _squeeze(self, spec: BlockSpec, declared: int, mid: int) -> int:
+        if not spec.se_ratio:
+            return 0
+        if self.squeeze_from == "expansion":
+            return round_channels(mid * spec.se_ratio)
+        # tensorflow/tpu mnasnet_model.py, MnasBlock._build.
+        return max(1, int(declared * spec.se_ratio))
+
+    def _residual(
+        self, spec: BlockSpec, stride: int, declared: int, channels: int, out: int
+    ) -> bool:
+        if spec.type in ("dsa", "cn", "su"):
+            return False
+        residual = spec.skip and stride == 1 and declared == out
+        if residual and channels != out:
+            raise ArchitectureError(
+                f"{spec.format()!r} at width {self.width}: the declared input asks for a "
+                f"residual, but {channels} channels come in and {out} go out"
+            )
+        return residual
 
     def resolve(self) -> tuple[Block, ...]:
         """All blocks in order."""

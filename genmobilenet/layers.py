@@ -13,7 +13,7 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> int:
     is one, goes to the end. Source: the notes on padding at
     https://www.tensorflow.org/api_docs/python/tf/nn.
     """
-    places = -(-size // stride)
+    places = (size + stride - 1) // stride
     return max((places - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
 
 
@@ -80,6 +80,24 @@ def make_conv(
     )
 
 
+class ChannelShuffle(nn.Module):
+    """Deal the channels of each group out over all groups.
+
+    Source: Zhang et al., "ShuffleNet", arXiv:1707.01083, figure 1.
+    """
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same shape."""
+        n, c, h, w = x.shape
+        # (N, groups, C / groups, H, W), groups and members exchanged.
+        x = x.view(n, self.groups, c // self.groups, h, w).transpose(1, 2)
+        return x.reshape(n, c, h, w)
+
+
 class SpatialMean(nn.Module):
     """Mean over height and width, kept as axes of 1: (N, C, H, W) -> (N, C, 1, 1)."""
 
@@ -92,20 +110,36 @@ class SqueezeExcite(nn.Module):
     """Scale each channel by a gate computed from the spatial mean.
 
     Mean over H and W, 1x1 convolution to ``squeeze`` channels, ReLU, 1x1
-    convolution back, sigmoid. Source: ``MnasBlock._call_se`` in
-    tensorflow/tpu ``mnasnet_model.py``; Hu et al., arXiv:1709.01507.
+    convolution back, ``gate``: ``"sigmoid"`` or ``"hard_sigmoid"``, which is
+    relu6(x + 3) / 6. Sources: ``MnasBlock._call_se`` in tensorflow/tpu
+    ``mnasnet_model.py``; ``squeeze_excite`` in slim ``conv_blocks.py``; Hu et
+    al., arXiv:1709.01507.
     """
 
-    def __init__(self, channels: int, squeeze: int) -> None:
+    def __init__(self, channels: int, squeeze: int, gate: str = "sigmoid") -> None:
         super().__init__()
         self.pool = SpatialMean()
         self.conv_reduce = nn.Conv2d(channels, squeeze, 1)
         self.act1 = nn.ReLU(inplace=True)
         self.conv_expand = nn.Conv2d(squeeze, channels, 1)
-        self.gate = nn.Sigmoid()
+        self.gate = GATES[gate]()
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> the same shape."""
         gate: Tensor = self.conv_expand(self.act1(self.conv_reduce(self.pool(x))))
         gate = self.gate(gate)
         return x * gate
+
+
+GATES: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "hard_sigmoid": nn.Hardsigmoid}
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "hard_swish": nn.Hardswish,
+}
+
+
+def make_activation(name: str) -> nn.Module:
+    """An activation by its name in a network's description."""
+    return ACTIVATIONS[name](inplace=True)

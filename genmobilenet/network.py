@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -10,48 +11,87 @@ from torch.nn import functional as F
 
 from genmobilenet.blocks import BLOCK_CLASSES, make_norm
 from genmobilenet.config import NetworkConfig
-from genmobilenet.layers import make_conv
+from genmobilenet.layers import make_activation, make_conv
 
 
 class GenMobileNet(nn.Module):
-    """Stem, stages of blocks, 1x1 head, mean over space, linear classifier.
+    """Stem, stages of blocks, head, mean over space, linear classifier.
 
     Input (N, in_chans, H, W), already normalised; output (N, num_classes)
-    logits. State-dict keys are timm's.
+    logits. State-dict keys are timm's. ``num_features`` is the width of what
+    the classifier gets.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
         self.drop_rate = config.drop_rate
+        self.num_features = config.head_width
+        self.pools_first = config.head == "after_pool"
         self.conv_stem = make_conv(config.in_chans, config.stem, 3, 2, padding=config.padding)
         self.bn1 = make_norm(config.stem, config)
-        self.act1 = nn.ReLU(inplace=True)
+        self.act1 = make_activation(config.activation)
+        # ShuffleNetV2 alone has one; Ma et al., arXiv:1807.11164, table 5.
+        self.stem_pool = nn.MaxPool2d(3, 2, 1) if config.stem_pool else nn.Identity()
         self.blocks = nn.Sequential(
             *(
                 nn.Sequential(*(BLOCK_CLASSES[block.type](block, config) for block in stage))
                 for stage in config.stages
             )
         )
-        channels = config.stages[-1][-1].out_channels
-        self.conv_head = make_conv(channels, config.head_channels, 1)
-        self.bn2 = make_norm(config.head_channels, config)
-        self.act2 = nn.ReLU(inplace=True)
-        self.global_pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.classifier = nn.Linear(config.head_channels, config.num_classes)
+        self._make_head(config.stages[-1][-1].out_channels)
+        self.global_pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.classifier = self._make_classifier(config.num_classes)
         if self.conv_stem.weight.device.type != "meta":
             self.apply(init_weights)
 
+    def _make_head(self, channels: int) -> None:
+        config = self.config
+        self.conv_head: nn.Module = nn.Identity()
+        self.bn2: nn.Module = nn.Identity()
+        self.act2: nn.Module = nn.Identity()
+        if config.head == "none":
+            return
+        self.act2 = make_activation(config.activation)
+        if config.head == "after_pool":
+            self.conv_head = nn.Conv2d(channels, config.head_width, 1)
+        else:
+            self.conv_head = make_conv(channels, config.head_width, 1)
+            self.bn2 = make_norm(config.head_width, config)
+
+    def _make_classifier(self, num_classes: int) -> nn.Module:
+        return nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Put a fresh classifier in place of the old; 0 classes leave the features as output."""
+        device, dtype = self.conv_stem.weight.device, self.conv_stem.weight.dtype
+        self.config = replace(self.config, num_classes=num_classes)
+        self.classifier = self._make_classifier(num_classes).to(device, dtype)
+        self.classifier.apply(init_weights)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """(N, in_chans, H, W) -> the output of each stage, (N, C, H, W), finest first."""
+        x = self.stem_pool(self.act1(self.bn1(self.conv_stem(x))))
+        found: list[Tensor] = []
+        for stage in self.blocks:
+            x = stage(x)
+            found.append(x)
+        return found
+
     def forward_features(self, x: Tensor) -> Tensor:
-        """(N, in_chans, H, W) -> (N, head_channels, ceil(H / 32), ceil(W / 32))."""
-        x = self.act1(self.bn1(self.conv_stem(x)))
-        x = self.act2(self.bn2(self.conv_head(self.blocks(x))))
+        """(N, in_chans, H, W) -> (N, C, ceil(H / 32), ceil(W / 32)): what is pooled."""
+        x = self.blocks(self.stem_pool(self.act1(self.bn1(self.conv_stem(x)))))
+        if not self.pools_first:
+            x = self.act2(self.bn2(self.conv_head(x)))
         return x
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_chans, H, W) -> (N, num_classes)."""
         x = self.global_pool(self.forward_features(x))
-        x = F.dropout(x, self.drop_rate, self.training)
+        if self.pools_first:
+            x = self.act2(self.conv_head(x))
+        x = F.dropout(self.flatten(x), self.drop_rate, self.training)
         x = self.classifier(x)
         return x
 

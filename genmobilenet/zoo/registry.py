@@ -7,11 +7,17 @@ import fnmatch
 
 from genmobilenet.config import NetworkConfig
 from genmobilenet.errors import UnknownModel
-from genmobilenet.zoo import mnasnet
+from genmobilenet.zoo import mnasnet, mobilenet, searched, shufflenet
 
-NETWORKS: dict[str, NetworkConfig] = {**mnasnet.NETWORKS}
+FAMILIES = (mnasnet, mobilenet, searched, shufflenet)
 
-ALIASES: dict[str, str] = {**mnasnet.ALIASES}
+NETWORKS: dict[str, NetworkConfig] = {
+    name: config for family in FAMILIES for name, config in family.NETWORKS.items()
+}
+
+ALIASES: dict[str, str] = {
+    alias: name for family in FAMILIES for alias, name in family.ALIASES.items()
+}
 """Early names, kept so that old scripts go on working."""
 
 
