@@ -70,10 +70,11 @@ _UNEXPANDED = ("ds", "dsa", "cn", "su")
 class BlockSpec:
     """One stage: ``repeats`` blocks of one type.
 
-    ``activation`` is None where it is the network's, ``declared_in`` where the stage says nothing of its input. Google's
-    code adds a residual where stride is 1 and the *declared* input width
-    equals the output width; mnasnet-small declares 16 for a stage that gets 8,
-    and so has no residual where the shapes alone would suggest one.
+    ``activation`` is None where it is the network's, ``declared_in`` where the
+    stage says nothing of its input. Google's code adds a residual where stride
+    is 1 and the *declared* input width equals the output width; mnasnet-small
+    declares 16 for a stage that gets 8, and so has no residual where the shapes
+    alone would suggest one.
     """
 
     type: str

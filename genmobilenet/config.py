@@ -14,7 +14,7 @@ from genmobilenet.arch import ACTIVATIONS, BlockSpec, parse_stage, round_channel
 from genmobilenet.errors import ArchitectureError
 
 TF_BN_EPSILON = 1e-3
-"""``batch_norm_epsilon`` in tensorflow/tpu ``mnasnet_models.py``; slim's and Keras's default too."""
+"""``batch_norm_epsilon`` in tensorflow/tpu ``mnasnet_models.py``; in slim and Keras too."""
 
 TF_BN_MOMENTUM = 0.01
 """PyTorch's momentum for ``batch_norm_momentum=0.99`` of the same file."""

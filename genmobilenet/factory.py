@@ -35,8 +35,8 @@ def create_model(
     """
     state = None if checkpoint_path is None else read_state_dict(checkpoint_path)
     config = replace(get_config(name), in_chans=in_chans)
-    if num_classes is None and state is not None and "classifier.bias" in state:
-        num_classes = state["classifier.bias"].numel()
+    if state is not None:
+        config = _as_stored(config, state)
     if num_classes is not None:
         config = replace(config, num_classes=num_classes)
     if drop_rate is not None:
@@ -45,6 +45,19 @@ def create_model(
     if state is not None:
         fill(model, state, origin=str(checkpoint_path))
     return model
+
+
+def _as_stored(config: NetworkConfig, state: dict[str, torch.Tensor]) -> NetworkConfig:
+    """A network with the classes of a state dict, and the head where that has two widths.
+
+    MobileNet V3 below a multiplier of 1 is published with a scaled head and with a whole one.
+    """
+    if "classifier.bias" in state:
+        config = replace(config, num_classes=state["classifier.bias"].numel())
+    varies = config.head == "after_pool" and config.width is not None and config.width < 1
+    if varies and "conv_head.bias" in state:
+        config = replace(config, head_channels=state["conv_head.bias"].numel())
+    return config
 
 
 def build(config: NetworkConfig, state: dict[str, torch.Tensor]) -> GenMobileNet:

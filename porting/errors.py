@@ -32,6 +32,10 @@ class MappingError(BadInput):
     """Source and network do not fit: names, shapes or operators differ."""
 
 
+class UnsupportedNetwork(MappingError):
+    """No TensorFlow source of a network is known, so nothing can be mapped onto it."""
+
+
 class AmbiguousModel(MappingError):
     """More than one network fits the source; the message lists them."""
 

@@ -44,8 +44,11 @@ def tensorflow_form(name: str) -> str:
     """The ``tf_`` form of a network, by its plain name, its own, or an alias.
 
     Raises:
-        UnknownModel: no network has that name.
+        UnknownModel: no network has that name, or it has no such form.
     """
     get_config(name)  # an unknown name is refused as it was typed
     known = ALIASES.get(name, name)
-    return known if known.startswith("tf_") else f"tf_{known}"
+    form = known if known.startswith("tf_") else f"tf_{known}"
+    if form not in NETWORKS:
+        raise UnknownModel(f"{name} has no TensorFlow form: no TensorFlow source of it is known")
+    return form

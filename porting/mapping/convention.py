@@ -10,11 +10,23 @@ import numpy as np
 
 from porting.mapping.by_graph import normalisation_of
 from porting.mapping.recognise import Match
+from porting.mapping.walk import Alignment
 from porting.sources.source import Source
 
-IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
-IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+Affine = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation, a channel each."""
+
+IMAGENET: Affine = (
+    (0.485 * 255, 0.456 * 255, 0.406 * 255),
+    (0.229 * 255, 0.224 * 255, 0.225 * 255),
+)
 """``MEAN_RGB`` and ``STDDEV_RGB`` in tensorflow/tpu ``mnasnet_main.py``."""
+
+INCEPTION: Affine = ((127.5,) * 3, (127.5,) * 3)
+"""Pixels to [-1, 1]: ``inception_preprocessing.py`` in tensorflow/models research/slim."""
+
+FAMILIES: dict[str, Affine] = {"mobilenet": INCEPTION, "": IMAGENET}
+"""Start of a network's plain name -> how its family's training code normalises."""
 
 
 @dataclass(frozen=True)
@@ -44,25 +56,50 @@ class InputConvention:
 
 
 def convention_of(source: Source, match: Match) -> InputConvention:
-    """The convention of a source: from its graph where that normalises, else its family's."""
-    config, alignment = match.config, match.alignment
-    mean, std = (
-        _for_channels(IMAGENET_MEAN, config.in_chans),
-        _for_channels(IMAGENET_STD, config.in_chans),
-    )
-    evidence = "the family's training code; the source itself does not say"
-    if alignment is not None and alignment.normalisation:
-        scale, offset = normalisation_of(source, alignment)
-        shape = (config.in_chans,)
-        mean = tuple(float(v) for v in np.broadcast_to(-offset / scale, shape))
-        std = tuple(float(v) for v in np.broadcast_to(1.0 / scale, shape))
-        steps = ", ".join(kind for kind, _ in alignment.normalisation)
-        evidence = f"the source's graph normalises its input ({steps})"
-    elif alignment is not None and "truediv" in alignment.data:
-        evidence = "the input is named for the division by the deviation (truediv)"
+    """The convention of a source: from its graph where that says it, else its family's."""
+    config, found = match.config, None
+    if match.alignment is not None:
+        found = _from_graph(source, match.alignment, config.in_chans)
+    if found is None:
+        found = (*_from_family(match), "the family's training code; the source itself does not say")
+    mean, std, evidence = found
     return InputConvention(
         config.input_size, config.in_chans, config.num_classes, mean, std, evidence
     )
+
+
+def _from_family(match: Match) -> Affine:
+    plain, channels = match.model.removeprefix("tf_"), match.config.in_chans
+    mean, std = next(affine for start, affine in FAMILIES.items() if plain.startswith(start))
+    return _for_channels(mean, channels), _for_channels(std, channels)
+
+
+def _from_graph(
+    source: Source, alignment: Alignment, channels: int
+) -> tuple[tuple[float, ...], tuple[float, ...], str] | None:
+    if alignment.normalisation:
+        scale, offset = normalisation_of(source, alignment)
+        mean = tuple(float(v) for v in np.broadcast_to(-offset / scale, (channels,)))
+        std = tuple(float(v) for v in np.broadcast_to(1.0 / scale, (channels,)))
+        steps = ", ".join(kind for kind, _ in alignment.normalisation)
+        return mean, std, f"the source's graph normalises its input ({steps})"
+    entry = source.graph.inputs[0] if source.graph and source.graph.inputs else ""
+    info = source.activations.get(entry)
+    if info is not None and info.bounds is not None and info.stored_as in _OFFSETS:
+        return _from_quantisation(info.bounds, channels)
+    return None
+
+
+_OFFSETS = ("uint8", "int8")
+
+
+def _from_quantisation(
+    bounds: tuple[float, float], channels: int
+) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+    """An image's bytes, as they are or less 128, are the quantised input."""
+    low, high = bounds
+    std = 255 / (high - low)
+    return (-low * std,) * channels, (std,) * channels, "the quantisation of the source's input"
 
 
 def _for_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:

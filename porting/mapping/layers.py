@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from genmobilenet.config import Block, NetworkConfig
+from porting.errors import UnsupportedNetwork
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,16 @@ _ROLES: dict[str, tuple[tuple[str, str, str, str | None], ...]] = {
         ("depthwise", "conv_dw", "bn1", "act1"),
         ("project", "conv_pw", "bn2", None),
     ),
+    "dsa": (
+        ("depthwise", "conv_dw", "bn1", "act1"),
+        ("project", "conv_pw", "bn2", "act2"),
+    ),
     "ir": (
         ("expand", "conv_pw", "bn1", "act1"),
         ("depthwise", "conv_dw", "bn2", "act2"),
         ("project", "conv_pwl", "bn3", None),
     ),
+    "cn": (("conv", "conv", "bn1", "act1"),),
 }
 """Block type -> role, convolution, batch norm and activation of each layer, in order."""
 
@@ -94,19 +100,33 @@ class BlockLayers:
 
 @dataclass(frozen=True)
 class NetworkLayers:
-    """All layers of a network."""
+    """All layers of a network, and its squeeze-excites' ``gate``.
+
+    ``head`` is None where there is none; it ``pools_first`` where it stands
+    behind the pooling.
+    """
 
     stem: Layer
     blocks: tuple[BlockLayers, ...]
-    head: Layer
+    head: Layer | None
     classifier: Layer
+    pools_first: bool
+    gate: str
 
     def __iter__(self) -> Iterator[Layer]:
         yield self.stem
         for block in self.blocks:
             yield from block
-        yield self.head
+        if self.head is not None:
+            yield self.head
         yield self.classifier
+
+    @property
+    def gated(self) -> tuple[str, ...]:
+        """Paths of the projections that a hard sigmoid's squeeze-excite stands before."""
+        if self.gate != "hard_sigmoid":
+            return ()
+        return tuple(block.main["project"].path for block in self.blocks if block.squeeze)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Every state-dict key of the network with its shape."""
@@ -114,35 +134,56 @@ class NetworkLayers:
 
 
 def layers_of(config: NetworkConfig) -> NetworkLayers:
-    """The layers of a configured network, in the order data passes them."""
+    """The layers of a configured network, in the order data passes them.
+
+    Raises:
+        UnsupportedNetwork: it has blocks that no TensorFlow source has.
+    """
     blocks = tuple(_block_layers(block) for block in config.resolve())
-    width, head = blocks[-1].block.out_channels, config.head_channels
+    stem, act = config.stem, config.activation
     return NetworkLayers(
-        Layer("conv_stem", "conv", 3, 2, config.in_chans, config.stem, "bn1", "relu", "act1"),
+        Layer("conv_stem", "conv", 3, 2, config.in_chans, stem, "bn1", act, "act1"),
         blocks,
-        Layer("conv_head", "conv", 1, 1, width, head, "bn2", "relu", "act2"),
-        Layer("classifier", "dense", 1, 1, head, config.num_classes, None, "none", "classifier"),
-    )
+        _head(config, blocks[-1].block.out_channels),
+        Layer(
+            "classifier", "dense", 1, 1, config.head_width, config.num_classes, None, "none",
+            "classifier",
+        ),
+        config.head == "after_pool",
+        config.gate,
+    )  # fmt: skip
+
+
+def _head(config: NetworkConfig, channels: int) -> Layer | None:
+    if config.head == "none":
+        return None
+    norm = "bn2" if config.head == "conv" else None
+    width, act = config.head_width, config.activation
+    return Layer("conv_head", "conv", 1, 1, channels, width, norm, act, "act2")
 
 
 def _block_layers(block: Block) -> BlockLayers:
-    mid = block.in_channels if block.type == "ds" else block.mid_channels
+    if block.type not in _ROLES or block.groups > 1:
+        raise UnsupportedNetwork(f"{block.path}: no TensorFlow source has blocks of its kind")
+    expanded = block.type == "ir"
+    mid = block.mid_channels if expanded else block.in_channels
     widths = {
         "expand": (block.in_channels, mid),
         "depthwise": (mid, mid),
         "project": (mid, block.out_channels),
+        "conv": (block.in_channels, block.out_channels),
     }
     main = {}
     for role, conv, norm, act in _ROLES[block.type]:
-        spatial = role == "depthwise"
+        spatial = role in ("depthwise", "conv")
         main[role] = Layer(
             f"{block.path}.{conv}",
-            "depthwise" if spatial else "conv",
+            "depthwise" if role == "depthwise" else "conv",
             block.kernel if spatial else 1,
             block.stride if spatial else 1,
             *widths[role],
             f"{block.path}.{norm}",
-            "relu" if act else "none",
+            block.activation if act else "none",
             f"{block.path}.{act or norm}",
         )
     return BlockLayers(block, main, _squeeze_layers(block, mid))
@@ -152,9 +193,8 @@ def _squeeze_layers(block: Block, mid: int) -> tuple[Layer, ...]:
     if not block.squeeze:
         return ()
     path, narrow = f"{block.path}.se", block.squeeze
+    reduce, expand = f"{path}.conv_reduce", f"{path}.conv_expand"
     return (
-        Layer(f"{path}.conv_reduce", "conv", 1, 1, mid, narrow, None, "relu", f"{path}.act1"),
-        Layer(
-            f"{path}.conv_expand", "conv", 1, 1, narrow, mid, None, "none", f"{path}.conv_expand"
-        ),
+        Layer(reduce, "conv", 1, 1, mid, narrow, None, "relu", f"{path}.act1"),
+        Layer(expand, "conv", 1, 1, narrow, mid, None, "none", expand),
     )

@@ -13,20 +13,24 @@ import numpy as np
 CONV_TF = "h w i o -> o i h w"
 DEPTHWISE_TF = "h w c 1 -> c 1 h w"
 DENSE_TF = "i o -> o i"
+DENSE_AS_CONV_TF = "1 1 i o -> o i"
 CONV_TFLITE = "o h w i -> o i h w"
 DEPTHWISE_TFLITE = "1 h w c -> c 1 h w"
 DENSE_TFLITE = "o i -> o i"
 DENSE_AS_CONV_TFLITE = "o 1 1 i -> o i"
+DENSE_TO_CONV = "o i -> o i 1 1"
 VECTOR = "c -> c"
 
 LAYOUTS = (
     CONV_TF,
     DEPTHWISE_TF,
     DENSE_TF,
+    DENSE_AS_CONV_TF,
     CONV_TFLITE,
     DEPTHWISE_TFLITE,
     DENSE_TFLITE,
     DENSE_AS_CONV_TFLITE,
+    DENSE_TO_CONV,
     VECTOR,
 )
 

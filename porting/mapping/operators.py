@@ -1,8 +1,10 @@
-"""What an operator of a TFLite graph computes, in the terms of a layer."""
+"""What an operator of a graph computes, in the terms of a layer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+import numpy as np
 
 from porting.sources.source import Operator, Source
 
@@ -32,6 +34,12 @@ def stored_name(name: str, source: Source) -> str:
 def is_constant(name: str, source: Source) -> bool:
     """Whether the source stores the tensor, or dequantises it from one that it stores."""
     return stored_name(name, source) in source.tensors
+
+
+def constant_of(operator: Operator, source: Source) -> np.ndarray | None:
+    """The values of the only stored operand, or None where there are two or none."""
+    names = [name for name in operator.inputs if name and is_constant(name, source)]
+    return source.read(stored_name(names[0], source)) if len(names) == 1 else None
 
 
 def facts_of(operator: Operator, source: Source) -> OperatorFacts:

@@ -25,7 +25,9 @@ class Fill:
 
     Either ``source`` names a tensor, changed by ``layout``, or ``constant`` is
     a name of :data:`CONSTANTS`. ``first_row`` counts the rows left off at the
-    start: 1 where the background class is dropped.
+    start: 1 where the background class is dropped. Values are multiplied by
+    ``factor``: slim's hard sigmoid is relu6(x + 3) * 0.16667, the networks' is
+    relu6(x + 3) / 6, and the projection behind it takes the difference in.
     """
 
     target: str
@@ -33,6 +35,7 @@ class Fill:
     layout: str | None = None
     constant: str | None = None
     first_row: int = 0
+    factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class Plan:
         """Plain data for the release file; absent parts of a fill are left off."""
         data = asdict(self)
         data["fills"] = [
-            {key: value for key, value in fill.items() if value} for fill in data["fills"]
+            {key: value for key, value in fill.items() if value not in (None, 0, 1.0)}
+            for fill in data["fills"]
         ]
         return data
 

@@ -8,11 +8,15 @@ from dataclasses import dataclass, replace
 from genmobilenet.config import NetworkConfig
 from genmobilenet.zoo import ALIASES, get_config, list_models
 from porting.errors import AmbiguousModel, BadInput, MappingError
-from porting.mapping.by_graph import Alignment, GraphMismatch, align, plan_by_graph
+from porting.mapping.align import align
+from porting.mapping.by_graph import plan_by_graph
 from porting.mapping.layers import layers_of
 from porting.mapping.plan import Fill, Plan, check_total
 from porting.mapping.rules import choose_weight_set, plan_by_rules
+from porting.mapping.walk import Alignment, GraphMismatch
 from porting.sources.source import Source
+
+_LEAST_SIDE = 32  # what strides take an image down by; below, the graph leaves its size open
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,24 @@ def find_match(
 
 
 def candidates(source: Source, weight_set: str, drop_background: bool = False) -> Iterator[Match]:
-    """All networks that fit. Only TensorFlow forms can: the others pad differently."""
-    for model in list_models("tf_*"):
+    """All networks that fit, TensorFlow's form before the plain one, which it stands in for."""
+    found = set()
+    for model in _worth_trying(source):
+        if f"tf_{model}" in found:
+            continue
         try:
             yield match(source, model, weight_set, drop_background)
+            found.add(model)
         except MappingError:
             continue
+
+
+def _worth_trying(source: Source) -> list[str]:
+    """Names alone do not say how a network pads, and variables are TensorFlow's."""
+    forms = list_models("tf_*")
+    if source.graph is None:
+        return forms
+    return forms + [model for model in list_models() if f"tf_{model}" in forms]
 
 
 def match(source: Source, model: str, weight_set: str, drop_background: bool = False) -> Match:
@@ -66,32 +82,50 @@ def match(source: Source, model: str, weight_set: str, drop_background: bool = F
     Raises:
         MappingError: they do not fit; the message names both sides.
     """
-    if source.graph is not None:
-        return _match_graph(source, model, weight_set, drop_background)
-    return _match_names(source, model, weight_set, drop_background)
+    made = _match_graph if source.graph is not None else _match_names
+    first: MappingError | None = None
+    for config in _heads(get_config(model)):
+        try:
+            return made(source, model, config, weight_set, drop_background)
+        except MappingError as error:
+            first = first or error
+    assert first is not None  # there is at least one head
+    raise first
 
 
-def _match_graph(source: Source, model: str, weight_set: str, drop: bool) -> Match:
+def _heads(config: NetworkConfig) -> Iterator[NetworkConfig]:
+    """A network with the heads that it is published with.
+
+    Below a multiplier of 1 slim's plain ``depth_multiplier`` scales V3's head too; Google's
+    files and Keras keep it.
+    """
+    yield config
+    if config.head == "after_pool" and config.width is not None and config.width < 1:
+        yield replace(config, head_channels=config.scaled(config.head_channels))
+
+
+def _match_graph(
+    source: Source, model: str, config: NetworkConfig, weight_set: str, drop: bool
+) -> Match:
     graph = source.graph
     assert graph is not None  # the caller looked
-    config = get_config(model)
     if graph.inputs and graph.outputs:
         shape = source.activations[graph.inputs[0]].shape
         classes = source.activations[graph.outputs[0]].shape
         if len(shape) == 4 and classes:
-            config = replace(
-                config, in_chans=shape[3], num_classes=classes[-1], input_size=shape[1]
-            )
-    alignment = align(source, layers_of(config))
-    _check_padding(source, model, config, alignment.asymmetric)
+            size = shape[1] if shape[1] >= _LEAST_SIDE else config.input_size
+            config = replace(config, in_chans=shape[3], num_classes=classes[-1], input_size=size)
+    alignment = align(source, layers_of(config), config.padding)
     config, first_row = _classes(source, config, drop)
     plan = plan_by_graph(source, model, alignment, weight_set, first_row)
     check_total(plan, source, layers_of(config).shapes())
     return Match(model, config, plan, alignment)
 
 
-def _match_names(source: Source, model: str, weight_set: str, drop: bool) -> Match:
-    config = get_config(model)
+def _match_names(
+    source: Source, model: str, config: NetworkConfig, weight_set: str, drop: bool
+) -> Match:
+    _check_form(source, model, config)
     plan = plan_by_rules(source, model, layers_of(config), weight_set)
     fills = {fill.target: fill for fill in plan.fills}
     classes = _source_axis(source, fills.get("classifier.bias"), 0)
@@ -102,7 +136,6 @@ def _match_names(source: Source, model: str, weight_set: str, drop: bool) -> Mat
     config, first_row = _classes(source, config, drop)
     plan = plan_by_rules(source, model, layers_of(config), weight_set, first_row)
     check_total(plan, source, layers_of(config).shapes())
-    _check_padding(source, model, config, [])
     return Match(model, config, plan, None)
 
 
@@ -124,15 +157,11 @@ def _classes(source: Source, config: NetworkConfig, drop: bool) -> tuple[Network
     return replace(config, num_classes=1000), 1
 
 
-def _check_padding(source: Source, model: str, config: NetworkConfig, other: list[str]) -> None:
-    if other:
-        raise MappingError(
-            f"{source.path}: {other[0]} pads VALID where {model} pads {config.padding}"
-        )
+def _check_form(source: Source, model: str, config: NetworkConfig) -> None:
     if config.padding != "same":
         raise MappingError(
             f"{source.path}: computes with SAME padding and batch-norm epsilon 1e-3, {model} with "
-            f"symmetric padding and {config.bn_epsilon:g}; the network that fits is tf_{model}"
+            f"symmetric padding and {config.bn_epsilon:g}"
         )
 
 
@@ -142,7 +171,7 @@ def _named_match(source: Source, model: str, weight_set: str, drop: bool) -> Mat
         return match(source, ALIASES.get(model, model), weight_set, drop)
     except MappingError as error:
         others = [found.model for found in candidates(source, weight_set, drop)]
-        if not others or str(error).endswith(others[0]):
+        if not others:
             raise
         raise MappingError(f"{error}\n  the network that would fit: {', '.join(others)}") from error
 
@@ -150,7 +179,7 @@ def _named_match(source: Source, model: str, weight_set: str, drop: bool) -> Mat
 def _nothing_fits(source: Source, weight_set: str, drop: bool) -> MappingError:
     """The error for the network that came nearest."""
     nearest: tuple[int, str, MappingError] | None = None
-    for model in list_models("tf_*"):
+    for model in _worth_trying(source):
         try:
             match(source, model, weight_set, drop)
         except MappingError as error:

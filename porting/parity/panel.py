@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -27,23 +27,28 @@ class Panel:
     """The judges of one source, the deciding one first, and their names for the taps.
 
     ``normalises`` says that they take plain pixels. ``kept_from`` is the first
-    class that the port keeps.
+    class that the port keeps. ``factors`` gives, by tap, how many times the
+    port's values the judges' are by construction.
     """
 
     judges: tuple[Judge, ...]
     names: Mapping[str, str]
     normalises: bool = False
     kept_from: int = 0
+    factors: Mapping[str, float] = field(default_factory=dict)
 
     def inputs(self, convention: InputConvention, pixels: np.ndarray) -> np.ndarray:
         """What the judges are given for pixels (N, H, W, C), 0..255."""
         return pixels.astype(np.float32) if self.normalises else convention.normalise(pixels)
 
     def kept(self, taps: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """A judge's taps without the classes that the port drops."""
-        if not self.kept_from:
-            return taps
-        return {**taps, "classifier": taps["classifier"][..., self.kept_from :]}
+        """A judge's taps as the port has them: without classes dropped, in its units."""
+        kept = dict(taps)
+        if self.kept_from:
+            kept["classifier"] = kept["classifier"][..., self.kept_from :]
+        for tap, factor in self.factors.items():
+            kept[tap] = kept[tap] / np.float32(factor)
+        return kept
 
 
 def panel_of(source: Source, match: Match) -> Panel:
@@ -76,7 +81,7 @@ def _litert_panel(source: TFLiteSource, match: Match) -> Panel:
     if source.quantised_weights:
         judges.insert(0, LiteRTJudge(source, in_float=True))
     runs = tuple(partial(judge.run, taps=asked) for judge in judges)
-    return Panel(runs, names, normalises, first)
+    return Panel(runs, names, normalises, first, _gate_factors(match))
 
 
 def _tensorflow_panel(source: CheckpointSource, match: Match) -> Panel:
@@ -86,8 +91,19 @@ def _tensorflow_panel(source: CheckpointSource, match: Match) -> Panel:
     scheme, root = detect_scheme(source.tensors)
     judge = TensorFlowJudge(source.prefix, match.config, scheme, root, match.plan.weight_set)
     names = judge.tap_names
-    return Panel((partial(judge.run, taps=names),), names, kept_from=_first_class(match))
+    runs = (partial(judge.run, taps=names),)
+    return Panel(runs, names, False, _first_class(match), _gate_factors(match))
 
 
 def _first_class(match: Match) -> int:
     return max(fill.first_row for fill in match.plan.fills)
+
+
+def _gate_factors(match: Match) -> dict[str, float]:
+    """Taps before a projection that has taken a gate's constant in."""
+    factors = {}
+    for fill in match.plan.fills:
+        if fill.factor != 1:
+            block = fill.target.rsplit(".", 2)[0]
+            factors |= {f"{block}.se.gate": fill.factor, f"{block}.se": fill.factor}
+    return factors

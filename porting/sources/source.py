@@ -21,13 +21,15 @@ class TensorInfo:
 
     ``shape`` is in the source's own axis order. ``dtype`` is the NumPy name of
     what :meth:`Source.read` returns; ``stored_as`` is what lies on disk, which
-    differs where weights are quantised.
+    differs where weights are quantised. ``bounds`` are the least and the largest
+    real value that a quantised tensor can hold.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     stored_as: str
+    bounds: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from genmobilenet.arch import parse_block
+from genmobilenet.arch import BlockSpec, parse_stage
 from genmobilenet.config import NetworkConfig
-
-BATCH_NORM_EPSILON = 1e-3
-"""``batch_norm_epsilon`` of every network in ``mnasnet_models.py``."""
 
 DEPTH_DIVISOR = 8
 """``depth_divisor``, of every network there."""
@@ -58,23 +55,30 @@ def reference_blocks(config: NetworkConfig) -> Iterator[ReferenceBlock]:
     """All blocks in order."""
     index, declared = 0, config.stem_channels
     for stage, text in enumerate(config.blocks):
-        spec = parse_block(text)
-        if spec.declared_in is not None:
-            declared = spec.declared_in
-        inputs = round_filters(declared, config.width)
-        outputs = round_filters(spec.channels, config.width)
-        for repeat in range(spec.repeats):
-            stride = spec.stride if repeat == 0 else 1
-            yield ReferenceBlock(
-                path=f"blocks.{stage}.{repeat}",
-                index=index,
-                expands=spec.expansion != 1,
-                expanded_filters=int(inputs * spec.expansion),
-                output_filters=outputs,
-                kernel=spec.kernel,
-                stride=stride,
-                reduced_filters=max(1, int(inputs * spec.se_ratio)) if spec.se_ratio else 0,
-                adds_input=spec.skip and stride == 1 and inputs == outputs,
-            )
-            index, inputs = index + 1, outputs
-        declared = spec.channels
+        number = 0
+        for spec in parse_stage(text):
+            declared = declared if spec.declared_in is None else spec.declared_in
+            inputs = round_filters(declared, config.width)
+            for repeat in range(spec.repeats):
+                path = f"blocks.{stage}.{number}"
+                block = _block(spec, config.width, inputs, path, index, repeat == 0)
+                yield block
+                index, number, inputs = index + 1, number + 1, block.output_filters
+            declared = spec.channels
+
+
+def _block(
+    spec: BlockSpec, width: float | None, inputs: int, path: str, index: int, first: bool
+) -> ReferenceBlock:
+    outputs, stride = round_filters(spec.channels, width), spec.stride if first else 1
+    return ReferenceBlock(
+        path=path,
+        index=index,
+        expands=spec.expansion != 1,
+        expanded_filters=int(inputs * spec.expansion),
+        output_filters=outputs,
+        kernel=spec.kernel,
+        stride=stride,
+        reduced_filters=max(1, int(inputs * spec.se_ratio)) if spec.se_ratio else 0,
+        adds_input=spec.skip and stride == 1 and inputs == outputs,
+    )

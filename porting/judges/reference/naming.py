@@ -1,4 +1,4 @@
-"""What Google's MnasNet code calls its variables.
+"""What Google's code calls a network, its layers and its variables.
 
 Written from the order in which that code constructs its layers, and not from
 the tables of ``porting.mapping``: a judge must not share their mistakes.
@@ -35,7 +35,14 @@ SCHEMES = {
     "layers": Scheme("", False),
 }
 
+SLIM = "slim"
+"""The scheme of slim's MobileNets, where every layer has a scope of its own."""
+
 ROOTS: dict[str, tuple[str, str]] = {
+    "mobilenetv1": ("MobilenetV1", SLIM),
+    "mobilenetv2": ("MobilenetV2", SLIM),
+    "mobilenetv3": ("MobilenetV3", SLIM),
+    "spnasnet": ("single-path", "keras"),
     "semnasnet": ("mnasnet-a1", "keras"),
     "mnasnet_small": ("mnasnet-small", "keras"),
     "mnasnet_d1_320": ("mnasnet-d1-320", "layers"),
@@ -98,7 +105,11 @@ def _name_block(names: _Counted, block: ReferenceBlock) -> None:
         names.norm(f"{path}.bn{number}", scope)
 
 
-_STEM = re.compile(r"(?P<root>.+?)/(?P<keras>mnas_net_model/)?mnas_stem/conv2d(?:_\d+)?/kernel")
+_STEMS = {
+    "keras": re.compile(r"(?P<root>.+?)/mnas_net_model/mnas_stem/conv2d(?:_\d+)?/kernel"),
+    "layers": re.compile(r"(?P<root>.+?)/mnas_stem/conv2d(?:_\d+)?/kernel"),
+    SLIM: re.compile(r"(?P<root>.+?)/(?:Conv2d_0|Conv)/weights"),
+}
 
 
 def detect_scheme(names: Iterable[str]) -> tuple[str, str]:
@@ -108,7 +119,10 @@ def detect_scheme(names: Iterable[str]) -> tuple[str, str]:
         BadInput: there is no such variable.
     """
     for name in names:
-        found = _STEM.fullmatch(name)
-        if found:
-            return ("keras" if found["keras"] else "layers"), found["root"]
-    raise BadInput("no variable .../mnas_stem/conv2d/kernel: not a checkpoint of Google's MnasNet")
+        for scheme, pattern in _STEMS.items():
+            if found := pattern.fullmatch(name):
+                return scheme, found["root"]
+    raise BadInput(
+        "no variable .../mnas_stem/conv2d/kernel or .../Conv/weights: not a checkpoint of Google's "
+        "MnasNet or of slim's MobileNets"
+    )

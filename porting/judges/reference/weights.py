@@ -16,6 +16,9 @@ from porting.judges.reference.graph import build_reference
 from porting.judges.tensorflow import import_tensorflow
 
 SETTLING_IMAGES = 8
+ADDED = ("beta", "bias", "biases")
+"""Last parts of the names of what is added and not multiplied."""
+
 _LEAST_VARIANCE = 0.01
 """Over the mean of its layer: keeps a channel that is all but constant from being blown up."""
 
@@ -55,13 +58,13 @@ def _drawn(name: str, shape: tuple[int, ...], generator: np.random.Generator) ->
     kind = name.rsplit("/", 1)[-1]
     if kind == "gamma":
         values = generator.uniform(0.5, 1.5, shape)
-    elif kind in ("beta", "bias"):
+    elif kind in ADDED:
         values = 0.3 * generator.standard_normal(shape)
     elif kind in ("moving_mean", "moving_variance"):
         values = np.zeros(shape)  # settled below
     else:
         # He et al., arXiv:1502.01852: variance 2 over the fan-in (HWIO, or IO).
-        inputs = 1 if kind == "depthwise_kernel" else shape[-2]
+        inputs = 1 if kind.startswith("depthwise") else shape[-2]
         fan_in = inputs * int(np.prod(shape[:-2]))
         values = generator.standard_normal(shape) * np.sqrt(2.0 / fan_in)
     return values.astype(np.float32)
@@ -69,7 +72,7 @@ def _drawn(name: str, shape: tuple[int, ...], generator: np.random.Generator) ->
 
 def _beside(name: str, array: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     change = 0.05 * generator.standard_normal(array.shape)
-    additive = name.endswith(("/beta", "/bias"))
+    additive = name.rsplit("/", 1)[-1] in ADDED
     return (array + change if additive else array * (1 + change)).astype(np.float32)
 
 

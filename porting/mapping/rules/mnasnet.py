@@ -50,7 +50,9 @@ def places(layers: NetworkLayers) -> dict[tuple[str, str], list[str]]:
         scope = f"mnas_blocks_{entry.block.index}"
         main = entry.main
         found[scope, "conv2d"] = [layer.path for layer in main.values() if layer.kind == "conv"]
-        found[scope, "depthwise_conv2d"] = [main["depthwise"].path]
+        found[scope, "depthwise_conv2d"] = [
+            layer.path for layer in main.values() if layer.kind == "depthwise"
+        ]
         found[scope, "batch_normalization"] = [str(layer.norm) for layer in main.values()]
         if entry.squeeze:
             found[f"{scope}/se", "conv2d"] = [layer.path for layer in entry.squeeze]

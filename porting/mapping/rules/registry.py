@@ -10,10 +10,11 @@ from porting.mapping.layers import NetworkLayers
 from porting.mapping.plan import Fill, LeftOut, Plan
 from porting.mapping.rules.mnasnet import MNASNET
 from porting.mapping.rules.ruleset import RuleSet
+from porting.mapping.rules.slim import SLIM_V1, SLIM_V2_V3
 from porting.sources.checkpoint.weight_sets import EMA_SUFFIX, not_a_weight
 from porting.sources.source import Source
 
-RULES: tuple[RuleSet, ...] = (MNASNET,)
+RULES: tuple[RuleSet, ...] = (MNASNET, SLIM_V1, SLIM_V2_V3)
 
 Variables = dict[tuple[str, str], dict[int, list[tuple[str, str]]]]
 """Scope and kind of layer -> counter -> (name in the source, variable)."""
@@ -97,14 +98,17 @@ def _grouped(rules: RuleSet, names: dict[str, str]) -> Variables:
     for plain, name in names.items():
         match = rules.compiled.fullmatch(plain)
         if match:
-            counter = int(match["counter"] or 0)
-            groups[match["scope"], match["layer"]][counter].append((name, match["variable"]))
+            parts = match.groupdict()
+            counter = int(parts.get("counter") or 0)
+            place = parts["scope"], parts["layer"] or ""
+            groups[place][counter].append((name, parts["variable"]))
     return groups
 
 
 def _fills(
     rules: RuleSet, groups: Variables, layers: NetworkLayers, first_row: int
 ) -> Iterator[Fill]:
+    gated = layers.gated if rules.gate_factor != 1 else ()
     for place, paths in rules.places(layers).items():
         # Sorted as numbers: as text, conv2d_10 would come before conv2d_9.
         counters = sorted(groups.get(place, {}))
@@ -113,4 +117,5 @@ def _fills(
                 rule = rules.variables.get((place[1], variable))
                 if rule is not None:
                     rows = first_row if path == layers.classifier.path else 0
-                    yield Fill(f"{path}.{rule[0]}", name, rule[1], first_row=rows)
+                    factor = rules.gate_factor if path in gated and rule[0] == "weight" else 1.0
+                    yield Fill(f"{path}.{rule[0]}", name, rule[1], first_row=rows, factor=factor)

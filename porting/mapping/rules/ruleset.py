@@ -15,16 +15,18 @@ class RuleSet:
     """A naming scheme as data.
 
     ``pattern`` takes a variable's name apart into the groups ``scope``,
-    ``layer``, ``counter`` (may be absent: the first has none) and ``variable``.
-    ``variables`` gives state-dict suffix and layout by kind of layer and
-    variable. ``places`` lists, by scope and kind of layer, the module paths in
-    the order of the counters.
+    ``layer`` (may be absent), ``counter`` (may be absent: the first has none)
+    and ``variable``. ``variables`` gives state-dict suffix and layout by kind
+    of layer and variable. ``places`` lists, by scope and kind of layer, the
+    module paths in the order of the counters. ``gate_factor`` is how many times
+    the networks' hard sigmoid that of the scheme's code is.
     """
 
     name: str
     pattern: str
     variables: Mapping[tuple[str, str], tuple[str, str]]
     places: Callable[[NetworkLayers], dict[tuple[str, str], list[str]]]
+    gate_factor: float = 1.0
 
     @cached_property
     def compiled(self) -> re.Pattern[str]:

@@ -18,6 +18,7 @@ _PLAIN = {
     "float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32",
     "int64", "uint64", "bool",
 }  # fmt: skip
+_RANGES = {"uint8": (0, 255), "int8": (-128, 127), "int16": (-32768, 32767)}
 _HYBRID_KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
@@ -108,7 +109,17 @@ class TFLiteSource(Source):
     def _info(self, tensor: StoredTensor) -> TensorInfo:
         real = tensor.type == "float16" or tensor.quantisation is not None
         dtype = "float32" if real else tensor.type
-        return TensorInfo(tensor.name, tensor.shape, dtype, tensor.type)
+        return TensorInfo(tensor.name, tensor.shape, dtype, tensor.type, _bounds(tensor))
+
+
+def _bounds(tensor: StoredTensor) -> tuple[float, float] | None:
+    """The ends of what a tensor of one scale can hold."""
+    parameters = tensor.quantisation
+    if parameters is None or parameters.scale.size != 1 or tensor.type not in _RANGES:
+        return None
+    zero = int(parameters.zero_point[0]) if parameters.zero_point.size else 0
+    low, high = (float(parameters.scale[0]) * (end - zero) for end in _RANGES[tensor.type])
+    return low, high
 
 
 def _map(path: Path) -> memoryview:

@@ -1,0 +1,187 @@
+"""Aligning a source's graph with a network, operator by operator.
+
+The walk starts at the graph's input and follows the data. At each layer of the
+network the operator that takes the data must be of the layer's kind, with its
+kernel, stride, padding, channels and activation; nothing is matched by name or
+by shape alone. The first place where the two differ is named on both sides.
+"""
+
+from __future__ import annotations
+
+from porting.mapping.activations import take_activation, take_gate
+from porting.mapping.layers import BlockLayers, Layer, NetworkLayers
+from porting.mapping.layouts import (
+    CONV_TFLITE,
+    DENSE_AS_CONV_TFLITE,
+    DENSE_TFLITE,
+    DENSE_TO_CONV,
+    DEPTHWISE_TFLITE,
+)
+from porting.mapping.operators import (
+    OperatorFacts,
+    averages_space,
+    describe,
+    facts_of,
+    is_constant,
+)
+from porting.mapping.padding import padding_of, take_pads
+from porting.mapping.walk import CASTS, Alignment, Pair, Walk
+from porting.sources.source import Operator, Source
+
+_COMMUTATIVE = ("ADD", "MUL")
+_AFFINE = ("SUB", "DIV", *_COMMUTATIVE)
+_RESHAPES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+_KINDS = {
+    "conv": ("CONV_2D",),
+    "depthwise": ("DEPTHWISE_CONV_2D",),
+    "dense": ("FULLY_CONNECTED", "CONV_2D"),
+}
+
+
+def align(source: Source, layers: NetworkLayers, padding: str) -> Alignment:
+    """Walk graph and network together; ``padding`` is the network's.
+
+    Raises:
+        GraphMismatch: at the first place where they differ.
+    """
+    walk = Walk(source)
+    _normalisation(walk)
+    _Network(walk, padding).run(layers)
+    _tail(walk)
+    return walk.found
+
+
+class _Network:
+    def __init__(self, walk: Walk, padding: str) -> None:
+        self.walk, self.padding = walk, padding
+
+    def run(self, layers: NetworkLayers) -> None:
+        self.layer(layers.stem)
+        for block in layers.blocks:
+            self.block(block, layers.gate)
+        if layers.head is not None and not layers.pools_first:
+            self.layer(layers.head)
+        self.pool("global_pool")
+        if layers.head is not None and layers.pools_first:
+            self.walk.skip(*_RESHAPES)
+            self.layer(layers.head)
+            self.second_pool()
+        self.layer(layers.classifier)
+
+    def layer(self, layer: Layer) -> None:
+        walk = self.walk
+        if layer.kind == "dense":
+            walk.skip(*_RESHAPES)
+        sides = self.sides()
+        pads = take_pads(walk, layer)
+        operator = walk.take(_kinds(layer), layer.describe())
+        facts = facts_of(operator, walk.source)
+        self.compare(layer, operator, facts)
+        fits = padding_of(facts.padding, pads, sides, layer)
+        if self.padding not in fits:
+            found = f"{describe(operator, walk.source)}, padding {facts.padding} behind {pads}"
+            raise walk.fail(found, f"{layer.describe()}, padding {self.padding}")
+        before = walk.cursor
+        if take_activation(walk, operator, layer.activation, layer.describe()):
+            # The graph shows the layer before its activation too.
+            walk.found.taps.append((layer.norm or layer.path, before))
+        pair = Pair(layer, operator, facts.weight, facts.bias, _layout(layer, operator))
+        walk.found.pairs.append(pair)
+        walk.tap(layer.tap)
+
+    def sides(self) -> tuple[int, ...]:
+        """Height and width of the data here."""
+        info = self.walk.source.activations.get(self.walk.cursor)
+        return info.shape[1:3] if info is not None and len(info.shape) == 4 else (0, 0)
+
+    def compare(self, layer: Layer, operator: Operator, facts: OperatorFacts) -> None:
+        same = (
+            facts.kernel == (layer.kernel, layer.kernel)
+            and facts.stride == (layer.stride, layer.stride)
+            and facts.dilation == (1, 1)
+            and (facts.in_channels, facts.out_channels) == (layer.in_channels, layer.out_channels)
+        )
+        if not same:
+            raise self.walk.fail(describe(operator, self.walk.source), layer.describe())
+
+    def block(self, block: BlockLayers, gate: str) -> None:
+        walk = self.walk
+        entry = walk.cursor
+        for role, layer in block.main.items():
+            if role == "project" and block.squeeze:
+                self.squeeze(block, gate)
+            self.layer(layer)
+        if block.block.residual:
+            expected = f"the residual sum of {block.block.path}"
+            operator = walk.take(("ADD",), expected)
+            if entry not in operator.inputs or operator.options.get("activation") != "none":
+                found = describe(operator, walk.source)
+                raise walk.fail(found, f"{block.block.path} adds its input {entry!r}")
+            walk.tap(block.block.path)
+
+    def squeeze(self, block: BlockLayers, gate: str) -> None:
+        walk, path = self.walk, f"{block.block.path}.se"
+        scaled = walk.cursor
+        self.pool(f"{path}.pool")
+        for layer in block.squeeze:
+            self.layer(layer)
+        walk.found.factors[block.main["project"].path] = take_gate(walk, path, gate)
+        walk.tap(f"{path}.gate")
+        product = walk.take(("MUL",), f"{path} (scaling by the gate)")
+        if scaled not in product.inputs:
+            raise walk.fail(describe(product, walk.source), f"{path} scales {scaled!r}")
+        walk.tap(path)
+
+    def pool(self, path: str) -> None:
+        walk = self.walk
+        expected = f"{path} (mean over height and width)"
+        operator = walk.take(("MEAN", "AVERAGE_POOL_2D"), expected)
+        if not averages_space(operator, walk.source):
+            raise walk.fail(describe(operator, walk.source), expected)
+        walk.tap(path)
+
+    def second_pool(self) -> None:
+        """slim pools once more before the logits, where but one place is left."""
+        operator = self.walk.only("MEAN", "AVERAGE_POOL_2D")
+        if operator is not None and self.sides() == (1, 1):
+            self.pool("flatten")
+
+
+def _kinds(layer: Layer) -> tuple[str, ...]:
+    # Behind the pooling a convolution of one place is a dense layer too.
+    on_a_place = layer.kind == "conv" and layer.norm is None
+    return _KINDS["dense"] if on_a_place else _KINDS[layer.kind]
+
+
+def _layout(layer: Layer, operator: Operator) -> str:
+    if operator.kind == "FULLY_CONNECTED":
+        return DENSE_TFLITE if layer.kind == "dense" else DENSE_TO_CONV
+    if layer.kind == "dense":
+        return DENSE_AS_CONV_TFLITE
+    return DEPTHWISE_TFLITE if layer.kind == "depthwise" else CONV_TFLITE
+
+
+def _normalisation(walk: Walk) -> None:
+    while (operator := walk.only(*_AFFINE)) is not None:
+        constants = [n for n in operator.inputs if n and is_constant(n, walk.source)]
+        turned = operator.inputs[0] in constants and operator.kind not in _COMMUTATIVE
+        if len(constants) != 1 or turned:
+            break
+        walk.found.normalisation.append((operator.kind, constants[0]))
+        walk.visit(operator)
+    walk.found.data = walk.cursor
+
+
+def _tail(walk: Walk) -> None:
+    """Nothing but reshapes and a softmax may follow the classifier."""
+    walk.skip(*_RESHAPES)
+    if (softmax := walk.only("SOFTMAX")) is not None:
+        walk.visit(softmax)
+        walk.tap("softmax")
+    walk.skip(*_RESHAPES, *CASTS)
+    for operator in walk.graph.operators:
+        if operator.index in walk.found.visited:
+            continue
+        if not is_constant(operator.outputs[0], walk.source):
+            raise walk.fail(describe(operator, walk.source), "nothing further")
+        walk.visit(operator)
