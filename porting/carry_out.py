@@ -54,7 +54,9 @@ def _values(
     stored = source.read(fill.source)
     values = change(stored, fill.layout)[fill.first_row :]
     # A copy of its own: the source's pages are read-only, and the port outlives the file.
-    values = np.array(values if fill.factor == 1 else values * fill.factor, np.float32, order="C")
+    if fill.factor != 1 or fill.offset:
+        values = values * fill.factor + fill.offset
+    values = np.array(values, np.float32, order="C")
     if not np.isfinite(values).all():
         place = np.unravel_index(int(np.argmin(np.isfinite(values))), values.shape)
         raise BadSource(

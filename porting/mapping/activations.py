@@ -51,8 +51,10 @@ def _implied(walk: Walk, operator: Operator, wanted: str) -> bool:
     return abs(low) < step / 2 and (wanted == "relu" or high < 6 + step / 2)
 
 
-def take_gate(walk: Walk, path: str, gate: str) -> float:
+def take_gate(walk: Walk, path: str, gate: str, clamped: bool = False) -> float:
     """Go past a squeeze-excite's gate; how many times the network's the graph's is.
+
+    ``clamped`` says that the operator before has made ``relu6(x + 3)`` of it.
 
     Raises:
         GraphMismatch: there is another function.
@@ -61,7 +63,8 @@ def take_gate(walk: Walk, path: str, gate: str) -> float:
     if gate == "sigmoid":
         walk.take(("LOGISTIC",), expected)
         return 1.0
-    _plus_three(walk, expected)
+    if not clamped:
+        _plus_three(walk, expected)
     return 6.0 * _scale(walk, expected)
 
 

@@ -8,6 +8,8 @@ by shape alone. The first place where the two differ is named on both sides.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from porting.mapping.activations import take_activation, take_gate
 from porting.mapping.layers import BlockLayers, Layer, NetworkLayers
 from porting.mapping.layouts import (
@@ -123,14 +125,30 @@ class _Network:
         walk, path = self.walk, f"{block.block.path}.se"
         scaled = walk.cursor
         self.pool(f"{path}.pool")
-        for layer in block.squeeze:
-            self.layer(layer)
-        walk.found.factors[block.main["project"].path] = take_gate(walk, path, gate)
+        reduce, expand = block.squeeze
+        self.layer(reduce)
+        lifted = gate == "hard_sigmoid" and self.lifted(expand)
+        if not lifted:
+            self.layer(expand)
+        walk.found.factors[block.main["project"].path] = take_gate(walk, path, gate, lifted)
         walk.tap(f"{path}.gate")
         product = walk.take(("MUL",), f"{path} (scaling by the gate)")
         if scaled not in product.inputs:
             raise walk.fail(describe(product, walk.source), f"{path} scales {scaled!r}")
         walk.tap(path)
+
+    def lifted(self, layer: Layer) -> bool:
+        """Go past a convolution that has the hard sigmoid's ``relu6(x + 3)`` in itself.
+
+        Converters add the 3 to the bias, and fuse the clamp.
+        """
+        operator = self.walk.next(*_kinds(layer))
+        if operator is None or operator.options.get("activation") != "relu6":
+            return False
+        self.layer(replace(layer, activation="relu6"))
+        self.walk.found.taps.pop()  # the network's layer ends before the clamp
+        self.walk.found.offsets[layer.path] = 3.0
+        return True
 
     def pool(self, path: str) -> None:
         walk = self.walk

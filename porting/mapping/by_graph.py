@@ -17,12 +17,7 @@ def plan_by_graph(
     source: Source, model: str, alignment: Alignment, weight_set: str, first_row: int = 0
 ) -> Plan:
     """Plan a port from an alignment. Batch norm, folded in the source, becomes an identity."""
-    factors = alignment.factors
-    fills = [
-        fill
-        for pair in alignment.pairs
-        for fill in _fills(pair, first_row, factors.get(pair.layer.path, 1.0))
-    ]
+    fills = [fill for pair in alignment.pairs for fill in _fills(pair, first_row, alignment)]
     used = {fill.source for fill in fills}
     left_out = [
         LeftOut(name, f"parameter of {alignment.parameters[name]}")
@@ -34,15 +29,17 @@ def plan_by_graph(
     return Plan(model, "graph", weight_set, tuple(fills), tuple(left_out))
 
 
-def _fills(pair: Pair, first_row: int, factor: float) -> Iterator[Fill]:
+def _fills(pair: Pair, first_row: int, alignment: Alignment) -> Iterator[Fill]:
     layer = pair.layer
+    factor = alignment.factors.get(layer.path, 1.0)
     rows = first_row if layer.kind == "dense" else 0
     yield Fill(f"{layer.path}.weight", pair.weight, pair.layout, first_row=rows, factor=factor)
     key = f"{layer.norm or layer.path}.bias"
     if pair.bias is None:
         yield Fill(key, constant="zeros")
     else:
-        yield Fill(key, pair.bias, VECTOR, first_row=rows)
+        offset = -alignment.offsets.get(layer.path, 0.0)
+        yield Fill(key, pair.bias, VECTOR, first_row=rows, offset=offset)
     if layer.norm is not None:
         yield Fill(f"{layer.norm}.weight", constant="ones")
         yield Fill(f"{layer.norm}.running_mean", constant="zeros")

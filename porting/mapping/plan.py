@@ -28,6 +28,8 @@ class Fill:
     start: 1 where the background class is dropped. Values are multiplied by
     ``factor``: slim's hard sigmoid is relu6(x + 3) * 0.16667, the networks' is
     relu6(x + 3) / 6, and the projection behind it takes the difference in.
+    ``offset`` is added to them: -3 where a converter has put that gate's 3
+    into the bias.
     """
 
     target: str
@@ -36,6 +38,7 @@ class Fill:
     constant: str | None = None
     first_row: int = 0
     factor: float = 1.0
+    offset: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ class Alignment:
     same values in the graph; ``data`` is the tensor that the network's input
     stands for, behind any normalisation in the graph, whose steps are
     ``normalisation`` (operator, constant). ``factors`` gives, by the path of a
-    projection, how many times the network's gate the graph's before it is.
+    projection, how many times the network's gate the graph's before it is;
+    ``offsets``, by that of a layer, what the graph has added to its bias.
     """
 
     data: str
@@ -50,6 +51,7 @@ class Alignment:
     visited: set[int] = field(default_factory=set)
     parameters: dict[str, str] = field(default_factory=dict)
     factors: dict[str, float] = field(default_factory=dict)
+    offsets: dict[str, float] = field(default_factory=dict)
 
 
 class Walk:
