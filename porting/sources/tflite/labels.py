@@ -30,7 +30,8 @@ MEMBERS = 1000
 
 _READ = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, struct.error)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, struct.error,
+           RuntimeError)  # fmt: skip
 """What zipfile raises over a damaged archive."""
 
 
