@@ -31,9 +31,8 @@ class TFLiteSource(Source):
     """One TFLite file, mapped into memory; tensors are read when asked for.
 
     Weights that are stored in half precision or quantised are read as float32:
-    ``scale * (stored - zero_point)``, as LiteRT's DEQUANTIZE computes it. Biases
-    of an integer network are quantised constants like others. Sparse weights
-    are read dense.
+    ``scale * (stored - zero_point)``, rounded once. Biases of an integer network
+    are quantised constants like others. Sparse weights are read dense.
 
     Raises:
         BadSource: the file is damaged, cut short or not a TFLite file.
