@@ -11,7 +11,11 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 ACTIVATION = {"none": 0, "relu": 1, "relu6": 3}
-_TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int8": 9}
+_TYPES = {
+    "float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "int16": 7, "int8": 9,
+    "int4": 17, "bfloat16": 18, "int2": 19,
+}  # fmt: skip
+_INDEX_VECTORS = {"i4": schema.Int32VectorT, "u2": schema.Uint16VectorT, "u1": schema.Uint8VectorT}
 
 
 class TFLiteBuilder:
@@ -28,8 +32,12 @@ class TFLiteBuilder:
         self.model.subgraphs = [self.graph]
         self.codes_of_2018 = codes_of_2018
 
-    def tensor(self, name, shape, dtype="float32", data=None, quantisation=None):
-        """Add a tensor and return its number; with ``data`` it is a constant."""
+    def tensor(self, name, shape, dtype="float32", data=None, quantisation=None, sparsity=None):
+        """Add a tensor and return its number; with ``data`` it is a constant.
+
+        ``quantisation`` is (scales, zero points, axis), ``sparsity`` what
+        :func:`sparsity` gives.
+        """
         made = schema.TensorT()
         made.name, made.shape, made.type = name, list(shape), _TYPES[dtype]
         if data is None:
@@ -44,8 +52,15 @@ class TFLiteBuilder:
             made.quantization.scale = np.asarray(scale, np.float32)
             made.quantization.zeroPoint = np.asarray(zero, np.int64)
             made.quantization.quantizedDimension = axis
+        made.sparsity = sparsity
         self.graph.tensors.append(made)
         return len(self.graph.tensors) - 1
+
+    def metadata(self, name, content):
+        """Add metadata."""
+        self.model.buffers.append(schema.BufferT(data=np.frombuffer(content, np.uint8)))
+        made = schema.MetadataT(name=name, buffer=len(self.model.buffers) - 1)
+        self.model.metadata = [*(self.model.metadata or []), made]
 
     def operator(self, kind, inputs, output, options=None):
         """Add an operator that gives the tensor ``output``, and return that."""
@@ -77,6 +92,30 @@ class TFLiteBuilder:
         builder = flatbuffers.Builder(1 << 16)
         builder.Finish(self.model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
+
+
+def sparsity(order, block_map, *levels):
+    """Sparsity parameters; a level is its size, or (segments, indices, type of both)."""
+    made = schema.SparsityParametersT()
+    made.traversalOrder, made.blockMap = list(order), list(block_map)
+    made.dimMetadata = [_level(level) for level in levels]
+    return made
+
+
+def _level(level):
+    made = schema.DimensionMetadataT()
+    if isinstance(level, int):
+        made.denseSize = level
+        return made
+    segments, indices, dtype = level
+    made.format = schema.DimensionType.SPARSE_CSR
+    kind = _INDEX_VECTORS[dtype]
+    number = getattr(schema.SparseIndexVector, kind.__name__.removesuffix("T"))
+    made.arraySegmentsType = made.arrayIndicesType = number
+    made.arraySegments, made.arrayIndices = kind(), kind()
+    made.arraySegments.values = np.asarray(segments, dtype)
+    made.arrayIndices.values = np.asarray(indices, dtype)
+    return made
 
 
 def convolution_options(stride=1, activation="none", valid=False):

@@ -1,53 +1,51 @@
-"""TFLite files changed for a judge: weights dequantised, every result kept.
+"""TFLite files changed for a judge: everything in float32, every result kept.
 
 The reader of ``porting.sources`` takes no part in it, but the schema classes of
 the ``tflite`` package: a mistake there must not reach the judge.
-
-Whatever changes goes behind the end of the file, and the one offset that led to
-the old is pointed at the new; every other byte stays.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from porting.errors import MissingJudge, UnsupportedSource
+from porting.errors import BadInput, MissingJudge, UnsupportedSource
+from porting.judges.clamps import implied_clamps, kind_of
+from porting.judges.patching import place, point_at, with_byte, without
+from porting.judges.real_values import real_values, stands_for_reals
 
-_ALIGNMENT = 16
-_TENSOR_TYPE, _BUFFER_DATA, _GRAPH_OUTPUTS = 6, 4, 8
-"""Places in the vtables of ``Tensor`` (type), ``Buffer`` (data) and ``SubGraph`` (outputs)."""
+_TENSOR_TYPE, _TENSOR_SPARSITY, _BUFFER_DATA, _GRAPH_OUTPUTS, _OPTIONS = 6, 16, 4, 8, 12
+_CODES, _CODE_VERSION = (4, 10), 8
+"""Places of fields of ``Tensor``, ``Buffer``, ``SubGraph``, ``Operator`` and ``OperatorCode``."""
 
 
 def dequantised(content: bytes, path: Path) -> bytes:
-    """A file with the weights that float operators read as int8 turned into float32.
+    """A file that computes in float32 what the given one computes with integers.
 
-    Weights that a DEQUANTIZE operator turns into float32 are left: the file
-    computes with them in float already.
+    Constants and whatever else held integers for real numbers are float32,
+    sparse constants are dense, and the operators that led from one form to the
+    other copy. Activations that the range of the integers stood for are put
+    back: see :mod:`porting.judges.clamps`.
 
     Raises:
         MissingJudge: the schema classes are not installed.
-        UnsupportedSource: two weights share their bytes and differ in scale.
+        BadInput: the file contradicts itself.
+        UnsupportedSource: two constants share their bytes and differ in what
+            they stand for, or the file keeps its constants outside the flatbuffer.
     """
     tflite = _schema()
+    changed = bytearray(content)
     model = tflite.Model.GetRootAsModel(content, 0)
-    graph, changed = model.Subgraphs(0), bytearray(content)
-    written: dict[int, bytes] = {}
-    for index in sorted(set(_hybrid_weights(model, graph, tflite))):
-        tensor = graph.Tensors(index)
-        values = _real_values(tensor, model.Buffers(tensor.Buffer())).tobytes()
-        if written.setdefault(tensor.Buffer(), values) != values:
-            raise UnsupportedSource(
-                f"{path}: tensor {tensor.Name().decode()!r} shares its bytes with another of "
-                "another scale, which cannot be judged"
-            )
-        changed[_place(tensor, _TENSOR_TYPE)] = tflite.TensorType.FLOAT32
-    for number, values in written.items():
-        _point_at(changed, _place(model.Buffers(number), _BUFFER_DATA), len(values), values)
+    try:
+        _change_constants(changed, model, path, tflite)
+        _change_types(changed, model, tflite)
+        _restore_activations(changed, model, path, tflite)
+    except (ValueError, IndexError, KeyError, TypeError, struct.error) as error:
+        raise BadInput(f"{path}: cannot be turned into a float file: {error}") from error
+    _copy_in_place_of_conversions(changed, model, tflite)
     return bytes(changed)
 
 
@@ -62,11 +60,11 @@ def with_every_result(content: bytes) -> bytes:
     """
     graph = _schema().Model.GetRootAsModel(content, 0).Subgraphs(0)
     outputs = list(graph.OutputsAsNumpy())
-    for place in range(graph.OperatorsLength()):
-        outputs += (i for i in graph.Operators(place).OutputsAsNumpy() if i not in outputs)
+    for number in range(graph.OperatorsLength()):
+        outputs += (i for i in graph.Operators(number).OutputsAsNumpy() if i not in outputs)
     changed = bytearray(content)
     values = np.asarray(outputs, "<i4").tobytes()
-    _point_at(changed, _place(graph, _GRAPH_OUTPUTS), len(outputs), values)
+    point_at(changed, place(graph, _GRAPH_OUTPUTS), len(outputs), values)
     return bytes(changed)
 
 
@@ -81,43 +79,79 @@ def _schema() -> Any:
     return tflite
 
 
-def _place(table: Any, field: int) -> int:
-    """Where a field of a flatbuffer table lies in the file."""
-    return int(table._tab.Pos + table._tab.Offset(field))
-
-
-def _hybrid_weights(model: Any, graph: Any, tflite: Any) -> Iterator[int]:
-    """Tensors of quantised weights that operators on float data read."""
-    kinds = tflite.BuiltinOperator
-    weighted = (kinds.CONV_2D, kinds.DEPTHWISE_CONV_2D, kinds.FULLY_CONNECTED)
-    for place in range(graph.OperatorsLength()):
-        operator = graph.Operators(place)
-        code = model.OperatorCodes(operator.OpcodeIndex())
-        kind = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
-        if kind not in weighted:
+def _change_constants(changed: bytearray, model: Any, path: Path, tflite: Any) -> None:
+    graph, signed = model.Subgraphs(0), _int8_in_uint8(model, tflite)
+    written: dict[int, bytes] = {}
+    for index in range(graph.TensorsLength()):
+        tensor = graph.Tensors(index)
+        real, buffer = stands_for_reals(tensor, tflite), model.Buffers(tensor.Buffer())
+        if real and buffer.Size():
+            raise UnsupportedSource(f"{path}: keeps constants behind the model; it is not judged")
+        if not buffer.DataLength():
             continue
-        data, weight = graph.Tensors(operator.Inputs(0)), graph.Tensors(operator.Inputs(1))
-        integers = weight.Type() in (tflite.TensorType.INT8, tflite.TensorType.UINT8)
-        if integers and data.Type() == tflite.TensorType.FLOAT32:
-            yield operator.Inputs(1)
+        raw = buffer.DataAsNumpy()
+        values = real_values(tensor, raw, index in signed, tflite) if real else raw
+        if written.setdefault(tensor.Buffer(), values.tobytes()) != values.tobytes():
+            raise UnsupportedSource(
+                f"{path}: tensor {tensor.Name().decode()!r} shares its bytes with another that "
+                "stands for other values, which cannot be judged"
+            )
+    for number, values in written.items():
+        if values != model.Buffers(number).DataAsNumpy().tobytes():
+            point_at(changed, place(model.Buffers(number), _BUFFER_DATA), len(values), values)
 
 
-def _real_values(tensor: Any, buffer: Any) -> np.ndarray:
-    # Hybrid kernels take uint8 weights for int8: the files of 2018 are typed so.
-    stored = buffer.DataAsNumpy().view(np.int8).reshape(tensor.ShapeAsNumpy())
-    quantisation = tensor.Quantization()
-    scale = np.asarray(quantisation.ScaleAsNumpy(), np.float32)
-    zero = np.asarray(quantisation.ZeroPointAsNumpy(), np.int64)
-    if scale.size > 1:
-        along = [1] * stored.ndim
-        along[quantisation.QuantizedDimension()] = -1
-        scale, zero = scale.reshape(along), zero.reshape(along)
-    return np.ascontiguousarray((stored - zero).astype(np.float32) * scale)
+def _change_types(changed: bytearray, model: Any, tflite: Any) -> None:
+    graph, float32 = model.Subgraphs(0), tflite.TensorType.FLOAT32
+    for index in range(graph.TensorsLength()):
+        tensor = graph.Tensors(index)
+        if not stands_for_reals(tensor, tflite):
+            continue
+        if tensor.Type() != float32:
+            changed[place(tensor, _TENSOR_TYPE)] = float32
+        if tensor.Sparsity() is not None:
+            without(changed, tensor, _TENSOR_SPARSITY)
 
 
-def _point_at(content: bytearray, field: int, length: int, values: bytes) -> None:
-    """Append a vector of ``length`` elements and let the offset at ``field`` lead to it."""
-    content.extend(bytes(-(len(content) + 4) % _ALIGNMENT))
-    content[field : field + 4] = struct.pack("<I", len(content) - field)
-    content.extend(struct.pack("<I", length))
-    content.extend(values)
+def _int8_in_uint8(model: Any, tflite: Any) -> set[int]:
+    """Weights typed uint8 whose bytes are int8, as hybrid kernels take the files of 2018."""
+    graph, kinds = model.Subgraphs(0), tflite.BuiltinOperator
+    weighted = (kinds.CONV_2D, kinds.DEPTHWISE_CONV_2D, kinds.FULLY_CONNECTED)
+    hybrid = (tflite.TensorType.FLOAT32, tflite.TensorType.UINT8)
+    found = set()
+    for number in range(graph.OperatorsLength()):
+        operator = graph.Operators(number)
+        if kind_of(model, operator) not in weighted:
+            continue
+        data, weight = (graph.Tensors(operator.Inputs(i)) for i in (0, 1))
+        if (data.Type(), weight.Type()) == hybrid:
+            found.add(int(operator.Inputs(1)))
+    return found
+
+
+def _restore_activations(changed: bytearray, model: Any, path: Path, tflite: Any) -> None:
+    for operator, field, activation in implied_clamps(model, tflite):
+        options = operator.BuiltinOptions()
+        if options is None:
+            name = model.Subgraphs(0).Tensors(operator.Outputs(0)).Name().decode()
+            raise UnsupportedSource(
+                f"{path}: the range of {name!r} implies an activation, but its operator has no "
+                "options to name one"
+            )
+        with_byte(changed, place(operator, _OPTIONS), options, field, activation)
+
+
+def _copy_in_place_of_conversions(changed: bytearray, model: Any, tflite: Any) -> None:
+    """Between float32 and float32 a CAST copies; its options may be any other operator's."""
+    kinds = tflite.BuiltinOperator
+    for number in range(model.OperatorCodesLength()):
+        code = model.OperatorCodes(number)
+        kind = max(code.DeprecatedBuiltinCode(), code.BuiltinCode())
+        if kind not in (kinds.QUANTIZE, kinds.DEQUANTIZE, kinds.DENSIFY):
+            continue
+        for field in _CODES:
+            if code._tab.Offset(field):
+                layout = "<b" if field == _CODES[0] else "<i"
+                struct.pack_into(layout, changed, place(code, field), kinds.CAST)
+        if code._tab.Offset(_CODE_VERSION):
+            struct.pack_into("<i", changed, place(code, _CODE_VERSION), 1)

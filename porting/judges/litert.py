@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from porting.errors import BadInput, MissingJudge
+from porting.judges.affine import Affine, affine_of
 from porting.judges.changed_files import dequantised, with_every_result
 from porting.judges.run import Run
 from porting.sources.tflite import TFLiteSource
@@ -25,12 +26,13 @@ class LiteRTJudge:
 
     LiteRT's plain kernels are used, without the XNNPACK delegate: a delegate
     keeps intermediate results to itself. With ``in_float`` the file is run
-    with its stored weights turned into float32 first, which tells an error of
-    the port from the effect of computing in int8.
+    with everything that it holds in integers turned into float32 first, which
+    tells an error of the port from the effect of computing in int8.
 
     Raises:
         MissingJudge: LiteRT is not installed.
         BadInput: LiteRT refuses the file.
+        UnsupportedSource: with ``in_float``, the file has no float counterpart.
     """
 
     def __init__(self, source: TFLiteSource, in_float: bool = False, threads: int = 2) -> None:
@@ -50,23 +52,38 @@ class LiteRTJudge:
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise BadInput(f"{source.path}: LiteRT cannot run it: {error}") from error
-        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._input: dict[str, Any] = self._interpreter.get_input_details()[0]
+        details = self._interpreter.get_tensor_details()
+        self._affine = {detail["index"]: affine_of(detail) for detail in details}
 
     def run(self, inputs: np.ndarray, taps: Mapping[str, str]) -> Run:
-        """Run the file on inputs (N, H, W, C), one by one.
+        """Run the file on real-valued inputs (N, H, W, C), one by one.
 
         ``taps`` gives, by tap, the tensor's name in the source. The run's
-        arrays are NHWC, or (N, C) where the graph has no spatial axes there.
+        arrays are NHWC, or (N, C) where the graph has no spatial axes there;
+        what the file holds in integers is given as the real values they stand for.
         """
         numbers = {tap: self._source.index_of(tensor) for tap, tensor in taps.items()}
         seen: dict[str, list[np.ndarray]] = {tap: [] for tap in taps}
         for image in inputs:
-            self._interpreter.set_tensor(self._input, image[None])
+            self._interpreter.set_tensor(self._input["index"], self._given(image[None]))
             self._interpreter.invoke()
             for tap, number in numbers.items():
-                seen[tap].append(self._interpreter.get_tensor(number))
+                seen[tap].append(self._seen(number))
         arrays = {tap: np.concatenate(parts) for tap, parts in seen.items()}
-        return Run(arrays, self.name, self.version)
+        steps = {tap: kind.scale for tap, n in numbers.items() if (kind := self._affine.get(n))}
+        return Run(arrays, self.name, self.version, steps)
+
+    def _given(self, image: np.ndarray) -> np.ndarray:
+        """An input (1, H, W, C) as the file takes it; integers without a scale are plain ones."""
+        dtype = np.dtype(self._input["dtype"])
+        if not np.issubdtype(dtype, np.integer):
+            return image.astype(dtype)
+        return (affine_of(self._input) or Affine(1.0, 0, dtype)).stored(image)
+
+    def _seen(self, number: int) -> np.ndarray:
+        values, affine = self._interpreter.get_tensor(number), self._affine.get(number)
+        return np.asarray(values if affine is None else affine.real(values))
 
 
 def _runtime() -> tuple[Any, str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,8 +14,11 @@ class Run:
 
     ``taps`` maps a tap to its values: NHWC, batch first, or (N, C) where the
     judge has no spatial axes. ``judge`` and ``version`` say who ran it.
+    ``steps`` gives, for a tap that the judge held in integers, how far two
+    neighbouring ones lie apart in real units.
     """
 
     taps: Mapping[str, np.ndarray]
     judge: str
     version: str
+    steps: Mapping[str, float] = field(default_factory=dict)

@@ -44,9 +44,9 @@ def _implied(walk: Walk, operator: Operator, wanted: str) -> bool:
     Converters leave an activation out where its ends are those of what the output can hold.
     """
     info = walk.source.activations.get(operator.outputs[0])
-    if info is None or info.bounds is None or wanted not in ("relu", "relu6"):
+    if info is None or info.range is None or wanted not in ("relu", "relu6"):
         return False
-    low, high = info.bounds
+    low, high = info.range
     step = (high - low) / 255
     return abs(low) < step / 2 and (wanted == "relu" or high < 6 + step / 2)
 

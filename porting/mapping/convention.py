@@ -85,8 +85,8 @@ def _from_graph(
         return mean, std, f"the source's graph normalises its input ({steps})"
     entry = source.graph.inputs[0] if source.graph and source.graph.inputs else ""
     info = source.activations.get(entry)
-    if info is not None and info.bounds is not None and info.stored_as in _OFFSETS:
-        return _from_quantisation(info.bounds, channels)
+    if info is not None and info.range is not None and info.stored_as in _OFFSETS:
+        return _from_quantisation(info.range, channels)
     return None
 
 

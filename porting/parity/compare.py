@@ -23,7 +23,8 @@ class TapResult:
 
     ``tap`` is the module path in the PyTorch network, ``judge_name`` what the
     judge calls it, ``depth`` its place in the order data passes, from 0,
-    ``shape`` that of one input's values: (C, H, W) or (C,).
+    ``shape`` that of one input's values: (C, H, W) or (C,). ``step`` is how far
+    neighbouring values of the judge lie apart where it holds the tap in integers.
     """
 
     tap: str
@@ -32,6 +33,7 @@ class TapResult:
     shape: tuple[int, ...]
     accumulated: TapFigures | None = None
     isolated: TapFigures | None = None
+    step: float | None = None
 
     @property
     def agrees(self) -> bool:
@@ -180,8 +182,10 @@ class Comparer:
             running.add(judge[tap], port[tap], noise[tap])
             self._shapes[tap] = port[tap].shape[1:]
 
-    def finish(self, judge: str, version: str) -> Comparison:
-        """The comparison of everything added.
+    def finish(
+        self, judge: str, version: str, steps: Mapping[str, float] | None = None
+    ) -> Comparison:
+        """The comparison of everything added; ``steps`` are the judge's, by tap.
 
         Raises:
             BadInput: nothing was added.
@@ -189,12 +193,15 @@ class Comparer:
         inputs = min(next(iter(taps.values())).inputs for taps in self._running.values())
         if not inputs:
             raise BadInput("nothing to compare: no input was run")
-        taps = tuple(self._result(tap, depth) for depth, tap in enumerate(self._names))
+        steps = steps or {}
+        taps = tuple(
+            self._result(tap, depth, steps.get(tap)) for depth, tap in enumerate(self._names)
+        )
         return Comparison(taps, judge, version, inputs, self._tolerance, self._unmatched)
 
-    def _result(self, tap: str, depth: int) -> TapResult:
+    def _result(self, tap: str, depth: int, step: float | None) -> TapResult:
         figures = {reading: taps[tap].result() for reading, taps in self._running.items()}
         return TapResult(
             tap, self._names[tap], depth, self._shapes[tap],
-            figures.get("accumulated"), figures.get("isolated"),
+            figures.get("accumulated"), figures.get("isolated"), step,
         )  # fmt: skip

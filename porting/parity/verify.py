@@ -32,8 +32,8 @@ BOTH: tuple[Reading, ...] = ("accumulated", "isolated")
 class Verdict:
     """What the judge says.
 
-    ``comparison`` decides. ``quantised`` is set where the source computes with
-    int8 weights: the distance to that run, which is reported and not judged.
+    ``comparison`` decides. ``quantised`` is set where the source has quantised
+    weights: the distance to the run as it is, which is reported and not judged.
     """
 
     comparison: Comparison
@@ -139,4 +139,8 @@ class _Session:
         if not self._comparers:
             raise BadInput("nothing to compare: there was no image to run")
         pairs = zip(self._comparers, self._runs, strict=True)
-        return Verdict(*(comparer.finish(run.judge, run.version) for comparer, run in pairs))
+        return Verdict(*(c.finish(run.judge, run.version, self._steps(run)) for c, run in pairs))
+
+    def _steps(self, run: Run) -> dict[str, float]:
+        """A judge's quantisation steps under the port's taps."""
+        return {ours: run.steps[tap] for tap, ours in self._tap_of.items() if tap in run.steps}

@@ -140,17 +140,18 @@ def _rounded(values: Any) -> Any:
 
 
 def _quantised(comparison: Comparison) -> dict[str, Any]:
-    """The distance to the quantised run, in steps of 8 bits over each tap's range."""
+    """The distance to the quantised run, in quantisation steps where a tap has them."""
     taps = []
     for result in comparison.taps:
-        step = 2 * result.figures.scale / 255
+        figures, step = result.figures, result.step
         taps.append(
             {
                 "tap": result.tap,
-                "max_abs": result.figures.max_abs,
+                "max_abs": figures.max_abs,
+                "relative": figures.relative,
                 "step": step,
-                "steps": result.figures.max_abs / step if step else 0.0,
-                "mean_steps": result.figures.mean_abs / step if step else 0.0,
+                "steps": figures.max_abs / step if step else None,
+                "mean_steps": figures.mean_abs / step if step else None,
             }
         )
     return {"judge": comparison.judge, "version": comparison.judge_version, "taps": taps}

@@ -91,10 +91,17 @@ def _inputs(inputs: dict[str, Any]) -> str:
 
 
 def _quantised(quantised: dict[str, Any]) -> str:
-    worst = max(quantised["taps"], key=lambda tap: float(tap["steps"]))
+    worst = max(quantised["taps"], key=lambda tap: float(tap["relative"]))
     last = quantised["taps"][-1]
     return (
         f"{quantised['judge']} ({quantised['version']}) as the file is: {last['tap']} within "
-        f"{float(last['steps']):.1f} steps of 8 bits, the worst is {worst['tap']} with "
-        f"{float(worst['steps']):.1f}; reported, not judged"
+        f"{_in_steps(last)}, the worst is {worst['tap']} with {_in_steps(worst)}; reported, not "
+        "judged"
     )
+
+
+def _in_steps(tap: dict[str, Any]) -> str:
+    """How far a tap of the quantised run is off, in words."""
+    if tap["steps"] is None:
+        return f"{float(tap['relative']):.2g} of its scale"
+    return f"{float(tap['steps']):.1f} quantisation steps"

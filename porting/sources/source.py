@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 _CHUNK = 1 << 20
+_UNPACKING = ("DENSIFY", "DEQUANTIZE")
+"""Operators that change how a tensor is stored and nothing of what it stands for."""
 
 
 @dataclass(frozen=True)
@@ -21,15 +23,16 @@ class TensorInfo:
 
     ``shape`` is in the source's own axis order. ``dtype`` is the NumPy name of
     what :meth:`Source.read` returns; ``stored_as`` is what lies on disk, which
-    differs where weights are quantised. ``bounds`` are the least and the largest
-    real value that a quantised tensor can hold.
+    differs where weights are quantised or sparse. ``range`` is the least and the
+    largest real value that a tensor quantised with one scale can hold: an
+    operator that makes it clamps to that.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     stored_as: str
-    bounds: tuple[float, float] | None = None
+    range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,13 @@ class Graph:
 
     @cached_property
     def dequantised(self) -> dict[str, str]:
-        """What DEQUANTIZE operators make -> what they make it from."""
-        return {
-            operator.outputs[0]: operator.inputs[0]
-            for operator in self.operators
-            if operator.kind == "DEQUANTIZE" and operator.inputs[0] is not None
-        }
+        """What DENSIFY and DEQUANTIZE operators make -> where their chain begins."""
+        origins: dict[str, str] = {}
+        for operator in self.operators:
+            given = operator.inputs[0]
+            if operator.kind in _UNPACKING and given is not None:
+                origins[operator.outputs[0]] = origins.get(given, given)
+        return origins
 
 
 class Source(abc.ABC):
@@ -84,6 +88,15 @@ class Source(abc.ABC):
     def activations(self) -> Mapping[str, TensorInfo]:
         """What operators pass on; empty for a source without a graph."""
         return {}
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The names of the classes, in order, where the source holds them.
+
+        Raises:
+            BadSource: it holds them damaged.
+        """
+        return None
 
     @abc.abstractmethod
     def read(self, name: str) -> np.ndarray:

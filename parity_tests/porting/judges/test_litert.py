@@ -20,16 +20,6 @@ RANDOM = np.random.default_rng(0)
 SMALL = get_config("tf_mnasnet_small")
 
 
-@pytest.fixture
-def written(tmp_path):
-    def write(content):
-        path = tmp_path / "model.tflite"
-        path.write_bytes(content)
-        return TFLiteSource(path)
-
-    return write
-
-
 def pointwise(file, name, data, weight, shape=(1, 4, 4, 8)):
     bias = file.tensor(f"{name}/bias", [8], data=np.zeros(8, np.float32))
     output = file.tensor(name, shape)

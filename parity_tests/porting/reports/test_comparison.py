@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import jsonschema
 import pytest
@@ -12,6 +13,7 @@ from genmobilenet import get_config
 from parity_tests.building.tflite_networks import network_file
 from porting.diff import diff
 from porting.errors import BadInput, OutputError
+from porting.parity import verify
 from porting.reports.comparison import (
     comparison_report,
     encoded,
@@ -19,23 +21,30 @@ from porting.reports.comparison import (
     schema,
     write_report,
 )
+from porting.reports.diff import print_diff
 from porting.reports.html import page, write_page
 from porting.sources import open_source
 from porting.subject import subject_from_module
 
+MODEL = "tf_mnasnet_small"
+STEPS = {"act1": 0.5, "classifier": 0.125}
+
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def sides(tmp_path_factory):
     import porting
-
-    path = tmp_path_factory.mktemp("report") / "small.tflite"
-    path.write_bytes(network_file(get_config("tf_mnasnet_small"), weights="int8"))
     from genmobilenet.factory import build
 
-    port = porting.port(path, verify=False)
+    path = tmp_path_factory.mktemp("report") / "small.tflite"
+    path.write_bytes(network_file(get_config(MODEL), weights="int8"))
+    port = porting.port(path, MODEL, verify=False)
     source = open_source(path)
-    subject = subject_from_module(source, build(port.config, port.state_dict))
-    return comparison_report(diff(source, subject, count=2))
+    return source, subject_from_module(source, build(port.config, port.state_dict), MODEL)
+
+
+@pytest.fixture(scope="module")
+def data(sides):
+    return comparison_report(diff(*sides, count=2))
 
 
 def test_it_keeps_to_its_schema(data):
@@ -46,13 +55,38 @@ def test_it_keeps_to_its_schema(data):
     assert len(data["inputs"]["thumbnails"]) == 2
 
 
-def test_a_quantised_run_is_in_steps(data):
+def test_a_run_with_quantised_weights_alone_has_no_steps(data, capsys):
     quantised = data["quantised"]
     assert quantised["judge"] in ("LiteRT", "tflite-runtime")
     assert data["judge"]["name"].endswith("on dequantised weights")
     logits = next(tap for tap in quantised["taps"] if tap["tap"] == "classifier")
-    assert logits["steps"] == pytest.approx(logits["max_abs"] / logits["step"])
-    assert 0 < logits["steps"] < 255
+    assert 0 < logits["relative"] < 1
+    assert (logits["step"], logits["steps"], logits["mean_steps"]) == (None, None, None)
+    print_diff(data)
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"classifier within {logits['relative']:.2g} of its scale, the worst is" in said
+
+
+def test_a_tap_in_integers_is_in_steps_of_its_own_tensor(sides, monkeypatch, capsys):
+    real = verify.panel_of
+
+    def with_steps(source, match):
+        panel = real(source, match)
+        in_float, as_is = panel.judges
+        return replace(panel, judges=(in_float, lambda x: replace(as_is(x), steps=STEPS)))
+
+    monkeypatch.setattr(verify, "panel_of", with_steps)
+    data = comparison_report(diff(*sides, count=1))
+    jsonschema.validate(data, schema())
+    taps = {tap["tap"]: tap for tap in data["quantised"]["taps"]}
+    for tap, step in STEPS.items():
+        assert taps[tap]["step"] == step
+        assert taps[tap]["steps"] == pytest.approx(taps[tap]["max_abs"] / step)
+        assert 0 < taps[tap]["mean_steps"] < taps[tap]["steps"]
+    assert sum(tap["step"] is not None for tap in taps.values()) == 2
+    print_diff(data)
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"classifier within {taps['classifier']['steps']:.1f} quantisation steps" in said
 
 
 def test_there_and_back(data, tmp_path):

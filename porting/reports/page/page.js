@@ -392,7 +392,8 @@ function writeBelow() {
   ];
   if (data.quantised) {
     const last = data.quantised.taps[data.quantised.taps.length - 1];
-    pairs.push(["Quantised run", `${data.quantised.judge} ${data.quantised.version}: ${last.tap} within ${number(last.steps)} steps of 8 bits; not judged`]);
+    const off = last.steps === null ? `${number(last.relative)} of its scale` : `${number(last.steps)} quantisation steps`;
+    pairs.push(["Quantised run", `${data.quantised.judge} ${data.quantised.version}: ${last.tap} within ${off}; not judged`]);
   }
   for (const [label, value] of pairs) byId("provenance").append(make("dt", label), make("dd", value));
 }

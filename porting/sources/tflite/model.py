@@ -12,7 +12,17 @@ import numpy as np
 from porting.errors import BadSource, UnsupportedSource
 from porting.sources.source import Graph, Operator
 from porting.sources.tflite.flatbuffer import Flatbuffer, Table
-from porting.sources.tflite.schema import CUSTOM, IDENTIFIER, OPERATORS, OPTIONS, TENSOR_TYPES
+from porting.sources.tflite.schema import (
+    CUSTOM,
+    IDENTIFIER,
+    METADATA,
+    OPERATORS,
+    OPTIONS,
+    TENSOR_TYPES,
+    VECTOR,
+    Option,
+)
+from porting.sources.tflite.sparsity import Sparsity, parse_sparsity
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,7 @@ class StoredTensor:
     start: int
     size: int
     quantisation: Quantisation | None
-    sparse: bool
+    sparsity: Sparsity | None
 
     @property
     def constant(self) -> bool:
@@ -47,11 +57,15 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class ParsedModel:
-    """Everything that the reader needs of a file; names are unique."""
+    """Everything that the reader needs of a file; names are unique.
+
+    ``metadata`` is where the TFLite metadata lie, (start, size), None without any.
+    """
 
     tensors: tuple[StoredTensor, ...]
     graph: Graph
     description: str
+    metadata: tuple[int, int] | None
 
 
 def parse(data: memoryview, path: Path) -> ParsedModel:
@@ -75,15 +89,26 @@ def parse(data: memoryview, path: Path) -> ParsedModel:
     kinds = [_kind(table) for table in model.tables(1, "operator codes")]
     tensors = _named([_tensor(table, spans, path) for table in subgraphs[0].tables(0, "tensors")])
     description = model.text(3, "description")
+    metadata = _metadata(model, spans, path)
     _check_rest(model)
-    return ParsedModel(tensors, _graph(subgraphs[0], kinds, tensors, path), description)
+    return ParsedModel(tensors, _graph(subgraphs[0], kinds, tensors, path), description, metadata)
+
+
+def _metadata(model: Table, spans: Sequence[tuple[int, int]], path: Path) -> tuple[int, int] | None:
+    found = None
+    for entry in model.tables(6, "metadata"):
+        name, number = entry.text(0, "metadata name"), int(entry.scalar(1, "I"))
+        if number >= len(spans):
+            raise BadSource(
+                f"{path}: metadata {name!r} name buffer {number}, the file has {len(spans)}"
+            )
+        found = spans[number] if name == METADATA else found
+    return found
 
 
 def _check_rest(model: Table) -> None:
     """Look at the ends of what is not needed, so that a cut file is seen as cut."""
     model.array(5, "i4", "metadata buffer list")
-    for entry in model.tables(6, "metadata"):
-        entry.text(0, "metadata name")
     for signature in model.tables(7, "signatures"):
         signature.text(2, "signature key")
 
@@ -120,7 +145,9 @@ def _tensor(table: Table, spans: Sequence[tuple[int, int]], path: Path) -> Store
     kind, (start, size) = TENSOR_TYPES[code], spans[number]
     # A float tensor may still say what it was quantised from; its values are real as they are.
     quantisation = None if kind.startswith(("float", "complex")) else _quantisation(table)
-    return StoredTensor(name, shape, kind, start, size, quantisation, table.has(6))
+    sparsity = table.table(6, f"sparsity of {name!r}")
+    layout = None if sparsity is None else parse_sparsity(sparsity)
+    return StoredTensor(name, shape, kind, start, size, quantisation, layout)
 
 
 def _quantisation(table: Table) -> Quantisation | None:
@@ -190,17 +217,22 @@ def _graph(
 
 def _options(table: Table, kind: str, path: Path, where: str) -> dict[str, Any]:
     options = table.table(4, f"options of {where}")
-    layout = OPTIONS.get(kind, {})
     values: dict[str, Any] = {}
-    for name, option in layout.items():
-        value: Any = (
-            option.default
-            if options is None
-            else options.scalar(option.slot, option.code, option.default)
-        )
+    for name, option in OPTIONS.get(kind, {}).items():
+        value = _option(options, option, f"{name} of {where}")
         if option.names is not None:
             if value not in option.names:
                 raise BadSource(f"{path}: {where} ({kind}) has unknown {name} code {value}")
             value = option.names[value]
         values[name] = value
     return values
+
+
+def _option(options: Table | None, option: Option, what: str) -> Any:
+    if option.code == VECTOR:
+        return () if options is None else tuple(options.array(option.slot, "i4", what).tolist())
+    return (
+        option.default
+        if options is None
+        else options.scalar(option.slot, option.code, option.default)
+    )

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import mmap
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from porting.errors import BadSource, UnsupportedSource
+from porting.errors import BadSource
 from porting.sources.source import Source, TensorInfo
+from porting.sources.tflite.labels import labels_of
 from porting.sources.tflite.model import ParsedModel, StoredTensor, parse
 from porting.sources.tflite.schema import IDENTIFIER
+from porting.sources.tflite.values import check_extent, constant, dtype_of, value_range
 
-_PLAIN = {
-    "float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32",
-    "int64", "uint64", "bool",
-}  # fmt: skip
-_RANGES = {"uint8": (0, 255), "int8": (-128, 127), "int16": (-32768, 32767)}
 _HYBRID_KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
@@ -34,8 +30,9 @@ def looks_like_tflite(path: Path) -> bool:
 class TFLiteSource(Source):
     """One TFLite file, mapped into memory; tensors are read when asked for.
 
-    Weights that are stored as float16 or quantised are read as float32:
-    ``scale * (stored - zero_point)``, as LiteRT's DEQUANTIZE computes it.
+    Weights that are stored in half precision or quantised are read as float32:
+    ``scale * (stored - zero_point)``, rounded once. Biases of an integer network
+    are quantised constants like others. Sparse weights are read dense.
 
     Raises:
         BadSource: the file is damaged, cut short or not a TFLite file.
@@ -53,7 +50,7 @@ class TFLiteSource(Source):
         self._stored = {tensor.name: tensor for tensor in self._model.tensors}
         self._int8_in_uint8 = _legacy_hybrid(self._model)
         for tensor in self._model.tensors:
-            _check_extent(tensor, path)
+            check_extent(tensor, len(self._data), path)
         self.tensors = {
             tensor.name: self._info(tensor) for tensor in self._model.tensors if tensor.constant
         }
@@ -67,6 +64,15 @@ class TFLiteSource(Source):
     def activations(self) -> dict[str, TensorInfo]:
         """What operators pass on, and the inputs: tensors without stored values."""
         return {t.name: self._info(t) for t in self._model.tensors if not t.constant}
+
+    @cached_property
+    def labels(self) -> tuple[str, ...] | None:
+        """The lines of the labels that were packed behind the model, None without any.
+
+        Raises:
+            BadSource: what was packed is damaged, or larger than labels are.
+        """
+        return labels_of(self._data, self._model.metadata, self.path)
 
     @property
     def quantised_weights(self) -> bool:
@@ -89,37 +95,23 @@ class TFLiteSource(Source):
 
         Raises:
             KeyError: the file holds no constant of that name.
+            BadSource: its scales or sparse levels do not fit its shape.
             UnsupportedSource: its type cannot be read as numbers.
         """
         tensor = self._stored[name]
         if not tensor.constant:
             raise KeyError(name)
-        if tensor.type not in _PLAIN or tensor.sparse:
-            kind = f"sparse {tensor.type}" if tensor.sparse else tensor.type
-            raise UnsupportedSource(f"{self.path}: tensor {name!r} is {kind}, which is not read")
         kind = "int8" if name in self._int8_in_uint8 else tensor.type
-        raw = np.frombuffer(self._data, np.dtype(kind).newbyteorder("<"),
-                            math.prod(tensor.shape), tensor.start)  # fmt: skip
-        return _dequantise(raw.reshape(tensor.shape), tensor, self.path)
+        return constant(self._data, tensor, kind, self.path)
 
     def index_of(self, name: str) -> int:
         """The tensor's number in the file, by which LiteRT knows it."""
         return list(self._stored).index(name)
 
     def _info(self, tensor: StoredTensor) -> TensorInfo:
-        real = tensor.type == "float16" or tensor.quantisation is not None
-        dtype = "float32" if real else tensor.type
-        return TensorInfo(tensor.name, tensor.shape, dtype, tensor.type, _bounds(tensor))
-
-
-def _bounds(tensor: StoredTensor) -> tuple[float, float] | None:
-    """The ends of what a tensor of one scale can hold."""
-    parameters = tensor.quantisation
-    if parameters is None or parameters.scale.size != 1 or tensor.type not in _RANGES:
-        return None
-    zero = int(parameters.zero_point[0]) if parameters.zero_point.size else 0
-    low, high = (float(parameters.scale[0]) * (end - zero) for end in _RANGES[tensor.type])
-    return low, high
+        stored_as = tensor.type if tensor.sparsity is None else f"sparse {tensor.type}"
+        value = value_range(tensor)
+        return TensorInfo(tensor.name, tensor.shape, dtype_of(tensor), stored_as, value)
 
 
 def _map(path: Path) -> memoryview:
@@ -130,20 +122,6 @@ def _map(path: Path) -> memoryview:
         raise BadSource(f"{path}: the file is empty") from None
     except OSError as error:
         raise BadSource(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _check_extent(tensor: StoredTensor, path: Path) -> None:
-    """A constant's bytes must be as many as its shape and type ask for."""
-    if any(side < 0 for side in tensor.shape) and tensor.constant:
-        raise BadSource(f"{path}: tensor {tensor.name!r} has shape {tensor.shape}")
-    if not tensor.constant or tensor.type not in _PLAIN or tensor.sparse:
-        return
-    expected = math.prod(tensor.shape) * np.dtype(tensor.type).itemsize
-    if expected != tensor.size:
-        raise BadSource(
-            f"{path}: tensor {tensor.name!r} of shape {tensor.shape} and type {tensor.type} "
-            f"takes {expected:,} bytes, its buffer has {tensor.size:,}"
-        )
 
 
 def _legacy_hybrid(model: ParsedModel) -> frozenset[str]:
@@ -163,30 +141,3 @@ def _legacy_hybrid(model: ParsedModel) -> frozenset[str]:
         if stored[data].type == "float32" and stored[weight].type == "uint8":
             names.add(weight)
     return frozenset(names)
-
-
-def _dequantise(stored: np.ndarray, tensor: StoredTensor, path: Path) -> np.ndarray:
-    if tensor.type == "float16":
-        return stored.astype(np.float32)
-    parameters = tensor.quantisation
-    if parameters is None:
-        return stored
-    scale, zero = parameters.scale, parameters.zero_point
-    if scale.size == 1 and zero.size <= 1:
-        return _real(stored, scale[:1], zero[:1])
-    axis = parameters.axis
-    if not 0 <= axis < stored.ndim or {scale.size, zero.size} - {0} != {stored.shape[axis]}:
-        raise BadSource(
-            f"{path}: tensor {tensor.name!r} of shape {tensor.shape} has {scale.size} scales and "
-            f"{zero.size} zero points along axis {axis}"
-        )
-    along = tuple(-1 if i == axis else 1 for i in range(stored.ndim))
-    return _real(stored, scale.reshape(along), zero.reshape(along) if zero.size else zero)
-
-
-def _real(stored: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
-    """``scale * (stored - zero)`` in float32; an absent zero point is 0."""
-    centred = stored.astype(np.int32) - (zero if zero.size else 0)
-    # A damaged scale gives infinities; carrying out a plan refuses them with the tensor's name.
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.asarray(centred.astype(np.float32) * scale)

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 IDENTIFIER = b"TFL3"
 
+METADATA = "TFLITE_METADATA"
+"""The entry of ``Model.metadata`` that leads to the TFLite metadata."""
+
 OPERATORS: tuple[str, ...] = tuple(
     """
     ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE
@@ -68,6 +71,10 @@ TENSOR_TYPES: dict[int, str] = {
     16: "uint16",
     17: "int4",
     18: "bfloat16",
+    19: "int2",
+    20: "uint4",
+    21: "float8_e4m3fn",
+    22: "float8_e5m2",
 }
 """``TensorType``."""
 
@@ -85,9 +92,16 @@ PADDINGS: dict[int, str] = {0: "SAME", 1: "VALID"}
 """``Padding``."""
 
 
+MIRRORS: dict[int, str] = {0: "REFLECT", 1: "SYMMETRIC"}
+"""``MirrorPadMode``."""
+
+VECTOR = "[i"
+"""An option's code where it is a vector of integers; an absent one is empty."""
+
+
 @dataclass(frozen=True)
 class Option:
-    """One field of an operator's options: its slot, ``struct`` code and default."""
+    """One field of an operator's options: its slot, ``struct`` code or VECTOR, and default."""
 
     slot: int
     code: str
@@ -96,6 +110,14 @@ class Option:
 
 
 _ACTIVATION = {"activation": Option(0, "b", 0, ACTIVATIONS)}
+_POOL = {
+    "padding": Option(0, "b", 0, PADDINGS),
+    "stride_w": Option(1, "i"),
+    "stride_h": Option(2, "i"),
+    "filter_w": Option(3, "i"),
+    "filter_h": Option(4, "i"),
+    "activation": Option(5, "b", 0, ACTIVATIONS),
+}
 
 OPTIONS: dict[str, dict[str, Option]] = {
     "CONV_2D": {
@@ -115,14 +137,8 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "dilation_w": Option(5, "i", 1),
         "dilation_h": Option(6, "i", 1),
     },
-    "AVERAGE_POOL_2D": {
-        "padding": Option(0, "b", 0, PADDINGS),
-        "stride_w": Option(1, "i"),
-        "stride_h": Option(2, "i"),
-        "filter_w": Option(3, "i"),
-        "filter_h": Option(4, "i"),
-        "activation": Option(5, "b", 0, ACTIVATIONS),
-    },
+    "AVERAGE_POOL_2D": _POOL,
+    "MAX_POOL_2D": _POOL,
     "FULLY_CONNECTED": _ACTIVATION,
     "ADD": _ACTIVATION,
     "SUB": _ACTIVATION,
@@ -130,5 +146,17 @@ OPTIONS: dict[str, dict[str, Option]] = {
     "DIV": _ACTIVATION,
     "MEAN": {"keep_dims": Option(0, "?", 0)},
     "SOFTMAX": {"beta": Option(0, "f", 0.0)},
+    "CONCATENATION": {"axis": Option(0, "i"), "activation": Option(1, "b", 0, ACTIVATIONS)},
+    "SPLIT": {"parts": Option(0, "i")},
+    "SPLIT_V": {"parts": Option(0, "i")},
+    "RESHAPE": {"shape": Option(0, VECTOR)},
+    "SQUEEZE": {"axes": Option(0, VECTOR)},
+    "MIRROR_PAD": {"mode": Option(0, "b", 0, MIRRORS)},
 }
-"""Options by operator. An operator that is not listed is read without any."""
+"""Options by operator.
+
+An operator that is not listed is read without any. Some have none, and take
+what others have as options from constants among their inputs: the paddings of
+PAD, PADV2 and MIRROR_PAD (rank, 2), the permutation of TRANSPOSE, the axis of
+SPLIT (its first input).
+"""

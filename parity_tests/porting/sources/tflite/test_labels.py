@@ -1,0 +1,146 @@
+"""Labels behind the model: which file they are, and what is refused."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+
+import pytest
+
+from parity_tests.building.labels import AXIS_LABELS, DESCRIPTIONS, archive, metadata
+from parity_tests.building.limits import within
+from parity_tests.building.tflite_files import TFLiteBuilder
+from porting.errors import BadSource, UnsupportedSource
+from porting.sources.tflite import labels
+
+CLASSES = "background\ntench\ngoldfish, Carassius auratus\n"
+
+
+def model(packed=b"", about=None):
+    file = TFLiteBuilder()
+    x, y = file.tensor("x", [1, 4]), file.tensor("y", [1, 4])
+    file.operator("LOGISTIC", [x], y)
+    if about is not None:
+        file.metadata("TFLITE_METADATA", about)
+    return file.finish([x], [y]) + packed
+
+
+def test_none(opened):
+    assert opened(model()).labels is None
+    assert opened(model(b"PK\x03\x04 nothing")).labels is None
+    assert opened(model(archive({"vocab.bin": "x"}))).labels is None
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_lines_in_order(opened, compression):
+    packed = archive({"labels.txt": CLASSES + "\n\n"}, compression)
+    source = opened(model(packed))
+    assert source.labels == ("background", "tench", "goldfish, Carassius auratus")
+    assert source.graph.outputs == ("y",)
+
+
+def test_line_ends_of_windows_and_a_mark_at_the_start(opened):
+    packed = archive({"labels.txt": b"\xef\xbb\xbfa\r\n\r\nb\x0bc\r\n"})
+    assert opened(model(packed)).labels == ("a", "", "b\x0bc")
+
+
+def test_the_file_with_most_lines(opened):
+    packed = archive({"about.txt": "one\ntwo", "labels.txt": CLASSES, "z.txt": "one"})
+    assert len(opened(model(packed)).labels) == 3
+
+
+def test_the_file_that_belongs_to_the_output(opened):
+    files = {"vocabulary.txt": CLASSES, "labels_en.txt": "a\nb", "notes.txt": CLASSES}
+    about = metadata({"labels_en.txt": AXIS_LABELS, "notes.txt": DESCRIPTIONS})
+    assert opened(model(archive(files), about)).labels == ("a", "b")
+
+
+def test_metadata_that_are_damaged(opened):
+    about = bytearray(metadata({"labels.txt": AXIS_LABELS}))
+    struct.pack_into("<I", about, 0, 2**31)
+    source = opened(model(archive({"labels.txt": CLASSES}), bytes(about)))
+    with pytest.raises(BadSource, match="root table at byte 0 points to"):
+        _ = source.labels
+
+
+def test_metadata_that_name_no_buffer(opened):
+    file = TFLiteBuilder()
+    x = file.tensor("x", [1])
+    file.metadata("TFLITE_METADATA", b"1234")
+    file.model.metadata[0].buffer = 9
+    with pytest.raises(BadSource, match="metadata 'TFLITE_METADATA' name buffer 9, the file has 2"):
+        opened(file.finish([x], [x]))
+
+
+@pytest.mark.parametrize("name", ["../labels.txt", "/etc/labels.txt", "a/../../b.txt"])
+def test_paths_that_lead_outside(opened, name):
+    source = opened(model(archive({name: CLASSES})))
+    with pytest.raises(BadSource, match=f"model.tflite: .* reaches outside: {name}"):
+        _ = source.labels
+
+
+def restated(packed, size, checksum=None):
+    """The only entry's size, and CRC-32, as the archive's directory states them, changed."""
+    raw = bytearray(packed)
+    at = raw.index(b"PK\x01\x02")
+    struct.pack_into("<I", raw, at + 24, size)
+    if checksum is not None:
+        struct.pack_into("<I", raw, at + 16, checksum)
+    return bytes(raw)
+
+
+def test_more_than_stated(opened):
+    """Cut at the stated size, the rest of the labels would be missing and the checksum right."""
+    packed = archive({"labels.txt": CLASSES * 500}, zipfile.ZIP_DEFLATED)
+    source = opened(model(restated(packed, 10, zlib.crc32(CLASSES[:10].encode()))))
+    with pytest.raises(BadSource, match=r"labels labels.txt do not unpack to 10 bytes, as stated"):
+        _ = source.labels
+
+
+def test_less_than_stated(opened):
+    source = opened(model(restated(archive({"labels.txt": CLASSES}, zipfile.ZIP_DEFLATED), 4000)))
+    with pytest.raises(BadSource, match=r"labels.txt do not unpack to 4,000 bytes, as stated"):
+        _ = source.labels
+
+
+def test_more_than_labels_take(opened):
+    large = archive({"labels.txt": "x\n" * (5 << 20)}, zipfile.ZIP_DEFLATED)
+    source = opened(model(large))
+    assert len(large) < 100_000
+    with within(mebibytes=16, seconds=5), pytest.raises(BadSource, match=r"over 8 MiB: labels.txt"):
+        _ = source.labels
+
+
+def test_a_bomb_that_states_little(opened):
+    large = archive({"labels.txt": "x\n" * (100 << 20)}, zipfile.ZIP_DEFLATED)
+    source = opened(model(restated(large, 10)))
+    with within(mebibytes=16, seconds=5), pytest.raises(BadSource, match="do not unpack to 10"):
+        _ = source.labels
+
+
+def test_too_many_files(opened, monkeypatch):
+    monkeypatch.setattr(labels, "MEMBERS", 3)
+    assert opened(model(archive(dict.fromkeys("abc", "x")))).labels is None
+    source = opened(model(archive(dict.fromkeys("abcd", "x"))))
+    with pytest.raises(BadSource, match="over 3 files in the archive behind the model"):
+        _ = source.labels
+
+
+def test_a_damaged_checksum(opened):
+    packed = bytearray(archive({"labels.txt": CLASSES}))
+    packed[packed.index(b"tench")] ^= 1
+    with pytest.raises(BadSource, match=r"archive behind the model is damaged: .*labels.txt"):
+        _ = opened(model(bytes(packed))).labels
+
+
+def test_unusual_packing(opened):
+    source = opened(model(archive({"labels.txt": CLASSES}, zipfile.ZIP_LZMA)))
+    with pytest.raises(UnsupportedSource, match=r"labels.txt are packed in a way that is not read"):
+        _ = source.labels
+
+
+def test_text_that_is_none(opened):
+    source = opened(model(archive({"labels.txt": b"\xff\xfe\x00"})))
+    with pytest.raises(BadSource, match=r"the labels labels.txt are not UTF-8 text"):
+        _ = source.labels

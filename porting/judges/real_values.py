@@ -1,0 +1,112 @@
+"""What the constants of a TFLite file stand for, read through the schema classes of ``tflite``.
+
+A second reading beside that of ``porting.sources``, made in another way: a
+mistake there must not reach the judge.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+_NUMBERS = {
+    "FLOAT32": "<f4", "FLOAT16": "<f2", "INT8": "i1", "UINT8": "u1", "INT16": "<i2",
+    "UINT16": "<u2", "INT32": "<i4", "UINT32": "<u4", "INT64": "<i8", "UINT64": "<u8",
+}  # fmt: skip
+_HALVES = ("FLOAT16", "BFLOAT16")
+_INTEGERS = ("INT4", "INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64")
+
+
+def type_name(tensor: Any, tflite: Any) -> str:
+    """The name of a tensor's type in the schema."""
+    types = vars(tflite.TensorType).items()
+    return next((name for name, code in types if code == tensor.Type()), str(tensor.Type()))
+
+
+def stands_for_reals(tensor: Any, tflite: Any) -> bool:
+    """Whether a tensor holds real numbers in another form than dense float32."""
+    kind, quantisation = type_name(tensor, tflite), tensor.Quantization()
+    if kind in _INTEGERS:
+        return quantisation is not None and quantisation.ScaleLength() > 0
+    return kind in _HALVES or (kind == "FLOAT32" and tensor.Sparsity() is not None)
+
+
+def real_values(tensor: Any, raw: np.ndarray, signed: bool, tflite: Any) -> np.ndarray:
+    """A constant as float32 in its shape; ``raw`` are its bytes.
+
+    ``signed`` says that a tensor of type UINT8 holds int8.
+    """
+    kind = "INT8" if signed else type_name(tensor, tflite)
+    stored = _numbers(raw, kind)
+    shape = [tensor.Shape(axis) for axis in range(tensor.ShapeLength())]
+    if tensor.Sparsity() is not None:
+        stored = _dense(stored, shape, tensor.Sparsity(), tflite)
+    stored = stored[: math.prod(shape)].reshape(shape)
+    if kind not in _INTEGERS:
+        return stored.astype(np.float32)
+    quantisation = tensor.Quantization()
+    scale = np.asarray(quantisation.ScaleAsNumpy(), np.float64)
+    zero = np.asarray(quantisation.ZeroPointAsNumpy(), np.float64)
+    along = [1] * len(shape)
+    if max(scale.size, zero.size) > 1:
+        along[quantisation.QuantizedDimension()] = -1
+    real = (stored - zero.reshape(along)) * scale.reshape(along)
+    return np.ascontiguousarray(real.astype(np.float32))
+
+
+def _numbers(raw: np.ndarray, kind: str) -> np.ndarray:
+    """Flat; one more than there are where an odd number of INT4 was packed."""
+    if kind == "INT4":
+        return np.stack([raw << 4, raw & 0xF0], axis=-1).ravel().view(np.int8) >> 4
+    if kind == "BFLOAT16":
+        halves = raw.reshape(-1, 2)
+        return np.concatenate([np.zeros_like(halves), halves], axis=1).view("<f4").ravel()
+    return raw.view(_NUMBERS[kind])
+
+
+def _dense(stored: np.ndarray, shape: list[int], sparsity: Any, tflite: Any) -> np.ndarray:
+    """Sparse values in their places in the dense tensor, flattened.
+
+    Raises:
+        ValueError, IndexError: the sparse levels do not fit the shape.
+    """
+    rank = len(shape)
+    order = [sparsity.TraversalOrder(i) for i in range(sparsity.TraversalOrderLength())]
+    blocked = [sparsity.BlockMap(i) for i in range(sparsity.BlockMapLength())]
+    nodes = np.zeros((1, len(order)), np.int64)  # a coordinate for each dimension and block
+    sides = [1] * len(blocked)
+    for number, dimension in enumerate(order):
+        level = sparsity.DimMetadata(number)
+        counts, coordinates = _children(level, len(nodes), math.prod(shape), tflite)
+        nodes = np.repeat(nodes, counts, axis=0)
+        nodes[:, dimension] = coordinates
+        if dimension >= rank:
+            sides[dimension - rank] = level.DenseSize()
+    for block, axis in enumerate(blocked):
+        nodes[:, axis] = nodes[:, axis] * sides[block] + nodes[:, rank + block]
+    dense = np.zeros(shape, stored.dtype)
+    dense[tuple(nodes[:, :rank].T)] = stored
+    return dense.ravel()
+
+
+def _children(level: Any, parents: int, most: int, tflite: Any) -> tuple[np.ndarray, np.ndarray]:
+    """How many children each parent has, and the coordinate of each child."""
+    if level.Format() == tflite.DimensionType.DENSE:
+        size = level.DenseSize()
+        if parents * size > most:
+            raise ValueError("more values than the dense tensor has")
+        return np.full(parents, size), np.tile(np.arange(size), parents)
+    segments = _indices(level.ArraySegmentsType(), level.ArraySegments(), tflite)
+    return np.diff(segments), _indices(level.ArrayIndicesType(), level.ArrayIndices(), tflite)
+
+
+def _indices(kind: int, union: Any, tflite: Any) -> np.ndarray:
+    names = {getattr(tflite.SparseIndexVector, n): n for n in _INDEX_VECTORS}
+    vector = getattr(tflite, names[kind])()
+    vector.Init(union.Bytes, union.Pos)
+    return np.asarray(vector.ValuesAsNumpy(), np.int64)
+
+
+_INDEX_VECTORS = ("Int32Vector", "Uint16Vector", "Uint8Vector")
