@@ -92,18 +92,24 @@ class BlockSpec:
     def format(self) -> str:
         """The block string; ``parse_block`` of it gives this spec again."""
         tokens = [self.type, f"r{self.repeats}", f"k{self.kernel}", f"s{self.stride}"]
-        tokens.append(f"e{self.expansion:g}")
+        if self.type not in _UNEXPANDED:
+            tokens.append(f"e{_shortest(self.expansion)}")
         if self.declared_in is not None:
             tokens.append(f"i{self.declared_in}")
         tokens.append(f"c{self.channels}")
         if self.se_ratio:
-            tokens.append(f"se{self.se_ratio:g}")
+            tokens.append(f"se{_shortest(self.se_ratio)}")
         if self.groups > 1:
             tokens.append(f"g{self.groups}")
         tokens += [token for token, name in ACTIVATIONS.items() if name == self.activation]
         if not self.skip:
             tokens.append("noskip")
         return "_".join(tokens)
+
+
+def _shortest(value: float) -> str:
+    """Digits that give the same number again."""
+    return repr(value).removesuffix(".0")
 
 
 def parse_block(text: str) -> BlockSpec:

@@ -21,7 +21,7 @@ _GOOGLE = "tensorflow/tpu models/official/mnasnet/mnasnet_models.py"
 
 _B1 = NetworkConfig(
     blocks=(
-        "ds_r1_k3_s1_e1_c16_noskip",
+        "ds_r1_k3_s1_c16_noskip",
         "ir_r3_k3_s2_e3_c24",
         "ir_r3_k5_s2_e3_c40",
         "ir_r3_k5_s2_e6_c80",
@@ -34,7 +34,7 @@ _B1 = NetworkConfig(
 
 _A1 = NetworkConfig(
     blocks=(
-        "ds_r1_k3_s1_e1_c16_noskip",
+        "ds_r1_k3_s1_c16_noskip",
         "ir_r2_k3_s2_e6_c24",
         "ir_r3_k5_s2_e3_c40_se0.25",
         "ir_r4_k3_s2_e6_c80",
@@ -47,7 +47,7 @@ _A1 = NetworkConfig(
 
 _SMALL = NetworkConfig(
     blocks=(
-        "ds_r1_k3_s1_e1_c8",
+        "ds_r1_k3_s1_c8",
         "ir_r1_k3_s2_e3_c16",
         "ir_r2_k3_s2_e6_c16",
         "ir_r4_k5_s2_e6_c32_se0.25",
@@ -62,7 +62,7 @@ _SMALL = NetworkConfig(
 
 _TF_SMALL = replace(
     _SMALL.tensorflow_form(),
-    blocks=("ds_r1_k3_s1_e1_i16_c8", *_SMALL.blocks[1:]),
+    blocks=("ds_r1_k3_s1_i16_c8", *_SMALL.blocks[1:]),
     source=f"{_GOOGLE}, mnasnet_small",
 )
 

@@ -23,10 +23,11 @@ class NetworkFile:
     """Builds one network. ``weights``: float32, float16, int8, int8_channels or uint8_legacy."""
 
     def __init__(
-        self, config, *, size=64, weights="float32", seed=0, normalise=False, softmax=False
-    ):
+        self, config, *, size=64, weights="float32", seed=0, normalise=False, softmax=False,
+        spelled_out=False,
+    ):  # fmt: skip
         self.config, self.size, self.weights = config, size, weights
-        self.normalise, self.softmax = normalise, softmax
+        self.normalise, self.softmax, self.spelled_out = normalise, softmax, spelled_out
         self.random = np.random.default_rng(seed)
         self.file = TFLiteBuilder()
         self.axes = self.file.tensor("axes", [2], "int32", np.array([1, 2], np.int32))
@@ -68,61 +69,107 @@ class NetworkFile:
         output = self.file.tensor(f"{name}_dequantize", values.shape)
         return self.file.operator("DEQUANTIZE", [constant], output, schema.DequantizeOptionsT())
 
-    def conv(self, x, name, kernel, stride, channels, activation="relu", depthwise=False):
+    def conv(self, x, name, kernel, stride, channels, activation=None, depthwise=False):
         """Convolution with a bias; ``x`` is (tensor, side, channels)."""
         tensor, side, incoming = x
+        activation = activation or self.config.activation
         fan = kernel * kernel * (1 if depthwise else incoming)
         shape = (1, kernel, kernel, channels) if depthwise else (channels, kernel, kernel, incoming)
-        spread = math.sqrt((2.0 if activation == "relu" else 1.0) / fan)
+        spread = math.sqrt((1.0 if activation == "none" else 2.0) / fan)
         weight = self.constant(f"{name}/kernel", self.random.normal(0, spread, shape))
         bias = self.constant(f"{name}/bias", self.random.normal(0, 0.1, channels))
         side = -(-side // stride)
         output = self.file.tensor(f"{name}/out", [1, side, side, channels])
         kind = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
-        options = (depthwise_options if depthwise else convolution_options)(stride, activation)
-        return self.file.operator(kind, [tensor, weight, bias], output, options), side, channels
+        own = activation == "hard_swish"
+        options = depthwise_options if depthwise else convolution_options
+        options = options(stride, "none" if own else activation)
+        output = self.file.operator(kind, [tensor, weight, bias], output, options)
+        if own:
+            shape = [1, side, side, channels]
+            output = self.hard_swish(output, name, shape)
+        return output, side, channels
+
+    def hard_swish(self, x, name, shape):
+        """One operator, or where ``spelled_out`` x * relu6(x + 3) / 6."""
+        if not self.spelled_out:
+            return self.file.operator("HARD_SWISH", [x], self.file.tensor(f"{name}/swish", shape))
+        clamped = self.plus_three(x, name, shape)
+        product = self.file.tensor(f"{name}/product", shape)
+        self.file.operator("MUL", [x, clamped], product, schema.MulOptionsT())
+        return self.times(product, name, shape, 1 / 6)
+
+    def plus_three(self, x, name, shape):
+        """relu6(x + 3)."""
+        three = self.file.tensor(f"{name}/three", [], data=np.array(3, np.float32))
+        options = schema.AddOptionsT()
+        options.fusedActivationFunction = schema.ActivationFunctionType.RELU6
+        output = self.file.tensor(f"{name}/clamped", shape)
+        return self.file.operator("ADD", [x, three], output, options)
+
+    def times(self, x, name, shape, factor):
+        """A product with a constant."""
+        constant = self.file.tensor(f"{name}/factor", [], data=np.array(factor, np.float32))
+        output = self.file.tensor(f"{name}/scaled", shape)
+        return self.file.operator("MUL", [x, constant], output, schema.MulOptionsT())
 
     def squeeze(self, x, name, narrow):
-        """Squeeze-excite."""
+        """Squeeze-excite; a hard sigmoid has slim's constant."""
         tensor, side, channels = x
-        mean = self.file.tensor(f"{name}/mean", [1, 1, 1, channels])
+        place = [1, 1, 1, channels]
+        mean = self.file.tensor(f"{name}/mean", place)
         self.file.operator("MEAN", [tensor, self.axes], mean, mean_options(True))
-        gate = self.conv((mean, 1, channels), f"{name}/reduce", 1, 1, narrow)
-        gate = self.conv(gate, f"{name}/expand", 1, 1, channels, "none")
-        sigmoid = self.file.tensor(f"{name}/gate", [1, 1, 1, channels])
-        self.file.operator("LOGISTIC", [gate[0]], sigmoid)
+        gate = self.conv((mean, 1, channels), f"{name}/reduce", 1, 1, narrow, "relu")
+        gate, _, _ = self.conv(gate, f"{name}/expand", 1, 1, channels, "none")
+        if self.config.gate == "sigmoid":
+            gate = self.file.operator("LOGISTIC", [gate], self.file.tensor(f"{name}/gate", place))
+        else:
+            gate = self.times(self.plus_three(gate, name, place), name, place, 0.16667)
         product = self.file.tensor(f"{name}/product", [1, side, side, channels])
-        self.file.operator("MUL", [sigmoid, tensor], product, schema.MulOptionsT())
+        self.file.operator("MUL", [gate, tensor], product, schema.MulOptionsT())
         return product, side, channels
 
     def block(self, x, block, name):
-        """One block of either type."""
-        entry = x
+        """One block of any type that TensorFlow's networks have."""
+        entry, act = x, block.activation
+        if block.type == "cn":
+            return self.conv(x, f"{name}/conv", block.kernel, block.stride, block.out_channels, act)
         if block.type == "ir":
-            x = self.conv(x, f"{name}/expand", 1, 1, block.mid_channels)
-        x = self.conv(x, f"{name}/dw", block.kernel, block.stride, x[2], depthwise=True)
+            x = self.conv(x, f"{name}/expand", 1, 1, block.mid_channels, act)
+        x = self.conv(x, f"{name}/dw", block.kernel, block.stride, x[2], act, depthwise=True)
         if block.squeeze:
             x = self.squeeze(x, f"{name}/se", block.squeeze)
-        x = self.conv(x, f"{name}/project", 1, 1, block.out_channels, "none")
+        last = act if block.type == "dsa" else "none"
+        x = self.conv(x, f"{name}/project", 1, 1, block.out_channels, last)
         if not block.residual:
             return x
         total = self.file.tensor(f"{name}/sum", [1, x[1], x[1], x[2]])
         self.file.operator("ADD", [x[0], entry[0]], total, schema.AddOptionsT())
         return total, x[1], x[2]
 
+    def pooled(self, x, keep):
+        """The mean over height and width."""
+        shape = [1, 1, 1, x[2]] if keep else [1, x[2]]
+        pooled = self.file.tensor("pooled", shape)
+        return self.file.operator("MEAN", [x[0], self.axes], pooled, mean_options(keep)), 1, x[2]
+
     def head(self, x):
-        """1x1 convolution, mean, dense layer, softmax where asked for."""
+        """What the network has of a head, mean, dense layer, softmax where asked for."""
         config = self.config
-        x = self.conv(x, "head", 1, 1, config.head_channels)
-        pooled = self.file.tensor("pooled", [1, config.head_channels])
-        self.file.operator("MEAN", [x[0], self.axes], pooled, mean_options(False))
-        spread = 1 / math.sqrt(config.head_channels)
-        shape = (config.num_classes, config.head_channels)
+        if config.head == "conv":
+            x = self.conv(x, "head", 1, 1, config.head_width)
+        x = self.pooled(x, config.head == "after_pool")
+        if config.head == "after_pool":
+            x = self.conv(x, "head", 1, 1, config.head_width)
+            flat = self.file.tensor("flat", [1, config.head_width])
+            x = self.file.operator("SQUEEZE", [x[0]], flat, schema.SqueezeOptionsT()), 1, x[2]
+        spread = 1 / math.sqrt(config.head_width)
+        shape = (config.num_classes, config.head_width)
         weight = self.constant("dense/kernel", self.random.normal(0, spread, shape))
         bias = self.constant("dense/bias", self.random.normal(0, 0.1, config.num_classes))
         logits = self.file.tensor("logits", [1, config.num_classes])
         options = schema.FullyConnectedOptionsT()
-        self.file.operator("FULLY_CONNECTED", [pooled, weight, bias], logits, options)
+        self.file.operator("FULLY_CONNECTED", [x[0], weight, bias], logits, options)
         if not self.softmax:
             return logits
         output = self.file.tensor("output", [1, config.num_classes])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from genmobilenet.arch import BlockSpec, parse_block, round_channels
+from genmobilenet.arch import BlockSpec, parse_block, parse_stage, round_channels
 from genmobilenet.errors import ArchitectureError
 from genmobilenet.zoo import NETWORKS
 
@@ -27,8 +27,18 @@ def test_depthwise_separable_needs_no_expansion():
 
 @pytest.mark.parametrize("text", sorted({b for c in NETWORKS.values() for b in c.blocks}))
 def test_format_gives_the_string_back(text):
+    assert " ".join(spec.format() for spec in parse_stage(text)) == text
+
+
+@pytest.mark.parametrize("text", ["ir_r1_k3_s1_e0.1234567_c8_se0.0123456789", "ir_r2_k5_s2_e6_c8"])
+def test_no_digit_is_lost(text):
     assert parse_block(text).format() == text
-    assert parse_block(parse_block(text).format()) == parse_block(text)
+
+
+def test_groups_and_activations():
+    spec = parse_block("ds_r1_k5_s1_c64_g2_nhs")
+    assert (spec.groups, spec.activation) == (2, "hard_swish")
+    assert parse_block("ir_r1_k3_s1_e6_c8").activation is None
 
 
 @pytest.mark.parametrize(

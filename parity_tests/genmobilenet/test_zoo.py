@@ -3,7 +3,8 @@
 import pytest
 
 from genmobilenet.errors import UnknownModel
-from genmobilenet.zoo import ALIASES, NETWORKS, get_config, list_models
+from genmobilenet.zoo import get_config, list_models
+from genmobilenet.zoo.mnasnet import ALIASES, NETWORKS
 
 WIDTHS_B1 = ("035", "050", "075", "100", "130", "140")
 WIDTHS_A1 = ("035", "050", "075", "100", "140")

@@ -19,6 +19,7 @@ from porting.errors import (
     MissingJudge,
     WeightSetError,
 )
+from porting.parity.inputs import seeded_pixels
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32) * 255
 STD = np.array([0.229, 0.224, 0.225], np.float32) * 255
@@ -91,9 +92,34 @@ def test_the_real_dynamic_range_file(artifacts):
 @pytest.mark.parametrize("model", list_models("tf_*"))
 def test_every_network_is_recognised_and_at_parity(written, model):
     config = replace(get_config(model), num_classes=17)
-    ported = porting.port(written(config, seed=len(model)))
+    path, pixels = written(config, seed=len(model)), seeded_pixels(1, 64)
+    ported = porting.port(path, pixels=pixels)
     assert ported.model == model
     assert ported.comparison, ported.comparison.summary()
+    operators = [op for op in ported.source.graph.operators if op.kind not in PASSING]
+    assert len(ported.comparison.taps) == len(operators) - 2 * gates(config)
+
+
+PASSING = ("RESHAPE", "SQUEEZE")
+
+
+def gates(config):
+    """Hard sigmoids: an addition and a product of theirs count as one with the last."""
+    return (config.gate == "hard_sigmoid") * sum(bool(b.squeeze) for b in config.resolve()) / 2
+
+
+def test_hard_swish_spelled_out(written):
+    config = get_config("tf_mobilenetv3_small_075")
+    one, three = (porting.port(written(config, spelled_out=way)) for way in (False, True))
+    assert one.comparison and three.comparison
+    assert len(one.comparison.taps) == len(three.comparison.taps)
+
+
+def test_the_gates_constant_is_taken_into_the_projection(written):
+    ported = porting.port(written(get_config("tf_mobilenetv3_small_075")))
+    factors = {fill.target: fill.factor for fill in ported.plan.fills if fill.factor != 1}
+    assert len(factors) == 9
+    assert factors["blocks.0.0.conv_pw.weight"] == pytest.approx(1.00002, abs=1e-7)
 
 
 @pytest.mark.parametrize("weights", ["float16", "int8", "int8_channels", "uint8_legacy"])
@@ -178,7 +204,7 @@ def test_a_wrong_model_names_the_first_difference_and_the_one_that_fits(written)
 
 
 def test_a_plain_network_computes_otherwise_and_is_refused(written):
-    with pytest.raises(MappingError, match="the network that fits is tf_mnasnet_050"):
+    with pytest.raises(MappingError, match="the network that would fit: tf_mnasnet_050"):
         porting.port(written(get_config("tf_mnasnet_050")), "mnasnet_050", verify=False)
 
 

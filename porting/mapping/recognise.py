@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from genmobilenet.config import NetworkConfig
+from genmobilenet.errors import GenMobileNetError
 from genmobilenet.zoo import ALIASES, get_config, list_models
 from porting.errors import AmbiguousModel, BadInput, MappingError
 from porting.mapping.align import align
@@ -171,20 +172,31 @@ def _named_match(source: Source, model: str, weight_set: str, drop: bool) -> Mat
         return match(source, ALIASES.get(model, model), weight_set, drop)
     except MappingError as error:
         others = [found.model for found in candidates(source, weight_set, drop)]
+        # A plain network pads otherwise from its stem on; what else differs says more.
+        told = _furthest(source, (model, f"tf_{model}"), weight_set, drop)[1] or error
         if not others:
-            raise
-        raise MappingError(f"{error}\n  the network that would fit: {', '.join(others)}") from error
+            raise told from error
+        raise MappingError(f"{told}\n  the network that would fit: {', '.join(others)}") from error
 
 
 def _nothing_fits(source: Source, weight_set: str, drop: bool) -> MappingError:
     """The error for the network that came nearest."""
-    nearest: tuple[int, str, MappingError] | None = None
-    for model in _worth_trying(source):
+    nearest, error = _furthest(source, _worth_trying(source), weight_set, drop)
+    return MappingError(f"no known network fits; the nearest is {nearest}:\n{error}")
+
+
+def _furthest(
+    source: Source, models: Iterable[str], weight_set: str, drop: bool
+) -> tuple[str, MappingError | None]:
+    """Of networks that do not fit the one that fits the furthest, and why not further."""
+    best: tuple[int, str, MappingError | None] = (-(1 << 62), "", None)
+    for model in models:
         try:
             match(source, model, weight_set, drop)
         except MappingError as error:
             score = error.depth if isinstance(error, GraphMismatch) else -str(error).count("\n")
-            if nearest is None or score > nearest[0]:
-                nearest = (score, model, error)
-    assert nearest is not None  # the zoo is not empty, and none fitted
-    return MappingError(f"no known network fits; the nearest is {nearest[1]}:\n{nearest[2]}")
+            if score > best[0]:
+                best = score, model, error
+        except GenMobileNetError:
+            continue  # a plain name need not have a TensorFlow form
+    return best[1:]

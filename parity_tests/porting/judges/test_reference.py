@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from genmobilenet import get_config, list_models
 from porting.errors import BadInput, MissingJudge, OutputError
 from porting.judges.reference.blocks import reference_blocks
 from porting.judges.reference.naming import detect_scheme, layer_scopes, root_and_scheme
+from porting.mapping.layers import layers_of
 
 TF_MODELS = list_models("tf_*")
 
@@ -64,7 +66,24 @@ def test_counters_run_as_the_scheme_says(scheme):
     assert scopes["blocks.0.0.bn1"] == "mnas_blocks_0/batch_normalization"
 
 
-@pytest.mark.parametrize("model", TF_MODELS)
+MNASNETS = [model for model in TF_MODELS if "mobilenet" not in model]
+
+
+@pytest.mark.parametrize("model", sorted(set(TF_MODELS) - set(MNASNETS)))
+def test_slims_reading_of_the_block_strings_has_the_networks_shapes(tf, model):
+    from porting.judges.reference.graph import build_reference
+
+    config = get_config(model)
+    reference = build_reference(config, *root_and_scheme(model)[::-1])
+    variables = sorted(v.shape.num_elements() for v in reference.variables.values())
+    shapes = layers_of(config).shapes()
+    ours = sorted(math.prod(s) for k, s in shapes.items() if not k.endswith("_tracked"))
+    assert variables == ours
+    sums = {tap for tap in reference.taps if tap.count(".") == 2 and tap.startswith("blocks")}
+    assert sums == {block.path for block in config.resolve() if block.residual}
+
+
+@pytest.mark.parametrize("model", MNASNETS)
 def test_both_readings_of_the_block_strings_agree(model):
     """The reference's own reading, against the one that the PyTorch network is built from."""
     config = get_config(model)

@@ -132,7 +132,7 @@ def test_variables_of_nobody_we_know(prefix):
 
 def test_the_plain_network_is_refused(prefix):
     write_checkpoint(prefix, variables(MODEL, "keras", "m"))
-    with pytest.raises(MappingError, match="the network that fits is tf_semnasnet_050"):
+    with pytest.raises(MappingError, match="the network that would fit: tf_semnasnet_050"):
         port(prefix, model="semnasnet_050")
 
 
