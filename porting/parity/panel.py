@@ -101,7 +101,7 @@ def _first_class(match: Match) -> int:
 
 def _gate_factors(match: Match) -> dict[str, float]:
     """Taps before a projection that has taken a gate's constant in."""
-    factors = {}
+    factors: dict[str, float] = {}
     for fill in match.plan.fills:
         if fill.factor != 1:
             block = fill.target.rsplit(".", 2)[0]
