@@ -83,6 +83,10 @@ class Source(abc.ABC):
         """What operators pass on; empty for a source without a graph."""
         return {}
 
+    def not_a_weight(self, name: str) -> str | None:
+        """The rule by which a tensor is left out (``"optimizer slot"``), or None for a weight."""
+        return None
+
     @abc.abstractmethod
     def read(self, name: str) -> np.ndarray:
         """Return one tensor, in the source's axis order.
