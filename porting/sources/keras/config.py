@@ -25,8 +25,8 @@ class KerasLayer:
     says, under Keras's names: ``strides``, ``padding``, ``activation``,
     ``epsilon``, ``use_bias``; a ``Rescaling`` has ``scale`` and ``offset``.
     ``layers`` are those inside it, where it is a model itself. ``operation``
-    is true for what Keras 3 lists among the layers but does not count as one:
-    a sum or product written in Python.
+    is true for what a ``.keras`` lists among the layers but does not count as
+    one: a sum or product written in Python.
     """
 
     name: str
