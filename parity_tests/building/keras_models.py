@@ -35,17 +35,20 @@ def build(application, seed=0, **options):
     )  # fmt: skip
     generator = np.random.default_rng(seed)
     for layer in model.layers:
-        layer.set_weights([_random(variable, generator) for variable in layer.weights])
+        depthwise = type(layer).__name__ == "DepthwiseConv2D"
+        layer.set_weights([_random(v, depthwise, generator) for v in layer.weights])
     return model
 
 
-def _random(variable, generator):
+def _random(variable, depthwise, generator):
     shape = tuple(variable.shape)
     if variable.name in ("gamma", "moving_variance"):
         return generator.uniform(0.5, 1.5, shape)
+    if len(shape) == 1:
+        return 0.1 * generator.standard_normal(shape)
     # Kernels keep the scale of what passes, whatever their size.
-    fan_in = max(1, int(np.prod(shape[:-1])) if "depthwise" not in variable.path else 9)
-    return generator.standard_normal(shape) * (np.sqrt(2 / fan_in) if len(shape) > 1 else 0.1)
+    fan_in = np.prod(shape[:2] if depthwise else shape[:-1])
+    return generator.standard_normal(shape) * np.sqrt(2 / fan_in)
 
 
 def write(model, folder: Path) -> dict[str, Path]:

@@ -18,6 +18,8 @@ from porting.sources.keras import KerasSource
 
 FAMILIES = ("MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small")
 
+_LONGEST = 200
+"""Characters of Keras's own words: it quotes whole configurations."""
 _WAY_OUT = "; told which network of keras.applications it is, it loads the weights alone"
 
 
@@ -72,7 +74,7 @@ class KerasJudge:
             self._model = _loaded(keras, source, application)
         # Keras raises whatever fails first inside it, with a page of advice.
         except Exception as error:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:_LONGEST]
             way_out = "" if application else _WAY_OUT
             raise BadInput(f"{source.path}: Keras cannot load it: {reason}{way_out}") from error
         self._outputs = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
 
@@ -51,11 +52,11 @@ def shape_in_torch(shape, depthwise, key):
     return shape[::-1]
 
 
+@pytest.mark.skipif(find_spec("keras") is None, reason="Keras is not installed")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("classes", [1000, 11])
 def test_names_cover_both_sides_with_their_shapes(name, classes):
-    pytest.importorskip("keras")
     family, alpha, *minimalistic = NETWORKS[name]
     application = Application(family, alpha, bool(minimalistic), classes, 32)
     keras_model = build(application)

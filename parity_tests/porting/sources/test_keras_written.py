@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
 from parity_tests.building.keras_models import SMALL, build, write
 from porting.sources import open_source
 
-pytestmark = pytest.mark.slow
-keras = pytest.importorskip("keras")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("keras") is None, reason="Keras is not installed"),
+]
 
 
 def expected(model, depthwise="depthwise_kernel"):
@@ -49,15 +53,9 @@ def test_every_layout(tmp_path, application):
     assert open_source(files["numbered"]).layers == ()
 
 
-def test_what_the_layers_say():
-    model = build(SMALL[2])
-    import tempfile
-    from pathlib import Path
-
-    with tempfile.TemporaryDirectory() as folder:
-        layers = {
-            layer.name: layer for layer in open_source(write(model, Path(folder))["h5"]).layers
-        }
+def test_what_the_layers_say(tmp_path):
+    source = open_source(write(build(SMALL[2]), tmp_path)["h5"])
+    layers = {layer.name: layer for layer in source.layers}
     scaling = layers["rescaling"].settings
     assert (scaling["scale"], scaling["offset"]) == (1 / 127.5, -1.0)
     stem = layers["conv"]
@@ -84,6 +82,8 @@ def test_a_trained_model_leaves_the_optimizer_out(tmp_path):
 
 def test_a_model_inside_a_model(tmp_path):
     base = build(SMALL[1])
+    import keras
+
     outer = keras.Sequential([keras.Input((64, 64, 3)), base, keras.layers.Dense(3, name="top")])
     files = write(outer, tmp_path)
     inner = {f"{base.name}/{name}": array for name, array in expected(base).items()}
