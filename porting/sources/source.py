@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,8 @@ class Source(abc.ABC):
     ``("raw",)``, ``("ema", "raw")`` where moving averages lie beside the
     trained weights, or ``("as stored",)`` for an exported file, which does not
     say which of the two it was made from. ``graph`` is None for a format that holds weights alone.
+    ``not_weights`` says of tensors, by name, why they are no weights, where the source itself
+    knows; names alone tell the rest.
     """
 
     format: str
@@ -77,6 +80,7 @@ class Source(abc.ABC):
     tensors: Mapping[str, TensorInfo]
     weight_sets: tuple[str, ...] = ("raw",)
     graph: Graph | None = None
+    not_weights: Mapping[str, str] = MappingProxyType({})
 
     @property
     def activations(self) -> Mapping[str, TensorInfo]:

@@ -92,6 +92,15 @@ def test_a_variable_without_average_is_not_taken_raw_in_silence(prefix):
     assert port(prefix, weights="raw").plan.weight_set == "raw"
 
 
+def test_a_source_may_say_what_is_no_weight(prefix):
+    made = variables(MODEL, "keras", "m") | {"m/odd": np.zeros(2, np.float32)}
+    write_checkpoint(prefix, made)
+    source = porting.open_source(prefix)
+    source.not_weights = {"m/odd": "by its own account"}
+    plan = port(source).plan
+    assert [(out.source, out.reason) for out in plan.left_out] == [("m/odd", "by its own account")]
+
+
 def test_a_missing_variable_is_named(prefix):
     made = variables(MODEL, "keras", "m")
     del made["m/mnas_blocks_3/batch_normalization_1/gamma"]

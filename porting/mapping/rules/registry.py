@@ -25,7 +25,7 @@ def rules_for(source: Source) -> RuleSet:
     Raises:
         MappingError: no scheme knows any of them.
     """
-    names = [name for name in source.tensors if not_a_weight(name) is None]
+    names = [name for name in source.tensors if _why_left_out(source, name) is None]
 
     def known(rules: RuleSet) -> int:
         return sum(bool(rules.compiled.fullmatch(name)) for name in names)
@@ -65,13 +65,19 @@ def plan_by_rules(
         WeightSetError: some variables have no average where averages are asked for.
     """
     rules = rules_for(source)
-    left_out = [LeftOut(name, reason) for name in source.tensors if (reason := not_a_weight(name))]
-    weights = [name for name in source.tensors if not_a_weight(name) is None]
+    reasons = {name: _why_left_out(source, name) for name in source.tensors}
+    left_out = [LeftOut(name, reason) for name, reason in reasons.items() if reason]
+    weights = [name for name, reason in reasons.items() if reason is None]
     chosen, unused = _split_sets(weights, weight_set, source)
     left_out += unused
     fills = [*_fills(rules, _grouped(rules, chosen), layers, first_row)]
     fills += [Fill(key, constant="zeros") for key in layers.shapes() if key.endswith("_tracked")]
     return Plan(model, rules.name, weight_set, tuple(fills), tuple(left_out))
+
+
+def _why_left_out(source: Source, name: str) -> str | None:
+    """Why a tensor is no weight: by what the source says of it, else by its name."""
+    return source.not_weights.get(name) or not_a_weight(name)
 
 
 def _split_sets(

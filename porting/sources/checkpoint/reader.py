@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from porting.errors import BadSource
 from porting.sources.checkpoint.bundle import Bundle
 from porting.sources.checkpoint.locate import Located, locate
+from porting.sources.checkpoint.object_graph import GRAPH_KEY, full_names, not_weights, parse_graph
 from porting.sources.checkpoint.slice_tables import SliceTables
 from porting.sources.checkpoint.weight_sets import EMA_SUFFIX
+from porting.sources.checkpoint.wire import Malformed
 from porting.sources.source import Source, TensorInfo
 
 
@@ -44,6 +48,9 @@ class CheckpointSource(Source):
     ``path`` is what the user named, ``prefix`` what ``tf.train.Saver.restore``
     takes; ``archive`` is the file that both were unpacked from. A tensor's bytes are
     touched, and their masked CRC32Cs verified, when it is read.
+
+    Where ``tf.train.Checkpoint`` wrote it, a variable's name is what TensorFlow
+    calls it, or its key where several are called so.
     """
 
     format = "checkpoint"
@@ -53,7 +60,10 @@ class CheckpointSource(Source):
         self._store: Store = (
             SliceTables(located.tables) if located.tables else Bundle(located.prefix)
         )
-        self.tensors = self._store.tensors
+        stored = self._store.tensors
+        names = self._read_graph() if GRAPH_KEY in stored else {}
+        self._keys = {names.get(key, key): key for key in stored}
+        self.tensors = {name: replace(stored[k], name=name) for name, k in self._keys.items()}
         averaged = any(name.endswith(EMA_SUFFIX) for name in self.tensors)
         self.weight_sets = ("ema", "raw") if averaged else ("raw",)
 
@@ -74,4 +84,19 @@ class CheckpointSource(Source):
             UnsupportedSource: it is of a type that is not read, or takes far
                 more memory than its file.
         """
-        return self._store.read(name)
+        return self._store.read(self._keys[name])
+
+    def _read_graph(self) -> dict[str, str]:
+        """Key -> name by the object graph, which also says what is no weight."""
+        content = self._store.read(GRAPH_KEY)
+        try:
+            if content.shape != () or not isinstance(content[()], bytes):
+                raise Malformed(f"it is of type {content.dtype} and shape {content.shape}")
+            nodes = parse_graph(memoryview(content[()]))
+        except Malformed as error:
+            raise BadSource(
+                f"{self._store.files[0]}: the object graph in {GRAPH_KEY} is damaged: {error}"
+            ) from error
+        names = full_names(nodes, self._store.tensors)
+        self.not_weights = {names.get(key, key): why for key, why in not_weights(nodes).items()}
+        return names
