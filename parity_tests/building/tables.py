@@ -13,8 +13,8 @@ import google_crc32c
 import numpy as np
 
 MAGIC = 0xDB4775248B80FB57
-DTYPES = {"float32": 1, "float64": 2, "int32": 3, "int64": 9, "bool": 10, "string": 7,
-          "bfloat16": 14, "float16": 19}  # fmt: skip
+DTYPES = {"float32": 1, "float64": 2, "int32": 3, "int8": 6, "int64": 9, "bool": 10, "string": 7,
+          "bfloat16": 14, "float16": 19, "resource": 20}  # fmt: skip
 
 
 def index_of(prefix: Path) -> Path:
@@ -88,12 +88,44 @@ def field(number: int, value) -> bytes:
     return varint(number << 3) + varint(value)
 
 
-def entry(dtype, shape, shard, offset, size, crc, slices=0) -> bytes:
+def shape_proto(shape) -> bytes:
+    """A ``TensorShapeProto``."""
+    return b"".join(field(2, field(1, side)) for side in shape)
+
+
+def entry(dtype, shape, shard, offset, size, crc, slices=()) -> bytes:
     """A ``BundleEntryProto``; the checksum is a fixed32."""
-    sides = b"".join(field(2, field(1, side)) for side in shape)
-    out = field(1, DTYPES[dtype]) + field(2, sides) + field(3, shard) + field(4, offset)
-    out += field(5, size) + varint(6 << 3 | 5) + struct.pack("<I", crc)
-    return out + b"".join(field(7, b"") for _ in range(slices))
+    out = field(1, DTYPES[dtype]) + field(2, shape_proto(shape)) + field(3, shard)
+    out += field(4, offset) + field(5, size) + varint(6 << 3 | 5) + struct.pack("<I", crc)
+    return out + b"".join(field(7, slice_proto(part)) for part in slices)
+
+
+def slice_proto(part) -> bytes:
+    """A ``TensorSliceProto``: (start, length) along each axis, None for all of it."""
+    extents = (b"" if e is None else field(1, e[0]) + field(2, e[1]) for e in part)
+    return b"".join(field(1, extent) for extent in extents)
+
+
+def slice_key(name: str, part) -> bytes:
+    """The key of a slice, for starts and lengths below 64: one byte each in ordered code."""
+    numbers = b"".join(
+        b"\x80\x7f" if e is None else bytes([0x80 + e[0], 0x80 + e[1]]) for e in part
+    )
+    axes = bytes([1, len(part)]) if part else b"\0"
+    return b"\0" + name.encode() + b"\0\1" + axes + numbers
+
+
+def cut_out(values: np.ndarray, part) -> np.ndarray:
+    """The values of a slice."""
+    return values[tuple(slice(None) if e is None else slice(e[0], sum(e)) for e in part)]
+
+
+def string_bytes(*strings: bytes) -> tuple[bytes, int]:
+    """Strings as a bundle keeps them, and their masked checksum."""
+    lengths = b"".join(len(s).to_bytes(4, "little") for s in strings)
+    check = masked(lengths).to_bytes(4, "little")
+    raw = b"".join(varint(len(s)) for s in strings) + check + b"".join(strings)
+    return raw, masked(lengths + check + b"".join(strings))
 
 
 def header(shards: int, endianness: int = 0) -> bytes:
@@ -102,12 +134,18 @@ def header(shards: int, endianness: int = 0) -> bytes:
 
 
 def write_checkpoint(prefix: Path, tensors: dict[str, np.ndarray], shards=1, change=None,
-                     compress=None) -> None:  # fmt: skip
-    """Write a checkpoint. ``change(name, numbers)`` may alter an entry's numbers to spoil it."""
+                     compress=None, parts=None) -> None:  # fmt: skip
+    """Write a checkpoint. ``change(key, numbers)`` may alter an entry's numbers to spoil it.
+
+    ``parts`` lists, by name, the slices in which a tensor is kept; where ``change``
+    returns None, the entry is left out.
+    """
     data = [b""] * shards
     pairs = [(b"", header(shards))]
-    for number, (name, values) in enumerate(sorted(tensors.items())):
-        raw, shard = values.tobytes(), number % shards
+    for number, (key, values, slices) in enumerate(
+        sorted(_pieces(tensors, parts or {}), key=lambda p: p[0])
+    ):
+        raw, shard = b"" if slices else values.tobytes(), number % shards
         numbers = {
             "dtype": values.dtype.name,
             "shape": values.shape,
@@ -115,11 +153,22 @@ def write_checkpoint(prefix: Path, tensors: dict[str, np.ndarray], shards=1, cha
             "offset": len(data[shard]),
             "size": len(raw),
             "crc": masked(raw),
+            "slices": slices,
         }
         if change is not None:
-            numbers = change(name, numbers)
-        pairs.append((name.encode(), entry(**numbers)))
+            numbers = change(key.decode("latin-1"), numbers)
+        if numbers is not None:
+            pairs.append((key, entry(**numbers)))
         data[shard] += raw
-    prefix.with_name(prefix.name + ".index").write_bytes(table(pairs, compress=compress))
+    index_of(prefix).write_bytes(table(pairs, compress=compress))
     for shard, content in enumerate(data):
-        prefix.with_name(f"{prefix.name}.data-{shard:05d}-of-{shards:05d}").write_bytes(content)
+        shard_of(prefix, shard, shards).write_bytes(content)
+
+
+def _pieces(tensors, parts):
+    """Key, values and slices of every entry; a slice is an entry of its own."""
+    for name, values in tensors.items():
+        slices = parts.get(name, ())
+        yield name.encode(), values, slices
+        for part in slices:
+            yield slice_key(name, part), np.ascontiguousarray(cut_out(values, part)), ()

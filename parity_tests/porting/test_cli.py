@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from genmobilenet import get_config
-from parity_tests.building.checkpoints import write_network
+from parity_tests.building.checkpoints import variables, with_averages, write_network
+from parity_tests.building.tables import write_checkpoint
 from parity_tests.building.tflite_networks import network_file
 
 
@@ -141,6 +142,23 @@ def test_bad_files_exit_with_two_and_one_clear_message(small, tmp_path):
         assert done.stderr.startswith(f"porting: {path}: ")
         assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_statistics_taken_raw_are_noted_in_terminal_json_and_card(tmp_path):
+    made = with_averages(variables("tf_mnasnet_small", "keras", "m"))
+    average = "/ExponentialMovingAverage"
+    made = {n: v for n, v in made.items() if not ("/moving_" in n and n.endswith(average))}
+    write_checkpoint(tmp_path / "model.ckpt", made)
+    words = ["port", tmp_path / "model.ckpt", "--no-verify", "--out", tmp_path / "out"]
+    done = porting(*words)
+    assert done.returncode == 0
+    shown = " ".join(done.stdout.split())
+    note = "92 batch-norm statistics have no moving average and are taken raw: m/mnas_blocks_0/"
+    assert f"note {note}" in shown
+    assert "and 89 more verdict no judge was run" in shown
+    assert note in json.loads(porting(*words, "--json").stdout)["notes"][0]
+    (card,) = (tmp_path / "out").glob("*.json")
+    assert note in json.loads(card.read_text())["plan"]["notes"][0]
 
 
 WITHOUT_JUDGES = """

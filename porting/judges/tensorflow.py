@@ -14,7 +14,8 @@ import numpy as np
 from genmobilenet.config import NetworkConfig
 from porting.errors import BadInput, MissingJudge
 from porting.judges.run import Run
-from porting.sources.checkpoint.weight_sets import EMA_SUFFIX
+from porting.sources.checkpoint.object_graph import GRAPH_KEY
+from porting.sources.checkpoint.weight_sets import EMA_SUFFIX, is_statistic
 
 
 def import_tensorflow() -> Any:
@@ -64,7 +65,8 @@ class TensorFlowJudge:
 
     The checkpoint is restored by ``tf.compat.v1.train.Saver`` under
     TensorFlow's own names, never through a plan. ``scheme`` and ``root`` say
-    under which names; ``weight_set`` is ``"ema"`` or ``"raw"``.
+    under which names; ``weight_set`` is ``"ema"`` or ``"raw"``. Batch-norm
+    statistics that the checkpoint has no average of are restored as they are.
 
     Raises:
         MissingJudge: TensorFlow is not installed.
@@ -79,10 +81,12 @@ class TensorFlowJudge:
 
         self.name, self.version = "TensorFlow", str(tf.__version__)
         self._reference = build_reference(config, scheme, root)
-        suffix = EMA_SUFFIX if weight_set == "ema" else ""
-        names = {name + suffix: made for name, made in self._reference.variables.items()}
         self._session = tf.compat.v1.Session(graph=self._reference.graph)
         try:
+            names = dict(self._reference.variables)
+            if weight_set == "ema":
+                there = _names_in(tf, prefix)
+                names = {_averaged(name, there): made for name, made in names.items()}
             with self._reference.graph.as_default():
                 tf.compat.v1.train.Saver(names).restore(self._session, str(prefix))
         except (ValueError, tf.errors.OpError) as error:
@@ -102,3 +106,21 @@ class TensorFlowJudge:
         wanted = {tap: self._reference.taps[tap] for tap in taps}
         values = self._session.run(wanted, {self._reference.image: inputs})
         return Run(values, self.name, self.version)
+
+
+def _averaged(name: str, there: set[str]) -> str:
+    """The average of a variable; of a statistic without one, its own name."""
+    average = name + EMA_SUFFIX
+    return name if is_statistic(name) and average not in there else average
+
+
+def _names_in(tf: Any, prefix: Path) -> set[str]:
+    """Every name that TensorFlow can restore from a checkpoint, by TensorFlow's own reading."""
+    from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+
+    reader = tf.train.load_checkpoint(str(prefix))
+    names = set(reader.get_variable_to_shape_map())
+    if GRAPH_KEY in names:
+        graph = TrackableObjectGraph.FromString(reader.get_tensor(GRAPH_KEY))
+        names |= {made.full_name for node in graph.nodes for made in node.attributes}
+    return names

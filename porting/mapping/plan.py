@@ -54,7 +54,8 @@ class Plan:
     """How one source becomes one network's state dict.
 
     ``naming`` is the rule set or ``"graph"``; ``weight_set`` is one of the
-    source's weight sets.
+    source's weight sets. ``notes`` say what a reader of the plan must know:
+    where it is not all of the weight set that it names.
     """
 
     model: str
@@ -62,6 +63,7 @@ class Plan:
     weight_set: str
     fills: tuple[Fill, ...]
     left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the release file; absent parts of a fill are left off."""

@@ -22,6 +22,7 @@ def summarise_port(port: Port, files: ReleaseFiles) -> dict[str, Any]:
         "naming": port.plan.naming,
         "filled": len(port.plan.fills),
         "left_out": len(port.plan.left_out),
+        "notes": list(port.plan.notes),
         "verdict": verdict_of(port),
         "input": port.convention.to_json(),
         "weights": str(files.weights),
@@ -43,6 +44,7 @@ def print_port(data: dict[str, Any]) -> None:
             f"by {data['naming']}: {data['filled']} keys filled, {data['left_out']} source "
             "tensors left out",
         ),
+        *(("note", note) for note in data["notes"]),
         ("verdict", verdict["summary"]),
     ]
     if verdict["verified"]:

@@ -12,6 +12,10 @@ from pathlib import Path, PurePosixPath
 
 from porting.errors import BadSource
 
+Wanted = Callable[[PurePosixPath, bytes], bool]
+"""Says of a file, by its name and its first :data:`HEAD` bytes, whether to unpack it."""
+
+HEAD = 32
 _NAMES = (".tgz", ".tar.gz", ".tar")
 UNPACKED_LIMIT = 8 << 30
 """Most bytes that an archive may unpack to; Google's take under 200 MiB."""
@@ -30,7 +34,7 @@ def is_archive(path: Path) -> bool:
         return False
 
 
-def unpack(archive: Path, wanted: Callable[[PurePosixPath], bool]) -> Path:
+def unpack(archive: Path, wanted: Wanted) -> Path:
     """Unpack the wanted files, and nothing else, into a folder of their own.
 
     Raises:
@@ -48,23 +52,25 @@ def unpack(archive: Path, wanted: Callable[[PurePosixPath], bool]) -> Path:
     return folder
 
 
-def _unpack_into(folder: Path, archive: Path, wanted: Callable[[PurePosixPath], bool]) -> None:
+def _unpack_into(folder: Path, archive: Path, wanted: Wanted) -> None:
     total = 0
     with tarfile.open(archive, "r:*") as tar:
         for member in tar:
             name = PurePosixPath(member.name)
             outside = name.is_absolute() or ".." in name.parts
-            if not member.isfile() or outside or not wanted(name):
+            stream = None if outside or not member.isfile() else tar.extractfile(member)
+            if stream is None:
+                continue
+            head = stream.read(HEAD)
+            if not wanted(name, head):
                 continue
             total += member.size
             if total > UNPACKED_LIMIT:
                 raise BadSource(f"{archive}: unpacks to over {UNPACKED_LIMIT >> 30} GiB")
-            stream = tar.extractfile(member)
-            if stream is None:
-                continue
             target = folder.joinpath(*name.parts)
             target.parent.mkdir(parents=True, exist_ok=True)
             with stream, target.open("wb") as out:
+                out.write(head)
                 shutil.copyfileobj(stream, out)
 
 

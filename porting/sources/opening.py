@@ -10,9 +10,11 @@ from porting.errors import BadSource
 from porting.sources.archive import is_archive, removed_with, unpack
 from porting.sources.checkpoint import (
     CheckpointSource,
+    begins_like_v1,
     belongs_to_checkpoint,
     locate,
     looks_like_checkpoint,
+    looks_like_v1,
     open_checkpoint,
 )
 from porting.sources.keras import KerasSource, looks_like_keras
@@ -31,9 +33,9 @@ _KNOWN = {
 def open_source(path: str | PathLike[str]) -> Source:
     """Open a TensorFlow-side model: a TFLite file, a checkpoint or a file of Keras.
 
-    A checkpoint may be given as its prefix, its ``.index`` file or a directory
-    with a ``checkpoint`` file in it; either may lie in the ``.tgz`` that Google
-    ships. Of an archive with both, the checkpoint is opened: it alone can hold
+    A checkpoint may be given as its prefix, its ``.index`` file, a file of format
+    V1 or a directory with a ``checkpoint`` file in it; either may lie in the
+    ``.tgz`` that Google ships. Of an archive with both, the checkpoint is opened: it alone can hold
     both weight sets.
 
     Raises:
@@ -53,8 +55,8 @@ def open_source(path: str | PathLike[str]) -> Source:
         return TFLiteSource(files[0])
     raise BadSource(
         f"{place}: {_found(place)}; expected a TFLite file, a TensorFlow checkpoint "
-        "(a prefix, an .index file, a directory with a 'checkpoint' file, a .tgz) or a file of "
-        "Keras (.h5, .keras)"
+        "(a prefix, an .index file, a file of format V1, a directory with a 'checkpoint' file, "
+        "a .tgz) or a file of Keras (.h5, .keras)"
     )
 
 
@@ -69,12 +71,15 @@ def _open_archive(archive: Path) -> Source:
     return source
 
 
-def _belongs(name: PurePosixPath) -> bool:
-    return name.suffix == ".tflite" or belongs_to_checkpoint(name.name)
+def _belongs(name: PurePosixPath, head: bytes) -> bool:
+    named = name.suffix == ".tflite" or belongs_to_checkpoint(name.name)
+    return named or begins_like_v1(head)
 
 
 def _open_unpacked(archive: Path, folder: Path) -> Source:
-    homes = sorted({place.parent for place in folder.rglob("*.index")})
+    homes = sorted(
+        {p.parent for p in folder.rglob("*") if p.suffix == ".index" or looks_like_v1(p)}
+    )
     if len(homes) == 1:
         return CheckpointSource(archive, locate(homes[0]), archive)
     files = sorted(folder.rglob("*.tflite"))

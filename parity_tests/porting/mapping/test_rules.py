@@ -82,14 +82,83 @@ def test_averages_where_there_are_none(prefix):
         port(prefix, weights="ema")
 
 
-def test_a_variable_without_average_is_not_taken_raw_in_silence(prefix):
-    made = with_averages(variables(MODEL, "keras", "m"))
-    missing = next(name for name in made if name.endswith("moving_mean" + EMA))
-    del made[missing]
+STATISTICS = ("moving_mean", "moving_variance")
+
+
+def without_averages(made, *endings):
+    """The same variables without the averages of those whose names end so."""
+    return {n: v for n, v in made.items() if not n.endswith(tuple(e + EMA for e in endings))}
+
+
+def test_statistics_without_averages_are_taken_raw_and_the_plan_says_so(prefix):
+    made = without_averages(with_averages(variables(MODEL, "keras", "m")), *STATISTICS)
     write_checkpoint(prefix, made)
-    with pytest.raises(WeightSetError, match="1 variables have no moving average, the first is"):
+    ported = port(prefix)
+    assert ported.plan.weight_set == "ema"
+    count = sum(name.endswith(STATISTICS) for name in made)
+    first = sorted(name for name in made if name.endswith(STATISTICS))[:3]
+    assert ported.plan.notes == (
+        f"{count} batch-norm statistics have no moving average and are taken raw: "
+        f"{', '.join(first)} and {count - 3} more",
+    )
+    assert ported.plan.to_json()["notes"] == ported.plan.notes
+    for fill in ported.plan.fills:
+        if fill.source:
+            averaged = fill.source.endswith(EMA)
+            assert averaged != fill.target.endswith(("running_mean", "running_var"))
+    mean = made["m/mnas_stem/batch_normalization/moving_mean"]
+    np.testing.assert_array_equal(ported.state_dict["bn1.running_mean"].numpy(), mean)
+    assert not port(prefix, weights="raw").plan.notes
+
+
+def test_one_statistic_without_average_is_named(prefix):
+    made = with_averages(variables(MODEL, "keras", "m"))
+    del made["m/mnas_stem/batch_normalization/moving_mean" + EMA]
+    write_checkpoint(prefix, made)
+    assert port(prefix).plan.notes == (
+        "1 batch-norm statistic has no moving average and is taken raw: "
+        "m/mnas_stem/batch_normalization/moving_mean",
+    )
+
+
+def test_whole_averages_need_no_note(prefix):
+    write_network(prefix, MODEL)
+    assert port(prefix).plan.notes == ()
+
+
+def test_a_trainable_variable_without_average_is_not_taken_raw(prefix):
+    made = with_averages(variables(MODEL, "keras", "m"))
+    del made["m/mnas_stem/batch_normalization/beta" + EMA]
+    write_checkpoint(prefix, made)
+    with pytest.raises(WeightSetError) as caught:
         port(prefix)
+    assert str(caught.value) == (
+        f"{prefix}: 1 trainable variable has no moving average: "
+        "m/mnas_stem/batch_normalization/beta; ask for the raw weights"
+    )
     assert port(prefix, weights="raw").plan.weight_set == "raw"
+
+
+def test_ten_of_many_trainable_variables_are_listed(prefix):
+    made = without_averages(with_averages(variables(MODEL, "keras", "m")), "gamma", *STATISTICS)
+    write_checkpoint(prefix, made)
+    gammas = sorted(name for name in made if name.endswith("gamma"))
+    with pytest.raises(WeightSetError) as caught:
+        port(prefix)
+    message = str(caught.value)
+    assert f"{len(gammas)} trainable variables have no moving average: {gammas[0]}, " in message
+    assert f"{gammas[9]} and {len(gammas) - 10} more; ask for the raw weights" in message
+    assert gammas[10] not in message
+    assert "moving_mean" not in message
+
+
+def test_a_source_may_say_what_is_no_weight(prefix):
+    made = variables(MODEL, "keras", "m") | {"m/odd": np.zeros(2, np.float32)}
+    write_checkpoint(prefix, made)
+    source = porting.open_source(prefix)
+    source._not_weights = {"m/odd": "by its own account"}
+    plan = port(source).plan
+    assert [(out.source, out.reason) for out in plan.left_out] == [("m/odd", "by its own account")]
 
 
 def test_a_missing_variable_is_named(prefix):

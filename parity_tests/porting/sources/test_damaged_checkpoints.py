@@ -68,19 +68,33 @@ def test_an_entry_that_makes_no_sense(tmp_path, change, message):
         open_source(prefix)
 
 
-def test_slices_and_strings_are_unsupported_not_invalid(tmp_path):
+def test_resources_are_unsupported_not_invalid(tmp_path):
     prefix = tmp_path / "model.ckpt"
 
     def alter(name, numbers):
-        extra = {"net/ids": {"slices": 2}, "net/mask": {"dtype": "string"}}
-        return numbers | extra.get(name, {})
+        return numbers | ({"dtype": "resource"} if name == "net/mask" else {})
 
     tables.write_checkpoint(prefix, TENSORS, change=alter)
-    source = open_source(prefix)
-    with pytest.raises(UnsupportedSource, match="'net/ids' is kept in 2 slices"):
-        source.read("net/ids")
-    with pytest.raises(UnsupportedSource, match="'net/mask' is of type string"):
-        source.read("net/mask")
+    with pytest.raises(UnsupportedSource, match="'net/mask' is of type resource, which is not"):
+        open_source(prefix).read("net/mask")
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((1,) * 33, "a shape of over 32 axes"),
+        ((1 << 39, 1 << 39, 0), "the shape .*, which no memory holds"),
+    ],
+)
+def test_a_shape_that_no_array_has(tmp_path, shape, message):
+    prefix = tmp_path / "model.ckpt"
+
+    def alter(name, numbers):
+        return numbers | ({"shape": shape} if name == "net/mask" else {})
+
+    tables.write_checkpoint(prefix, TENSORS, change=alter)
+    with pytest.raises(BadSource, match=message):
+        open_source(prefix)
 
 
 def with_index(prefix, content):

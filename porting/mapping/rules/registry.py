@@ -12,7 +12,7 @@ from porting.mapping.rules.keras import KERAS
 from porting.mapping.rules.mnasnet import MNASNET
 from porting.mapping.rules.ruleset import RuleSet
 from porting.mapping.rules.slim import SLIM_V1, SLIM_V2_V3
-from porting.sources.checkpoint.weight_sets import EMA_SUFFIX
+from porting.sources.checkpoint.weight_sets import EMA_SUFFIX, is_statistic
 from porting.sources.source import Source
 
 RULES: tuple[RuleSet, ...] = (MNASNET, SLIM_V1, SLIM_V2_V3, *KERAS)
@@ -64,35 +64,54 @@ def plan_by_rules(
 
     Raises:
         MappingError: no naming scheme knows the names.
-        WeightSetError: some variables have no average where averages are asked for.
+        WeightSetError: trainable variables have no average where averages are asked for.
     """
     rules = rules_for(source)
     reasons = {name: source.not_a_weight(name) for name in source.tensors}
     left_out = [LeftOut(name, reason) for name, reason in reasons.items() if reason]
     weights = [name for name, reason in reasons.items() if reason is None]
-    chosen, unused = _split_sets(weights, weight_set, source)
+    chosen, unused, notes = _split_sets(weights, weight_set, source)
     left_out += unused
     fills = [*_fills(rules, _grouped(rules, chosen), layers, first_row)]
     fills += [Fill(key, constant="zeros") for key in layers.shapes() if key.endswith("_tracked")]
-    return Plan(model, rules.name, weight_set, tuple(fills), tuple(left_out))
+    return Plan(model, rules.name, weight_set, tuple(fills), tuple(left_out), notes)
 
 
 def _split_sets(
     names: Iterable[str], weight_set: str, source: Source
-) -> tuple[dict[str, str], list[LeftOut]]:
-    """Plain variable name -> name to read, and what the other set leaves over."""
+) -> tuple[dict[str, str], list[LeftOut], tuple[str, ...]]:
+    """Plain variable name -> name to read, what the other set leaves over, and notes on it."""
     plain = [name for name in names if not name.endswith(EMA_SUFFIX)]
     averages = {n.removesuffix(EMA_SUFFIX): n for n in names if n.endswith(EMA_SUFFIX)}
     if weight_set != "ema":
         reason = "moving average; the raw weights were asked for"
-        return {n: n for n in plain}, [LeftOut(n, reason) for n in averages.values()]
+        return {n: n for n in plain}, [LeftOut(n, reason) for n in averages.values()], ()
     bare = [name for name in plain if name not in averages]
-    if bare:
+    trainable = [name for name in bare if not is_statistic(name)]
+    if trainable:
+        have = "variable has" if len(trainable) == 1 else "variables have"
         raise WeightSetError(
-            f"{source.path}: {len(bare)} variables have no moving average, the first is "
-            f"{bare[0]}; ask for the raw weights"
+            f"{source.path}: {len(trainable)} trainable {have} no moving average: "
+            f"{_some(trainable, 10)}; ask for the raw weights"
         )
-    return averages, [LeftOut(name, "raw weight; its moving average is taken") for name in plain]
+    chosen = averages | {name: name for name in bare}
+    reason = "raw weight; its moving average is taken"
+    return chosen, [LeftOut(name, reason) for name in plain if name in averages], _noted(bare)
+
+
+def _noted(bare: list[str]) -> tuple[str, ...]:
+    if not bare:
+        return ()
+    have, are = ("statistic has", "is") if len(bare) == 1 else ("statistics have", "are")
+    return (
+        f"{len(bare)} batch-norm {have} no moving average and {are} taken raw: {_some(bare, 3)}",
+    )
+
+
+def _some(names: list[str], count: int) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
 
 
 def _grouped(rules: RuleSet, names: dict[str, str]) -> Variables:

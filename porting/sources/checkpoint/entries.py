@@ -1,4 +1,4 @@
-"""The protocol buffers in a checkpoint's index.
+"""The protocol buffers in the index of a bundle.
 
 Formats: ``tensor_bundle.proto``, ``tensor_shape.proto``, ``types.proto`` in
 tensorflow/core. Only what is needed is decoded; unknown fields are passed over.
@@ -7,8 +7,10 @@ tensorflow/core. Only what is needed is decoded; unknown fields are passed over.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
+
+from porting.sources.checkpoint.slices import MAX_SLICES, Slice, parse_slice
+from porting.sources.checkpoint.wire import Bytes, Malformed, fields, integer, message
 
 DTYPES: dict[int, str] = {
     1: "float32",
@@ -51,15 +53,12 @@ SIZES: dict[str, int] = {
 }
 """Bytes an element; types that are not listed are not read as numbers."""
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_WIDTHS = {_FIXED64: 8, _FIXED32: 4}
+_MAX_RANK = 32
+_MAX_ELEMENTS = 1 << 58
+"""Most axes and elements of a NumPy array."""
 
 
-class Malformed(ValueError):
-    """Bytes that are no such message; the caller knows file and place."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Header:
     """``BundleHeaderProto``."""
 
@@ -67,9 +66,13 @@ class Header:
     big_endian: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """``BundleEntryProto``: where a tensor lies. ``slices`` counts the parts it is kept in."""
+    """``BundleEntryProto``: where a tensor lies.
+
+    One with ``slices`` has no bytes of its own; each of its slices has an
+    entry under its own key.
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -77,7 +80,7 @@ class Entry:
     offset: int
     size: int
     crc: int
-    slices: int
+    slices: tuple[Slice, ...]
 
     @property
     def expected_size(self) -> int | None:
@@ -86,89 +89,67 @@ class Entry:
         return None if width is None else width * math.prod(self.shape)
 
 
-def parse_header(data: bytes) -> Header:
+def parse_header(data: Bytes) -> Header:
     """Decode the value of the empty key.
 
     Raises:
         Malformed: it is no such message.
     """
-    fields = dict(_fields(data))
-    return Header(_integer(fields.get(1, 0)), _integer(fields.get(2, 0)) == 1)
+    found = dict(fields(data))
+    return Header(integer(found.get(1, 0)), integer(found.get(2, 0)) == 1)
 
 
-def parse_entry(data: bytes) -> Entry:
+def parse_entry(data: Bytes) -> Entry:
     """Decode one tensor's entry.
 
     Raises:
         Malformed: it is no such message, or its numbers make no sense.
     """
-    fields: dict[int, int | bytes] = {}
-    slices = 0
-    for number, value in _fields(data):
-        slices += number == 7
-        fields[number] = value
-    code = _integer(fields.get(1, 0))
-    if code not in DTYPES:
-        raise Malformed(f"unknown type code {code}")
-    shape = _shape(_raw(fields.get(2, b"")))
-    shard, offset, size, crc = (_integer(fields.get(number, 0)) for number in (3, 4, 5, 6))
+    found: dict[int, int | Bytes] = {}
+    slices: list[Slice] = []
+    for number, value in fields(data):
+        if number == 7:
+            slices.append(parse_slice(message(value)))
+        if len(slices) > MAX_SLICES:
+            raise Malformed(f"over {MAX_SLICES:,} slices")
+        found[number] = value
+    shape = parse_shape(message(found.get(2, b"")))
+    shard, offset, size, crc = (integer(found.get(number, 0)) for number in (3, 4, 5, 6))
     if max(shard, offset, size) >= 1 << 63:
         raise Malformed("a negative shard, offset or size")
-    return Entry(DTYPES[code], shape, shard, offset, size, crc, slices)
+    return Entry(parse_dtype(found.get(1, 0)), shape, shard, offset, size, crc, tuple(slices))
 
 
-def _shape(data: bytes) -> tuple[int, ...]:
-    sides = []
-    for number, value in _fields(data):
+def parse_dtype(value: int | Bytes) -> str:
+    """The name of a type code.
+
+    Raises:
+        Malformed: no type has it.
+    """
+    code = integer(value)
+    if code not in DTYPES:
+        raise Malformed(f"unknown type code {code}")
+    return DTYPES[code]
+
+
+def parse_shape(data: Bytes) -> tuple[int, ...]:
+    """Decode a ``TensorShapeProto``.
+
+    Raises:
+        Malformed: it is no such message, or no array can have that shape.
+    """
+    sides: list[int] = []
+    for number, value in fields(data):
         if number == 2:
-            side = _integer(dict(_fields(_raw(value))).get(1, 0))
+            side = integer(dict(fields(message(value))).get(1, 0))
             if side >= 1 << 40:
                 raise Malformed(f"a side of {side:,}")
             sides.append(side)
         elif number == 3 and value:
             raise Malformed("a shape of unknown rank")
+        if len(sides) > _MAX_RANK:
+            raise Malformed(f"a shape of over {_MAX_RANK} axes")
+    # NumPy refuses such shapes even where another side is 0.
+    if math.prod(side for side in sides if side) >= _MAX_ELEMENTS:
+        raise Malformed(f"the shape {tuple(sides)}, which no memory holds")
     return tuple(sides)
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Field numbers and values: integers, or bytes for nested messages."""
-    place = 0
-    while place < len(data):
-        tag, place = _varint(data, place)
-        number, kind = tag >> 3, tag & 7
-        if kind == _VARINT:
-            value, place = _varint(data, place)
-            yield number, value
-            continue
-        length = _WIDTHS.get(kind)
-        if kind == _BYTES:
-            length, place = _varint(data, place)
-        if length is None or place + length > len(data):
-            raise Malformed(f"field {number} of kind {kind} does not fit")
-        chunk = data[place : place + length]
-        place += length
-        yield number, chunk if kind == _BYTES else int.from_bytes(chunk, "little")
-
-
-def _varint(data: bytes, place: int) -> tuple[int, int]:
-    value = 0
-    for count in range(10):
-        if place + count >= len(data):
-            break
-        byte = data[place + count]
-        value |= (byte & 0x7F) << (7 * count)
-        if byte < 0x80:
-            return value, place + count + 1
-    raise Malformed("a number does not end")
-
-
-def _integer(value: int | bytes) -> int:
-    if isinstance(value, bytes):
-        raise Malformed("a message where a number belongs")
-    return value
-
-
-def _raw(value: int | bytes) -> bytes:
-    if isinstance(value, int):
-        raise Malformed("a number where a message belongs")
-    return value

@@ -1,4 +1,4 @@
-"""Reading a sorted string table, the format of a checkpoint's ``.index``.
+"""Reading a sorted string table, the format of a checkpoint's tables.
 
 Format: LevelDB's table as TensorFlow keeps it, tensorflow/core/lib/io
 ``format.h`` and ``block.cc``: blocks of prefix-compressed keys, each followed
@@ -9,10 +9,14 @@ blocks; a footer of 48 bytes that points to the index block.
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 from porting.errors import BadSource, UnsupportedSource
+from porting.sources.checkpoint.checksum import masked_crc32c
+from porting.sources.checkpoint.wire import Bytes
 
 FOOTER = 48
 MAGIC = 0xDB4775248B80FB57
@@ -21,25 +25,20 @@ _PLAIN, _SNAPPY = 0, 1
 _GROWTH = 24 << 20
 """Bytes by which keys and unpacked blocks together may exceed the file."""
 _VARINT_BYTES = 10
-_MASK_DELTA = 0xA282EAD8
-
-
-def masked_crc32c(data: bytes | memoryview) -> int:
-    """CRC32C as TensorFlow stores it: rotated and offset (``crc32c.h``, ``Mask``)."""
-    import google_crc32c
-
-    crc = int(google_crc32c.value(bytes(data)))
-    return (((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF
+MAX_ENTRIES = 1 << 15
+"""Most entries, and most blocks, of a table; a network has some hundred variables."""
 
 
 class Table:
-    """The bytes of one index file."""
+    """The bytes of one table, in memory or mapped into it.
 
-    def __init__(self, data: bytes, path: Path) -> None:
-        self._data = data
+    Blocks are looked at, and their checksums verified, when an entry of theirs
+    is asked for. Values are views of the file where their block is not compressed.
+    """
+
+    def __init__(self, data: Bytes, path: Path) -> None:
+        self._data = memoryview(data)
         self._path = path
-        # What keys and compressed blocks may take in all before _GROWTH is touched.
-        self._budget = len(data)
 
     def fail(self, at: int, what: str) -> BadSource:
         """The error for a place in this file."""
@@ -48,14 +47,44 @@ class Table:
             f"the file has {len(self._data):,} bytes"
         )
 
-    def entries(self) -> Iterator[tuple[bytes, bytes]]:
+    def entries(self) -> Iterator[tuple[bytes, memoryview]]:
         """All keys with their values, in the file's order, which is ascending.
 
         Raises:
             BadSource: a block is damaged, lies outside the file, or the keys
                 are out of order.
-            UnsupportedSource: a block is compressed in a way that is not known.
+            UnsupportedSource: a block is compressed in a way that is not known,
+                or there are more entries than :data:`MAX_ENTRIES`.
         """
+        self._budget = len(self._data)
+        last: bytes | None = None
+        count = 0
+        for _, at, length in self._blocks:
+            for key, entry in self._block(at, length):
+                if last is not None and key <= last:
+                    raise self.fail(at, f"key {key[:80]!r} does not follow {last[:80]!r}")
+                last, count = key, count + 1
+                self._check_count(count, "entries")
+                yield key, entry
+
+    def find(self, wanted: bytes) -> memoryview | None:
+        """The value of one key, None where the table has no such key.
+
+        Raises:
+            BadSource: the block that it belongs to is damaged.
+            UnsupportedSource: that block is compressed in a way that is not known.
+        """
+        # Each block is listed under a key that none of its own exceeds.
+        place = bisect_left(self._blocks, (wanted,))
+        if place == len(self._blocks):
+            return None
+        self._budget = len(self._data)
+        _, at, length = self._blocks[place]
+        return next((value for key, value in self._block(at, length) if key == wanted), None)
+
+    @cached_property
+    def _blocks(self) -> list[tuple[bytes, int, int]]:
+        """The data blocks: a key that ends each, offset, size."""
         size = len(self._data)
         if size < FOOTER:
             raise self.fail(0, f"a table takes at least {FOOTER} bytes, found {size}")
@@ -63,26 +92,35 @@ class Table:
             raise self.fail(size - 8, "the mark that ends a table is missing")
         _, place = self._handle(self._data, size - FOOTER, size - 8, size - FOOTER)
         handle, _ = self._handle(self._data, place, size - 8, place)
-        last: bytes | None = None
+        self._budget = size
+        blocks: list[tuple[bytes, int, int]] = []
         used = 0
-        for _, value in self._block(*handle):
+        for key, value in self._block(*handle):
             (at, length), _ = self._handle(value, 0, len(value), handle[0])
             used += length
             if used > size:
                 raise self.fail(handle[0], "the index names blocks that overlap")
-            for key, entry in self._block(at, length):
-                if last is not None and key <= last:
-                    raise self.fail(at, f"key {key[:80]!r} does not follow {last[:80]!r}")
-                last = key
-                yield key, entry
+            if blocks and key <= blocks[-1][0]:
+                raise self.fail(handle[0], f"block {key[:80]!r} does not follow its neighbour")
+            blocks.append((key, at, length))
+            self._check_count(len(blocks), "blocks")
+        return blocks
 
-    def _handle(self, data: bytes, start: int, end: int, at: int) -> tuple[tuple[int, int], int]:
+    def _check_count(self, count: int, what: str) -> None:
+        if count > MAX_ENTRIES:
+            raise UnsupportedSource(
+                f"{self._path}: has over {MAX_ENTRIES:,} {what}, which is not read"
+            )
+
+    def _handle(
+        self, data: memoryview, start: int, end: int, at: int
+    ) -> tuple[tuple[int, int], int]:
         """Offset and size of a block, and where the next handle begins."""
         offset, start = self._varint(data, start, end, at)
         length, start = self._varint(data, start, end, at)
         return (offset, length), start
 
-    def _varint(self, data: bytes, start: int, end: int, at: int) -> tuple[int, int]:
+    def _varint(self, data: memoryview, start: int, end: int, at: int) -> tuple[int, int]:
         value = 0
         for count in range(_VARINT_BYTES):
             if start + count >= end:
@@ -93,7 +131,7 @@ class Table:
                 return value, start + count + 1
         raise self.fail(at, "a number does not end")
 
-    def _block(self, at: int, length: int) -> Iterator[tuple[bytes, bytes]]:
+    def _block(self, at: int, length: int) -> Iterator[tuple[bytes, memoryview]]:
         content = self._content(at, length)
         if len(content) < 4:
             raise self.fail(at, f"a block of {len(content)} bytes")
@@ -109,17 +147,17 @@ class Table:
             if shared > len(key) or place + fresh + size > end:
                 raise self.fail(at, f"an entry behind {key[:80]!r} does not fit its block")
             self._spend(shared, at, f"its keys repeat {shared:,} bytes of the one before")
-            key = key[:shared] + content[place : place + fresh]
+            key = key[:shared] + bytes(content[place : place + fresh])
             place += fresh
             yield key, content[place : place + size]
             place += size
 
-    def _content(self, at: int, length: int) -> bytes:
+    def _content(self, at: int, length: int) -> memoryview:
         if at + length + _TRAILER > len(self._data):
             raise self.fail(at, f"a block claims {length:,} bytes")
         kind = self._data[at + length]
         stored = struct.unpack_from("<I", self._data, at + length + 1)[0]
-        found = masked_crc32c(memoryview(self._data)[at : at + length + 1])
+        found = masked_crc32c(self._data[at : at + length + 1])
         if found != stored:
             raise self.fail(at, f"a block's CRC32C is {found:#010x}, stored is {stored:#010x}")
         content = self._data[at : at + length]
@@ -135,12 +173,12 @@ class Table:
         if self._budget < -_GROWTH:
             raise self.fail(at, what)
 
-    def _unpacked(self, content: bytes, at: int) -> bytes:
+    def _unpacked(self, content: memoryview, at: int) -> memoryview:
         import cramjam
 
         length, _ = self._varint(content, 0, len(content), at)
         self._spend(length, at, f"a compressed block claims {length:,} bytes")
         try:
-            return bytes(cramjam.snappy.decompress_raw(content))
+            return memoryview(cramjam.snappy.decompress_raw(content))
         except cramjam.DecompressionError as error:
             raise self.fail(at, f"a compressed block cannot be unpacked ({error})") from error

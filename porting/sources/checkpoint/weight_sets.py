@@ -7,6 +7,7 @@ from functools import lru_cache
 EMA_SUFFIX = "/ExponentialMovingAverage"
 """``tf.train.ExponentialMovingAverage`` names its shadows so."""
 
+_STATISTICS = ("moving_mean", "moving_variance")
 _SLOTS = (
     "/RMSProp",
     "/RMSProp_1",
@@ -35,3 +36,12 @@ def not_a_weight(name: str) -> str | None:
     if name.rsplit("/", 1)[-1] in _STEPS:
         return "training step"
     return None
+
+
+def is_statistic(name: str) -> bool:
+    """Whether a variable is a batch norm's own running average, which training does not touch.
+
+    ``ExponentialMovingAverage.apply()`` without a list shadows trainable variables
+    alone, so that these have no average in some of slim's checkpoints.
+    """
+    return name.rsplit("/", 1)[-1] in _STATISTICS
