@@ -6,9 +6,10 @@ tensorflow/core. Only what is needed is decoded; unknown fields are passed over.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from porting.sources.extent import MOST_SIDES, elements
 
 DTYPES: dict[int, str] = {
     1: "float32",
@@ -83,7 +84,7 @@ class Entry:
     def expected_size(self) -> int | None:
         """Bytes that shape and type ask for, None where the type has no fixed size."""
         width = SIZES.get(self.dtype)
-        return None if width is None else width * math.prod(self.shape)
+        return None if width is None else width * elements(self.shape)
 
 
 def parse_header(data: bytes) -> Header:
@@ -125,6 +126,8 @@ def _shape(data: bytes) -> tuple[int, ...]:
             if side >= 1 << 40:
                 raise Malformed(f"a side of {side:,}")
             sides.append(side)
+            if len(sides) > MOST_SIDES:
+                raise Malformed(f"a shape of over {MOST_SIDES} sides")
         elif number == 3 and value:
             raise Malformed("a shape of unknown rank")
     return tuple(sides)

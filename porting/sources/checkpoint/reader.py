@@ -19,6 +19,7 @@ from porting.sources.checkpoint.entries import (
 from porting.sources.checkpoint.locate import locate, looks_like_checkpoint
 from porting.sources.checkpoint.table import Table, masked_crc32c
 from porting.sources.checkpoint.weight_sets import EMA_SUFFIX
+from porting.sources.extent import MOST_SIDES_READ, told
 from porting.sources.source import Source, TensorInfo
 
 __all__ = ["CheckpointSource", "looks_like_checkpoint", "open_checkpoint"]
@@ -78,6 +79,11 @@ class CheckpointSource(Source):
             UnsupportedSource: it is partitioned, or not of numbers.
         """
         entry = self._entries[name]
+        if len(entry.shape) > MOST_SIDES_READ:
+            raise UnsupportedSource(
+                f"{self.path}: tensor {name!r} has {len(entry.shape)} sides, at most "
+                f"{MOST_SIDES_READ} are read"
+            )
         if entry.slices or entry.dtype not in SIZES:
             kind = f"kept in {entry.slices} slices" if entry.slices else f"of type {entry.dtype}"
             raise UnsupportedSource(f"{self.path}: tensor {name!r} is {kind}, which is not read")
@@ -105,10 +111,11 @@ class CheckpointSource(Source):
                 f"{self._shards[entry.shard].name}: {entry.size:,} bytes at {entry.offset:,}, the "
                 f"file has {len(self._data[entry.shard]):,}"
             )
-        if entry.expected_size not in (None, entry.size):
+        expected = entry.expected_size
+        if expected not in (None, entry.size):
             raise BadSource(
                 f"{self._index}: tensor {name!r} of shape {entry.shape} and type {entry.dtype} "
-                f"takes {entry.expected_size:,} bytes, its entry says {entry.size:,}"
+                f"takes {told(expected)} bytes, its entry says {entry.size:,}"
             )
 
 
