@@ -24,6 +24,7 @@ from porting.sources.tflite.schema import (
     Option,
 )
 from porting.sources.tflite.sparsity import Sparsity, parse_sparsity
+from porting.sources.tflite.whole import check_whole
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def parse(data: memoryview, path: Path) -> ParsedModel:
     kinds = [_kind(table) for table in model.tables(1, "operator codes")]
     tensors = _named([_tensor(table, spans, path) for table in subgraphs[0].tables(0, "tensors")])
     metadata = _metadata(model, spans, path)
-    _check_rest(model)
+    check_whole(data, path)
     return ParsedModel(tensors, _graph(subgraphs[0], kinds, tensors, path), metadata)
 
 
@@ -103,13 +104,6 @@ def _metadata(model: Table, spans: Sequence[tuple[int, int]], path: Path) -> tup
             )
         found = spans[number] if name == METADATA else found
     return found
-
-
-def _check_rest(model: Table) -> None:
-    """Look at the ends of what is not needed, so that a cut file is seen as cut."""
-    model.array(5, "i4", "metadata buffer list")
-    for signature in model.tables(7, "signatures"):
-        signature.text(2, "signature key")
 
 
 def _span(table: Table, buffer: Flatbuffer) -> tuple[int, int]:
