@@ -7,33 +7,16 @@ import os
 import numpy as np
 import pytest
 
-from genmobilenet import zoo
-from genmobilenet.config import NetworkConfig
 from parity_tests.building import mutations
 from parity_tests.building import tflite_variants as variants
 from parity_tests.building.limits import within
 from parity_tests.building.tflite_networks import NetworkFile
+from parity_tests.building.tiny_networks import TINY
 from porting.carry_out import carry_out
 from porting.errors import PortingError
 from porting.mapping.convention import convention_of
 from porting.mapping.recognise import find_match
 from porting.sources import open_source
-
-NARROW = {"source": "made in a test", "stem_channels": 8, "head_channels": 16, "num_classes": 5,
-          "input_size": 32}  # fmt: skip
-TINY = {
-    "excited": NetworkConfig(
-        ("ds_r1_k3_s1_c8", "ir_r2_k3_s2_e2_c8_se0.25", "ir_r1_k5_s2_e2_c16"), **NARROW
-    ),
-    "swished": NetworkConfig(
-        ("ds_r1_k3_s2_c8_se0.25", "ir_r1_k5_s2_e2_c16_se0.25", "cn_r1_k1_s1_c16"),
-        activation="hard_swish", gate="hard_sigmoid", squeeze_from="expansion",
-        head="after_pool", **NARROW,
-    ),
-    "activated": NetworkConfig(("dsa_r1_k3_s1_c8", "dsa_r1_k3_s2_c16"), activation="relu6",
-                               head="none", **NARROW),
-}  # fmt: skip
-"""Every kind of block, head, gate and activation, in networks that take no time."""
 
 NORMALISED = type("Normalised", (variants.Normalised, variants.Padded), {
     "steps": [("SUB", 127.5, 0), ("MUL", [[[[0.1, 0.2, 0.3]]]], 1)], "cast": True,
@@ -52,17 +35,8 @@ FILES = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def tiny_networks(monkeypatch):
-    for name in list(zoo.NETWORKS):
-        monkeypatch.delitem(zoo.NETWORKS, name)
-    for name, config in TINY.items():
-        monkeypatch.setitem(zoo.NETWORKS, name, config)
-        monkeypatch.setitem(zoo.NETWORKS, f"tf_{name}", config.tensorflow_form())
-
-
 @pytest.fixture(params=FILES)
-def made(request):
+def made(request, tiny_networks):
     kind, options = FILES[request.param]
     file = kind(TINY[request.param.split(",")[0]].tensorflow_form(), size=32, **options)
     file.build()
