@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,16 +17,10 @@ if TYPE_CHECKING:
     import torch
 
 
-def carry_out(
-    plan: Plan,
-    source: Source,
-    config: NetworkConfig,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, torch.Tensor]:
+def carry_out(plan: Plan, source: Source, config: NetworkConfig) -> dict[str, torch.Tensor]:
     """Read every tensor of a plan into a state dict, in the network's own order.
 
-    ``progress`` is called with keys done and keys in all. Weights are float32
-    whatever the source stores.
+    Weights are float32 whatever the source stores.
 
     Raises:
         BadSource: a tensor's bytes are damaged, or its values are not finite.
@@ -37,11 +30,8 @@ def carry_out(
     fills = {fill.target: fill for fill in plan.fills}
     keys = layers_of(config).shapes()
     state = {}
-    for done, (key, shape) in enumerate(keys.items(), start=1):
-        values = _values(fills[key], shape, source, config)
-        state[key] = torch.from_numpy(values)
-        if progress is not None:
-            progress(done, len(keys))
+    for key, shape in keys.items():
+        state[key] = torch.from_numpy(_values(fills[key], shape, source, config))
     return state
 
 
@@ -54,9 +44,10 @@ def _values(
     stored = source.read(fill.source)
     values = change(stored, fill.layout)[fill.first_row :]
     # A copy of its own: the source's pages are read-only, and the port outlives the file.
-    if fill.factor != 1 or fill.offset:
-        values = values * fill.factor + fill.offset
-    values = np.array(values, np.float32, order="C")
+    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused below
+        if fill.factor != 1 or fill.offset:
+            values = values * fill.factor + fill.offset
+        values = np.array(values, np.float32, order="C")
     if not np.isfinite(values).all():
         place = np.unravel_index(int(np.argmin(np.isfinite(values))), values.shape)
         raise BadSource(

@@ -22,6 +22,9 @@ from parity_tests.building.tflite_files import (
 class NetworkFile:
     """Builds one network. ``weights``: float32, float16, int8, int8_channels or uint8_legacy."""
 
+    own = ("hard_swish",)
+    """Activations that are operators of their own."""
+
     def __init__(
         self, config, *, size=64, weights="float32", seed=0, normalise=False, softmax=False,
         spelled_out=False,
@@ -81,14 +84,24 @@ class NetworkFile:
         side = -(-side // stride)
         output = self.file.tensor(f"{name}/out", [1, side, side, channels])
         kind = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
-        own = activation == "hard_swish"
+        own = activation in self.own
+        tensor, valid = self.padded(x, name, kernel, stride)
         options = depthwise_options if depthwise else convolution_options
-        options = options(stride, "none" if own else activation)
+        options = options(stride, "none" if own else activation, valid)
         output = self.file.operator(kind, [tensor, weight, bias], output, options)
         if own:
             shape = [1, side, side, channels]
-            output = self.hard_swish(output, name, shape)
+            output = self.activated(output, name, shape, activation)
         return output, side, channels
+
+    def padded(self, x, name, kernel, stride):
+        """What a convolution reads, and whether it is padded before: no, it pads by itself."""
+        return x[0], False
+
+    def activated(self, x, name, shape, activation):
+        """An activation of its own."""
+        assert activation == "hard_swish"
+        return self.hard_swish(x, name, shape)
 
     def hard_swish(self, x, name, shape):
         """One operator, or where ``spelled_out`` x * relu6(x + 3) / 6."""
@@ -117,14 +130,14 @@ class NetworkFile:
         """Squeeze-excite; a hard sigmoid has slim's constant."""
         tensor, side, channels = x
         place = [1, 1, 1, channels]
-        mean = self.file.tensor(f"{name}/mean", place)
-        self.file.operator("MEAN", [tensor, self.axes], mean, mean_options(True))
-        gate = self.conv((mean, 1, channels), f"{name}/reduce", 1, 1, narrow, "relu")
-        gate, _, _ = self.conv(gate, f"{name}/expand", 1, 1, channels, "none")
+        mean = self.mean(x, f"{name}/mean", True)
+        gate = self.on_a_place((mean, 1, channels), f"{name}/reduce", narrow, "relu")
+        gate, _, _ = self.on_a_place(gate, f"{name}/expand", channels, "none")
         if self.config.gate == "sigmoid":
             gate = self.file.operator("LOGISTIC", [gate], self.file.tensor(f"{name}/gate", place))
         else:
             gate = self.times(self.plus_three(gate, name, place), name, place, 0.16667)
+        gate = self.broadcast(gate, name, place)
         product = self.file.tensor(f"{name}/product", [1, side, side, channels])
         self.file.operator("MUL", [gate, tensor], product, schema.MulOptionsT())
         return product, side, channels
@@ -147,29 +160,31 @@ class NetworkFile:
         self.file.operator("ADD", [x[0], entry[0]], total, schema.AddOptionsT())
         return total, x[1], x[2]
 
-    def pooled(self, x, keep):
+    def on_a_place(self, x, name, channels, activation):
+        """A squeeze-excite's layer."""
+        return self.conv(x, name, 1, 1, channels, activation)
+
+    def broadcast(self, gate, name, place):
+        """A gate in the shape that scales a plane."""
+        return gate
+
+    def mean(self, x, name, keep):
         """The mean over height and width."""
         shape = [1, 1, 1, x[2]] if keep else [1, x[2]]
-        pooled = self.file.tensor("pooled", shape)
-        return self.file.operator("MEAN", [x[0], self.axes], pooled, mean_options(keep)), 1, x[2]
+        output = self.file.tensor(name, shape)
+        return self.file.operator("MEAN", [x[0], self.axes], output, mean_options(keep))
 
     def head(self, x):
         """What the network has of a head, mean, dense layer, softmax where asked for."""
         config = self.config
         if config.head == "conv":
             x = self.conv(x, "head", 1, 1, config.head_width)
-        x = self.pooled(x, config.head == "after_pool")
+        x = self.mean(x, "pooled", config.head == "after_pool"), 1, x[2]
         if config.head == "after_pool":
             x = self.conv(x, "head", 1, 1, config.head_width)
             flat = self.file.tensor("flat", [1, config.head_width])
             x = self.file.operator("SQUEEZE", [x[0]], flat, schema.SqueezeOptionsT()), 1, x[2]
-        spread = 1 / math.sqrt(config.head_width)
-        shape = (config.num_classes, config.head_width)
-        weight = self.constant("dense/kernel", self.random.normal(0, spread, shape))
-        bias = self.constant("dense/bias", self.random.normal(0, 0.1, config.num_classes))
-        logits = self.file.tensor("logits", [1, config.num_classes])
-        options = schema.FullyConnectedOptionsT()
-        self.file.operator("FULLY_CONNECTED", [x[0], weight, bias], logits, options)
+        logits = self.classifier(x)
         if not self.softmax:
             return logits
         output = self.file.tensor("output", [1, config.num_classes])
@@ -177,17 +192,35 @@ class NetworkFile:
         options.beta = 1.0
         return self.file.operator("SOFTMAX", [logits], output, options)
 
+    def classifier(self, x):
+        """The dense layer."""
+        config = self.config
+        spread = 1 / math.sqrt(config.head_width)
+        shape = (config.num_classes, config.head_width)
+        weight = self.constant("dense/kernel", self.random.normal(0, spread, shape))
+        bias = self.constant("dense/bias", self.random.normal(0, 0.1, config.num_classes))
+        logits = self.file.tensor("logits", [1, config.num_classes])
+        options = schema.FullyConnectedOptionsT()
+        return self.file.operator("FULLY_CONNECTED", [x[0], weight, bias], logits, options)
+
     def build(self) -> bytes:
         """The file's bytes."""
         shape = [1, self.size, self.size, self.config.in_chans]
-        image = data = self.file.tensor("input", shape)
-        if self.normalise:
-            data = self.normalised(image, shape)
+        image, data = self.entrance(shape)
         x = (data, self.size, self.config.in_chans)
         x = self.conv(x, "stem", 3, 2, self.config.stem)
         for block in self.config.resolve():
             x = self.block(x, block, f"block_{block.index}")
-        return self.file.finish([image], [self.head(x)])
+        return self.file.finish([image], [self.exit(self.head(x))])
+
+    def entrance(self, shape):
+        """The graph's input, and what the stem reads."""
+        image = self.file.tensor("input", shape)
+        return image, self.normalised(image, shape) if self.normalise else image
+
+    def exit(self, logits):
+        """The graph's output."""
+        return logits
 
     def normalised(self, image, shape):
         """Pixels to [-1, 1] inside the graph: minus 127.5, times 1 / 127.5."""

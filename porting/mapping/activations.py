@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from porting.mapping.operators import constant_of, describe
+from porting.mapping.operators import constant_of, describe, is_constant, is_plain
 from porting.mapping.walk import Walk
 from porting.sources.source import Operator
 
@@ -35,7 +35,7 @@ def take_activation(walk: Walk, operator: Operator, wanted: str, described: str)
     if wanted == "hard_swish" and walk.next("ADD"):
         _spelled_out_swish(walk, described)
         return True
-    raise walk.fail(describe(operator, walk.source), described)
+    raise walk.fail(f"{describe(operator, walk.source)}, then {walk.ahead()}", described)
 
 
 def _implied(walk: Walk, operator: Operator, wanted: str) -> bool:
@@ -75,10 +75,16 @@ def _spelled_out_swish(walk: Walk, expected: str) -> None:
     multiplied = False
     for _ in range(2):
         operator = walk.take(("MUL", "DIV"), expected)
-        if entry in operator.inputs and not multiplied:
+        if not multiplied and _multiplies(operator, entry):
             multiplied = True
         elif not _is_sixth(walk, operator):
             raise walk.fail(describe(operator, walk.source), expected)
+    if not multiplied:
+        raise walk.fail("it divides by 6 twice", expected)
+
+
+def _multiplies(operator: Operator, entry: str) -> bool:
+    return operator.kind == "MUL" and entry in operator.inputs and is_plain(operator)
 
 
 def _plus_three(walk: Walk, expected: str) -> None:
@@ -97,14 +103,17 @@ def _scale(walk: Walk, expected: str) -> float:
     if not _is_sixth(walk, operator):
         raise walk.fail(describe(operator, walk.source), expected)
     constant = constant_of(operator, walk.source)
-    assert constant is not None  # _is_sixth looked
+    assert constant is not None  # _is_sixth looked at it
     factor = float(constant.ravel()[0])
     return factor if operator.kind == "MUL" else 1.0 / factor
 
 
 def _is_sixth(walk: Walk, operator: Operator) -> bool:
     wanted = 1 / 6 if operator.kind == "MUL" else 6.0
-    return _is_near(constant_of(operator, walk.source), wanted)
+    turned = operator.kind == "DIV" and is_constant(operator.inputs[0] or "", walk.source)
+    return (
+        not turned and is_plain(operator) and _is_near(constant_of(operator, walk.source), wanted)
+    )
 
 
 def _is_near(constant: np.ndarray | None, wanted: float) -> bool:

@@ -19,19 +19,19 @@ from porting.mapping.layouts import (
     DENSE_TO_CONV,
     DEPTHWISE_TFLITE,
 )
+from porting.mapping.normalisation import take_normalisation
 from porting.mapping.operators import (
     OperatorFacts,
     averages_space,
     describe,
     facts_of,
     is_constant,
+    is_plain,
 )
 from porting.mapping.padding import padding_of, take_pads
 from porting.mapping.walk import CASTS, Alignment, Pair, Walk
 from porting.sources.source import Operator, Source
 
-_COMMUTATIVE = ("ADD", "MUL")
-_AFFINE = ("SUB", "DIV", *_COMMUTATIVE)
 _RESHAPES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 _KINDS = {
     "conv": ("CONV_2D",),
@@ -47,7 +47,7 @@ def align(source: Source, layers: NetworkLayers, padding: str) -> Alignment:
         GraphMismatch: at the first place where they differ.
     """
     walk = Walk(source)
-    _normalisation(walk)
+    take_normalisation(walk, layers.stem.in_channels)
     _Network(walk, padding).run(layers)
     _tail(walk)
     return walk.found
@@ -72,7 +72,7 @@ class _Network:
 
     def layer(self, layer: Layer) -> None:
         walk = self.walk
-        if layer.kind == "dense":
+        if _on_a_place(layer):
             walk.skip(*_RESHAPES)
         sides = self.sides()
         pads = take_pads(walk, layer)
@@ -81,7 +81,9 @@ class _Network:
         self.compare(layer, operator, facts)
         fits = padding_of(facts.padding, pads, sides, layer)
         if self.padding not in fits:
-            found = f"{describe(operator, walk.source)}, padding {facts.padding} behind {pads}"
+            found = f"{describe(operator, walk.source)}, padding {facts.padding}"
+            if pads is not None:
+                found += f" behind an explicit one of {pads}"
             raise walk.fail(found, f"{layer.describe()}, padding {self.padding}")
         before = walk.cursor
         if take_activation(walk, operator, layer.activation, layer.describe()):
@@ -116,7 +118,7 @@ class _Network:
         if block.block.residual:
             expected = f"the residual sum of {block.block.path}"
             operator = walk.take(("ADD",), expected)
-            if entry not in operator.inputs or operator.options.get("activation") != "none":
+            if entry not in operator.inputs or not is_plain(operator):
                 found = describe(operator, walk.source)
                 raise walk.fail(found, f"{block.block.path} adds its input {entry!r}")
             walk.tap(block.block.path)
@@ -132,8 +134,9 @@ class _Network:
             self.layer(expand)
         walk.found.factors[block.main["project"].path] = take_gate(walk, path, gate, lifted)
         walk.tap(f"{path}.gate")
+        walk.skip(*_RESHAPES)
         product = walk.take(("MUL",), f"{path} (scaling by the gate)")
-        if scaled not in product.inputs:
+        if scaled not in product.inputs or not is_plain(product):
             raise walk.fail(describe(product, walk.source), f"{path} scales {scaled!r}")
         walk.tap(path)
 
@@ -166,9 +169,12 @@ class _Network:
 
 
 def _kinds(layer: Layer) -> tuple[str, ...]:
-    # Behind the pooling a convolution of one place is a dense layer too.
-    on_a_place = layer.kind == "conv" and layer.norm is None
-    return _KINDS["dense"] if on_a_place else _KINDS[layer.kind]
+    return _KINDS["dense"] if _on_a_place(layer) else _KINDS[layer.kind]
+
+
+def _on_a_place(layer: Layer) -> bool:
+    """Behind the pooling a convolution of one place is a dense layer too."""
+    return layer.kind == "dense" or (layer.kind == "conv" and layer.norm is None)
 
 
 def _layout(layer: Layer, operator: Operator) -> str:
@@ -177,17 +183,6 @@ def _layout(layer: Layer, operator: Operator) -> str:
     if layer.kind == "dense":
         return DENSE_AS_CONV_TFLITE
     return DEPTHWISE_TFLITE if layer.kind == "depthwise" else CONV_TFLITE
-
-
-def _normalisation(walk: Walk) -> None:
-    while (operator := walk.only(*_AFFINE)) is not None:
-        constants = [n for n in operator.inputs if n and is_constant(n, walk.source)]
-        turned = operator.inputs[0] in constants and operator.kind not in _COMMUTATIVE
-        if len(constants) != 1 or turned:
-            break
-        walk.found.normalisation.append((operator.kind, constants[0]))
-        walk.visit(operator)
-    walk.found.data = walk.cursor
 
 
 def _tail(walk: Walk) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from porting.mapping.layouts import VECTOR
-from porting.mapping.operators import stored_name
 from porting.mapping.plan import Fill, LeftOut, Plan
 from porting.mapping.walk import Alignment, Pair
 from porting.sources.source import Source
@@ -45,16 +42,3 @@ def _fills(pair: Pair, first_row: int, alignment: Alignment) -> Iterator[Fill]:
         yield Fill(f"{layer.norm}.running_mean", constant="zeros")
         yield Fill(f"{layer.norm}.running_var", constant="unit variance")
         yield Fill(f"{layer.norm}.num_batches_tracked", constant="zeros")
-
-
-def normalisation_of(source: Source, alignment: Alignment) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and offset that the graph applies to its input, in float64."""
-    scale, offset = np.ones(1), np.zeros(1)
-    for kind, name in alignment.normalisation:
-        constant = source.read(stored_name(name, source)).astype(np.float64)
-        if kind in ("MUL", "DIV"):
-            factor = constant if kind == "MUL" else 1.0 / constant
-            scale, offset = scale * factor, offset * factor
-        else:
-            offset = offset + constant if kind == "ADD" else offset - constant
-    return scale, offset

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from porting.mapping.by_graph import normalisation_of
+from porting.mapping.normalisation import normalisation_of
 from porting.mapping.recognise import Match
 from porting.mapping.walk import Alignment
 from porting.sources.keras import KerasSource

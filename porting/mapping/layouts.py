@@ -33,6 +33,7 @@ LAYOUTS = (
     DENSE_TO_CONV,
     VECTOR,
 )
+"""Every layout change that a plan may name."""
 
 
 def change(values: np.ndarray, layout: str) -> np.ndarray:
@@ -54,7 +55,11 @@ def change(values: np.ndarray, layout: str) -> np.ndarray:
 
 
 def invert(layout: str) -> str:
-    """The layout change that undoes this one."""
+    """The layout change that undoes this one.
+
+    For taking a port's weights back to where they came from: a user who asks
+    which element of the source a weight is, and the tests of every layout.
+    """
     left, right = layout.split(" -> ")
     return f"{right} -> {left}"
 

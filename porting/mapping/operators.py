@@ -36,6 +36,21 @@ def is_constant(name: str, source: Source) -> bool:
     return stored_name(name, source) in source.tensors
 
 
+def operand(operator: Operator, index: int, source: Source) -> str | None:
+    """The stored constant that is an operator's input of that number, None where none is."""
+    given = operator.inputs[index] if index < len(operator.inputs) else None
+    name = None if given is None else stored_name(given, source)
+    return name if name in source.tensors else None
+
+
+def integers_of(operator: Operator, index: int, source: Source) -> np.ndarray | None:
+    """The whole numbers that are an operator's input of that number, None where none are."""
+    name = operand(operator, index, source)
+    if name is None or "int" not in source.tensors[name].dtype:
+        return None
+    return source.read(name)
+
+
 def constant_of(operator: Operator, source: Source) -> np.ndarray | None:
     """The values of the only stored operand, or None where there are two or none."""
     names = [name for name in operator.inputs if name and is_constant(name, source)]
@@ -44,9 +59,9 @@ def constant_of(operator: Operator, source: Source) -> np.ndarray | None:
 
 def facts_of(operator: Operator, source: Source) -> OperatorFacts:
     """Kernel, stride, channels, padding and activation of a convolution or dense layer."""
-    weight = stored_name(operator.inputs[1] or "", source)
+    weight = operand(operator, 1, source) or ""
     bias = operator.inputs[2] if len(operator.inputs) > 2 else None
-    shape = source.tensors[weight].shape if weight in source.tensors else ()
+    shape = source.tensors[weight].shape if weight else ()
     options = operator.options
     if operator.kind == "FULLY_CONNECTED":
         kernel, channels = (1, 1), (shape[-1], shape[0]) if len(shape) == 2 else (0, 0)
@@ -69,12 +84,19 @@ def facts_of(operator: Operator, source: Source) -> OperatorFacts:
     )
 
 
+def is_plain(operator: Operator) -> bool:
+    """Whether no activation is fused into an operator."""
+    return bool(operator.options.get("activation", "none") == "none")
+
+
 def describe(operator: Operator, source: Source) -> str:
     """For messages: index, kind, output name and, for layers, what they compute."""
     text = f"operator {operator.index} {operator.kind} {operator.outputs[0]!r}"
     if operator.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
         return text
     facts = facts_of(operator, source)
+    if not facts.weight:
+        return f"{text} (without a stored weight)"
     size = f"{facts.kernel[0]}x{facts.kernel[1]}, stride {facts.stride[0]}, "
     channels = f"{facts.in_channels} -> {facts.out_channels}"
     return f"{text} ({size}{channels}, activation {facts.activation})"
@@ -82,14 +104,15 @@ def describe(operator: Operator, source: Source) -> str:
 
 def averages_space(operator: Operator, source: Source) -> bool:
     """Whether a MEAN or AVERAGE_POOL_2D takes the mean over all of height and width (NHWC)."""
+    data = source.activations.get(operator.inputs[0] or "")
+    result = source.activations.get(operator.outputs[0])
+    if data is None or result is None or len(data.shape) != 4:
+        return False
     if operator.kind == "MEAN":
-        axes = stored_name(operator.inputs[1] or "", source)
-        if axes not in source.tensors:
-            return False
-        return sorted(int(axis) % 4 for axis in source.read(axes).ravel()) == [1, 2]
-    data = source.activations[operator.inputs[0] or ""]
-    window = (operator.options["filter_h"], operator.options["filter_w"])
-    return data.shape[1:3] == window and source.activations[operator.outputs[0]].shape[1:3] == (
-        1,
-        1,
-    )
+        axes = integers_of(operator, 1, source)
+        return axes is not None and axes.size == 2 and set((axes.ravel() % 4).tolist()) == {1, 2}
+    options = operator.options
+    window = (options["filter_h"], options["filter_w"])
+    if not is_plain(operator):
+        return False
+    return data.shape[1:3] == window and result.shape[1:3] == (1, 1)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from porting.mapping.layers import Layer
-from porting.mapping.operators import constant_of, describe
+from porting.mapping.operators import describe, integers_of, operand
 from porting.mapping.walk import Walk
+from porting.sources.source import Operator
 
 PADS = ("PAD", "PADV2")
 
@@ -20,6 +19,12 @@ class Pads:
     rows: tuple[int, int]
     columns: tuple[int, int]
 
+    def __str__(self) -> str:
+        return f"rows {self.rows}, columns {self.columns}"
+
+
+NO_PADS = Pads((0, 0), (0, 0))
+
 
 def take_pads(walk: Walk, layer: Layer) -> Pads | None:
     """Go past an explicit padding with zeros, if there is one.
@@ -30,12 +35,22 @@ def take_pads(walk: Walk, layer: Layer) -> Pads | None:
     operator = walk.only(*PADS) if layer.kernel > 1 else None
     if operator is None:
         return None
-    amounts = constant_of(operator, walk.source)
+    amounts = integers_of(operator, 1, walk.source)
     if amounts is None or amounts.shape != (4, 2) or amounts[[0, 3]].any():
-        raise walk.fail(describe(operator, walk.source), layer.describe())
+        found = f"{describe(operator, walk.source)}, of other than height and width"
+        raise walk.fail(found, layer.describe())
+    if len(operator.inputs) > 2 and not _is_zero(walk, operator):
+        found = f"{describe(operator, walk.source)}, with something else than 0"
+        raise walk.fail(found, layer.describe())
     walk.visit(operator)
-    (top, bottom), (left, right) = np.asarray(amounts, int)[1:3].tolist()
+    (top, bottom), (left, right) = amounts[1:3].tolist()
     return Pads((top, bottom), (left, right))
+
+
+def _is_zero(walk: Walk, operator: Operator) -> bool:
+    """Whether what a PADV2 fills in is 0."""
+    name = operand(operator, 2, walk.source)
+    return name is not None and not walk.source.read(name).any()
 
 
 def same_pads(sides: tuple[int, ...], kernel: int, stride: int) -> Pads:
@@ -60,10 +75,12 @@ def padding_of(
     """
     if layer.kernel == 1:
         return ("same", "symmetric")
+    found = pads or NO_PADS
     if stated == "SAME":
+        if found != NO_PADS:
+            return ()
         # At stride 1 the two are equal for any side.
-        return ("same", "symmetric") if layer.stride == 1 and pads is None else ("same",)
-    found = pads or Pads((0, 0), (0, 0))
+        return ("same", "symmetric") if layer.stride == 1 else ("same",)
     half = ((layer.kernel - 1) // 2,) * 2
     fits = []
     if min(sides) > 0 and found == same_pads(sides, layer.kernel, layer.stride):

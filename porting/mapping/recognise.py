@@ -11,6 +11,7 @@ from genmobilenet.zoo import ALIASES, get_config, list_models
 from porting.errors import AmbiguousModel, BadInput, MappingError
 from porting.mapping.align import align
 from porting.mapping.by_graph import plan_by_graph
+from porting.mapping.ends import ends_of
 from porting.mapping.layers import layers_of
 from porting.mapping.plan import Fill, Plan, check_total
 from porting.mapping.rules import choose_weight_set, plan_by_rules
@@ -108,14 +109,9 @@ def _heads(config: NetworkConfig) -> Iterator[NetworkConfig]:
 def _match_graph(
     source: Source, model: str, config: NetworkConfig, weight_set: str, drop: bool
 ) -> Match:
-    graph = source.graph
-    assert graph is not None  # the caller looked
-    if graph.inputs and graph.outputs:
-        shape = source.activations[graph.inputs[0]].shape
-        classes = source.activations[graph.outputs[0]].shape
-        if len(shape) == 4 and classes:
-            size = shape[1] if shape[1] >= _LEAST_SIDE else config.input_size
-            config = replace(config, in_chans=shape[3], num_classes=classes[-1], input_size=size)
+    ends = ends_of(source)
+    size = ends.side if ends.side >= _LEAST_SIDE else config.input_size
+    config = replace(config, in_chans=ends.channels, num_classes=ends.classes, input_size=size)
     alignment = align(source, layers_of(config), config.padding)
     config, first_row = _classes(source, config, drop)
     plan = plan_by_graph(source, model, alignment, weight_set, first_row)

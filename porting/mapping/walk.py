@@ -12,6 +12,9 @@ from porting.sources.source import Operator, Source
 CASTS = ("QUANTIZE", "DEQUANTIZE", "CAST")
 """Operators that hand the same real values on in another type."""
 
+_TOLD = 4
+"""Most operators that a message describes."""
+
 
 class GraphMismatch(MappingError):
     """Graph and network part ways; ``depth`` layers agreed before."""
@@ -89,8 +92,7 @@ class Walk:
     def only(self, *kinds: str) -> Operator | None:
         """What takes the data here, if it alone does and is of one of these kinds."""
         self._step_over_casts()
-        following = self.consumers.get(self.cursor, [])
-        return following[0] if len(following) == 1 and following[0].kind in kinds else None
+        return self._lone(kinds)
 
     def take(self, kinds: tuple[str, ...], expected: str) -> Operator:
         """Go past the next operator of these kinds.
@@ -101,9 +103,15 @@ class Walk:
         operator = self.next(*kinds)
         if operator is not None:
             return self.visit(operator)
+        raise self.fail(self.ahead(), expected)
+
+    def ahead(self) -> str:
+        """For messages: what takes the data here."""
         following = self.consumers.get(self.cursor, [])
-        found = " and ".join(describe(op, self.source) for op in following)
-        raise self.fail(found or f"the end, at {self.cursor!r}", expected)
+        found = " and ".join(describe(op, self.source) for op in following[:_TOLD])
+        if len(following) > _TOLD:
+            found += f" and {len(following) - _TOLD:,} more"
+        return found or f"the end, at {self.cursor!r}"
 
     def visit(self, operator: Operator) -> Operator:
         """Go past an operator, and note the constants that it uses."""
@@ -124,7 +132,12 @@ class Walk:
         self.found.taps.append((path, self.cursor))
 
     def _step_over_casts(self) -> None:
+        while (operator := self._lone(CASTS)) is not None:
+            self.visit(operator)
+
+    def _lone(self, kinds: tuple[str, ...]) -> Operator | None:
+        """The only operator that takes the data here, if of these kinds and not passed before."""
         following = self.consumers.get(self.cursor, [])
-        while len(following) == 1 and following[0].kind in CASTS:
-            self.visit(following[0])
-            following = self.consumers.get(self.cursor, [])
+        if len(following) != 1 or following[0].kind not in kinds:
+            return None
+        return None if following[0].index in self.found.visited else following[0]

@@ -20,7 +20,7 @@ from porting.mapping.rules.ruleset import RuleSet
 PATTERN = (
     r"(?P<root>(?:[^/]+/)*?)(?:mnas_net_model(?:_\d+)?/)?"
     r"(?P<scope>mnas_stem|mnas_head|mnas_blocks_\d+(?:/se)?)/"
-    r"(?P<layer>conv2d|depthwise_conv2d|batch_normalization|dense)(?:_(?P<counter>\d+))?/"
+    r"(?P<layer>conv2d|depthwise_conv2d|batch_normalization|dense)(?:_(?P<counter>\d{1,9}))?/"
     r"(?P<variable>\w+)"
 )
 

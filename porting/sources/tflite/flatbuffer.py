@@ -91,6 +91,9 @@ class Table:
         self._extent = int(buffer.unpack(_VOFFSET, self._vtable, "field table"))
         if self._extent < 4 or self._vtable + self._extent > buffer.size:
             raise buffer.fail(self._vtable, "field table", f"claims {self._extent} bytes")
+        size = int(buffer.unpack(_VOFFSET, self._vtable + 2, "field table"))
+        if size < 4 or at + size > buffer.size:
+            raise buffer.fail(at, "table", f"claims {size} bytes")
 
     def _field(self, slot: int) -> int | None:
         entry = 4 + 2 * slot
@@ -137,10 +140,18 @@ class Table:
         self._buffer.charge(length * kind.itemsize, start, what)
         return np.frombuffer(self._buffer.data, kind, length, start)
 
-    def span(self, slot: int, what: str) -> tuple[int, int]:
-        """Position and length of a vector of bytes, unread; (0, 0) where absent."""
+    def span(self, slot: int, what: str, item: int = 1, ended: bool = False) -> tuple[int, int]:
+        """Position and length of a vector, unread; (0, 0) where absent.
+
+        An element takes ``item`` bytes; behind a text, which is ``ended``, stands a zero.
+        """
         at = self._field(slot)
-        return (0, 0) if at is None else self._buffer.vector(at, 1, what)
+        if at is None:
+            return 0, 0
+        start, length = self._buffer.vector(at, item, what)
+        if ended and start + length >= self._buffer.size:
+            raise self._buffer.fail(start, what, "does not end")
+        return start, length
 
     def text(self, slot: int, what: str) -> str:
         """A string field, empty where it is absent."""

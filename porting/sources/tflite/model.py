@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from porting.errors import BadSource, UnsupportedSource
+from porting.sources.extent import MOST_SIDES, MOST_SIDES_READ
 from porting.sources.source import Graph, Operator
 from porting.sources.tflite.flatbuffer import Flatbuffer, Table
 from porting.sources.tflite.schema import (
@@ -23,6 +24,7 @@ from porting.sources.tflite.schema import (
     Option,
 )
 from porting.sources.tflite.sparsity import Sparsity, parse_sparsity
+from porting.sources.tflite.whole import check_whole
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,6 @@ class ParsedModel:
 
     tensors: tuple[StoredTensor, ...]
     graph: Graph
-    description: str
     metadata: tuple[int, int] | None
 
 
@@ -88,10 +89,9 @@ def parse(data: memoryview, path: Path) -> ParsedModel:
     spans = [_span(table, buffer) for table in model.tables(4, "buffers")]
     kinds = [_kind(table) for table in model.tables(1, "operator codes")]
     tensors = _named([_tensor(table, spans, path) for table in subgraphs[0].tables(0, "tensors")])
-    description = model.text(3, "description")
     metadata = _metadata(model, spans, path)
-    _check_rest(model)
-    return ParsedModel(tensors, _graph(subgraphs[0], kinds, tensors, path), description, metadata)
+    check_whole(data, path)
+    return ParsedModel(tensors, _graph(subgraphs[0], kinds, tensors, path), metadata)
 
 
 def _metadata(model: Table, spans: Sequence[tuple[int, int]], path: Path) -> tuple[int, int] | None:
@@ -104,13 +104,6 @@ def _metadata(model: Table, spans: Sequence[tuple[int, int]], path: Path) -> tup
             )
         found = spans[number] if name == METADATA else found
     return found
-
-
-def _check_rest(model: Table) -> None:
-    """Look at the ends of what is not needed, so that a cut file is seen as cut."""
-    model.array(5, "i4", "metadata buffer list")
-    for signature in model.tables(7, "signatures"):
-        signature.text(2, "signature key")
 
 
 def _span(table: Table, buffer: Flatbuffer) -> tuple[int, int]:
@@ -136,7 +129,7 @@ def _kind(table: Table) -> str:
 
 def _tensor(table: Table, spans: Sequence[tuple[int, int]], path: Path) -> StoredTensor:
     name = table.text(3, "tensor name")
-    shape = tuple(int(side) for side in table.array(0, "i4", f"shape of {name!r}"))
+    shape = _shape(table.array(0, "i4", f"shape of {name!r}"), name, path)
     code, number = int(table.scalar(1, "b")), int(table.scalar(2, "I"))
     if code not in TENSOR_TYPES:
         raise UnsupportedSource(f"{path}: tensor {name!r} has unknown type code {code}")
@@ -148,6 +141,18 @@ def _tensor(table: Table, spans: Sequence[tuple[int, int]], path: Path) -> Store
     sparsity = table.table(6, f"sparsity of {name!r}")
     layout = None if sparsity is None else parse_sparsity(sparsity)
     return StoredTensor(name, shape, kind, start, size, quantisation, layout)
+
+
+def _shape(sides: np.ndarray, name: str, path: Path) -> tuple[int, ...]:
+    if len(sides) > MOST_SIDES:
+        raise BadSource(
+            f"{path}: tensor {name!r} has {len(sides):,} sides, TensorFlow allows {MOST_SIDES}"
+        )
+    if len(sides) > MOST_SIDES_READ:
+        raise UnsupportedSource(
+            f"{path}: tensor {name!r} has {len(sides)} sides, at most {MOST_SIDES_READ} are read"
+        )
+    return tuple(sides.tolist())
 
 
 def _quantisation(table: Table) -> Quantisation | None:

@@ -12,6 +12,7 @@ from porting.errors import BadSource
 from porting.sources.source import Source, TensorInfo
 from porting.sources.tflite.labels import labels_of
 from porting.sources.tflite.model import ParsedModel, StoredTensor, parse
+from porting.sources.tflite.order import check_order
 from porting.sources.tflite.schema import IDENTIFIER
 from porting.sources.tflite.values import check_extent, constant, dtype_of, value_range
 
@@ -54,6 +55,7 @@ class TFLiteSource(Source):
         self.tensors = {
             tensor.name: self._info(tensor) for tensor in self._model.tensors if tensor.constant
         }
+        check_order(self.graph, self.tensors, path)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -79,15 +81,6 @@ class TFLiteSource(Source):
         """Whether a constant is stored in integers that stand for real numbers."""
         return any(
             tensor.constant and tensor.quantisation is not None for tensor in self._model.tensors
-        )
-
-    @property
-    def quantised_activations(self) -> bool:
-        """Whether operators compute in integers; biases then are integers too."""
-        return any(
-            tensor.quantisation is not None and tensor.type in ("int8", "uint8", "int16")
-            for tensor in self._model.tensors
-            if not tensor.constant
         )
 
     def read(self, name: str) -> np.ndarray:

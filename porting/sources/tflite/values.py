@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from porting.errors import BadSource, UnsupportedSource
+from porting.sources.extent import elements, told
 from porting.sources.tflite.model import Quantisation, StoredTensor
 from porting.sources.tflite.sparsity import densify
 
@@ -37,6 +38,8 @@ def value_range(tensor: StoredTensor) -> tuple[float, float] | None:
     if parameters is None or tensor.type not in _INTEGERS or parameters.scale.size != 1:
         return None
     scale, limits = float(parameters.scale[0]), np.iinfo(tensor.type)
+    if not 0 < scale < math.inf:
+        return None
     zero = int(parameters.zero_point[0]) if parameters.zero_point.size else 0
     return scale * (int(limits.min) - zero), scale * (int(limits.max) - zero)
 
@@ -49,9 +52,9 @@ def check_extent(tensor: StoredTensor, file_size: int, path: Path) -> None:
     """
     if not tensor.constant:
         return
-    count = math.prod(tensor.shape)
     if any(side < 0 for side in tensor.shape):
         raise BadSource(f"{path}: tensor {tensor.name!r} has shape {tensor.shape}")
+    count = elements(tensor.shape)
     if tensor.sparsity is not None:
         most = min(SPARSEST * file_size, LARGEST)
         if count > most:
@@ -64,7 +67,7 @@ def check_extent(tensor: StoredTensor, file_size: int, path: Path) -> None:
     if expected is not None and expected != tensor.size:
         raise BadSource(
             f"{path}: tensor {tensor.name!r} of shape {tensor.shape} and type {tensor.type} "
-            f"takes {expected:,} bytes, its buffer has {tensor.size:,}"
+            f"takes {told(expected)} bytes, its buffer has {tensor.size:,}"
         )
 
 

@@ -74,18 +74,19 @@ def test_a_vector_longer_than_the_file(written):
 
 
 def test_vectors_that_all_point_to_one_place_are_refused_before_they_are_read(written):
-    """A hostile file: many tensors, each with the same huge shape vector."""
+    """A hostile file: many tensors, each with the same huge vector of scales."""
     file = TFLiteBuilder()
-    tensors = [file.tensor(f"t{i}", [1] * 4000) for i in range(40)]
+    scales = ([1.0] * 4000, [], 0)
+    tensors = [file.tensor(f"t{i}", [1], "int8", quantisation=scales) for i in range(40)]
     content = bytearray(file.finish(tensors[:1], tensors[:1]))
-    shapes = []
+    vectors = []
     at = content.find(struct.pack("<I", 4000))
     while at >= 0:
-        shapes.append(at)
+        vectors.append(at)
         at = content.find(struct.pack("<I", 4000), at + 16000)
-    assert len(shapes) == 40
+    assert len(vectors) == 40
     # Each claims to reach to the end of the file.
-    for at in shapes:
+    for at in vectors:
         struct.pack_into("<I", content, at, (len(content) - at - 4) // 4)
     with pytest.raises(BadSource, match=r"overlaps other parts of the file"):
         TFLiteSource(written(bytes(content)))

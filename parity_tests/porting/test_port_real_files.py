@@ -1,0 +1,65 @@
+"""Ports of real files, against the logits that TensorFlow gave for them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import porting
+from genmobilenet import create_model
+
+BOUND = 1e-5
+"""Largest distance of the logits from the golden ones, over the largest of these."""
+
+
+def logits(ported, pixels):
+    """The port's logits as a user computes them: load, normalise, run."""
+    config = ported.config
+    model = create_model(ported.model, num_classes=config.num_classes, in_chans=config.in_chans)
+    model.load_state_dict(ported.state_dict)
+    x = ported.convention.normalise(pixels).transpose(0, 3, 1, 2)
+    with torch.inference_mode():
+        return model.eval()(torch.from_numpy(np.ascontiguousarray(x))).numpy()
+
+
+def golden_distance(ported, golden):
+    expected = golden[f"logits_{'raw' if ported.plan.weight_set == 'raw' else 'ema'}"]
+    found = logits(ported, golden["input"])
+    np.testing.assert_array_equal(found.argmax(1), expected.argmax(1))
+    return np.abs(found - expected).max() / np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("file", "model", "taps"),
+    [
+        ("mnasnet-b1/mnasnet-b1_float.tflite", "tf_mnasnet_100", 64),
+        ("mnasnet-a1-050/mnasnet-a1_float.tflite", "tf_semnasnet_050", 100),
+    ],
+)
+def test_real_tflite_files(artifacts, file, model, taps):
+    golden = np.load((artifacts / file).parent / "golden.npz")
+    ported = porting.port(artifacts / file, pixels=golden["input"])
+    assert ported.model == model
+    assert ported.comparison, ported.comparison.summary()
+    assert len(ported.comparison.taps) == taps
+    assert golden_distance(ported, golden) <= BOUND
+
+
+@pytest.mark.parametrize("weights", [None, "raw"])
+def test_the_real_checkpoint(artifacts, weights):
+    pytest.importorskip("tensorflow")
+    folder = artifacts / "mnasnet-a1-050"
+    golden = np.load(folder / "golden.npz")
+    ported = porting.port(folder, weights=weights, pixels=golden["input"])
+    assert (ported.model, ported.plan.weight_set) == ("tf_semnasnet_050", weights or "ema")
+    assert ported.comparison, ported.comparison.summary()
+    assert golden_distance(ported, golden) <= BOUND
+
+
+def test_the_real_dynamic_range_file(artifacts):
+    file = artifacts / "mnasnet-a1-050/mnasnet-a1_postquant.tflite"
+    ported = porting.port(file)
+    assert ported.comparison
+    assert ported.comparison["classifier"].figures.relative <= BOUND
+    assert ported.quantised["classifier"].figures.relative > 100 * BOUND

@@ -1,0 +1,53 @@
+"""What a graph takes and gives, as far as a network has to follow it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from porting.errors import MappingError
+from porting.sources.source import Source
+
+MOST_SIDE = 1 << 13
+"""Largest side of an image, in pixels, that a graph may ask for."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The side and the channels of a graph's images, and how many classes it gives."""
+
+    side: int
+    channels: int
+    classes: int
+
+
+def ends_of(source: Source) -> Ends:
+    """Read a graph's ends off its first input and its first output.
+
+    Raises:
+        MappingError: it does not take images and give a number for each class.
+    """
+    image = _shape(source, "input", "images (N, H, W, C)")
+    result = _shape(source, "output", "one number for each class")
+    if len(image) != 4 or not all(0 < side <= MOST_SIDE for side in image[1:]):
+        raise _other(source, "input", image, f"images (N, H, W, C) of sides up to {MOST_SIDE:,}")
+    if image[1] != image[2]:
+        raise _other(source, "input", image, "square images (N, H, W, C)")
+    if not result or result[-1] < 1:
+        raise _other(source, "output", result, "one number for each class")
+    return Ends(image[1], image[3], result[-1])
+
+
+def _shape(source: Source, end: str, expected: str) -> tuple[int, ...]:
+    graph = source.graph
+    names = () if graph is None else graph.inputs if end == "input" else graph.outputs
+    if not names:
+        raise MappingError(f"{source.path}: the graph has no {end}; expected {expected}")
+    if names[0] not in source.activations:
+        raise MappingError(
+            f"{source.path}: the graph's {end} {names[0]!r} is a constant; expected {expected}"
+        )
+    return source.activations[names[0]].shape
+
+
+def _other(source: Source, end: str, shape: tuple[int, ...], expected: str) -> MappingError:
+    return MappingError(f"{source.path}: the graph's {end} has shape {shape}; expected {expected}")
