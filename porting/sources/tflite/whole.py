@@ -62,5 +62,5 @@ def _follow(table: Table, layout: Layout, what: str) -> None:
         elif isinstance(part, list):
             for entry in table.tables(slot, place):
                 _follow(entry, part[0], place)
-        elif (entry := table.table(slot, place)) is not None:
-            _follow(entry, part, place)
+        elif (inner := table.table(slot, place)) is not None:
+            _follow(inner, part, place)
