@@ -11,10 +11,14 @@ import numpy as np
 from porting.mapping.normalisation import normalisation_of
 from porting.mapping.recognise import Match
 from porting.mapping.walk import Alignment
+from porting.sources.keras import KerasSource
 from porting.sources.source import Source
 
 Affine = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation, a channel each."""
+
+Found = tuple[tuple[float, ...], tuple[float, ...], str]
+"""Mean and deviation, and how they are known."""
 
 IMAGENET: Affine = (
     (0.485 * 255, 0.456 * 255, 0.406 * 255),
@@ -60,6 +64,8 @@ def convention_of(source: Source, match: Match) -> InputConvention:
     config, found = match.config, None
     if match.alignment is not None:
         found = _from_graph(source, match.alignment, config.in_chans)
+    elif isinstance(source, KerasSource):
+        found = _from_layers(source, config.in_chans)
     if found is None:
         found = (*_from_family(match), "the family's training code; the source itself does not say")
     mean, std, evidence = found
@@ -74,9 +80,7 @@ def _from_family(match: Match) -> Affine:
     return _for_channels(mean, channels), _for_channels(std, channels)
 
 
-def _from_graph(
-    source: Source, alignment: Alignment, channels: int
-) -> tuple[tuple[float, ...], tuple[float, ...], str] | None:
+def _from_graph(source: Source, alignment: Alignment, channels: int) -> Found | None:
     if alignment.normalisation:
         scale, offset = normalisation_of(source, alignment)
         mean = tuple(float(v) for v in np.broadcast_to(-offset / scale, (channels,)))
@@ -90,12 +94,20 @@ def _from_graph(
     return None
 
 
+def _from_layers(source: KerasSource, channels: int) -> Found | None:
+    """From a Rescaling layer: x * scale + offset."""
+    for layer in source.layers:
+        if layer.kind == "Rescaling":
+            scale, offset = float(layer.settings["scale"]), float(layer.settings["offset"])
+            evidence = "the model rescales its input (Rescaling)"
+            return (-offset / scale,) * channels, (1 / scale,) * channels, evidence
+    return None
+
+
 _OFFSETS = ("uint8", "int8")
 
 
-def _from_quantisation(
-    bounds: tuple[float, float], channels: int
-) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+def _from_quantisation(bounds: tuple[float, float], channels: int) -> Found:
     """An image's bytes, as they are or less 128, are the quantised input."""
     low, high = bounds
     std = 255 / (high - low)

@@ -128,7 +128,10 @@ def _match_names(
     classes = _source_axis(source, fills.get("classifier.bias"), 0)
     inputs = _source_axis(source, fills.get("conv_stem.weight"), 2)
     config = replace(
-        config, num_classes=classes or config.num_classes, in_chans=inputs or config.in_chans
+        config,
+        num_classes=classes or config.num_classes,
+        in_chans=inputs or config.in_chans,
+        input_size=source.input_side or config.input_size,
     )
     config, first_row = _classes(source, config, drop)
     plan = plan_by_rules(source, model, layers_of(config), weight_set, first_row)

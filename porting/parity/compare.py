@@ -78,6 +78,11 @@ class Comparison:
         return f"<{self.summary()}>"
 
     @property
+    def logits(self) -> TapResult:
+        """The classifier's tap, or the last one of a judge that shows what is behind it alone."""
+        return next((tap for tap in self.taps if tap.tap == "classifier"), self.taps[-1])
+
+    @property
     def worst(self) -> TapResult:
         """The tap that lies farthest beyond its noise."""
         return max(self.taps, key=lambda tap: tap.ratio)

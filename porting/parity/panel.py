@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from porting.errors import BadInput
 from porting.judges.run import Run
 from porting.mapping.convention import InputConvention
+from porting.mapping.keras_taps import keras_taps
+from porting.mapping.layers import layers_of
 from porting.mapping.recognise import Match
 from porting.sources import Source
 from porting.sources.checkpoint import CheckpointSource
+from porting.sources.keras import KerasSource
 from porting.sources.tflite import TFLiteSource
+
+if TYPE_CHECKING:
+    from porting.judges.keras import Application
 
 INPUT = "input"
 """The judge's tap for what the network proper gets, behind any normalisation in its graph."""
@@ -52,7 +60,7 @@ class Panel:
 
 
 def panel_of(source: Source, match: Match) -> Panel:
-    """LiteRT for a TFLite file, TensorFlow for a checkpoint.
+    """LiteRT for a TFLite file, TensorFlow for a checkpoint, Keras for its own files.
 
     A source with quantised weights has two judges: on its weights in float32,
     which decides, and as it is.
@@ -64,6 +72,8 @@ def panel_of(source: Source, match: Match) -> Panel:
         return _litert_panel(source, match)
     if isinstance(source, CheckpointSource):
         return _tensorflow_panel(source, match)
+    if isinstance(source, KerasSource):
+        return _keras_panel(source, match)
     raise TypeError(f"no judge for a {source.format} source")
 
 
@@ -93,6 +103,44 @@ def _tensorflow_panel(source: CheckpointSource, match: Match) -> Panel:
     names = judge.tap_names
     runs = (partial(judge.run, taps=names),)
     return Panel(runs, names, False, _first_class(match), _gate_factors(match))
+
+
+def _keras_panel(source: KerasSource, match: Match) -> Panel:
+    from porting.judges.keras import KerasJudge
+
+    application = application_of(match)
+    try:
+        judge = KerasJudge(source, None if source.layers else application)
+    except BadInput:
+        # Keras does not load every whole model that it wrote; the weights it does.
+        judge = KerasJudge(source, application)
+    names = keras_taps(judge.flow, layers_of(match.config))
+    asked = dict(names)
+    for step in judge.flow:
+        if step.kind == "Rescaling":
+            asked[INPUT] = step.name
+    run = partial(judge.run, taps=asked)
+    return Panel((run,), names, INPUT in asked, _first_class(match), _gate_factors(match))
+
+
+def application_of(match: Match) -> Application:
+    """Which network of keras.applications a match is."""
+    from porting.judges.keras import Application
+
+    family, config = match.model.removeprefix("tf_"), match.config
+    name = next(keras for start, keras in _APPLICATIONS.items() if family.startswith(start))
+    return Application(
+        name, config.width or 1.0, "minimal" in family, config.num_classes, config.input_size
+    )
+
+
+_APPLICATIONS = {
+    "mobilenetv1": "MobileNet",
+    "mobilenetv2": "MobileNetV2",
+    "mobilenetv3_large": "MobileNetV3Large",
+    "mobilenetv3_small": "MobileNetV3Small",
+}
+"""Start of a network's name -> what keras.applications calls the family."""
 
 
 def _first_class(match: Match) -> int:

@@ -95,6 +95,8 @@ class PortRunner:
 
     def _visit(self, model: nn.Module, inputs: Tensor, on_tap: OnTap) -> None:
         wanted, flowed = set(self.taps), {}
+        if SOFTMAX in wanted:
+            wanted.add(self._logits)
 
         def exchange(tap: str, values: Tensor) -> Tensor:
             kept = values.clone() if self._overwrites else values

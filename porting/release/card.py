@@ -48,12 +48,12 @@ def verdict_of(port: Port) -> dict[str, Any]:
         "taps": len(comparison.taps),
         "factor": comparison.tolerance.factor,
         "worst_tap": _tap_in_short(worst),
-        "logits_relative_difference": comparison["classifier"].figures.relative,
+        "logits_relative_difference": comparison.logits.figures.relative,
     }
     if port.quantised is not None:
         verdict["quantised_run"] = {
             "judge": port.quantised.judge,
-            "logits_relative_difference": port.quantised["classifier"].figures.relative,
+            "logits_relative_difference": port.quantised.logits.figures.relative,
         }
     return verdict
 

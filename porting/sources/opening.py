@@ -15,13 +15,13 @@ from porting.sources.checkpoint import (
     looks_like_checkpoint,
     open_checkpoint,
 )
+from porting.sources.keras import KerasSource, looks_like_keras
 from porting.sources.source import Source
 from porting.sources.tflite import TFLiteSource, looks_like_tflite
 
 _KNOWN = {
     b"\xff\xd8\xff": "a JPEG image",
     b"\x89PNG": "a PNG image",
-    b"\x89HDF\r\n\x1a\n": "an HDF5 file",
     b"PK\x03\x04": "a zip archive",
     b"%PDF": "a PDF document",
 }
@@ -29,7 +29,7 @@ _KNOWN = {
 
 
 def open_source(path: str | PathLike[str]) -> Source:
-    """Open a TensorFlow-side model: a TFLite file or a checkpoint.
+    """Open a TensorFlow-side model: a TFLite file, a checkpoint or a file of Keras.
 
     A checkpoint may be given as its prefix, its ``.index`` file or a directory
     with a ``checkpoint`` file in it; either may lie in the ``.tgz`` that Google
@@ -43,6 +43,8 @@ def open_source(path: str | PathLike[str]) -> Source:
     place = Path(path)
     if looks_like_tflite(place):
         return TFLiteSource(place)
+    if looks_like_keras(place):
+        return KerasSource(place)
     if looks_like_checkpoint(place):
         return open_checkpoint(place)
     if is_archive(place):
@@ -50,8 +52,9 @@ def open_source(path: str | PathLike[str]) -> Source:
     if place.is_dir() and len(files := sorted(place.glob("*.tflite"))) == 1:
         return TFLiteSource(files[0])
     raise BadSource(
-        f"{place}: {_found(place)}; expected a TFLite file or a TensorFlow checkpoint "
-        "(a prefix, an .index file, a directory with a 'checkpoint' file, a .tgz)"
+        f"{place}: {_found(place)}; expected a TFLite file, a TensorFlow checkpoint "
+        "(a prefix, an .index file, a directory with a 'checkpoint' file, a .tgz) or a file of "
+        "Keras (.h5, .keras)"
     )
 
 

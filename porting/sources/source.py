@@ -90,6 +90,15 @@ class Source(abc.ABC):
         return {}
 
     @property
+    def input_side(self) -> int | None:
+        """The side of the input image in pixels, where a source of weights says it."""
+        return None
+
+    def not_a_weight(self, name: str) -> str | None:
+        """The rule by which a tensor is left out (``"optimizer slot"``), or None for a weight."""
+        return None
+
+    @property
     def labels(self) -> tuple[str, ...] | None:
         """The names of the classes, in order, where the source holds them.
 

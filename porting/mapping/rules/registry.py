@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator
 from porting.errors import MappingError, WeightSetError
 from porting.mapping.layers import NetworkLayers
 from porting.mapping.plan import Fill, LeftOut, Plan
+from porting.mapping.rules.keras import KERAS
 from porting.mapping.rules.mnasnet import MNASNET
 from porting.mapping.rules.ruleset import RuleSet
 from porting.mapping.rules.slim import SLIM_V1, SLIM_V2_V3
-from porting.sources.checkpoint.weight_sets import EMA_SUFFIX, not_a_weight
+from porting.sources.checkpoint.weight_sets import EMA_SUFFIX
 from porting.sources.source import Source
 
-RULES: tuple[RuleSet, ...] = (MNASNET, SLIM_V1, SLIM_V2_V3)
+RULES: tuple[RuleSet, ...] = (MNASNET, SLIM_V1, SLIM_V2_V3, *KERAS)
 
 Variables = dict[tuple[str, str], dict[int, list[tuple[str, str]]]]
 """Scope and kind of layer -> counter -> (name in the source, variable)."""
@@ -26,7 +27,7 @@ def rules_for(source: Source) -> RuleSet:
     Raises:
         MappingError: no scheme knows any of them.
     """
-    names = [name for name in source.tensors if not_a_weight(name) is None]
+    names = [name for name in source.tensors if source.not_a_weight(name) is None]
 
     def known(rules: RuleSet) -> int:
         return sum(bool(rules.compiled.fullmatch(name)) for name in names)
@@ -66,8 +67,9 @@ def plan_by_rules(
         WeightSetError: some variables have no average where averages are asked for.
     """
     rules = rules_for(source)
-    left_out = [LeftOut(name, reason) for name in source.tensors if (reason := not_a_weight(name))]
-    weights = [name for name in source.tensors if not_a_weight(name) is None]
+    reasons = {name: source.not_a_weight(name) for name in source.tensors}
+    left_out = [LeftOut(name, reason) for name, reason in reasons.items() if reason]
+    weights = [name for name, reason in reasons.items() if reason is None]
     chosen, unused = _split_sets(weights, weight_set, source)
     left_out += unused
     fills = [*_fills(rules, _grouped(rules, chosen), layers, first_row)]
@@ -81,7 +83,7 @@ def _split_sets(
     """Plain variable name -> name to read, and what the other set leaves over."""
     plain = [name for name in names if not name.endswith(EMA_SUFFIX)]
     averages = {n.removesuffix(EMA_SUFFIX): n for n in names if n.endswith(EMA_SUFFIX)}
-    if weight_set == "raw":
+    if weight_set != "ema":
         reason = "moving average; the raw weights were asked for"
         return {n: n for n in plain}, [LeftOut(n, reason) for n in averages.values()]
     bare = [name for name in plain if name not in averages]

@@ -18,7 +18,7 @@ from porting.sources.checkpoint.entries import (
 )
 from porting.sources.checkpoint.locate import locate, looks_like_checkpoint
 from porting.sources.checkpoint.table import Table, masked_crc32c
-from porting.sources.checkpoint.weight_sets import EMA_SUFFIX
+from porting.sources.checkpoint.weight_sets import EMA_SUFFIX, not_a_weight
 from porting.sources.extent import MOST_SIDES_READ, told
 from porting.sources.source import Source, TensorInfo
 
@@ -67,6 +67,10 @@ class CheckpointSource(Source):
     def files(self) -> tuple[Path, ...]:
         """The index and the shards; of an archive, the archive itself."""
         return (self._archive,) if self._archive else (self._index, *self._shards)
+
+    def not_a_weight(self, name: str) -> str | None:
+        """Optimizer slots and training steps are none."""
+        return not_a_weight(name)
 
     def read(self, name: str) -> np.ndarray:
         """One tensor in TensorFlow's axis order, after its checksum has been verified.

@@ -1,0 +1,70 @@
+"""Models of keras.applications with random weights, and their files as Keras writes them."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from porting.judges.keras import Application
+from porting.judges.tensorflow import import_tensorflow
+
+SMALL = (
+    Application("MobileNet", 0.25, classes=10, size=64),
+    Application("MobileNetV2", 0.35, classes=7, size=64),
+    Application("MobileNetV3Small", 0.75, classes=10, size=64),
+    Application("MobileNetV3Large", 1.0, minimalistic=True, classes=5, size=64),
+)
+"""One of each family, as small as it is published."""
+
+
+def build(application, seed=0, **options):
+    """The network in Keras, no weight of it left at its first value."""
+    import_tensorflow()
+    import keras
+
+    keras.utils.clear_session()
+    if application.minimalistic:
+        options["minimalistic"] = True
+    model = getattr(keras.applications, application.family)(
+        input_shape=(application.size, application.size, 3), alpha=application.alpha,
+        classes=application.classes, weights=None, **options,
+    )  # fmt: skip
+    generator = np.random.default_rng(seed)
+    for layer in model.layers:
+        depthwise = type(layer).__name__ == "DepthwiseConv2D"
+        layer.set_weights([_random(v, depthwise, generator) for v in layer.weights])
+    return model
+
+
+def _random(variable, depthwise, generator):
+    shape = tuple(variable.shape)
+    if variable.name in ("gamma", "moving_variance"):
+        return generator.uniform(0.5, 1.5, shape)
+    if len(shape) == 1:
+        return 0.1 * generator.standard_normal(shape)
+    # Kernels keep the scale of what passes, whatever their size.
+    fan_in = np.prod(shape[:2] if depthwise else shape[:-1])
+    return generator.standard_normal(shape) * np.sqrt(2 / fan_in)
+
+
+def write(model, folder: Path) -> dict[str, Path]:
+    """All that Keras writes of a model, by what it is."""
+    from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
+
+    files = {
+        "archive": folder / "model.keras",
+        "h5": folder / "model.h5",
+        "numbered": folder / "model.weights.h5",
+        "legacy weights": folder / "weights_only.h5",
+    }
+    with redirect_stdout(io.StringIO()):
+        model.save(files["archive"])
+        model.save(files["h5"])
+        model.save_weights(files["numbered"])
+        with h5py.File(files["legacy weights"], "w") as file:
+            save_weights_to_hdf5_group(file, model)
+    return files

@@ -1,0 +1,193 @@
+"""Keras as judge of its own files: Keras loads the weights, and runs the model layer by layer."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from porting.errors import BadInput, MissingJudge
+from porting.judges.run import Run
+from porting.judges.tensorflow import import_tensorflow
+from porting.sources.keras import KerasSource
+
+FAMILIES = ("MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small")
+
+_LONGEST = 200
+"""Characters of Keras's own words: it quotes whole configurations."""
+_WAY_OUT = "; told which network of keras.applications it is, it loads the weights alone"
+
+
+@dataclass(frozen=True)
+class Application:
+    """A network of ``keras.applications``, for a file that holds weights alone.
+
+    ``family`` is one of :data:`FAMILIES`; ``minimalistic`` is V3's. ``size`` is
+    the side of the input in pixels.
+    """
+
+    family: str
+    alpha: float = 1.0
+    minimalistic: bool = False
+    classes: int = 1000
+    size: int = 224
+
+    def __post_init__(self) -> None:
+        if self.family not in FAMILIES:
+            raise BadInput(f"family {self.family!r}: expected one of {', '.join(FAMILIES)}")
+        if self.minimalistic and "V3" not in self.family:
+            raise BadInput(f"{self.family} has no minimalistic form; MobileNetV3 has")
+
+
+@dataclass(frozen=True)
+class KerasStep:
+    """One layer or operation of a model: its name, its class, and its activation's name."""
+
+    name: str
+    kind: str
+    activation: str
+
+
+class KerasJudge:
+    """Runs a file's model in Keras, and keeps what every layer gives.
+
+    Without ``application`` Keras loads the whole model (``safe_mode``, so that
+    no code in the file is run); with it, it builds that network and loads the
+    weights into it by its own order of layers. An ``.h5`` of a whole MobileNetV3
+    with squeeze-excite needs it too: Keras 3 does not load what it wrote itself,
+    nor Keras 2's. The source tells where the file is and how it is laid out; its
+    tensors are not used.
+
+    Raises:
+        MissingJudge: Keras or TensorFlow is not installed.
+        BadInput: the file holds weights alone and no application is given, or
+            Keras cannot load it.
+    """
+
+    def __init__(self, source: KerasSource, application: Application | None = None) -> None:
+        keras = _import_keras()
+        self.name = "Keras"
+        self.version = f"{keras.__version__} on {keras.backend.backend()}"
+        self._keras = keras
+        if application is None and not source.layers:
+            raise BadInput(
+                f"{source.path}: holds weights alone, so that Keras has to be told the network: "
+                f"one of {', '.join(FAMILIES)}, its alpha and its classes"
+            )
+        self._source, self._application = source, application
+        self._load()
+        # Keras numbers what has no name anew each time that a model is made.
+        self._names = tuple(step.name for step in self._steps)
+
+    def _load(self) -> None:
+        try:
+            self._model = _loaded(self._keras, self._source, self._application)
+        # Keras raises whatever fails first inside it, with a page of advice.
+        except Exception as error:
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:_LONGEST]
+            way_out = "" if self._application else _WAY_OUT
+            raise BadInput(
+                f"{self._source.path}: Keras cannot load it: {reason}{way_out}"
+            ) from error
+        tensor = self._keras.KerasTensor
+        self._steps = [s for s in self._model.operations if isinstance(s.output, tensor)]
+
+    def _fit(self, side: int) -> None:
+        """A network of keras.applications for images of this side; its weights fit any.
+
+        Raises:
+            BadInput: the file's model is made for images of another side.
+        """
+        made_for = self._model.input.shape[1]
+        if made_for in (None, side):
+            return
+        if self._application is None:
+            raise BadInput(
+                f"{self._source.path}: is a model for images of {made_for} pixels, given were "
+                f"{side}"
+            )
+        self._application = replace(self._application, size=side)
+        self._load()
+
+    @property
+    def tap_names(self) -> dict[str, str]:
+        """Every layer and operation by its name, in the model's order."""
+        return {name: name for name in self._names}
+
+    @property
+    def flow(self) -> tuple[KerasStep, ...]:
+        """Layers and operations in the model's order, which is that of the data."""
+        named = zip(self._names, self._steps, strict=True)
+        return tuple(KerasStep(name, type(s).__name__, _activation(s)) for name, s in named)
+
+    def run(self, inputs: np.ndarray, taps: Mapping[str, str]) -> Run:
+        """Run the model on inputs (N, H, W, C), float32, one by one.
+
+        ``taps`` gives, by tap, the layer's name. Arrays are NHWC, or (N, C).
+        V3 normalises plain pixels itself; V1 and V2 want them in [-1, 1].
+
+        Raises:
+            BadInput: the model has no layer of that name, or takes no such images.
+        """
+        unknown = sorted(set(taps.values()) - set(self._names))
+        if unknown:
+            raise BadInput(f"the model has no layer {unknown[0]!r}")
+        self._fit(inputs.shape[1])
+        outputs = dict(zip(self._names, (step.output for step in self._steps), strict=True))
+        layers = {name: outputs[name] for name in taps.values()}
+        tapped = self._keras.Model(self._model.input, list(layers.values()))
+        seen: dict[str, list[np.ndarray]] = {name: [] for name in layers}
+        for image in inputs:
+            values = tapped(image[None], training=False)
+            values = values if isinstance(values, (list, tuple)) else [values]
+            for name, value in zip(layers, values, strict=True):
+                seen[name].append(self._keras.ops.convert_to_numpy(value))
+        arrays = {tap: np.concatenate(seen[name]) for tap, name in taps.items()}
+        return Run(arrays, self.name, self.version)
+
+
+def _activation(step: Any) -> str:
+    return str(getattr(getattr(step, "activation", None), "__name__", ""))
+
+
+def _import_keras() -> Any:
+    try:
+        import_tensorflow()
+        import keras
+    except (MissingJudge, ImportError) as error:
+        raise MissingJudge(
+            "the judge of a file of Keras is Keras, which is not installed: "
+            "pip install 'genmobilenet[tensorflow]', or port with --no-verify"
+        ) from error
+    return keras
+
+
+def _loaded(keras: Any, source: KerasSource, application: Application | None) -> Any:
+    """The model with the file's weights, all of it done by Keras."""
+    with tempfile.TemporaryDirectory(prefix="porting-") as folder, warnings.catch_warnings():
+        # Keras only warns of layers that it leaves at their first, random weights.
+        warnings.filterwarnings("error", category=UserWarning, module=r"keras\.src\.saving")
+        # Keras tells layouts by the file's ending, and knows no other.
+        file = Path(folder) / f"model{source.suffix}"
+        file.symlink_to(source.path.absolute())
+        if application is None:
+            return keras.saving.load_model(file, compile=False, safe_mode=True)
+        model = _built(keras, application)
+        model.load_weights(file)
+        return model
+
+
+def _built(keras: Any, application: Application) -> Any:
+    options = {"minimalistic": True} if application.minimalistic else {}
+    return getattr(keras.applications, application.family)(
+        input_shape=(application.size, application.size, 3),
+        alpha=application.alpha,
+        classes=application.classes,
+        weights=None,
+        **options,
+    )

@@ -1,0 +1,208 @@
+"""Layer names of keras.applications' MobileNets.
+
+A layer of Keras and its batch norm have names of their own; a block's begin
+with a prefix that counts through the network, and the first block's often does
+not count. In a ``.weights.h5`` of older versions the layers have no names but
+their class and a number, which follows the flow of the data.
+
+Sources: ``applications/mobilenet.py``, ``mobilenet_v2.py``, ``mobilenet_v3.py``
+of Keras 3; of Keras 2 for the names with slashes; ``_save_container_state`` in
+``saving/saving_lib.py`` for the numbers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from porting.mapping.layers import BlockLayers, Layer, NetworkLayers
+from porting.mapping.layouts import CONV_TF, DENSE_AS_CONV_TF, DENSE_TF, DEPTHWISE_TF, VECTOR
+from porting.mapping.rules.ruleset import RuleSet
+
+Names = tuple[str, str]
+"""A layer, and the batch norm behind it; an empty name for one that is not there."""
+
+
+@dataclass(frozen=True)
+class KerasNaming:
+    """The names of one family, with ``{prefix}`` and ``{number}`` (from 1) for a block's.
+
+    ``prefixes`` are the first block's and the others', these with ``{index}``
+    (from 0). ``roles`` has the layers of blocks and, under ``stem``, ``head``
+    and ``classifier``, the others.
+    """
+
+    roles: Mapping[str, Names]
+    prefixes: tuple[str, str] = ("", "")
+
+    def names(self, role: str, index: int = 0) -> Names:
+        """Keras's names for a role of the block with this index."""
+        prefix = self.prefixes[index > 0].format(index=index)
+        layer, norm = self.roles[role]
+        return (
+            layer.format(prefix=prefix, number=index + 1),
+            norm.format(prefix=prefix, number=index + 1),
+        )
+
+
+KERAS_NAMES: dict[str, KerasNaming] = {
+    "keras mobilenet": KerasNaming(
+        {
+            "stem": ("conv1", "conv1_bn"),
+            "depthwise": ("conv_dw_{number}", "conv_dw_{number}_bn"),
+            "project": ("conv_pw_{number}", "conv_pw_{number}_bn"),
+            "classifier": ("conv_preds", ""),
+        }
+    ),
+    "keras mobilenet_v2": KerasNaming(
+        {
+            "stem": ("Conv1", "bn_Conv1"),
+            "expand": ("{prefix}expand", "{prefix}expand_BN"),
+            "depthwise": ("{prefix}depthwise", "{prefix}depthwise_BN"),
+            "project": ("{prefix}project", "{prefix}project_BN"),
+            "head": ("Conv_1", "Conv_1_bn"),
+            "classifier": ("predictions", ""),
+        },
+        ("expanded_conv_", "block_{index}_"),
+    ),
+    "keras mobilenet_v3": KerasNaming(
+        {
+            "stem": ("conv", "conv_bn"),
+            "expand": ("{prefix}expand", "{prefix}expand_bn"),
+            "depthwise": ("{prefix}depthwise", "{prefix}depthwise_bn"),
+            "reduce": ("{prefix}squeeze_excite_conv", ""),
+            "widen": ("{prefix}squeeze_excite_conv_1", ""),
+            "project": ("{prefix}project", "{prefix}project_bn"),
+            "conv": ("conv_1", "conv_1_bn"),
+            "head": ("conv_2", ""),
+            "classifier": ("logits", ""),
+        },
+        ("expanded_conv_", "expanded_conv_{index}_"),
+    ),
+    "keras 2 mobilenet_v3": KerasNaming(
+        {
+            "stem": ("Conv", "Conv/BatchNorm"),
+            "expand": ("{prefix}expand", "{prefix}expand/BatchNorm"),
+            "depthwise": ("{prefix}depthwise", "{prefix}depthwise/BatchNorm"),
+            "reduce": ("{prefix}squeeze_excite/Conv", ""),
+            "widen": ("{prefix}squeeze_excite/Conv_1", ""),
+            "project": ("{prefix}project", "{prefix}project/BatchNorm"),
+            "conv": ("Conv_1", "Conv_1/BatchNorm"),
+            "head": ("Conv_2", ""),
+            "classifier": ("Logits", ""),
+        },
+        ("expanded_conv/", "expanded_conv_{index}/"),
+    ),
+}
+"""Naming -> its names. Keras 2 named V1 and V2 as Keras 3 does."""
+
+_CLASSIFIERS = r"(?P<layer>conv_preds|predictions|[Ll]ogits)"
+_VARIABLE = r"/(?P<variable>[^/]+)"
+
+PATTERNS: dict[str, str] = {
+    "keras mobilenet": rf"(?P<scope>(?:conv1|conv_[dp]w_\d+)(?:_bn)?|{_CLASSIFIERS}){_VARIABLE}",
+    "keras mobilenet_v2": (
+        r"(?P<scope>Conv1|bn_Conv1|(?:expanded_conv|block_\d+)_(?:expand|depthwise|project)"
+        rf"(?:_BN)?|Conv_1(?:_bn)?|{_CLASSIFIERS}){_VARIABLE}"
+    ),
+    "keras mobilenet_v3": (
+        r"(?P<scope>conv(?:_\d)?(?:_bn)?|expanded_conv(?:_\d+)?_(?:(?:expand|depthwise|project)"
+        rf"(?:_bn)?|squeeze_excite_conv(?:_1)?)|{_CLASSIFIERS}){_VARIABLE}"
+    ),
+    "keras 2 mobilenet_v3": (
+        r"(?P<scope>Conv(?:_\d)?(?:/BatchNorm)?|expanded_conv(?:_\d+)?/(?:(?:expand|depthwise|"
+        rf"project)(?:/BatchNorm)?|squeeze_excite/Conv(?:_1)?)|{_CLASSIFIERS}){_VARIABLE}"
+    ),
+}
+"""Naming -> what its variables' names look like."""
+
+PATTERN_NUMBERED = (
+    r"(?P<scope>)(?P<layer>conv2d|depthwise_conv2d|batch_normalization|dense)(?:_(?P<counter>\d+))?"
+    + _VARIABLE
+)
+
+_PARTS = {
+    "kernel": ("weight", CONV_TF),
+    "depthwise_kernel": ("weight", DEPTHWISE_TF),
+    "bias": ("bias", VECTOR),
+    "gamma": ("weight", VECTOR),
+    "beta": ("bias", VECTOR),
+    "moving_mean": ("running_mean", VECTOR),
+    "moving_variance": ("running_var", VECTOR),
+}
+_LAYERS = ("", "conv2d", "depthwise_conv2d", "batch_normalization", "dense", "conv_preds",
+           "predictions", "Logits", "logits")  # fmt: skip
+
+VARIABLES = {
+    **{(layer, variable): rule for layer in _LAYERS for variable, rule in _PARTS.items()},
+    # V1 and V3 end in a convolution of one place, V2 in a dense layer.
+    **{
+        (layer, "kernel"): ("weight", DENSE_AS_CONV_TF)
+        for layer in ("conv_preds", "Logits", "logits")
+    },
+    **{(layer, "kernel"): ("weight", DENSE_TF) for layer in ("predictions", "dense")},
+}
+
+
+def modules_by_name(layers: NetworkLayers, naming: KerasNaming) -> dict[str, str]:
+    """Keras's layers of a network -> paths of our modules, in the order data passes them."""
+    found = {}
+    for role, index, layer in _roles(layers):
+        if role not in naming.roles:
+            return {}
+        name, norm = naming.names(role, index)
+        found[name] = layer.path
+        if layer.norm:
+            found[norm] = layer.norm
+    return found
+
+
+def _roles(layers: NetworkLayers) -> Iterator[tuple[str, int, Layer]]:
+    """Role, index of the block and layer, in the order data passes them."""
+    yield "stem", 0, layers.stem
+    for block in layers.blocks:
+        for role, layer in _block_roles(block):
+            yield role, block.block.index, layer
+    if layers.head is not None:
+        yield "head", 0, layers.head
+    yield "classifier", 0, layers.classifier
+
+
+def _block_roles(block: BlockLayers) -> Iterator[tuple[str, Layer]]:
+    for role, layer in block.main.items():
+        if role == "project" and block.squeeze:
+            yield from zip(("reduce", "widen"), block.squeeze, strict=True)
+        yield role, layer
+
+
+def _named(name: str) -> RuleSet:
+    naming = KERAS_NAMES[name]
+    classifier = naming.roles["classifier"][0]
+
+    def places(layers: NetworkLayers) -> dict[tuple[str, str], list[str]]:
+        found = modules_by_name(layers, naming)
+        return {
+            (keras, keras if keras == classifier else ""): [path] for keras, path in found.items()
+        }
+
+    return RuleSet(name, PATTERNS[name], VARIABLES, places)
+
+
+def places_numbered(layers: NetworkLayers) -> dict[tuple[str, str], list[str]]:
+    """Module paths by kind of layer, in the order that the numbers count."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    # V2 alone ends in a dense layer.
+    dense = layers.head is not None and not layers.pools_first
+    for role, _, layer in _roles(layers):
+        kind = "depthwise_conv2d" if role == "depthwise" else "conv2d"
+        found["", "dense" if role == "classifier" and dense else kind].append(layer.path)
+        if layer.norm:
+            found["", "batch_normalization"].append(layer.norm)
+    return dict(found)
+
+
+KERAS = (
+    *(_named(name) for name in KERAS_NAMES),
+    RuleSet("keras, numbered", PATTERN_NUMBERED, VARIABLES, places_numbered),
+)

@@ -1,0 +1,75 @@
+"""A model's configuration as plain data: which layers it has, and how they are set.
+
+Nothing in it is ever run: functions, Lambda layers among them, stay the text
+or the numbers that the file holds.
+
+Format: the JSON of ``model.get_config()``, in an ``.h5`` under the attribute
+``model_config``, in a ``.keras`` as ``config.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from porting.errors import BadSource
+
+
+@dataclass(frozen=True)
+class KerasLayer:
+    """One layer of a model, in the configuration's order.
+
+    ``kind`` is its class (``Conv2D``), ``settings`` what its configuration
+    says, under Keras's names: ``strides``, ``padding``, ``activation``,
+    ``epsilon``, ``use_bias``; a ``Rescaling`` has ``scale`` and ``offset``.
+    ``layers`` are those inside it, where it is a model itself. ``operation``
+    is true for what a ``.keras`` lists among the layers but does not count as
+    one: a sum or product written in Python.
+    """
+
+    name: str
+    kind: str
+    settings: Mapping[str, Any]
+    layers: tuple[KerasLayer, ...] = ()
+    operation: bool = False
+
+    def __iter__(self) -> Iterator[KerasLayer]:
+        """The layer and all inside it."""
+        yield self
+        for layer in self.layers:
+            yield from layer
+
+
+def parse_layers(text: str, where: str) -> tuple[KerasLayer, ...]:
+    """The layers of a configuration.
+
+    Raises:
+        BadSource: it is no JSON, or not a model's configuration.
+    """
+    try:
+        data = json.loads(text)
+        return tuple(_layer(entry) for entry in _entries(data["config"]))
+    except (ValueError, RecursionError) as error:
+        raise BadSource(f"{where}: the model's configuration is damaged: {error}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadSource(
+            f"{where}: the configuration is not that of a model of layers: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _entries(config: Any) -> list[dict[str, Any]]:
+    # Before Keras 2.2.3 a Sequential's configuration was the bare list.
+    return list(config if isinstance(config, list) else config["layers"])
+
+
+def _layer(entry: dict[str, Any]) -> KerasLayer:
+    settings = entry["config"]
+    inner = _entries(settings) if isinstance(settings.get("layers"), list) else []
+    name, kind = entry.get("name") or settings["name"], entry["class_name"]
+    if not isinstance(name, str) or not isinstance(kind, str):
+        raise TypeError(f"a layer named {name!r} of class {kind!r}")
+    operation = str(entry.get("module", "")).startswith("keras.src.ops")
+    return KerasLayer(name, kind, settings, tuple(_layer(each) for each in inner), operation)
