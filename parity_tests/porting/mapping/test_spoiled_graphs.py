@@ -99,4 +99,4 @@ def test_random_changes(made, tried):
 
 @pytest.mark.slow
 def test_random_changes_for_longer(made, tried):
-    fuzz(made, tried, 5000)
+    fuzz(made, tried, 1000)

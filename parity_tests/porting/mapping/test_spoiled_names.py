@@ -114,7 +114,7 @@ def test_random_changes(prefix, scheme):
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["keras", "layers"])
 def test_random_changes_for_longer(prefix, scheme):
-    fuzz(prefix, scheme, 5000)
+    fuzz(prefix, scheme, 1000)
 
 
 def test_a_counter_of_thousands_of_digits(prefix):
