@@ -95,12 +95,15 @@ class Comparison:
 
     @property
     def needed(self) -> Tolerance:
-        """The tolerance under which all taps would have agreed, by each of its ways."""
+        """The tolerance under which all taps would have agreed, by each of its ways alone.
+
+        No relative one would do where the judge has a 0 and the port has not: infinite.
+        """
         figures = [f for tap in self.taps for f in (tap.accumulated, tap.isolated) if f]
         return Tolerance(
             factor=max(f.ratio for f in figures),
             atol=max(f.max_abs for f in figures),
-            rtol=max(f.relative for f in figures),
+            rtol=max(f.max_relative for f in figures),
         )
 
     def summary(self) -> str:
@@ -137,9 +140,7 @@ class Comparison:
 
 
 def _off(figures: TapFigures) -> str:
-    return (
-        f"{figures.max_abs:.3g}, {figures.ratio:.3g} times its float32 noise of {figures.noise:.3g}"
-    )
+    return f"{figures.worst_abs:.3g}, {figures.ratio:.3g} times its float32 noise of {figures.noise:.3g}"
 
 
 class Comparer:
@@ -163,11 +164,11 @@ class Comparer:
 
     def add(
         self, reading: Reading, judge: Mapping[str, np.ndarray], port: Mapping[str, np.ndarray],
-        noise: Mapping[str, float],
+        noise: Mapping[str, np.ndarray],
     ) -> None:  # fmt: skip
         """Count in one batch of a reading: arrays (N, C, H, W) or (N, C), by tap.
 
-        ``noise`` is how far float32 alone moves each tap; see
+        ``noise`` (N,) is how far float32 alone moves each tap, by input; see
         :mod:`porting.parity.noise`.
 
         Raises:

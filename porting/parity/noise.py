@@ -23,20 +23,36 @@ EPSILON = float(np.finfo(np.float32).eps)
 class Tolerance:
     """When a tap agrees: within ``factor`` times its noise, or a fixed tolerance.
 
-    With ``atol`` or ``rtol`` every element must be within ``atol + rtol *
-    abs(judge)``, and the noise decides nothing.
+    With ``atol`` or ``rtol``, 0 included, every element must be within ``atol +
+    rtol * abs(judge)``, and the noise decides nothing. None: not given.
     """
 
     factor: float = FACTOR
-    atol: float = 0.0
-    rtol: float = 0.0
+    atol: float | None = None
+    rtol: float | None = None
 
     @property
     def fixed(self) -> bool:
         """Whether a fixed tolerance was given."""
-        return bool(self.atol or self.rtol)
+        return self.atol is not None or self.rtol is not None
 
 
 def floor(scale: float) -> float:
     """The least noise that a tap of this scale can have: one rounding of its largest value."""
     return EPSILON * scale
+
+
+def noise_of(exact: np.ndarray, *runs: np.ndarray) -> np.ndarray:
+    """How far float32 runs (N, ...) lie from the float64 one at most, by input: (N,).
+
+    NaN, infinities and what overflows in one precision alone say nothing of rounding and
+    are left out; whether the sides agree on them is for the comparison to say.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = [np.abs(exact - run).reshape(len(exact), -1).max(axis=1) for run in runs]
+        noise = np.max(apart, axis=0)
+        if not np.isfinite(noise).all():
+            each = (np.abs(exact - run).reshape(len(exact), -1) for run in runs)
+            finite = [np.where(np.isfinite(v), v, 0.0).max(axis=1) for v in each]
+            noise = np.max(finite, axis=0)
+    return np.asarray(noise, np.float64)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from porting.parity.arithmetic import DepthwiseByShifts, SumsOneByOne
+from porting.parity.noise import noise_of
+from porting.parity.reordering import Reordered
 
 SOFTMAX = "softmax"
 """Tap for the softmax that a judge has behind its logits; the networks end at the logits."""
@@ -28,12 +30,12 @@ OnTap = Callable[[str, Tensor], "Tensor | None"]
 class PortRun:
     """One reading of the port.
 
-    ``values`` are float32, (N, C, H, W) or (N, C), by tap; ``noise`` is how
-    far float32 alone moves each.
+    ``values`` are float32, (N, C, H, W) or (N, C), by tap; ``noise`` (N,) is
+    how far float32 alone moves each in each input.
     """
 
     values: dict[str, np.ndarray]
-    noise: dict[str, float]
+    noise: dict[str, np.ndarray]
 
 
 class PortRunner:
@@ -68,13 +70,12 @@ class PortRunner:
     def _reading(self, inputs: Tensor, judge: Mapping[str, Tensor] | None) -> PortRun:
         given = {} if judge is None else judge
         port = self._run(self._model, inputs, given)
-        with SumsOneByOne():
-            resummed = self._run(self._model, inputs, given)
-        noise: dict[str, float] = {}
+        with SumsOneByOne(), Reordered():
+            reordered = self._run(self._model, inputs, given)
+        noise: dict[str, np.ndarray] = {}
 
         def measure(tap: str, exact: Tensor) -> Tensor | None:
-            runs = (port[tap], resummed[tap])
-            noise[tap] = max(float((exact - run).abs().max()) for run in runs)
+            noise[tap] = noise_of(exact.numpy(), port[tap].numpy(), reordered[tap].numpy())
             return given.get(tap)
 
         with DepthwiseByShifts():
