@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -58,6 +58,8 @@ class Comparison:
     """All taps in the order data passes them. Truthy when every one agrees.
 
     ``unmatched`` lists taps that only one side has; one is enough to disagree.
+    ``not_comparable`` gives, by the judge's name, why a tap was left out that
+    by construction means something else on the two sides; that is no disagreement.
     """
 
     taps: tuple[TapResult, ...]
@@ -66,6 +68,7 @@ class Comparison:
     inputs: int
     tolerance: Tolerance
     unmatched: tuple[str, ...] = ()
+    not_comparable: Mapping[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return not self.unmatched and all(tap.agrees for tap in self.taps)
@@ -140,7 +143,10 @@ class Comparison:
 
 
 def _off(figures: TapFigures) -> str:
-    return f"{figures.worst_abs:.3g}, {figures.ratio:.3g} times its float32 noise of {figures.noise:.3g}"
+    return (
+        f"{figures.worst_abs:.3g}, {figures.ratio:.3g} times its float32 noise of "
+        f"{figures.noise:.3g}"
+    )
 
 
 class Comparer:
@@ -152,10 +158,12 @@ class Comparer:
     def __init__(
         self, names: Mapping[str, str], readings: tuple[Reading, ...] = ("accumulated",),
         tolerance: Tolerance | None = None, unmatched: tuple[str, ...] = (),
+        not_comparable: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         if not names:
             raise BadInput("nothing to compare: judge and port have no tap in common")
         self._names, self._unmatched = names, unmatched
+        self._not_comparable = dict(not_comparable or {})
         self._tolerance = tolerance or Tolerance()
         self._running: dict[Reading, dict[str, RunningFigures]] = {
             reading: {tap: RunningFigures(self._tolerance) for tap in names} for reading in readings
@@ -198,7 +206,9 @@ class Comparer:
         taps = tuple(
             self._result(tap, depth, steps.get(tap)) for depth, tap in enumerate(self._names)
         )
-        return Comparison(taps, judge, version, inputs, self._tolerance, self._unmatched)
+        return Comparison(
+            taps, judge, version, inputs, self._tolerance, self._unmatched, self._not_comparable
+        )
 
     def _result(self, tap: str, depth: int, step: float | None) -> TapResult:
         figures = {reading: taps[tap].result() for reading, taps in self._running.items()}

@@ -13,11 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from porting.parity.arithmetic import DepthwiseByShifts, SumsOneByOne
-from porting.parity.noise import noise_of
+from porting.parity.names import SOFTMAX
+from porting.parity.noise import EPSILON, noise_of
 from porting.parity.reordering import Reordered
-
-SOFTMAX = "softmax"
-"""Tap for the softmax that a judge has behind its logits; the networks end at the logits."""
 
 INPUT_OF = ":input"
 """Behind a module's path: what flows into it, and not what it gives."""
@@ -42,13 +40,13 @@ class PortRunner:
     """Runs a network on copies in float32 and float64, which leave the network as it is.
 
     ``taps`` are module paths, with :data:`INPUT_OF` behind for what flows into
-    a module and ``#2`` for its second call in a run, and :data:`SOFTMAX`;
-    ``logits`` is the tap that feeds that. ``overwrites`` keeps taps safe from a
-    module that computes in place.
+    a module and ``#2`` for its second call in a run, and :data:`SOFTMAX`,
+    computed from the tap ``logits``; None where that is a module's own path.
+    ``overwrites`` keeps taps safe from a module that computes in place.
     """
 
     def __init__(
-        self, model: nn.Module, taps: Sequence[str], logits: str = "classifier",
+        self, model: nn.Module, taps: Sequence[str], logits: str | None = "classifier",
         overwrites: bool = False,
     ) -> None:  # fmt: skip
         self.taps, self._logits, self._overwrites = tuple(taps), logits, overwrites
@@ -71,11 +69,15 @@ class PortRunner:
         given = {} if judge is None else judge
         port = self._run(self._model, inputs, given)
         with SumsOneByOne(), Reordered():
-            reordered = self._run(self._model, inputs, given)
+            others = [self._run(self._model, inputs, given)]
+            if judge is None:
+                # Where an image is constant, one value stands for a whole plane of roundings:
+                # they are drawn once more, one unit in the last place beside.
+                others.append(self._run(self._model, inputs * (1 + EPSILON), given))
         noise: dict[str, np.ndarray] = {}
 
         def measure(tap: str, exact: Tensor) -> Tensor | None:
-            noise[tap] = noise_of(exact.numpy(), port[tap].numpy(), reordered[tap].numpy())
+            noise[tap] = noise_of(exact.numpy(), *(run[tap].numpy() for run in (port, *others)))
             return given.get(tap)
 
         with DepthwiseByShifts():
@@ -96,6 +98,8 @@ class PortRunner:
 
     def _visit(self, model: nn.Module, inputs: Tensor, on_tap: OnTap) -> None:
         wanted, flowed = set(self.taps), {}
+        if self._logits is not None:
+            wanted.discard(SOFTMAX)
 
         def exchange(tap: str, values: Tensor) -> Tensor:
             kept = values.clone() if self._overwrites else values
@@ -105,8 +109,8 @@ class PortRunner:
 
         with torch.inference_mode(), _hooked(model, wanted, exchange):
             model(inputs)
-            if SOFTMAX in wanted:
-                on_tap(SOFTMAX, flowed[self._logits].softmax(-1))
+            if self._logits is not None and SOFTMAX in self.taps:
+                on_tap(SOFTMAX, flowed[self._logits].flatten(1).softmax(-1))
 
 
 @contextmanager
@@ -128,7 +132,7 @@ def _hooked(
         return lambda _module, inputs: (exchanged(place, inputs[0]), *inputs[1:])
 
     handles = []
-    for place in {tap.partition("#")[0] for tap in taps} - {SOFTMAX}:
+    for place in {tap.partition("#")[0] for tap in taps}:
         module = model.get_submodule(place.removesuffix(INPUT_OF))
         if place.endswith(INPUT_OF):
             handles.append(module.register_forward_pre_hook(before(place)))

@@ -12,6 +12,7 @@ from porting.errors import BadInput
 from porting.mapping.convention import InputConvention
 from porting.mapping.recognise import Match
 from porting.parity.compare import Comparer, Comparison, Reading
+from porting.parity.names import CLASSIFIER
 from porting.parity.noise import Tolerance
 from porting.parity.panel import INPUT, Panel, panel_of
 from porting.sources import Source
@@ -110,13 +111,14 @@ class _Session:
         from porting.parity.taps import PortRunner
 
         foreign = not isinstance(self._model, GenMobileNet)
-        same = Matching({tap: tap for tap in judge}, ())
-        matching = match_taps(self._model, data, judge) if foreign else same
+        matching = Matching({tap: tap for tap in judge}, (), CLASSIFIER)
+        if foreign:
+            matching = match_taps(self._model, data, judge).with_softmax()
         self._tap_of = matching.taps
         names = {ours: self.panel.names[tap] for tap, ours in self._tap_of.items()}
         left = tuple(self.panel.names[tap] for tap in matching.unmatched)
-        self._port = PortRunner(self._model, list(names), overwrites=foreign)
-        deciding = Comparer(names, self._readings, self._tolerance, left)
+        self._port = PortRunner(self._model, list(names), matching.logits, overwrites=foreign)
+        deciding = Comparer(names, self._readings, self._tolerance, left, self.panel.not_comparable)
         self._comparers = [deciding, *(Comparer(names) for _ in self.panel.judges[1:])]
 
     def _as_port(self, taps: Mapping[str, np.ndarray], port: PortRun) -> dict[str, Tensor]:

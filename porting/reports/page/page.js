@@ -25,6 +25,8 @@ function number(value, digits = 3) {
 
 const percent = (share) => (share === 0 ? "0" : `${number(100 * share, 2)} %`);
 const first = (tap) => tap.accumulated ?? tap.isolated;
+// Of the input that lies farthest beyond its noise, as the band is.
+const off = (figures) => Number(figures.worst_abs) / (figures.scale || 1);
 const ratioOf = (tap, reading) => (tap[reading] ? Number(tap[reading].ratio) : NaN);
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -77,7 +79,7 @@ const tooltip = (option) => ({
 function drawDepth() {
   const shown = READINGS.filter((reading) => data.taps.some((tap) => tap[reading]));
   // A log axis has no zero: exact agreement is drawn at the axis.
-  const positive = data.taps.flatMap((tap) => shown.flatMap((r) => [Number(tap[r].relative), Number(tap[r].noise) / tap[r].scale]))
+  const positive = data.taps.flatMap((tap) => shown.flatMap((r) => [off(tap[r]), Number(tap[r].noise) / tap[r].scale]))
     .filter((value) => value > 0 && Number.isFinite(value));
   const low = 10 ** Math.floor(Math.log10(Math.min(...positive, 1e-8)));
   const high = 10 ** Math.ceil(Math.log10(Math.max(...positive, 1e-6)));
@@ -97,7 +99,7 @@ function drawDepth() {
       name: LABEL[reading], type: "line", symbolSize: 6, lineStyle: { width: 1.5 }, color: color(reading),
       symbol: reading === "isolated" ? "diamond" : "circle",
       data: data.taps.map((tap) => ({
-        value: [tap.depth, clipped(Number(tap[reading].relative))],
+        value: [tap.depth, clipped(off(tap[reading]))],
         itemStyle: tap[reading].agrees ? {} : { color: color("bad") },
         symbolSize: tap[reading].agrees ? 6 : 10,
       })),
@@ -115,7 +117,7 @@ function drawDepth() {
 function depthTip(tap, shown) {
   const lines = shown.map((reading) => {
     const figures = tap[reading];
-    return `${LABEL[reading]}: ${number(figures.relative)} of scale, ${number(figures.ratio)}× noise`;
+    return `${LABEL[reading]}: ${number(off(figures))} of scale, ${number(figures.ratio)}× noise`;
   });
   return [echarts.format.encodeHTML(tap.tap), ...lines].join("<br>");
 }
@@ -377,8 +379,9 @@ function writeBelow() {
     byId("thumbnails").append(image);
   });
   if (data.unmatched.length) byId("unmatched").textContent = `Without a counterpart: ${data.unmatched.join(", ")}.`;
-  const fixed = data.tolerance.atol > 0 || data.tolerance.rtol > 0;
-  const tolerance = fixed ? `absolute ${data.tolerance.atol}, relative ${data.tolerance.rtol}` : `${data.tolerance.factor} times the measured float32 noise`;
+  const fixed = data.tolerance.atol !== null || data.tolerance.rtol !== null;
+  const tolerance = fixed ? `absolute ${data.tolerance.atol ?? 0}, relative ${data.tolerance.rtol ?? 0}` : `${data.tolerance.factor} times the measured float32 noise`;
+  byId("left-out").textContent = data.not_comparable.map((tap) => `Left out: ${tap.tap} (${tap.reason}).`).join(" ");
   const pairs = [
     ["Source", `${data.source.file}, ${data.source.format}, weights: ${data.source.weight_set}`],
     ["its SHA-256", data.source.sha256],
@@ -387,7 +390,7 @@ function writeBelow() {
     ...data.subject.notes.map((note) => ["Note", note]),
     ["Judge", `${data.judge.name} ${data.judge.version}`],
     ["Tolerance", tolerance],
-    ["Needed", `${number(data.needed.factor)} times the noise, or ${number(data.needed.atol)} absolute, or ${number(data.needed.rtol)} of scale`],
+    ["Needed", `${number(data.needed.factor)} times the noise, or ${number(data.needed.atol)} absolute, or ${number(data.needed.rtol)} relative to each value`],
     ["Versions", Object.entries(data.versions).map(([name, version]) => `${name} ${version}`).join(", ")],
   ];
   if (data.quantised) {
