@@ -25,6 +25,8 @@ class TapResult:
     judge calls it, ``depth`` its place in the order data passes, from 0,
     ``shape`` that of one input's values: (C, H, W) or (C,). ``step`` is how far
     neighbouring values of the judge lie apart where it holds the tap in integers.
+    ``mistaken`` says what is wrong with the function computed there, whatever the
+    inputs showed of it.
     """
 
     tap: str
@@ -34,11 +36,19 @@ class TapResult:
     accumulated: TapFigures | None = None
     isolated: TapFigures | None = None
     step: float | None = None
+    mistaken: str | None = None
 
     @property
     def agrees(self) -> bool:
-        """Whether it agrees in every reading taken."""
-        return all(figures.agrees for figures in (self.accumulated, self.isolated) if figures)
+        """Whether it agrees in every reading taken, and computes the right function."""
+        return self.mistaken is None and all(
+            figures.agrees for figures in (self.accumulated, self.isolated) if figures
+        )
+
+    @property
+    def bears_an_error(self) -> bool:
+        """Whether an error is born here: it fails in isolation, or computes another function."""
+        return self.mistaken is not None or bool(self.isolated and not self.isolated.agrees)
 
     @property
     def figures(self) -> TapFigures:
@@ -92,9 +102,8 @@ class Comparison:
 
     @property
     def culprit(self) -> TapResult | None:
-        """Where the error is born: the first tap that fails in isolation, else the first bad."""
-        failing = (tap for tap in self.taps if tap.isolated and not tap.isolated.agrees)
-        return next(failing, self.first_bad)
+        """Where the error is born: the first tap that fails by itself, else the first bad."""
+        return next((tap for tap in self.taps if tap.bears_an_error), self.first_bad)
 
     @property
     def needed(self) -> Tolerance:
@@ -130,6 +139,11 @@ class Comparison:
         culprit = self.culprit
         assert culprit is not None  # the caller looked
         born = culprit.isolated
+        if culprit.mistaken is not None:
+            return (
+                f"{many}; the error is born at {culprit.tap} ({culprit.judge_name}): it "
+                f"{culprit.mistaken}"
+            )
         if born and not born.agrees:
             return (
                 f"{many}; the error is born at {culprit.tap} ({culprit.judge_name}): fed what the "
@@ -153,17 +167,19 @@ class Comparer:
     """Takes runs as they come and gives a :class:`Comparison` at the end.
 
     ``names`` gives, by tap, what the judge calls it, in the order of depth.
+    ``mistaken`` are taps whose function is another than the judge's.
     """
 
     def __init__(
         self, names: Mapping[str, str], readings: tuple[Reading, ...] = ("accumulated",),
         tolerance: Tolerance | None = None, unmatched: tuple[str, ...] = (),
         not_comparable: Mapping[str, str] | None = None,
+        mistaken: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         if not names:
             raise BadInput("nothing to compare: judge and port have no tap in common")
         self._names, self._unmatched = names, unmatched
-        self._not_comparable = dict(not_comparable or {})
+        self._not_comparable, self._mistaken = dict(not_comparable or {}), dict(mistaken or {})
         self._tolerance = tolerance or Tolerance()
         self._running: dict[Reading, dict[str, RunningFigures]] = {
             reading: {tap: RunningFigures(self._tolerance) for tap in names} for reading in readings
@@ -215,4 +231,5 @@ class Comparer:
         return TapResult(
             tap, self._names[tap], depth, self._shapes[tap],
             figures.get("accumulated"), figures.get("isolated"), step,
+            self._mistaken.get(tap),
         )  # fmt: skip

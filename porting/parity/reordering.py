@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from porting.parity.arithmetic import pair
+
 
 class Reordered(TorchFunctionMode):
     """Convolutions whose terms are added backwards, batch norm as one factor and one offset.
@@ -27,9 +29,9 @@ class Reordered(TorchFunctionMode):
             if groups == 1 and x.shape[2:] != (1, 1):
                 flipped = x.flip(1), weight.flip(1)
                 return _with_bias(func(*flipped, None, stride, padding, dilation, 1), bias)
-            plain = tuple(dilation) == (1, 1) and not isinstance(padding, str)
+            plain = pair(dilation) == (1, 1) and not isinstance(padding, str)
             if groups == len(weight) == x.shape[1] and plain:
-                return _with_bias(_turned(x, weight, stride, padding), bias)
+                return _with_bias(_turned(x, weight, pair(stride), pair(padding)), bias)
         if func is torch.batch_norm and len(args) == 9 and args[3] is not None and not args[5]:
             x, weight, bias, mean, variance, *_, epsilon, _ = args
             return _normalised(x, weight, bias, mean, variance, epsilon)

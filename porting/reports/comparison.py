@@ -121,6 +121,7 @@ def _tap(result: TapResult) -> dict[str, Any]:
         "depth": result.depth,
         "shape": list(result.shape),
         "agrees": result.agrees,
+        "mistaken": result.mistaken,
         "accumulated": _figures(result.accumulated),
         "isolated": _figures(result.isolated),
     }

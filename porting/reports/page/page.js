@@ -228,6 +228,7 @@ function openTap(name, focus = true) {
     }
   }
   byId("readings").replaceChildren();
+  if (tap.mistaken) byId("readings").append(make("p", `This tap ${tap.mistaken}.`));
   for (const reading of READINGS) if (tap[reading]) writeReading(tap[reading], reading);
   markCurrent();
   history.replaceState(null, "", `#${encodeURIComponent(name)}`);
