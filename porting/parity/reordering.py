@@ -14,7 +14,7 @@ from porting.parity.arithmetic import pair
 
 
 class Reordered(TorchFunctionMode):
-    """Convolutions whose terms are added backwards, batch norm as one factor and one offset.
+    """Convolutions whose terms are added backwards, batch norm centred first.
 
     The same functions in exact arithmetic. Convolutions of single places are
     left to :class:`~porting.parity.arithmetic.SumsOneByOne`.
@@ -32,9 +32,8 @@ class Reordered(TorchFunctionMode):
             plain = pair(dilation) == (1, 1) and not isinstance(padding, str)
             if groups == len(weight) == x.shape[1] and plain:
                 return _with_bias(_turned(x, weight, pair(stride), pair(padding)), bias)
-        if func is torch.batch_norm and len(args) == 9 and args[3] is not None and not args[5]:
-            x, weight, bias, mean, variance, *_, epsilon, _ = args
-            return _normalised(x, weight, bias, mean, variance, epsilon)
+        if func is F.batch_norm and len(args) == 3 and kwargs and not kwargs["training"]:
+            return _normalised(*args, kwargs["weight"], kwargs["bias"], kwargs["eps"])
         return func(*args, **(kwargs or {}))
 
 
@@ -54,12 +53,12 @@ def _turned(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[
 
 
 def _normalised(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, variance: Tensor,
+    x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None,
     epsilon: float,
 ) -> Tensor:  # fmt: skip
-    """(N, C, ...) with the running statistics (C,), as TensorFlow's CPU kernels do it."""
+    """(N, C, ...) with the running statistics (C,), as TensorFlow's FusedBatchNorm does it."""
+    axes = [1, -1] + [1] * (x.ndim - 2)
     factor = torch.rsqrt(variance + epsilon)
     factor = factor if weight is None else factor * weight
-    offset = -mean * factor if bias is None else bias - mean * factor
-    axes = [1, -1] + [1] * (x.ndim - 2)
-    return x * factor.reshape(axes) + offset.reshape(axes)
+    centred = (x - mean.reshape(axes)) * factor.reshape(axes)
+    return centred if bias is None else centred + bias.reshape(axes)
