@@ -42,7 +42,9 @@ def by_turns(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, Me
     for _ in range(rounds):
         for name, command in commands.items():
             runs[name].append(run_once(command))
-    return {
-        name: Measured(statistics.median(run.seconds for run in done), max(run.mib for run in done))
-        for name, done in runs.items()
-    }
+    return {name: median_of(done) for name, done in runs.items()}
+
+
+def median_of(runs: Sequence[Measured]) -> Measured:
+    """The median time and the peak memory of several runs."""
+    return Measured(statistics.median(run.seconds for run in runs), max(run.mib for run in runs))

@@ -129,11 +129,13 @@ def diff(
         Path | None, typer.Option("--json", help="JSON file to write; - prints it.")
     ] = None,
     atol: Annotated[
-        float, typer.Option("--atol", min=0, help="Absolute tolerance, in place of the noise.")
-    ] = 0.0,
+        float | None,
+        typer.Option("--atol", min=0, help="Absolute tolerance, in place of the noise."),
+    ] = None,
     rtol: Annotated[
-        float, typer.Option("--rtol", min=0, help="Relative tolerance, in place of the noise.")
-    ] = 0.0,
+        float | None,
+        typer.Option("--rtol", min=0, help="Relative tolerance, in place of the noise."),
+    ] = None,
 ) -> None:
     """Compare a source and a PyTorch network, tap by tap.
 

@@ -88,8 +88,8 @@ def compare(
     name: str | None = None,
     weights: str | None = None,
     mode: Mode = "both",
-    atol: float = 0.0,
-    rtol: float = 0.0,
+    atol: float | None = None,
+    rtol: float | None = None,
 ) -> Comparison:
     """Compare a TensorFlow source with a PyTorch network, every tap of it.
 
@@ -105,7 +105,7 @@ def compare(
         name: the network's name, where source or file leave more than one.
         weights: the source's weight set, ``"ema"`` or ``"raw"``.
         mode: ``"both"``, ``"accumulated"`` or ``"isolated"``.
-        atol, rtol: a fixed tolerance in place of the measured one.
+        atol, rtol: a fixed tolerance in place of the measured one; 0 asks for equality.
 
     Raises:
         BadInput: the source cannot be read, or the two do not fit.

@@ -81,7 +81,7 @@ def test_a_judge_that_disagrees_exits_with_one(small, tmp_path):
     """The factor made absurdly small, so that rounding itself disagrees."""
     code = (
         "from porting.parity.noise import Tolerance; "
-        "Tolerance.__init__.__defaults__ = (1e-9, 0.0, 0.0); "
+        "Tolerance.__init__.__defaults__ = (1e-9, None, None); "
         "from porting.__main__ import main; main()"
     )
     done = subprocess.run(

@@ -16,10 +16,12 @@ import pytest
 import torch
 
 import porting
+from benchmarks.measuring import run_once
 from genmobilenet import create_model, get_config
 from genmobilenet.factory import build
 from parity_tests.building.tflite_networks import network_file
 from porting.errors import BadInput
+from porting.parity.inputs import seeded_images, seeded_pixels
 from porting.release import write_release
 from porting.release.pairs import pairs
 
@@ -84,6 +86,12 @@ def test_a_tolerance_of_ones_own(small, faulty):
     atol = 1.01 * needed["needed"]["atol"]
     assert run("diff", small[0], faulty, "--random", 1, "--atol", atol).returncode == 0
     assert run("diff", small[0], faulty, "--random", 1, "--atol", atol / 2).returncode == 1
+
+
+@pytest.mark.parametrize("words", [["--atol", 0], ["--rtol", 0], ["--atol", 0, "--rtol", 0]])
+def test_a_tolerance_of_zero_is_one(small, words):
+    """Without it the same two agree, within the noise."""
+    assert run("diff", *small, "--random", 1, *words).returncode == 1
 
 
 @pytest.mark.parametrize("mode", ["accumulated", "isolated"])
@@ -193,21 +201,18 @@ def test_an_interruption_leaves_no_report(small, tmp_path):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_images(small, tmp_path):
-    code = textwrap.dedent("""
-        import resource, sys
-        import porting
-        from porting.parity.inputs import seeded_pixels
-        source, weights, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-        pixels = seeded_pixels(1, 64)[0]
-        porting.compare(source, weights, (pixels for _ in range(count)))
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    """)
-
     def peak(count):
-        command = [sys.executable, "-c", code, *map(str, small), str(count)]
-        return int(subprocess.run(command, capture_output=True, check=True).stdout)
+        """MiB of a whole `porting diff --random`, by the kernel's own count."""
+        words = ["diff", *map(str, small), "--random", str(count)]
+        return run_once([sys.executable, "-m", "porting", *words]).mib
 
-    assert peak(300) < 1.1 * peak(8)
+    assert peak(200) < 1.1 * peak(8)
+
+
+def test_random_images_are_made_one_by_one():
+    images = seeded_images(10**9, 64)
+    first = np.stack([next(images), next(images)])
+    np.testing.assert_array_equal(first, seeded_pixels(2, 64))
 
 
 def test_a_line_in_somebodys_own_tests(small, faulty, tmp_path):

@@ -67,6 +67,11 @@ def _sum_rows(terms: np.ndarray) -> np.ndarray:
     return total
 
 
+def pair(number: int | Sequence[int]) -> tuple[int, int]:
+    """What PyTorch takes for height and width: one number for both, or one for each."""
+    return (number, number) if isinstance(number, int) else (number[0], number[-1])
+
+
 class DepthwiseByShifts(TorchFunctionMode):
     """Depthwise convolutions in float64 as a sum of shifted products.
 
@@ -80,9 +85,9 @@ class DepthwiseByShifts(TorchFunctionMode):
         """Run ``func``, or the sum where it is a depthwise convolution in float64."""
         if func is torch.conv2d and len(args) == 7 and not kwargs:
             x, weight, bias, stride, padding, dilation, groups = args
-            plain = tuple(dilation) == (1, 1) and not isinstance(padding, str)
+            plain = pair(dilation) == (1, 1) and not isinstance(padding, str)
             if x.dtype == torch.float64 and groups == len(weight) == x.shape[1] and plain:
-                return _shifted(x, weight, bias, stride, padding)
+                return _shifted(x, weight, bias, pair(stride), pair(padding))
         return func(*args, **(kwargs or {}))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -25,6 +25,8 @@ class TapResult:
     judge calls it, ``depth`` its place in the order data passes, from 0,
     ``shape`` that of one input's values: (C, H, W) or (C,). ``step`` is how far
     neighbouring values of the judge lie apart where it holds the tap in integers.
+    ``mistaken`` says what is wrong with the function computed there, whatever the
+    inputs showed of it.
     """
 
     tap: str
@@ -34,11 +36,19 @@ class TapResult:
     accumulated: TapFigures | None = None
     isolated: TapFigures | None = None
     step: float | None = None
+    mistaken: str | None = None
 
     @property
     def agrees(self) -> bool:
-        """Whether it agrees in every reading taken."""
-        return all(figures.agrees for figures in (self.accumulated, self.isolated) if figures)
+        """Whether it agrees in every reading taken, and computes the right function."""
+        return self.mistaken is None and all(
+            figures.agrees for figures in (self.accumulated, self.isolated) if figures
+        )
+
+    @property
+    def bears_an_error(self) -> bool:
+        """Whether an error is born here: it fails in isolation, or computes another function."""
+        return self.mistaken is not None or bool(self.isolated and not self.isolated.agrees)
 
     @property
     def figures(self) -> TapFigures:
@@ -58,6 +68,8 @@ class Comparison:
     """All taps in the order data passes them. Truthy when every one agrees.
 
     ``unmatched`` lists taps that only one side has; one is enough to disagree.
+    ``not_comparable`` gives, by the judge's name, why a tap was left out that
+    by construction means something else on the two sides; that is no disagreement.
     """
 
     taps: tuple[TapResult, ...]
@@ -66,6 +78,7 @@ class Comparison:
     inputs: int
     tolerance: Tolerance
     unmatched: tuple[str, ...] = ()
+    not_comparable: Mapping[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return not self.unmatched and all(tap.agrees for tap in self.taps)
@@ -94,18 +107,20 @@ class Comparison:
 
     @property
     def culprit(self) -> TapResult | None:
-        """Where the error is born: the first tap that fails in isolation, else the first bad."""
-        failing = (tap for tap in self.taps if tap.isolated and not tap.isolated.agrees)
-        return next(failing, self.first_bad)
+        """Where the error is born: the first tap that fails by itself, else the first bad."""
+        return next((tap for tap in self.taps if tap.bears_an_error), self.first_bad)
 
     @property
     def needed(self) -> Tolerance:
-        """The tolerance under which all taps would have agreed, by each of its ways."""
+        """The tolerance under which all taps would have agreed, by each of its ways alone.
+
+        No relative one would do where the judge has a 0 and the port has not: infinite.
+        """
         figures = [f for tap in self.taps for f in (tap.accumulated, tap.isolated) if f]
         return Tolerance(
             factor=max(f.ratio for f in figures),
             atol=max(f.max_abs for f in figures),
-            rtol=max(f.relative for f in figures),
+            rtol=max(f.max_relative for f in figures),
         )
 
     def summary(self) -> str:
@@ -129,6 +144,11 @@ class Comparison:
         culprit = self.culprit
         assert culprit is not None  # the caller looked
         born = culprit.isolated
+        if culprit.mistaken is not None:
+            return (
+                f"{many}; the error is born at {culprit.tap} ({culprit.judge_name}): it "
+                f"{culprit.mistaken}"
+            )
         if born and not born.agrees:
             return (
                 f"{many}; the error is born at {culprit.tap} ({culprit.judge_name}): fed what the "
@@ -143,7 +163,8 @@ class Comparison:
 
 def _off(figures: TapFigures) -> str:
     return (
-        f"{figures.max_abs:.3g}, {figures.ratio:.3g} times its float32 noise of {figures.noise:.3g}"
+        f"{figures.worst_abs:.3g}, {figures.ratio:.3g} times its float32 noise of "
+        f"{figures.noise:.3g}"
     )
 
 
@@ -151,15 +172,19 @@ class Comparer:
     """Takes runs as they come and gives a :class:`Comparison` at the end.
 
     ``names`` gives, by tap, what the judge calls it, in the order of depth.
+    ``mistaken`` are taps whose function is another than the judge's.
     """
 
     def __init__(
         self, names: Mapping[str, str], readings: tuple[Reading, ...] = ("accumulated",),
         tolerance: Tolerance | None = None, unmatched: tuple[str, ...] = (),
+        not_comparable: Mapping[str, str] | None = None,
+        mistaken: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         if not names:
             raise BadInput("nothing to compare: judge and port have no tap in common")
         self._names, self._unmatched = names, unmatched
+        self._not_comparable, self._mistaken = dict(not_comparable or {}), dict(mistaken or {})
         self._tolerance = tolerance or Tolerance()
         self._running: dict[Reading, dict[str, RunningFigures]] = {
             reading: {tap: RunningFigures(self._tolerance) for tap in names} for reading in readings
@@ -168,11 +193,11 @@ class Comparer:
 
     def add(
         self, reading: Reading, judge: Mapping[str, np.ndarray], port: Mapping[str, np.ndarray],
-        noise: Mapping[str, float],
+        noise: Mapping[str, np.ndarray],
     ) -> None:  # fmt: skip
         """Count in one batch of a reading: arrays (N, C, H, W) or (N, C), by tap.
 
-        ``noise`` is how far float32 alone moves each tap; see
+        ``noise`` (N,) is how far float32 alone moves each tap, by input; see
         :mod:`porting.parity.noise`.
 
         Raises:
@@ -202,11 +227,14 @@ class Comparer:
         taps = tuple(
             self._result(tap, depth, steps.get(tap)) for depth, tap in enumerate(self._names)
         )
-        return Comparison(taps, judge, version, inputs, self._tolerance, self._unmatched)
+        return Comparison(
+            taps, judge, version, inputs, self._tolerance, self._unmatched, self._not_comparable
+        )
 
     def _result(self, tap: str, depth: int, step: float | None) -> TapResult:
         figures = {reading: taps[tap].result() for reading, taps in self._running.items()}
         return TapResult(
             tap, self._names[tap], depth, self._shapes[tap],
             figures.get("accumulated"), figures.get("isolated"), step,
+            self._mistaken.get(tap),
         )  # fmt: skip

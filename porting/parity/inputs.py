@@ -50,7 +50,7 @@ def image_stream(images: Images | None, count: int, size: int, channels: int) ->
         BadInput: there are none, or an array is of another shape.
     """
     if images is None:
-        pixels = seeded_pixels(count, size, channels)
+        pixels = seeded_images(count, size, channels)
         return ImageStream(pixels, count, f"{count} random images (seed 0)")
     if isinstance(images, (str, PathLike)):
         return _folder_stream(Path(images), size, channels)
@@ -65,22 +65,25 @@ def image_stream(images: Images | None, count: int, size: int, channels: int) ->
 
 
 def seeded_pixels(count: int, size: int, channels: int = 3, seed: int = 0) -> np.ndarray:
-    """Random images (count, size, size, channels), uint8.
+    """The images of :func:`seeded_images` in one array (count, size, size, channels)."""
+    return np.stack(list(seeded_images(count, size, channels, seed)))
+
+
+def seeded_images(count: int, size: int, channels: int = 3, seed: int = 0) -> Iterator[np.ndarray]:
+    """Random images (size, size, channels), uint8, each made when it is asked for.
 
     Coarse structure with fine noise over it, so that every receptive field,
     the last stage's included, sees something that varies.
     """
     generator = np.random.default_rng(seed)
-    pixels = np.zeros((count, size, size, channels), np.uint8)
-    for image in pixels:
+    for _ in range(count):
         values = np.zeros((size, size, channels))
         for cells, weight in ((2, 0.3), (7, 0.3), (29, 0.25)):
             coarse = generator.random((cells, cells, channels))
             place = np.arange(size) * cells // size
             values += weight * coarse[place][:, place]
         values += 0.15 * generator.random(values.shape)
-        image[:] = np.round(255 * values)
-    return pixels
+        yield np.round(255 * values).astype(np.uint8)
 
 
 def _folder_stream(folder: Path, size: int, channels: int) -> ImageStream:

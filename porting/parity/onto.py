@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from porting.errors import BadInput
+from porting.parity.names import CLASSIFIER, SOFTMAX
 from porting.parity.taps import INPUT_OF, as_port, call_name, prepared
 
 _ELEMENTS = 4096  # of a tap, evenly spaced, on which likeness is judged
@@ -82,10 +83,23 @@ def _check_shapes(
 
 @dataclass(frozen=True)
 class Matching:
-    """``taps`` gives, by the judge's tap, the module's; ``unmatched`` are left over."""
+    """``taps`` gives, by the judge's tap, the module's; ``unmatched`` are left over.
+
+    ``logits`` is the module's tap from which a softmax is to be computed, None
+    where it has one itself.
+    """
 
     taps: dict[str, str]
     unmatched: tuple[str, ...]
+    logits: str | None = None
+
+    def with_softmax(self) -> Matching:
+        """The same for a module that ends at its logits: the softmax is computed from them."""
+        logits = self.taps.get(CLASSIFIER)
+        if SOFTMAX not in self.unmatched or logits is None or SOFTMAX in self.taps.values():
+            return self
+        rest = tuple(tap for tap in self.unmatched if tap != SOFTMAX)
+        return Matching({**self.taps, SOFTMAX: SOFTMAX}, rest, logits)
 
 
 def match_taps(network: nn.Module, inputs: Tensor, judge: Mapping[str, np.ndarray]) -> Matching:

@@ -15,6 +15,7 @@ from porting.mapping.convention import InputConvention
 from porting.mapping.keras_taps import keras_taps
 from porting.mapping.layers import layers_of
 from porting.mapping.recognise import Match
+from porting.parity.names import CLASSIFIER, SOFTMAX
 from porting.sources import Source
 from porting.sources.checkpoint import CheckpointSource
 from porting.sources.keras import KerasSource
@@ -29,6 +30,8 @@ INPUT = "input"
 Judge = Callable[[np.ndarray], Run]
 """Inputs (N, H, W, C) to a run of every tap."""
 
+_SPREAD = "the background class is dropped: without it a softmax spreads over other classes"
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -36,7 +39,8 @@ class Panel:
 
     ``normalises`` says that they take plain pixels. ``kept_from`` is the first
     class that the port keeps. ``factors`` gives, by tap, how many times the
-    port's values the judges' are by construction.
+    port's values the judges' are by construction. ``not_comparable`` gives, by
+    the judges' name, why a tap means something else in the port.
     """
 
     judges: tuple[Judge, ...]
@@ -44,6 +48,7 @@ class Panel:
     normalises: bool = False
     kept_from: int = 0
     factors: Mapping[str, float] = field(default_factory=dict)
+    not_comparable: Mapping[str, str] = field(default_factory=dict)
 
     def inputs(self, convention: InputConvention, pixels: np.ndarray) -> np.ndarray:
         """What the judges are given for pixels (N, H, W, C), 0..255."""
@@ -53,7 +58,7 @@ class Panel:
         """A judge's taps as the port has them: without classes dropped, in its units."""
         kept = dict(taps)
         if self.kept_from:
-            kept["classifier"] = kept["classifier"][..., self.kept_from :]
+            kept[CLASSIFIER] = kept[CLASSIFIER][..., self.kept_from :]
         for tap, factor in self.factors.items():
             kept[tap] = kept[tap] / np.float32(factor)
         return kept
@@ -82,8 +87,8 @@ def _litert_panel(source: TFLiteSource, match: Match) -> Panel:
 
     assert match.alignment is not None  # a TFLite file is always matched by its graph
     first = _first_class(match)
-    # Without the background class a softmax spreads over other classes than the judge's.
-    names = {t: n for t, n in match.alignment.taps if not (first and t == "softmax")}
+    other = {t: _SPREAD for t, _ in match.alignment.taps if first and t == SOFTMAX}
+    names = {t: n for t, n in match.alignment.taps if t not in other}
     asked, normalises = dict(names), bool(match.alignment.normalisation)
     if normalises:
         asked[INPUT] = match.alignment.data
@@ -91,7 +96,8 @@ def _litert_panel(source: TFLiteSource, match: Match) -> Panel:
     if source.quantised_weights:
         judges.insert(0, LiteRTJudge(source, in_float=True))
     runs = tuple(partial(judge.run, taps=asked) for judge in judges)
-    return Panel(runs, names, normalises, first, _gate_factors(match))
+    not_comparable = {n: other[t] for t, n in match.alignment.taps if t in other}
+    return Panel(runs, names, normalises, first, _gate_factors(match), not_comparable)
 
 
 def _tensorflow_panel(source: CheckpointSource, match: Match) -> Panel:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from porting.parity.arithmetic import DepthwiseByShifts, SumsOneByOne
-
-SOFTMAX = "softmax"
-"""Tap for the softmax that a judge has behind its logits; the networks end at the logits."""
+from porting.parity.names import SOFTMAX
+from porting.parity.noise import EPSILON, noise_of
+from porting.parity.reordering import Reordered
 
 INPUT_OF = ":input"
 """Behind a module's path: what flows into it, and not what it gives."""
@@ -28,25 +28,25 @@ OnTap = Callable[[str, Tensor], "Tensor | None"]
 class PortRun:
     """One reading of the port.
 
-    ``values`` are float32, (N, C, H, W) or (N, C), by tap; ``noise`` is how
-    far float32 alone moves each.
+    ``values`` are float32, (N, C, H, W) or (N, C), by tap; ``noise`` (N,) is
+    how far float32 alone moves each in each input.
     """
 
     values: dict[str, np.ndarray]
-    noise: dict[str, float]
+    noise: dict[str, np.ndarray]
 
 
 class PortRunner:
     """Runs a network on copies in float32 and float64, which leave the network as it is.
 
     ``taps`` are module paths, with :data:`INPUT_OF` behind for what flows into
-    a module and ``#2`` for its second call in a run, and :data:`SOFTMAX`;
-    ``logits`` is the tap that feeds that. ``overwrites`` keeps taps safe from a
-    module that computes in place.
+    a module and ``#2`` for its second call in a run, and :data:`SOFTMAX`,
+    computed from the tap ``logits``; None where that is a module's own path.
+    ``overwrites`` keeps taps safe from a module that computes in place.
     """
 
     def __init__(
-        self, model: nn.Module, taps: Sequence[str], logits: str = "classifier",
+        self, model: nn.Module, taps: Sequence[str], logits: str | None = "classifier",
         overwrites: bool = False,
     ) -> None:  # fmt: skip
         self.taps, self._logits, self._overwrites = tuple(taps), logits, overwrites
@@ -68,13 +68,16 @@ class PortRunner:
     def _reading(self, inputs: Tensor, judge: Mapping[str, Tensor] | None) -> PortRun:
         given = {} if judge is None else judge
         port = self._run(self._model, inputs, given)
-        with SumsOneByOne():
-            resummed = self._run(self._model, inputs, given)
-        noise: dict[str, float] = {}
+        with SumsOneByOne(), Reordered():
+            others = [self._run(self._model, inputs, given)]
+            if judge is None:
+                # Where an image is constant, one value stands for a whole plane of roundings:
+                # they are drawn once more, one unit in the last place beside.
+                others.append(self._run(self._model, inputs * (1 + EPSILON), given))
+        noise: dict[str, np.ndarray] = {}
 
         def measure(tap: str, exact: Tensor) -> Tensor | None:
-            runs = (port[tap], resummed[tap])
-            noise[tap] = max(float((exact - run).abs().max()) for run in runs)
+            noise[tap] = noise_of(exact.numpy(), *(run[tap].numpy() for run in (port, *others)))
             return given.get(tap)
 
         with DepthwiseByShifts():
@@ -95,8 +98,8 @@ class PortRunner:
 
     def _visit(self, model: nn.Module, inputs: Tensor, on_tap: OnTap) -> None:
         wanted, flowed = set(self.taps), {}
-        if SOFTMAX in wanted:
-            wanted.add(self._logits)
+        if self._logits is not None and SOFTMAX in wanted:
+            wanted = (wanted - {SOFTMAX}) | {self._logits}
 
         def exchange(tap: str, values: Tensor) -> Tensor:
             kept = values.clone() if self._overwrites else values
@@ -106,8 +109,8 @@ class PortRunner:
 
         with torch.inference_mode(), _hooked(model, wanted, exchange):
             model(inputs)
-            if SOFTMAX in wanted:
-                on_tap(SOFTMAX, flowed[self._logits].softmax(-1))
+            if self._logits is not None and SOFTMAX in self.taps:
+                on_tap(SOFTMAX, flowed[self._logits].flatten(1).softmax(-1))
 
 
 @contextmanager
@@ -129,7 +132,7 @@ def _hooked(
         return lambda _module, inputs: (exchanged(place, inputs[0]), *inputs[1:])
 
     handles = []
-    for place in {tap.partition("#")[0] for tap in taps} - {SOFTMAX}:
+    for place in {tap.partition("#")[0] for tap in taps}:
         module = model.get_submodule(place.removesuffix(INPUT_OF))
         if place.endswith(INPUT_OF):
             handles.append(module.register_forward_pre_hook(before(place)))

@@ -10,8 +10,10 @@ import numpy as np
 
 from porting.errors import BadInput
 from porting.mapping.convention import InputConvention
+from porting.mapping.layers import layers_of
 from porting.mapping.recognise import Match
 from porting.parity.compare import Comparer, Comparison, Reading
+from porting.parity.names import CLASSIFIER
 from porting.parity.noise import Tolerance
 from porting.parity.panel import INPUT, Panel, panel_of
 from porting.sources import Source
@@ -61,7 +63,7 @@ def verify_port(
         MissingJudge: the judge's package is not installed.
         BadInput: there was no image.
     """
-    session = _Session(panel_of(source, match), model, readings, tolerance)
+    session = _Session(panel_of(source, match), match, model, readings, tolerance)
     for done, image in enumerate(pixels, start=1):
         session.run(session.panel.inputs(convention, image[None]))
         if progress is not None:
@@ -73,10 +75,10 @@ class _Session:
     """Judges and port side by side, input by input."""
 
     def __init__(
-        self, panel: Panel, model: nn.Module, readings: tuple[Reading, ...],
+        self, panel: Panel, match: Match, model: nn.Module, readings: tuple[Reading, ...],
         tolerance: Tolerance | None,
     ) -> None:  # fmt: skip
-        self.panel, self._model = panel, model
+        self.panel, self._match, self._model = panel, match, model
         self._readings, self._tolerance = readings, tolerance
         self._runs: list[Run] = []
         self._comparers: list[Comparer] = []
@@ -106,17 +108,24 @@ class _Session:
     def _begin(self, data: Tensor, judge: Mapping[str, np.ndarray]) -> None:
         """Settle which of the port's taps is which of the judge's."""
         from genmobilenet.network import GenMobileNet
+        from porting.parity.activations import mistaken_activations
         from porting.parity.onto import Matching, match_taps
         from porting.parity.taps import PortRunner
 
         foreign = not isinstance(self._model, GenMobileNet)
-        same = Matching({tap: tap for tap in judge}, ())
-        matching = match_taps(self._model, data, judge) if foreign else same
+        matching = Matching({tap: tap for tap in judge}, (), CLASSIFIER)
+        mistaken = {}
+        if foreign:
+            matching = match_taps(self._model, data, judge).with_softmax()
+        elif "isolated" in self._readings:
+            mistaken = mistaken_activations(self._model, layers_of(self._match.config))
         self._tap_of = matching.taps
         names = {ours: self.panel.names[tap] for tap, ours in self._tap_of.items()}
         left = tuple(self.panel.names[tap] for tap in matching.unmatched)
-        self._port = PortRunner(self._model, list(names), overwrites=foreign)
-        deciding = Comparer(names, self._readings, self._tolerance, left)
+        self._port = PortRunner(self._model, list(names), matching.logits, overwrites=foreign)
+        deciding = Comparer(
+            names, self._readings, self._tolerance, left, self.panel.not_comparable, mistaken
+        )
         self._comparers = [deciding, *(Comparer(names) for _ in self.panel.judges[1:])]
 
     def _as_port(self, taps: Mapping[str, np.ndarray], port: PortRun) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from porting.parity.compare import Comparison, TapResult
 from porting.parity.figures import TapFigures
 from porting.release.card import versions
 
-SCHEMA, SCHEMA_VERSION = "genmobilenet.comparison", 1
+SCHEMA, SCHEMA_VERSION = "genmobilenet.comparison", 2
 
 
 def comparison_report(diff: Diff) -> dict[str, Any]:
@@ -65,6 +65,9 @@ def figures_json(comparison: Comparison) -> dict[str, Any]:
         "tolerance": asdict(comparison.tolerance),
         "needed": asdict(comparison.needed),
         "unmatched": list(comparison.unmatched),
+        "not_comparable": [
+            {"tap": tap, "reason": reason} for tap, reason in comparison.not_comparable.items()
+        ],
         "taps": [_tap(result) for result in comparison.taps],
     }
     return dict(encoded(data))
@@ -118,6 +121,7 @@ def _tap(result: TapResult) -> dict[str, Any]:
         "depth": result.depth,
         "shape": list(result.shape),
         "agrees": result.agrees,
+        "mistaken": result.mistaken,
         "accumulated": _figures(result.accumulated),
         "isolated": _figures(result.isolated),
     }

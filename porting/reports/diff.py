@@ -29,6 +29,7 @@ def print_diff(data: dict[str, Any]) -> None:
     if data["quantised"] is not None:
         pairs.append(("int8 run", _quantised(data["quantised"])))
     pairs += [("unmatched", tap) for tap in data["unmatched"]]
+    pairs += [("left out", f"{tap['tap']}: {tap['reason']}") for tap in data["not_comparable"]]
     pairs += [
         ("not finite", f"{tap['tap']}: {count} NaN or infinite values, the same on both sides")
         for tap in data["taps"]

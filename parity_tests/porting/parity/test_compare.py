@@ -9,7 +9,7 @@ import pytest
 
 from porting.errors import BadInput
 from porting.parity.compare import Comparer
-from porting.parity.noise import Tolerance
+from porting.parity.noise import Tolerance, noise_of
 
 NAMES = {"a": "A:0", "b": "B:0"}
 
@@ -25,7 +25,7 @@ def runs(change=0.0, noise=1e-6, shape=(2, 3, 4, 4), seed=0):
 
     judge, port = rounded(), rounded()
     judge["b"][1, 0, 2, 3] += change
-    return judge, port, dict.fromkeys(NAMES, 2 * noise)
+    return judge, port, dict.fromkeys(NAMES, np.full(shape[0], 2 * noise))
 
 
 def compared(*batches, **options):
@@ -69,7 +69,7 @@ def test_it_states_the_tolerance_that_it_would_have_needed():
 def test_a_fixed_tolerance_is_relative_to_each_element():
     judge = {t: np.full((1, 1, 2, 2), 100.0, "f4") for t in NAMES}
     port = {t: values * np.float32(1.01) for t, values in judge.items()}
-    noise = dict.fromkeys(NAMES, 1e-6)
+    noise = dict.fromkeys(NAMES, np.array([1e-6]))
     assert compared((judge, port, noise), tolerance=Tolerance(rtol=0.011))
     bad = compared((judge, port, noise), tolerance=Tolerance(rtol=0.009))
     assert not bad
@@ -80,7 +80,7 @@ def test_figures_do_not_depend_on_the_batches():
     judge, port, noise = runs(change=0.01, shape=(6, 3, 4, 4))
     whole = compared((judge, port, noise))
     parts = [
-        (*({tap: v[i : i + 2] for tap, v in run.items()} for run in (judge, port)), noise)
+        tuple({tap: v[i : i + 2] for tap, v in run.items()} for run in (judge, port, noise))
         for i in (0, 2, 4)
     ]
     for one, many in zip(whole.taps, compared(*parts).taps, strict=True):
@@ -148,3 +148,72 @@ def test_the_first_failure_in_isolation_is_the_culprit():
     assert comparison.first_bad.tap == "a"
     assert comparison.culprit.tap == "b"
     assert "the error is born at b (B:0)" in comparison.summary()
+
+
+def one_tap(*inputs, tolerance=None):
+    """Compared at one tap: (judge, port, noise) of each input."""
+    comparer = Comparer({"a": "A"}, tolerance=tolerance)
+    for judge, port, noise in inputs:
+        arrays = ({"a": np.array([values], "f4")} for values in (judge, port))
+        comparer.add("accumulated", *arrays, {"a": np.array([noise])})
+    return comparer.finish("judge", "1.0")
+
+
+def test_each_input_is_judged_by_its_own_noise():
+    noisy, quiet = ([1, 0.5], [1.001, 0.5], 1e-3), ([1, 0.5], [1, 0.5005], 1e-7)
+    for inputs in ((noisy, quiet), (quiet, noisy)):
+        comparison = one_tap(*inputs)
+        assert not comparison
+        figures = comparison["a"].figures
+        floor = 2**-23
+        assert figures.ratio == pytest.approx(5e-4 / floor, rel=1e-3)
+        assert figures.noise == floor
+        assert figures.worst_abs == pytest.approx(5e-4, rel=1e-3)
+        assert figures.max_abs == pytest.approx(1e-3, rel=1e-3)
+        assert (figures.worst_input, figures.worst_channel) == (inputs.index(quiet), 1)
+        assert f"off by 0.0005, {figures.ratio:.3g} times" in comparison.summary()
+    both = Comparer({"a": "A"})
+    arrays = ({"a": np.array([noisy[i], quiet[i]], "f4")} for i in (0, 1))
+    both.add("accumulated", *arrays, {"a": np.array([1e-3, 1e-7])})
+    assert both.finish("judge", "1.0")["a"].figures.ratio == figures.ratio
+
+
+def test_needed_tolerances_suffice_and_a_little_less_does_not():
+    inputs = [([4, 0.25, 1], [4.01, 0.26, 1], 1e-7), ([2, 0.5, 1], [2, 0.5, 1.002], 1e-7)]
+    needed = one_tap(*inputs).needed
+    assert needed.atol == pytest.approx(0.01, rel=1e-4)
+    assert needed.rtol == pytest.approx(0.04, rel=1e-4)
+    for name in ("atol", "rtol"):
+        value = getattr(needed, name)
+        assert one_tap(*inputs, tolerance=Tolerance(**{name: 1.01 * value}))
+        assert not one_tap(*inputs, tolerance=Tolerance(**{name: 0.99 * value}))
+
+
+def test_no_relative_tolerance_covers_a_zero_that_the_port_lacks():
+    inputs = ([0, 1], [1e-9, 1], 1e-7)
+    assert one_tap(inputs).needed.rtol == math.inf
+    assert not one_tap(inputs, tolerance=Tolerance(rtol=1e9))
+    assert one_tap(([0, 1], [0, 1], 1e-7)).needed.rtol == 0
+
+
+@pytest.mark.parametrize("given", [{"atol": 0.0}, {"rtol": 0.0}, {"atol": 0.0, "rtol": 0.0}])
+def test_a_tolerance_of_zero_demands_equality(given):
+    near = ([1, 2], [np.nextafter(np.float32(1), np.float32(2)), 2], 1e-3)
+    assert one_tap(near)
+    assert not one_tap(near, tolerance=Tolerance(**given))
+    assert one_tap(([1, 2], [1, 2], 1e-3), tolerance=Tolerance(**given))
+
+
+def test_the_rest_of_a_tap_with_a_nan_is_judged_by_its_own_noise():
+    noise = noise_of(np.array([[1.0, math.nan, 2.0]]), np.array([[1.001, math.nan, 2.0]], "f4"))
+    assert noise == pytest.approx([1e-3], rel=1e-3)
+    comparison = one_tap(([1.002, math.nan, 2], [1.001, math.nan, 2], float(noise[0])))
+    assert comparison
+    assert comparison["a"].figures.nonfinite == 1
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_what_is_finite_in_one_precision_alone_is_no_noise(odd):
+    exact, single = np.array([[1.0, odd], [1.0, 3.0]]), np.array([[1.5, 3.0], [1.25, 3.0]], "f4")
+    assert noise_of(exact, single).tolist() == [0.5, 0.25]
+    assert noise_of(single, exact).tolist() == [0.5, 0.25]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from porting.parity.figures import HEAT, RunningFigures, heat_map, ulps
+from porting.parity.details import HEAT, heat_map
+from porting.parity.figures import RunningFigures
 from porting.parity.noise import Tolerance
+from porting.parity.ulps import ulps
 
 
 def figures_of(judge, port, noise=1e-3, tolerance=None):
     running = RunningFigures(tolerance or Tolerance())
-    running.add(judge, port, noise)
+    running.add(judge, port, np.full(len(judge), noise))
     return running.result()
 
 

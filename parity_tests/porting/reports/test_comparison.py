@@ -109,8 +109,8 @@ def test_numbers_that_json_does_not_have():
     [
         ("{", "not a readable report"),
         ("[]", "not a report of `porting diff --json`"),
-        ('{"schema": "genmobilenet.comparison", "version": 2}', "a report of version 2"),
-        ('{"schema": "genmobilenet.comparison", "version": 1}', "a report without agrees, culprit"),
+        ('{"schema": "genmobilenet.comparison", "version": 1}', "a report of version 1"),
+        ('{"schema": "genmobilenet.comparison", "version": 2}', "a report without agrees, culprit"),
     ],
 )
 def test_other_files_are_refused(tmp_path, text, message):

@@ -35,7 +35,7 @@ def report_of(taps, bad=None):
         if number == bad:
             port[tap] += np.float32(0.5)
     for reading in ("accumulated", "isolated"):
-        comparer.add(reading, judge, port, dict.fromkeys(names, 4e-6))
+        comparer.add(reading, judge, port, dict.fromkeys(names, np.array([4e-6])))
     comparison = comparer.finish("Judge <b>", "1.0")
     return {
         **figures_json(comparison),

@@ -1,0 +1,61 @@
+"""Each activation of a network against what the source declares, where no image may reach.
+
+ReLU6 for ReLU shows only where a value exceeds 6, which depends on the images. So every
+activation module of the network is also given a ladder of values far beyond that, and
+must return what TensorFlow's definition of the declared function does. What is declared
+comes from the source: a TFLite graph was matched with the network's layers operator by
+operator, a checkpoint's judge is built from the same description.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from torch import nn
+
+from porting.mapping.layers import Layer
+from porting.parity.noise import FACTOR, floor
+from porting.parity.taps import prepared
+
+LADDER = np.arange(-16, 16.125, 0.125, dtype=np.float32)
+"""Exact in float32, beyond every bend of the functions below on both sides."""
+
+DECLARED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "hard_swish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+}
+"""tf.nn.relu and relu6; hard swish as slim's ``mobilenet_v3.py`` has it."""
+
+
+def mistaken_activations(model: nn.Module, layers: Iterable[Layer]) -> dict[str, str]:
+    """By tap, what is wrong with activations that compute another function than the source's."""
+    found = {}
+    for layer in layers:
+        declared = DECLARED.get(layer.activation)
+        if declared is not None:
+            complaint = _complaint(model.get_submodule(layer.tap), layer.activation, declared)
+            if complaint is not None:
+                found[layer.tap] = complaint
+    return found
+
+
+def _complaint(
+    module: nn.Module, name: str, declared: Callable[[np.ndarray], np.ndarray]
+) -> str | None:
+    with torch.inference_mode():
+        # (1, 1, n, 1), as the module may look at axes; a copy, as it may overwrite.
+        given = torch.from_numpy(LADDER.copy()).reshape(1, 1, -1, 1)
+        computed = prepared(module).float()(given).numpy().ravel()
+    expected = declared(LADDER)
+    apart = np.abs(computed - expected)
+    # Written so that NaN counts as wrong.
+    if apart.max() <= FACTOR * floor(float(LADDER.max())):
+        return None
+    place = int(np.argmax(apart))
+    return (
+        f"computes another function than the source's {name}: {computed[place]:.3g} for "
+        f"{LADDER[place]:.3g}, where that gives {expected[place]:.3g}"
+    )
