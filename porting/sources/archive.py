@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from porting.errors import BadSource
+from porting.places import forget, stands_for
 
 _NAMES = (".tgz", ".tar.gz", ".tar")
 UNPACKED_LIMIT = 8 << 30
@@ -37,15 +38,22 @@ def unpack(archive: Path, wanted: Callable[[PurePosixPath], bool]) -> Path:
         BadSource: the archive is damaged, or unpacks to more than any model takes.
     """
     folder = Path(tempfile.mkdtemp(prefix="porting-"))
+    stands_for(folder, archive)
     try:
         _unpack_into(folder, archive, wanted)
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
         raise BadSource(f"{archive}: not a sound archive: {error}") from error
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
         raise
     return folder
+
+
+def remove(folder: Path) -> None:
+    """Remove what was unpacked."""
+    shutil.rmtree(folder, ignore_errors=True)
+    forget(folder)
 
 
 def _unpack_into(folder: Path, archive: Path, wanted: Callable[[PurePosixPath], bool]) -> None:
@@ -70,4 +78,4 @@ def _unpack_into(folder: Path, archive: Path, wanted: Callable[[PurePosixPath], 
 
 def removed_with(owner: object, folder: Path) -> None:
     """Remove a folder when ``owner`` is gone, at the latest when the process ends."""
-    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    weakref.finalize(owner, remove, folder)
