@@ -31,8 +31,9 @@ class Port:
     """A source carried over to one network.
 
     ``comparison`` is the judge's verdict, truthy at parity, and None where
-    none was asked for, and ``inputs`` says on what. ``quantised`` is the distance to the run with int8
-    weights, where the source has them; it is reported, not judged.
+    none was asked for, and ``inputs`` says on what. ``quantised`` is
+    the distance to the run with int8 weights, where the source has them; it is
+    reported, not judged.
     """
 
     model: str

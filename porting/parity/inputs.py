@@ -85,9 +85,7 @@ def _checked(images: Iterable[Any], side: int | None, channels: int) -> Iterator
     for number, image in enumerate(images):
         if not isinstance(image, np.ndarray):
             found = type(image).__name__
-        elif image.ndim != 3 or image.shape[2] != channels or not image.size:
-            found = f"an array of shape {image.shape}"
-        elif side is not None and image.shape[:2] != (side, side):
+        elif not _fits(image.shape, side, channels):
             found = f"an array of shape {image.shape}"
         elif image.dtype.kind not in "uif" or not np.isfinite(image).all():
             found = f"an array of {image.dtype} that are not all finite numbers"
@@ -95,6 +93,12 @@ def _checked(images: Iterable[Any], side: int | None, channels: int) -> Iterator
             yield image
             continue
         raise BadInput(f"image {number} is {found}; expected an array {shape}, values 0..255")
+
+
+def _fits(shape: tuple[int, ...], side: int | None, channels: int) -> bool:
+    if len(shape) != 3 or shape[2] != channels or not all(shape):
+        return False
+    return side is None or shape[:2] == (side, side)
 
 
 def seeded_pixels(count: int, size: int, channels: int = 3, seed: int = SEED) -> np.ndarray:
