@@ -47,11 +47,13 @@ def _problems(value: Any, schema: Schema, root: Schema, place: str) -> Iterator[
 
 
 def _alternatives(value: Any, schemas: list[Schema], root: Schema, place: str) -> Iterator[str]:
-    """Nothing where one of them fits, else what is wrong with it as the nearest of them."""
+    """Nothing where one fits, else what is wrong with the value as the nearest of them."""
     found = [list(_problems(value, schema, root, place)) for schema in schemas]
     if all(found):
+        issues = [issue for of_one in found for issue in of_one]
         # An alternative of the right type complains of something inside the value.
-        yield max((issues[0] for issues in found), key=len)
+        inside = (issue for issue in issues if not issue.startswith(f"{place} is "))
+        yield next(inside, issues[0])
 
 
 def _in_object(value: Schema, schema: Schema, root: Schema, place: str) -> Iterator[str]:
