@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,10 @@ def test_inspect_as_json(small):
     assert data["classes"] == 1000
 
 
-def test_inspect_of_a_network_that_we_do_not_have(artifacts):
-    done = porting("inspect", artifacts / "mobilenet-v2-035-96/mobilenet-v2_float.tflite", "--json")
+def test_inspect_of_a_network_that_we_do_not_have(tmp_path):
+    odd = tmp_path / "odd.tflite"
+    odd.write_bytes(network_file(replace(get_config("tf_mnasnet_small"), head_channels=1000)))
+    done = porting("inspect", odd, "--json")
     assert done.returncode == 0
     data = json.loads(done.stdout)
     assert data["models"] == []
