@@ -65,13 +65,9 @@ def port(
     check_folder(out)
     with progress_bar("judging") as progress:
         ported = port_source(
-            source,
-            model,
-            weights=weights.value if weights else None,
-            classes=classes.value,
-            verify=verify,
-            progress=progress,
-        )
+            source, model, weights=weights.value if weights else None, classes=classes.value,
+            verify=verify, progress=progress,
+        )  # fmt: skip
     try:
         files = write_release(ported, out)
     except PortingError as error:
