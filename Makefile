@@ -37,9 +37,9 @@ port-mnasnet: $(INSTALLED) ## port MNASNet: SOURCE=file, or MODEL=name, or B1 an
 	done < $(VENV)/.sources
 
 parity: $(INSTALLED) ## compare all that was ported, tap by tap; reports in checkpoints/reports
-	@$(BIN)/python -m porting.release.pairs "$(OUT)" checkpoints/google checkpoints/rehearsal $(SOURCE) \
-		> $(VENV)/.pairs
-	@status=0; while IFS="$$(printf '\t')" read -r source ported; do echo; \
+	@status=0; $(BIN)/python -m porting.release.pairs "$(OUT)" checkpoints/google \
+		checkpoints/rehearsal $(if $(SOURCE),"$(SOURCE)") > $(VENV)/.pairs || status=$$?; \
+	while IFS="$$(printf '\t')" read -r source ported; do echo; \
 		name="$(REPORTS)/$$(basename "$$ported" .pth)"; \
 		$(BIN)/porting diff "$$source" "$$ported" --report "$$name.html" --json "$$name.json" || status=$$?; \
 	done < $(VENV)/.pairs; exit $$status

@@ -15,6 +15,9 @@ from genmobilenet.errors import CheckpointError
 from genmobilenet.network import GenMobileNet
 from genmobilenet.zoo import get_config
 
+PARALLEL = "module."
+"""What ``torch.nn.DataParallel`` puts before every key."""
+
 
 def create_model(
     name: str,
@@ -80,24 +83,41 @@ def load_weights(model: torch.nn.Module, path: str | PathLike[str]) -> None:
 
 
 def read_state_dict(path: str | PathLike[str]) -> dict[str, torch.Tensor]:
-    """Read a state dict without running code from the file.
+    """Read a state dict without running code from the file; see :func:`read_stored`."""
+    return read_stored(path)[0]
+
+
+def read_stored(path: str | PathLike[str]) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
+    """Read a state dict, and say what it was wrapped in.
+
+    Training scripts write ``{"state_dict": ..., "epoch": ...}``, and
+    ``DataParallel`` puts ``module.`` before every key; both come off. No code
+    from the file is run.
 
     Raises:
         CheckpointError: there is no such file, it is damaged, or it holds
             something other than tensors by name.
     """
     try:
-        state: Any = torch.load(Path(path), map_location="cpu", weights_only=True)
+        stored: Any = torch.load(Path(path), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise CheckpointError(f"{path}: not a readable state dict ({reason})") from error
-    if not isinstance(state, dict) or not all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
+    notes = []
+    if isinstance(stored, dict) and isinstance(stored.get("state_dict"), dict):
+        others = ", ".join(str(key) for key in stored if key != "state_dict")
+        notes.append("its state_dict is taken" + (f", not its {others}" if others else ""))
+        stored = stored["state_dict"]
+    if not isinstance(stored, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in stored.items()
     ):
-        raise CheckpointError(f"{path}: expected tensors by name, found {type(state).__name__}")
-    return state
+        raise CheckpointError(f"{path}: expected tensors by name, found {type(stored).__name__}")
+    if stored and all(key.startswith(PARALLEL) for key in stored):
+        notes.append(f"{PARALLEL!r} before every key is left off")
+        stored = {key.removeprefix(PARALLEL): values for key, values in stored.items()}
+    return stored, tuple(notes)
 
 
 def fill(model: torch.nn.Module, state: dict[str, torch.Tensor], origin: str) -> None:

@@ -5,10 +5,10 @@ Names are handed on lazily: importing the package imports neither framework.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from porting.api import Port, port
     from porting.diff import compare
     from porting.errors import PortingError
@@ -28,4 +28,6 @@ __all__ = ["Port", "PortingError", "compare", "open_source", "port"]
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_HOME[name]), name)

@@ -31,8 +31,9 @@ class Port:
     """A source carried over to one network.
 
     ``comparison`` is the judge's verdict, truthy at parity, and None where
-    none was asked for. ``quantised`` is the distance to the run with int8
-    weights, where the source has them; it is reported, not judged.
+    none was asked for, and ``inputs`` says on what. ``quantised`` is
+    the distance to the run with int8 weights, where the source has them; it is
+    reported, not judged.
     """
 
     model: str
@@ -43,6 +44,7 @@ class Port:
     state_dict: dict[str, torch.Tensor]
     comparison: Comparison | None = None
     quantised: Comparison | None = None
+    inputs: str | None = None
 
 
 def port(
@@ -82,17 +84,16 @@ def port(
     if not verify:
         return ported
     from genmobilenet.factory import build
-    from porting.parity.inputs import seeded_pixels
+    from porting.parity.inputs import image_stream
     from porting.parity.verify import INPUTS, verify_port
 
-    if pixels is None:
-        pixels = seeded_pixels(INPUTS, convention.size, convention.channels)
-    total = len(pixels)
+    any_size = opened.graph is None
+    images = image_stream(pixels, INPUTS, convention.size, convention.channels, any_size)
 
     def advance(done: int) -> None:
-        if progress is not None:
-            progress(done, total)
+        if progress is not None and images.total is not None:
+            progress(done, images.total)
 
     network = build(match.config, state)
-    verdict = verify_port(opened, match, network, convention, pixels, progress=advance)
-    return Port(**{**vars(ported), **vars(verdict)})
+    verdict = verify_port(opened, match, network, convention, images.plain(), progress=advance)
+    return Port(**{**vars(ported), **vars(verdict), "inputs": images.what})

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from porting.errors import NotAtParity, PortingError
+from porting.options import (
+    Classes,
+    JsonOption,
+    ModelOption,
+    Readings,
+    SourceArgument,
+    WeightsOption,
+)
+from porting.reports.showing import show
 
 PORTED, DOWNLOADED = Path("checkpoints/ported"), Path("checkpoints/google")
 
@@ -22,51 +29,13 @@ app = typer.Typer(
 )
 
 
-class Weights(StrEnum):
-    """Weight sets of a checkpoint."""
-
-    ema = "ema"
-    raw = "raw"
-
-
-class Classes(StrEnum):
-    """What becomes of a background class."""
-
-    keep = "keep"
-    drop_background = "drop-background"
-
-
-class Readings(StrEnum):
-    """Which readings of a tap are taken."""
-
-    both = "both"
-    accumulated = "accumulated"
-    isolated = "isolated"
-
-
-SourceArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="SOURCE", help="TFLite file, or checkpoint: prefix, .index, directory or .tgz."
-    ),
-]
-ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Network to port onto; by default the one that fits.")
-]
-WeightsOption = Annotated[
-    Weights | None,
-    typer.Option("--weights", help="Weight set; by default the averages where there are any."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-
-
 @app.command()
 def inspect(source: SourceArgument, as_json: JsonOption = False) -> None:
     """Say what a source holds and which networks it fits."""
     from porting.reports.inspection import inspect_source, print_inspection
     from porting.sources import open_source
 
-    _show(inspect_source(open_source(source)), as_json, print_inspection)
+    show(inspect_source(open_source(source)), as_json, print_inspection)
 
 
 @app.command()
@@ -89,20 +58,24 @@ def port(
     """
     from porting.api import port as port_source
     from porting.release import write_release
+    from porting.release.writing import check_folder
     from porting.reports.progress import progress_bar
     from porting.reports.verdict import print_port, summarise_port
 
+    check_folder(out)
     with progress_bar("judging") as progress:
         ported = port_source(
-            source,
-            model,
-            weights=weights.value if weights else None,
-            classes=classes.value,
-            verify=verify,
-            progress=progress,
-        )
-    files = write_release(ported, out)
-    _show(summarise_port(ported, files), as_json, print_port)
+            source, model, weights=weights.value if weights else None, classes=classes.value,
+            verify=verify, progress=progress,
+        )  # fmt: skip
+    try:
+        files = write_release(ported, out)
+    except PortingError as error:
+        # The verdict took minutes, and is worth having whatever became of the files.
+        if as_json or not isinstance(error, NotAtParity):
+            show(summarise_port(ported, None), as_json, print_port)
+        raise
+    show(summarise_port(ported, files), as_json, print_port)
 
 
 @app.command()
@@ -145,6 +118,7 @@ def diff(
     """
     from porting.diff import diff as diff_source
     from porting.parity.noise import Tolerance
+    from porting.release.writing import check_file
     from porting.reports.comparison import comparison_report, write_report
     from porting.reports.diff import print_diff
     from porting.reports.html import write_page
@@ -152,6 +126,10 @@ def diff(
     from porting.sources import open_source
     from porting.subject import subject_from_file
 
+    printed = json_file is not None and str(json_file) == "-"
+    data_file = None if printed else json_file
+    for file in filter(None, (report, data_file)):
+        check_file(file)
     opened = open_source(source)
     chosen = weights.value if weights else None
     subject = subject_from_file(opened, checkpoint, model, chosen, onto)
@@ -161,12 +139,11 @@ def diff(
             tolerance=Tolerance(atol=atol, rtol=rtol), progress=progress,
         )  # fmt: skip
     data = comparison_report(found)
+    show(data, printed, print_diff)
     if report is not None:
         write_page(data, report)
-    as_json = json_file is not None and str(json_file) == "-"
-    if json_file is not None and not as_json:
-        write_report(data, json_file)
-    _show(data, as_json, print_diff)
+    if data_file is not None:
+        write_report(data, data_file)
     if not data["agrees"]:
         raise typer.Exit(1)
 
@@ -182,11 +159,11 @@ def report(
 ) -> None:
     """Make the HTML report from a comparison's JSON."""
     from porting.reports.comparison import read_report
-    from porting.reports.html import write_page
+    from porting.reports.html import print_page, write_page
 
     page = out or comparison.with_suffix(".html")
     write_page(read_report(comparison), page)
-    typer.echo(page)
+    show({"report": str(page)}, False, print_page)
 
 
 @app.command()
@@ -201,9 +178,12 @@ def rehearse(
     The weights are seeded and mean nothing; names, formats and scales are those of the real ones.
     """
     from porting.judges.reference.rehearse import rehearse as rehearse_model
+    from porting.reports.progress import progress_bar
     from porting.reports.rehearsal import print_rehearsal, summarise_rehearsal
 
-    _show(summarise_rehearsal(rehearse_model(model, out, seed)), as_json, print_rehearsal)
+    with progress_bar(f"rehearsing {model}"):
+        made = rehearse_model(model, out, seed)
+    show(summarise_rehearsal(made), as_json, print_rehearsal)
 
 
 @app.command()
@@ -230,16 +210,4 @@ def fetch(
     entry = find_entry(name)
     with progress_bar(f"downloading {entry.name}") as progress:
         download = fetch_source(entry, out, mirror, progress)
-    _show(summarise_download(entry, download), as_json, print_download)
-
-
-def _show(data: dict[str, Any], as_json: bool, print_text: Any) -> None:
-    try:
-        if as_json:
-            typer.echo(json.dumps(data, indent=1))
-        else:
-            print_text(data)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever reads our output has seen enough; the exit code is still what was found.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    show(summarise_download(entry, download), as_json, print_download)

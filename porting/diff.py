@@ -67,7 +67,9 @@ def diff(
     if mode not in READINGS:
         raise BadInput(f"mode {mode!r}: expected one of {', '.join(READINGS)}")
     convention = convention_of(source, subject.match)
-    stream = image_stream(images, count, convention.size, convention.channels)
+    # A graph has its size in it; what is built from names takes any.
+    any_size = source.graph is None
+    stream = image_stream(images, count, convention.size, convention.channels, any_size)
 
     def advance(done: int) -> None:
         if progress is not None and stream.total is not None:

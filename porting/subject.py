@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genmobilenet.zoo import get_config, tensorflow_form
+from porting.errors import BadInput
+from porting.mapping.layers import layers_of
 from porting.mapping.recognise import Match, find_match
 from porting.sources import Source
 
@@ -50,10 +53,10 @@ def subject_from_file(
         BadInput: no network can be told, or source and network do not fit.
         CheckpointError: the file cannot be read or does not fit its network.
     """
-    from genmobilenet.factory import create_model, read_state_dict
+    from genmobilenet.factory import create_model, read_stored
 
     path = Path(file)
-    state = read_state_dict(path)
+    state, unwrapped = read_stored(path)
     digest = _sha256(path)
     card = _card_of(path, digest)
     model = model or card.get("model")
@@ -61,34 +64,63 @@ def subject_from_file(
     if onto is not None:
         from porting.parity.onto import build_module, fill_module
 
-        network = build_module(onto)
+        network = _on_cpu(build_module(onto))
         notes = fill_module(network, state, str(path))
         match = _matched(source, model, weights, None)
-        return Subject(onto, network, match, path, digest, notes)
+        return Subject(onto, network, match, path, digest, (*unwrapped, *notes))
     match = _matched(source, model, weights, _classes(state))
     name = model or match.model
     stem = state.get("conv_stem.weight")
     channels = get_config(name).in_chans if stem is None or stem.ndim != 4 else stem.shape[1]
     network = create_model(name, in_chans=channels, checkpoint_path=path)
+    _check_like(network, match)
     notes = () if model else (f"{name} is the only network that fits the source",)
-    return Subject(name, network.eval(), match, path, digest, notes)
+    return Subject(name, network.eval(), match, path, digest, (*unwrapped, *notes))
 
 
 def subject_from_module(
     source: Source, network: nn.Module, model: str | None = None, weights: str | None = None
 ) -> Subject:
-    """A module as it stands; it is not changed.
+    """A module as it stands; it is not changed, and where it is not on the CPU a copy is taken.
 
     Raises:
         BadInput: source and network do not fit.
     """
     from genmobilenet.network import GenMobileNet
 
+    network = _on_cpu(network)
     if not isinstance(network, GenMobileNet):
         match = _matched(source, model, weights, None)
         return Subject(type(network).__name__, network, match)
     match = _matched(source, model, weights, network.config.num_classes)
+    _check_like(network, match)
     return Subject(model or match.model, network, match)
+
+
+def _on_cpu(network: nn.Module) -> nn.Module:
+    """The module, or a copy on the CPU, where the judges' values are."""
+    tensors = [*network.parameters(), *network.buffers()]
+    elsewhere = next((t.device for t in tensors if t.device.type != "cpu"), None)
+    if elsewhere is None:
+        return network
+    try:
+        return copy.deepcopy(network).to("cpu")
+    except (NotImplementedError, RuntimeError) as error:
+        raise BadInput(
+            f"{type(network).__name__}: cannot be copied from the {elsewhere} device: {error}"
+        ) from error
+
+
+def _check_like(network: nn.Module, match: Match) -> None:
+    """See that a network of this package is one of the source's shapes."""
+    expected = layers_of(match.config).shapes()
+    found = {key: tuple(values.shape) for key, values in network.state_dict().items()}
+    for key in dict.fromkeys([*expected, *found]):
+        if expected.get(key) != found.get(key):
+            raise BadInput(
+                f"the source holds {match.model}, which the network is not: {key} is "
+                f"{found.get(key, 'absent')}, expected {expected.get(key, 'none')}"
+            )
 
 
 def _matched(source: Source, model: str | None, weights: str | None, classes: int | None) -> Match:

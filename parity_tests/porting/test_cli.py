@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from genmobilenet import get_config
 from parity_tests.building.checkpoints import variables, with_averages, write_network
+from parity_tests.building.command import porting, with_code
 from parity_tests.building.tables import write_checkpoint
 from parity_tests.building.tflite_networks import network_file
-
-
-def porting(*words, **environment):
-    """Run the command; it must never show a traceback."""
-    done = subprocess.run(
-        [sys.executable, "-m", "porting", *map(str, words)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "80", **environment},
-        check=False,
-    )
-    assert "Traceback" not in done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +26,7 @@ def test_inspect_says_what_it_is(small):
     done = porting("inspect", small)
     assert done.returncode == 0
     assert "fits       tf_mnasnet_small" in done.stdout
-    assert "49 CONV_2D" not in done.stderr
+    assert "107: 51 CONV_2D, 15 DEPTHWISE_CONV_2D, 11 MEAN" in " ".join(done.stdout.split())
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert done.stderr == ""
 
@@ -53,8 +39,10 @@ def test_inspect_as_json(small):
     assert data["classes"] == 1000
 
 
-def test_inspect_of_a_network_that_we_do_not_have(artifacts):
-    done = porting("inspect", artifacts / "mobilenet-v2-035-96/mobilenet-v2_float.tflite", "--json")
+def test_inspect_of_a_network_that_we_do_not_have(tmp_path):
+    odd = tmp_path / "odd.tflite"
+    odd.write_bytes(network_file(replace(get_config("tf_mnasnet_small"), head_channels=1000)))
+    done = porting("inspect", odd, "--json")
     assert done.returncode == 0
     data = json.loads(done.stdout)
     assert data["models"] == []
@@ -77,21 +65,47 @@ def test_port_as_json(small, tmp_path):
     assert data["weights"].endswith(".pth")
 
 
+STRICT = (
+    "from porting.parity.noise import Tolerance; "
+    "Tolerance.__init__.__defaults__ = (1e-9, None, None)"
+)"""The factor made absurdly small, so that rounding itself disagrees."""
+
+
 def test_a_judge_that_disagrees_exits_with_one(small, tmp_path):
-    """The factor made absurdly small, so that rounding itself disagrees."""
-    code = (
-        "from porting.parity.noise import Tolerance; "
-        "Tolerance.__init__.__defaults__ = (1e-9, None, None); "
-        "from porting.__main__ import main; main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "port", str(small), "--out", str(tmp_path / "out")],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = with_code(STRICT, "port", small, "--out", tmp_path / "out")
     assert done.returncode == 1
     assert "NOT at parity with LiteRT" in done.stderr
     assert "the worst is" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_judge_that_disagrees_as_json(small, tmp_path):
+    done = with_code(STRICT, "port", small, "--out", tmp_path / "out", "--json")
+    assert done.returncode == 1
+    data = json.loads(done.stdout)
+    assert data["verdict"]["at_parity"] is False
+    assert (data["weights"], data["card"]) == (None, None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_seen_before_the_judging(small, tmp_path):
+    (tmp_path / "file").write_text("")
+    code = "import porting.api; porting.api.open_source = None"
+    done = with_code(code, "port", small, "--out", tmp_path / "file" / "out")
+    assert done.returncode == 2
+    assert "out: cannot be written: Not a directory" in done.stderr
+
+
+def test_a_verdict_is_printed_although_nothing_can_be_written(small, tmp_path):
+    code = (
+        "import torch\ndef full(*_): raise OSError(28, 'No space left on device')\n"
+        "torch.save = full"
+    )
+    done = with_code(code, "port", small, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "at parity with LiteRT" in done.stdout
+    assert "wrote" not in done.stdout
+    assert "No space left on device" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -117,15 +131,6 @@ def test_wrong_use_exits_with_two_and_leaves_nothing(small, tmp_path, words, mes
     text = " ".join(done.stderr.replace("│", " ").split())
     assert message in text
     assert not out.exists()
-
-
-@pytest.mark.parametrize("words", [["inspect", "SMALL"], ["inspect", "SMALL", "--json"]])
-def test_a_reader_that_has_seen_enough_is_no_error(small, words):
-    command = [sys.executable, "-m", "porting", *(str(small) if w == "SMALL" else w for w in words)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        process.stdout.close()
-        assert process.stderr.read() == b""
-        assert process.wait() == 0
 
 
 def test_bad_files_exit_with_two_and_one_clear_message(small, tmp_path):
@@ -170,27 +175,17 @@ class Hidden:
             raise ModuleNotFoundError(f"No module named {name!r}")
 
 sys.meta_path.insert(0, Hidden())
-from porting.__main__ import main
-main()
 """
 
 
 def test_a_checkpoint_needs_no_tensorflow_without_a_judge(tmp_path):
     prefix = tmp_path / "model.ckpt"
     write_network(prefix, "tf_mnasnet_small")
-    command = [
-        sys.executable,
-        "-c",
-        WITHOUT_JUDGES,
-        "port",
-        str(prefix),
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    done = subprocess.run([*command, "--no-verify"], capture_output=True, text=True, check=False)
+    words = ["port", prefix, "--out", tmp_path / "out"]
+    done = with_code(WITHOUT_JUDGES, *words, "--no-verify")
     assert done.returncode == 0, done.stderr
     assert "ema (raw also in the source)" in done.stdout
-    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    refused = with_code(WITHOUT_JUDGES, *words)
     assert refused.returncode == 2
     assert "pip install 'genmobilenet[tensorflow]'" in refused.stderr
 

@@ -1,58 +1,17 @@
-"""`porting diff`, `porting report` and `porting.compare` as users have them."""
+"""`porting diff` and `porting report` as users have them."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-import porting
-from benchmarks.measuring import run_once
-from genmobilenet import create_model, get_config
-from genmobilenet.factory import build
-from parity_tests.building.tflite_networks import network_file
-from porting.errors import BadInput
+from genmobilenet import create_model
+from parity_tests.building.command import porting as run
+from parity_tests.building.command import with_code
 from porting.parity.inputs import seeded_images, seeded_pixels
-from porting.release import write_release
-from porting.release.pairs import pairs
-
-
-def run(*words, **environment):
-    """Run the command; it must never show a traceback."""
-    done = subprocess.run(
-        [sys.executable, "-m", "porting", *map(str, words)],
-        capture_output=True, text=True, check=False,
-        env={**os.environ, "COLUMNS": "100", **environment},
-    )  # fmt: skip
-    assert "Traceback" not in done.stderr
-    return done
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory):
-    """A source and the files of its port."""
-    folder = tmp_path_factory.mktemp("diff")
-    path = folder / "small.tflite"
-    path.write_bytes(network_file(get_config("tf_mnasnet_small"), seed=4))
-    return path, write_release(porting.port(path), folder / "ported").weights
-
-
-@pytest.fixture
-def faulty(small, tmp_path):
-    state = torch.load(small[1], weights_only=True)
-    state["blocks.3.1.conv_dw.weight"] *= 1.001
-    path = tmp_path / "faulty.pth"
-    torch.save(state, path)
-    return path
 
 
 def test_at_parity(small, tmp_path):
@@ -102,44 +61,6 @@ def test_one_reading_alone(small, mode):
     assert all(tap[mode] and tap[other] is None for tap in report["taps"])
 
 
-def test_a_module_of_ones_own(small, tmp_path):
-    (tmp_path / "mine.py").write_text(
-        textwrap.dedent("""
-        from torch import nn
-        from genmobilenet import create_model
-
-        class Mine(nn.Module):
-            def __init__(self):
-                super().__init__()
-                inner = create_model("tf_mnasnet_small")
-                self.trunk = nn.Sequential(inner.conv_stem, inner.bn1, inner.act1, inner.blocks,
-                                           inner.conv_head, inner.bn2, inner.act2)
-                self.pool, self.fc = inner.global_pool, inner.classifier
-
-            def forward(self, x):
-                return self.fc(self.pool(self.trunk(x)))
-
-        def broken():
-            raise KeyError("weights")
-        """)
-    )
-    words = ["diff", *small, "--random", 1, "--json", "-"]
-    path = {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
-    report = json.loads(run(*words, "--onto", "mine:Mine", **path).stdout)
-    assert report["agrees"] is True
-    assert report["subject"]["model"] == "mine:Mine"
-    assert "matched by order and shape" in report["subject"]["notes"][0]
-    for spec, message in (
-        ("mine", "expected package.module:callable"),
-        ("absent:Mine", "cannot be built: ModuleNotFoundError"),
-        ("mine:broken", "cannot be built: KeyError: 'weights'"),
-        ("json:loads", "cannot be built: TypeError"),
-    ):
-        done = run(*words, "--onto", spec, **path)
-        assert done.returncode == 2
-        assert message in done.stderr
-
-
 def test_bad_input(small, tmp_path):
     state = torch.load(small[1], weights_only=True)
     del state["bn2.bias"]
@@ -184,29 +105,18 @@ def test_skipped_images_are_counted(small, tmp_path):
     assert "skipped b.jpg:" in text
 
 
-@pytest.mark.slow
-def test_an_interruption_leaves_no_report(small, tmp_path):
-    page = tmp_path / "r.html"
-    words = ["diff", *map(str, small), "--random", "500", "--report", str(page)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "porting", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+def test_a_verdict_is_printed_although_its_report_cannot_be_written(small, faulty, tmp_path):
+    """The folder goes between the check beforehand and the writing."""
+    code = (
+        "import shutil, porting.parity.verify as v; real = v.verify_port\n"
+        f"def gone(*a, **k): r = real(*a, **k); open({str(tmp_path / 'out')!r}, 'w'); return r\n"
+        "import porting.diff; porting.diff.verify_port = gone"
     )
-    time.sleep(6)
-    process.send_signal(signal.SIGINT)
-    _, complaint = process.communicate(timeout=30)
-    assert process.returncode == 2
-    assert complaint == b"porting: interrupted; nothing half-written is left\n"
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_images(small, tmp_path):
-    def peak(count):
-        """MiB of a whole `porting diff --random`, by the kernel's own count."""
-        words = ["diff", *map(str, small), "--random", str(count)]
-        return run_once([sys.executable, "-m", "porting", *words]).mib
-
-    assert peak(200) < 1.1 * peak(8)
+    words = ["diff", small[0], faulty, "--random", 1, "--json", tmp_path / "out" / "r.json"]
+    done = with_code(code, *words)
+    assert done.returncode == 2
+    assert "NOT at parity" in done.stdout
+    assert "r.json: cannot be written" in done.stderr
 
 
 def test_random_images_are_made_one_by_one():
@@ -215,78 +125,39 @@ def test_random_images_are_made_one_by_one():
     np.testing.assert_array_equal(first, seeded_pixels(2, 64))
 
 
-def test_a_line_in_somebodys_own_tests(small, faulty, tmp_path):
-    test = tmp_path / "test_port.py"
-    test.write_text(
-        textwrap.dedent(f"""
-        import numpy as np
-        import porting
-
-        IMAGES = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3))
-
-        def test_good():
-            assert porting.compare({str(small[0])!r}, {str(small[1])!r}, IMAGES)
-
-        def test_bad():
-            assert porting.compare({str(small[0])!r}, {str(faulty)!r}, IMAGES)
-        """)
-    )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path,
-                          env={**os.environ, "PYTHONPATH": str(Path.cwd())})  # fmt: skip
-    assert "1 failed, 1 passed" in done.stdout
-    shown = [line for line in done.stdout.splitlines() if line.startswith("E")]
-    assert "the error is born at blocks.3.1.act2" in shown[0]
-    assert len(shown) < 8
+@pytest.mark.parametrize("option", ["--report", "--json"])
+def test_a_place_that_cannot_be_written_is_seen_before_the_judging(small, tmp_path, option):
+    (tmp_path / "file").write_text("")
+    code = "import porting.diff; porting.diff.verify_port = None"
+    for place in (tmp_path / "file" / "r", tmp_path, tmp_path / ("x" * 5000)):
+        done = with_code(code, "diff", *small, option, place)
+        assert done.returncode == 2, done.stderr
+        assert "cannot be written" in done.stderr
+        assert len(done.stderr) < 500
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-def test_compare_takes_arrays_iterables_and_modules(small):
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
-    model = create_model("tf_mnasnet_small", checkpoint_path=small[1])
-    assert porting.compare(small[0], model, pixels).inputs == 2
-    assert porting.compare(small[0], model, iter(pixels)).inputs == 2
-    assert porting.compare(porting.open_source(small[0]), str(small[1])).inputs == 8
-    with pytest.raises(BadInput, match="no image to run"):
-        porting.compare(small[0], model, iter(()))
-    with pytest.raises(BadInput, match="mode 'all'"):
-        porting.compare(small[0], model, pixels, mode="all")
+def test_wrapped_state_dicts_are_taken_and_a_note_says_so(small, tmp_path):
+    state = torch.load(small[1], weights_only=True)
+    wrapped = {"state_dict": {f"module.{k}": v for k, v in state.items()}, "epoch": 3}
+    torch.save(wrapped, tmp_path / "wrapped.pth")
+    done = run("diff", small[0], tmp_path / "wrapped.pth", "--random", 1, "--json", "-")
+    assert done.returncode == 0, done.stderr
+    notes = json.loads(done.stdout)["subject"]["notes"]
+    assert notes[:2] == [
+        "its state_dict is taken, not its epoch",
+        "'module.' before every key is left off",
+    ]
+    create_model("tf_mnasnet_small", checkpoint_path=tmp_path / "wrapped.pth")
 
 
-def test_which_file_came_from_which_source(small, tmp_path):
-    folder = small[0].parent
-    [(source, weights)] = pairs(folder / "ported", [folder])
-    assert porting.open_source(source).path == small[0]
-    assert weights == small[1]
-    assert list(pairs(folder / "ported", [tmp_path])) == [(None, small[1])]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("source", "taps"),
-    [
-        ("mnasnet-b1/mnasnet-b1_float.tflite", 64),
-        ("mnasnet-a1-050/mnasnet-a1_float.tflite", 100),
-        ("mnasnet-a1-050/mnasnet-a1_postquant.tflite", 100),
-        ("mnasnet-a1-050", 141),
-    ],
-)
-def test_real_files_agree_at_every_tap_in_both_readings(artifacts, source, taps):
-    if source == "mnasnet-a1-050":
-        pytest.importorskip("tensorflow")
-    ported = porting.port(artifacts / source, verify=False)
-    network = build(ported.config, ported.state_dict)
-    comparison = porting.compare(artifacts / source, network)
-    assert comparison, comparison.summary()
-    assert len(comparison.taps) == taps
-    assert comparison.unmatched == ()
-    # Room on both sides: faults give hundreds of times the noise.
-    assert comparison.needed.factor < 5
-
-
-@pytest.mark.slow
-def test_rehearsals_agree_at_every_tap_in_both_readings(small_rehearsal):
-    for source in (small_rehearsal.checkpoint, small_rehearsal.float, small_rehearsal.dynamic):
-        ported = porting.port(source, verify=False)
-        comparison = porting.compare(source, build(ported.config, ported.state_dict))
-        assert comparison, comparison.summary()
-        assert comparison.unmatched == ()
+def test_the_plan_is_in_the_report(small):
+    report = json.loads(run("diff", *small, "--random", 1, "--json", "-").stdout)
+    plan = report["plan"]
+    assert (plan["model"], plan["naming"], plan["weight_set"]) == (
+        "tf_mnasnet_small", "graph", "as stored",
+    )  # fmt: skip
+    assert plan["filled"] == len(torch.load(small[1], weights_only=True))
+    assert sum(plan["left_out"].values()) >= 0
+    assert any("0 everywhere" in note for note in plan["notes"])
+    assert report["versions"]["genmobilenet"]

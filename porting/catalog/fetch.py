@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from porting.catalog.entry import CatalogEntry
-from porting.catalog.lock import check_first_seen
+from porting.catalog.lock import ChecksumMismatch, check_first_seen, check_recorded
 from porting.errors import BadInput, OutputError
 
 ORIGIN = "https://storage.googleapis.com"
 ATTEMPTS = 3
 """Times that a download is taken up again after it broke off."""
+
+REFUSED = ".refused"
+"""Ends the name of a download that is not what was first seen."""
 
 _TIMEOUT = (10, 60)
 _CHUNK = 1 << 16  # what a broken connection costs at most
@@ -51,7 +54,8 @@ def fetch(
 
     Raises:
         DownloadFailed: it cannot be had; what has come is kept for the next time.
-        ChecksumMismatch: its bytes are not those first seen under this name.
+        ChecksumMismatch: its bytes are not those first seen under this name; what came is
+            kept apart, as ``.refused``, and never used.
         OutputError: the folder cannot be written to.
     """
     target = folder / entry.file_name
@@ -82,8 +86,19 @@ def _download(url: str, target: Path, progress: Progress | None) -> None:
                     f"{url}: broke off {ATTEMPTS} times ({error}); {part.name} is kept, and "
                     "the same command goes on from there"
                 ) from error
-    part.replace(target)
     mark.unlink(missing_ok=True)
+    _take_in(part, target)
+
+
+def _take_in(part: Path, target: Path) -> None:
+    """Put a whole download in place, if its bytes are those first seen."""
+    try:
+        check_recorded(target, part)
+    except ChecksumMismatch as error:
+        refused = target.with_name(f"{target.name}{REFUSED}")
+        part.replace(refused)
+        raise ChecksumMismatch(f"{error}. What came is kept as {refused}, and not used") from error
+    part.replace(target)
 
 
 def _continue(url: str, part: Path, mark: Path, progress: Progress | None) -> None:

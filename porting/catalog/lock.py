@@ -31,12 +31,10 @@ def check_first_seen(entry: CatalogEntry, path: Path) -> str:
         ChecksumMismatch: the record says otherwise.
         BadInput: the lock file cannot be read.
     """
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = check_recorded(path)
     lock = path.parent / LOCK
     records = _read(lock)
-    known = records.get(entry.file_name)
-    if known is None:
+    if entry.file_name not in records:
         records[entry.file_name] = {
             "sha256": digest,
             "bytes": path.stat().st_size,
@@ -44,7 +42,23 @@ def check_first_seen(entry: CatalogEntry, path: Path) -> str:
             "first_seen": datetime.now(UTC).date().isoformat(),
         }
         _write(lock, records)
-    elif known["sha256"] != digest:
+    return digest
+
+
+def check_recorded(path: Path, content: Path | None = None) -> str:
+    """Compare a file with what is recorded under its name, if anything; return its SHA-256.
+
+    ``content`` holds the bytes where they are not in place yet.
+
+    Raises:
+        ChecksumMismatch: the record says otherwise.
+        BadInput: the lock file cannot be read.
+    """
+    with (content or path).open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    lock = path.parent / LOCK
+    known = _read(lock).get(path.name)
+    if known is not None and known["sha256"] != digest:
         raise ChecksumMismatch(
             f"{path}: its sha256 is {digest}, on {known['first_seen']} it was {known['sha256']}; "
             f"delete it to download it again, or its entry in {lock} to accept what is there now"

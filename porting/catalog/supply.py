@@ -1,66 +1,123 @@
 """What ``make port-mnasnet`` ports: files at hand, else downloads, else rehearsals.
 
-Run as ``python -m porting.catalog.supply``; prints one source a line.
+Run as ``python -m porting.catalog.supply``; prints one source a line. Each
+network that is wanted is looked for by itself, and whatever is left out is
+named on standard error.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from genmobilenet.errors import GenMobileNetError
 from genmobilenet.zoo import tensorflow_form
 from porting.catalog.fetch import DownloadFailed, fetch
+from porting.catalog.lock import check_recorded
 from porting.catalog.registry import find_published
-from porting.errors import BadInput, PortingError
+from porting.errors import BadInput, UnsupportedSource, WeightSetError
+from porting.exits import end_with, say
 from porting.mapping.recognise import candidates
 from porting.mapping.rules import choose_weight_set
 from porting.reports.progress import progress_bar
-from porting.sources import open_source
+from porting.sources import Source, claims_to_be_a_source, open_source
 
 DEFAULTS = {"tf_mnasnet_100": "float", "tf_semnasnet_100": "checkpoint"}
 """Networks that are ported where none is named -> which file of their rehearsal."""
 
-_HIDDEN = (".part", ".etag", ".json")
+_HIDDEN = (".part", ".etag", ".json", ".refused")
 
 
-def lying_in(folder: Path, model: str | None, weights: str | None) -> list[Path]:
-    """Sources in a folder that some network fits (``model``, where one is named)."""
-    if not folder.is_dir():
-        return []
-    places = [p for p in sorted(folder.iterdir()) if p.suffix not in _HIDDEN]
-    return [place for place in places if _fits(place, model, weights)]
+@dataclass(frozen=True)
+class Lying:
+    """A source in a folder, and the networks that it fits."""
+
+    place: Path
+    models: frozenset[str]
 
 
-def _fits(place: Path, model: str | None, weights: str | None) -> bool:
-    try:
-        source = open_source(place)
-        found = candidates(source, choose_weight_set(source, weights))
-        return any(model in (None, match.model) for match in found)
-    except BadInput:
-        return False
+def lying_in(folder: Path) -> Iterator[Lying]:
+    """Sources in a folder; those that no network fits are named and left out.
+
+    Raises:
+        BadSource: one is damaged.
+        ChecksumMismatch: one is not what was first seen under its name.
+    """
+    seen = set()
+    for place in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if place.suffix in _HIDDEN or not claims_to_be_a_source(place):
+            continue
+        if place.is_file():
+            check_recorded(place)
+        try:
+            source = open_source(place)
+        except UnsupportedSource as error:
+            say(f"{error}; left out")
+            continue
+        models = _models(source)
+        if not models:
+            say(f"{place}: no known network fits it; left out")
+        elif source.sha256 not in seen:  # a checkpoint lies there by index and shards
+            seen.add(source.sha256)
+            yield Lying(place, models)
+
+
+def _models(source: Source) -> frozenset[str]:
+    found: set[str] = set()
+    for weight_set in source.weight_sets:
+        # Averages that are not whole do not keep the raw weights from being ported.
+        with contextlib.suppress(WeightSetError):
+            found |= {match.model for match in candidates(source, weight_set)}
+    return frozenset(found)
 
 
 def supply(
     folder: Path, rehearsals: Path, model: str | None, weights: str | None, mirror: str | None
 ) -> list[Path]:
-    """The sources to port.
+    """The sources to port, at least one.
+
+    Without ``model``, those are all that lie in the folder, and what it takes
+    to have the networks of :data:`DEFAULTS`.
 
     Raises:
-        PortingError: a download is not what it was, or a rehearsal cannot be made.
+        BadInput: a file is damaged or not what it was, a rehearsal cannot be
+            made, or nothing has the weights asked for.
         UnknownModel: no network has the name asked for.
     """
-    wanted = {tensorflow_form(model): None} if model else DEFAULTS
-    lying = lying_in(folder, next(iter(wanted)) if model else None, weights)
-    if lying:
-        return lying
+    wanted: dict[str, str | None] = {tensorflow_form(model): None} if model else {**DEFAULTS}
+    lying = [found for found in lying_in(folder) if not model or found.models & wanted.keys()]
+    places = [found.place for found in lying]
+    for name, which in wanted.items():
+        if not any(name in found.models for found in lying):
+            places += _had(name, which, folder, rehearsals, mirror)
+    return _with_weights(places, weights)
+
+
+def _had(
+    model: str, which: str | None, folder: Path, rehearsals: Path, mirror: str | None
+) -> list[Path]:
+    """One network's source downloaded, or rehearsed where that cannot be."""
     try:
-        found = [_fetched(name, folder, mirror) for name in wanted]
+        return [_fetched(model, folder, mirror)]
     except DownloadFailed as error:
-        sys.stderr.write(f"porting: {error}; rehearsals are ported instead\n")
-        found = [p for name, which in wanted.items() for p in _rehearsed(rehearsals, name, which)]
-    return [place for place in found if _fits(place, None, weights)]
+        say(f"{error}; a rehearsal of {model} is ported instead")
+        return _rehearsed(rehearsals, model, which)
+
+
+def _with_weights(places: Iterable[Path], weights: str | None) -> list[Path]:
+    """Those sources that have the weight set asked for; the others are named."""
+    having = []
+    for place in places:
+        try:
+            choose_weight_set(open_source(place), weights)
+            having.append(place)
+        except WeightSetError as error:
+            say(f"{error}; left out")
+    if not having:
+        raise BadInput(f"nothing to port: no source has {weights} weights")
+    return having
 
 
 def _fetched(model: str, folder: Path, mirror: str | None) -> Path:
@@ -75,7 +132,10 @@ def _rehearsed(folder: Path, model: str, which: str | None) -> list[Path]:
     from porting.judges.reference.rehearse import made_in, rehearse
 
     out = folder / model
-    made = made_in(out) or rehearse(model, out)
+    made = made_in(out)
+    if made is None:
+        with progress_bar(f"rehearsing {model}"):
+            made = rehearse(model, out)
     places = {"checkpoint": made.checkpoint, "float": made.float, "dynamic": made.dynamic}
     return [places[which]] if which else list(places.values())
 
@@ -89,13 +149,9 @@ def main() -> None:
     parser.add_argument("--weights")
     parser.add_argument("--mirror")
     asked = parser.parse_args()
-    try:
-        found = supply(asked.folder, asked.rehearsals, asked.model, asked.weights, asked.mirror)
-    except (PortingError, GenMobileNetError) as error:
-        sys.stderr.write(f"porting: {error}\n")
-        sys.exit(2)
+    found = supply(asked.folder, asked.rehearsals, asked.model, asked.weights, asked.mirror)
     print(*found, sep="\n")
 
 
 if __name__ == "__main__":
-    main()
+    end_with(main)

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,9 @@ Images = np.ndarray | Iterable[np.ndarray] | str | PathLike[str]
 """A folder, an array (N, H, W, C), or arrays (H, W, C) one after another; values 0..255."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+SEED = 0
+"""Of random images, where no other is given."""
+
 THUMBNAILS, THUMBNAIL_SIDE = 12, 96
 _CROP = 0.875  # of the shorter side, as is usual for 224 pixels
 
@@ -39,19 +43,26 @@ class ImageStream:
                 self.thumbnails.append(_thumbnail(image))
             yield image
 
+    def plain(self) -> Iterator[np.ndarray]:
+        """The images alone, without thumbnails."""
+        yield from self._images
 
-def image_stream(images: Images | None, count: int, size: int, channels: int) -> ImageStream:
+
+def image_stream(
+    images: Images | None, count: int, size: int, channels: int, any_size: bool = False
+) -> ImageStream:
     """The stream that a user's images stand for; without any, ``count`` seeded ones.
 
     Those of a folder are scaled and cropped to ``size``; arrays are taken as
-    they are.
+    they are, and must have that size, unless the network takes ``any_size``.
 
     Raises:
-        BadInput: there are none, or an array is of another shape.
+        BadInput: there are none, or an array is of another shape or kind; of
+            arrays given one by one, when the wrong one's turn comes.
     """
     if images is None:
         pixels = seeded_images(count, size, channels)
-        return ImageStream(pixels, count, f"{count} random images (seed 0)")
+        return ImageStream(pixels, count, f"{count} random images (seed {SEED})")
     if isinstance(images, (str, PathLike)):
         return _folder_stream(Path(images), size, channels)
     if isinstance(images, np.ndarray):
@@ -60,16 +71,44 @@ def image_stream(images: Images | None, count: int, size: int, channels: int) ->
                 f"images are an array of shape {images.shape}; expected (N, H, W, {channels}) "
                 "with N at least 1"
             )
-        return ImageStream(images, len(images), f"{len(images)} images given as an array")
-    return ImageStream(images, None, "images given one by one")
+        total, what = len(images), f"{len(images)} images given as an array"
+    else:
+        total, what = None, "images given one by one"
+        if not isinstance(images, Iterable):
+            raise BadInput(f"images are a {type(images).__name__}; expected a folder or arrays")
+    side = None if any_size else size
+    return ImageStream(_checked(images, side, channels), total, what)
 
 
-def seeded_pixels(count: int, size: int, channels: int = 3, seed: int = 0) -> np.ndarray:
+def _checked(images: Iterable[Any], side: int | None, channels: int) -> Iterator[np.ndarray]:
+    shape = f"({side or 'H'}, {side or 'W'}, {channels})"
+    for number, image in enumerate(images):
+        if not isinstance(image, np.ndarray):
+            found = type(image).__name__
+        elif not _fits(image.shape, side, channels):
+            found = f"an array of shape {image.shape}"
+        elif image.dtype.kind not in "uif" or not np.isfinite(image).all():
+            found = f"an array of {image.dtype} that are not all finite numbers"
+        else:
+            yield image
+            continue
+        raise BadInput(f"image {number} is {found}; expected an array {shape}, values 0..255")
+
+
+def _fits(shape: tuple[int, ...], side: int | None, channels: int) -> bool:
+    if len(shape) != 3 or shape[2] != channels or not all(shape):
+        return False
+    return side is None or shape[:2] == (side, side)
+
+
+def seeded_pixels(count: int, size: int, channels: int = 3, seed: int = SEED) -> np.ndarray:
     """The images of :func:`seeded_images` in one array (count, size, size, channels)."""
     return np.stack(list(seeded_images(count, size, channels, seed)))
 
 
-def seeded_images(count: int, size: int, channels: int = 3, seed: int = 0) -> Iterator[np.ndarray]:
+def seeded_images(
+    count: int, size: int, channels: int = 3, seed: int = SEED
+) -> Iterator[np.ndarray]:
     """Random images (size, size, channels), uint8, each made when it is asked for.
 
     Coarse structure with fine noise over it, so that every receptive field,
@@ -87,9 +126,12 @@ def seeded_images(count: int, size: int, channels: int = 3, seed: int = 0) -> It
 
 
 def _folder_stream(folder: Path, size: int, channels: int) -> ImageStream:
-    if not folder.is_dir():
-        raise BadInput(f"{folder}: not a folder of images")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    try:
+        if not folder.is_dir():
+            raise BadInput(f"{folder}: not a folder of images")
+        files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be read: {error.strerror or error}") from error
     if not files:
         raise BadInput(f"{folder}: no image in it; known are {', '.join(SUFFIXES)}")
     stream = ImageStream((), len(files), f"{len(files)} images of {folder.name or folder}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -187,6 +188,7 @@ def record_values(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
             seen[tap] = value.clone()
 
     copied = prepared(network).float()
+    _check_runs(copied, inputs)
     handles = []
     for path, module in copied.named_modules():
         if path:
@@ -198,6 +200,21 @@ def record_values(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
     for handle in handles:
         handle.remove()
     return seen
+
+
+def _check_runs(network: nn.Module, inputs: Tensor) -> None:
+    """See that a module takes the inputs, in float32 and in float64, which measures the noise."""
+    for dtype in (torch.float64, torch.float32):
+        try:
+            with torch.no_grad():
+                copy.deepcopy(network).to(dtype)(inputs.to(dtype))
+        except Exception as error:
+            # A user's code may raise anything; whatever it is, it is about this module.
+            reason = " ".join(str(error).split())
+            raise BadInput(
+                f"{type(network).__name__}: its forward fails on {dtype} inputs "
+                f"{tuple(inputs.shape)}: {type(error).__name__}: {reason}"
+            ) from error
 
 
 def _noters(path: str, note: Callable[[str, Any], None]) -> tuple[Any, Any]:

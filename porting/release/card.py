@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import platform
 from typing import TYPE_CHECKING, Any
 
 from porting.api import Port
+from porting.places import origin
 
 if TYPE_CHECKING:
     from porting.parity.compare import TapResult
 
 CARD_VERSION = 1
+PACKAGE = "genmobilenet"
 
 
 def card_of(port: Port, name: str, digest: str) -> dict[str, Any]:
@@ -24,6 +27,7 @@ def card_of(port: Port, name: str, digest: str) -> dict[str, Any]:
             "format": port.source.format,
             "sha256": port.source.sha256,
             "weight_set": port.plan.weight_set,
+            "lay_at": str(origin(port.source.path).absolute()),
         },
         "verdict": verdict_of(port),
         "input": port.convention.to_json(),
@@ -45,6 +49,7 @@ def verdict_of(port: Port) -> dict[str, Any]:
         "judge": comparison.judge,
         "judge_version": comparison.judge_version,
         "inputs": comparison.inputs,
+        "inputs_are": port.inputs,
         "taps": len(comparison.taps),
         "factor": comparison.tolerance.factor,
         "worst_tap": _tap_in_short(worst),
@@ -74,11 +79,16 @@ def _tap_in_short(result: TapResult) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what had a part in the port."""
+    """Versions of what had a part in the port, this package among them."""
     import numpy
     import torch
 
+    try:
+        own = importlib.metadata.version(PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        own = "not installed"
     return {
+        PACKAGE: own,
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "numpy": numpy.__version__,

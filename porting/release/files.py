@@ -1,7 +1,10 @@
 """Writing a port: the weights, and beside them the card that says what they are.
 
-Each file is written under a temporary name, synced and renamed. The card goes
-first, so that weights under a release name are never without one.
+Both files are written whole under temporary names before either gets its own.
+The card is renamed first, so that weights under a release name are never
+without one. A kill between the two renames, which no file system does as one,
+leaves a card alone: the weights' temporary name says which, and the next port
+to the folder removes both.
 """
 
 from __future__ import annotations
@@ -14,7 +17,11 @@ from pathlib import Path
 from porting.api import Port
 from porting.errors import NotAtParity, OutputError
 from porting.release.card import card_of
-from porting.release.writing import sync, temporary, write_text
+from porting.release.marks import is_rehearsal
+from porting.release.writing import is_stale, sync, temporary
+
+_PENDING = "-then-"
+"""Between a temporary name and that of the card which comes just before its file."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +51,50 @@ def write_release(port: Port, out: Path) -> ReleaseFiles:
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with temporary(out) as weights:
+        _remove_lone_cards(out)
+        with temporary(out) as weights, temporary(out) as card:
             with weights.open("wb") as stream:
                 torch.save(port.state_dict, stream)
                 sync(stream)
             digest = _sha256(weights)
             files = _names(port, out, digest)
-            card = card_of(port, files.weights.name, digest)
-            write_text(files.card, json.dumps(card, indent=1) + "\n")
-            weights.replace(files.weights)
+            _write(card, json.dumps(card_of(port, files.weights.name, digest), indent=1) + "\n")
+            _put_in_place(weights, card, files)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
     return files
 
 
+def _write(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        sync(stream)
+
+
+def _put_in_place(weights: Path, card: Path, files: ReleaseFiles) -> None:
+    # What is in place already is the same port: its card may be renewed at any moment.
+    new = not files.weights.exists()
+    pending = weights.with_name(f"{weights.name}{_PENDING}{files.card.name}")
+    if new:
+        weights.replace(pending)
+    try:
+        card.replace(files.card)
+        (pending if new else weights).replace(files.weights)
+    finally:
+        pending.unlink(missing_ok=True)
+
+
+def _remove_lone_cards(out: Path) -> None:
+    """Undo a release that a kill cut in two."""
+    for place in out.glob(f".porting-*{_PENDING}*"):
+        maker, _, card = place.name.partition(_PENDING)
+        if is_stale(maker):
+            place.with_name(card).unlink(missing_ok=True)
+            place.unlink(missing_ok=True)
+
+
 def _names(port: Port, out: Path, digest: str) -> ReleaseFiles:
-    marks = ["rehearsal"] * any(file.name.startswith("rehearsal") for file in port.source.files)
+    marks = ["rehearsal"] * is_rehearsal(port.source)
     marks += ["unverified"] * (port.comparison is None)
     stem = "-".join([port.model, *marks, digest[:8]])
     return ReleaseFiles(out / f"{stem}.pth", out / f"{stem}.json")

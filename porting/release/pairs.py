@@ -2,43 +2,51 @@
 
 Run as ``python -m porting.release.pairs PORTED FOLDER...``; prints source and
 ported file, a tab between them, one pair a line. The card beside a ported file
-has its source's checksum, and by that the source is found, wherever it lies.
+has its source's checksum, and by that the source is found: where the card says
+that it lay, or in the folders. Exits with 2 where one is not found, after
+printing the others.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from porting.errors import BadInput
+from porting.exits import end_with, say
 from porting.sources import open_source
 
 _DEPTH = 3
+_NO_SOURCES = (".json", ".pth", ".part", ".etag", ".refused")
 
 
 def pairs(ported: Path, folders: Iterable[Path]) -> Iterator[tuple[Path | None, Path]]:
     """Each ported file in a folder with its source, None where that lies nowhere."""
-    wanted = {weights: _source_of(weights) for weights in sorted(ported.glob("*.pth"))}
-    found = _sources(folders, set(wanted.values()))
-    for weights, digest in wanted.items():
+    cards = {weights: _source_of(weights) for weights in sorted(ported.glob("*.pth"))}
+    wanted = {digest for digest, _ in cards.values()}
+    found = _sources((hint for _, hint in cards.values() if hint), wanted, depth=0)
+    # What lies in the folders by purpose goes before what a card remembers.
+    found |= _sources(folders, wanted, _DEPTH)
+    for weights, (digest, _) in cards.items():
         yield found.get(digest), weights
 
 
-def _source_of(weights: Path) -> str:
+def _source_of(weights: Path) -> tuple[str, Path | None]:
+    """Checksum of the source, and where it lay, as the card has them."""
     try:
         card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
-        return str(card["source"]["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        lay_at = card["source"].get("lay_at")
+        return str(card["source"]["sha256"]), Path(lay_at) if isinstance(lay_at, str) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "", None
 
 
-def _sources(folders: Iterable[Path], digests: set[str]) -> dict[str, Path]:
+def _sources(folders: Iterable[Path], digests: set[str], depth: int) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in folders:
-        for place in _places(folder):
+        for place in _places(folder, depth):
             try:
                 digest = open_source(place).sha256
             except BadInput:
@@ -48,31 +56,41 @@ def _sources(folders: Iterable[Path], digests: set[str]) -> dict[str, Path]:
     return found
 
 
-def _places(folder: Path, depth: int = _DEPTH) -> Iterator[Path]:
+def _places(folder: Path, depth: int) -> Iterator[Path]:
     """What may be a source: a file itself, or files and folders some levels down."""
     yield folder
     if folder.is_dir() and depth:
         for place in sorted(folder.iterdir()):
-            if not place.name.startswith(".") and place.suffix not in (".json", ".pth"):
+            if not place.name.startswith(".") and place.suffix not in _NO_SOURCES:
                 yield from _places(place, depth - 1)
 
 
 def main() -> None:
-    """Print the pairs; complain of ported files whose source is gone."""
+    """Print the pairs.
+
+    Raises:
+        BadInput: nothing was ported, or the source of a ported file is not found.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("ported", type=Path)
-    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("folders", type=Path, nargs="*")
     asked = parser.parse_args()
     found = list(pairs(asked.ported, asked.folders))
     if not found:
-        sys.stderr.write(f"porting: {asked.ported}: no ported file in it; port something first\n")
-        sys.exit(2)
+        raise BadInput(f"{asked.ported}: no ported file in it; port something first")
+    lost = 0
     for source, weights in found:
         if source is None:
-            sys.stderr.write(f"porting: {weights}: its source lies in none of the folders given\n")
+            lost += 1
+            say(f"{weights}: its source is neither where it lay nor in the folders given")
         else:
             print(f"{source}\t{weights}")
+    if lost:
+        raise BadInput(
+            f"{lost} of {len(found)} ported files cannot be compared: name their source "
+            "(make parity SOURCE=file), or remove them"
+        )
 
 
 if __name__ == "__main__":
-    main()
+    end_with(main)

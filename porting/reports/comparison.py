@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
@@ -16,9 +17,11 @@ from typing import Any
 
 from porting.diff import Diff
 from porting.errors import BadInput
+from porting.mapping.plan import CONSTANTS, Plan
 from porting.parity.compare import Comparison, TapResult
 from porting.parity.figures import TapFigures
 from porting.release.card import versions
+from porting.reports.checking import problems
 
 SCHEMA, SCHEMA_VERSION = "genmobilenet.comparison", 2
 
@@ -40,6 +43,7 @@ def comparison_report(diff: Diff) -> dict[str, Any]:
             "sha256": diff.subject.sha256,
             "notes": list(diff.subject.notes),
         },
+        "plan": plan_summary(diff.subject.match.plan),
         "inputs": {
             "count": comparison.inputs,
             "what": diff.images.what,
@@ -51,6 +55,25 @@ def comparison_report(diff: Diff) -> dict[str, Any]:
         "versions": versions(),
     }
     return dict(encoded(data))
+
+
+def plan_summary(plan: Plan) -> dict[str, Any]:
+    """How the source was mapped: by what, how much, and what was changed on the way."""
+    constants = Counter(fill.constant for fill in plan.fills if fill.constant is not None)
+    scaled = sum(fill.factor != 1 or fill.offset != 0 for fill in plan.fills)
+    notes = [f"{count} keys are {CONSTANTS[name]}" for name, count in constants.items()]
+    if any(fill.first_row for fill in plan.fills):
+        notes.append("class 0, the background, is left off")
+    if scaled:
+        notes.append(f"{scaled} tensors take a constant of the hard sigmoid in")
+    return {
+        "model": plan.model,
+        "naming": plan.naming,
+        "weight_set": plan.weight_set,
+        "filled": len(plan.fills),
+        "left_out": dict(Counter(entry.reason for entry in plan.left_out)),
+        "notes": notes,
+    }
 
 
 def figures_json(comparison: Comparison) -> dict[str, Any]:
@@ -94,7 +117,7 @@ def read_report(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path}: not a readable report ({error})") from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise BadInput(f"{path}: not a report of `porting diff --json`")
@@ -102,9 +125,9 @@ def read_report(path: Path) -> dict[str, Any]:
         raise BadInput(
             f"{path}: a report of version {data.get('version')}; version {SCHEMA_VERSION} is read"
         )
-    missing = set(schema()["required"]) - set(data)
-    if missing:
-        raise BadInput(f"{path}: a report without {', '.join(sorted(missing))}")
+    wrong = next(problems(data, schema()), None)
+    if wrong is not None:
+        raise BadInput(f"{path}: {wrong}")
     return data
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import typer
+
 from porting.reports.inspection import input_lines
 from porting.reports.lines import print_lines
 
@@ -57,8 +59,11 @@ def _print_worst(taps: list[dict[str, Any]]) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for tap in sorted(taps, key=worst_ratio, reverse=True)[:WORST]:
         table.add_row(*_row(tap), style=None if tap["agrees"] else "red")
-    console.print()
-    console.print(table)
+    # Captured: rich itself ends the process with 1 where nobody reads on.
+    with console.capture() as captured:
+        console.print()
+        console.print(table)
+    typer.echo(captured.get(), nl=False)
 
 
 def _row(tap: dict[str, Any]) -> tuple[str, ...]:

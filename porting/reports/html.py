@@ -8,6 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from porting.release.writing import write_text
 
 CHARTS = "echarts.min.js"
@@ -41,6 +43,11 @@ def write_page(data: dict[str, Any], path: Path) -> None:
         OutputError: the path cannot be written.
     """
     write_text(path, page(data))
+
+
+def print_page(data: dict[str, Any]) -> None:
+    """Say where the report was written to."""
+    typer.echo(data["report"])
 
 
 def _verdict(data: dict[str, Any]) -> str:

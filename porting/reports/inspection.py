@@ -9,6 +9,7 @@ from porting.errors import MappingError, PortingError
 from porting.mapping.convention import convention_of
 from porting.mapping.recognise import candidates, find_match
 from porting.mapping.rules import choose_weight_set
+from porting.places import as_known
 from porting.reports.lines import print_lines
 from porting.sources import Source
 
@@ -18,7 +19,7 @@ def inspect_source(source: Source) -> dict[str, Any]:
     weight_set = choose_weight_set(source, None)
     found = list(candidates(source, weight_set))
     data: dict[str, Any] = {
-        "source": str(source.path),
+        "source": as_known(str(source.path)),
         "format": source.format,
         "sha256": source.sha256,
         "weight_sets": list(source.weight_sets),

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from porting.api import Port
+from porting.places import as_known
 from porting.release import ReleaseFiles
 from porting.release.card import verdict_of
 from porting.reports.inspection import input_lines
 from porting.reports.lines import print_lines
 
 
-def summarise_port(port: Port, files: ReleaseFiles) -> dict[str, Any]:
-    """The outcome as plain data."""
+def summarise_port(port: Port, files: ReleaseFiles | None) -> dict[str, Any]:
+    """The outcome as plain data; without files where none were written."""
     return {
-        "source": str(port.source.path),
+        "source": as_known(str(port.source.path)),
         "source_sha256": port.source.sha256,
         "model": port.model,
         "weight_set": port.plan.weight_set,
@@ -25,8 +26,8 @@ def summarise_port(port: Port, files: ReleaseFiles) -> dict[str, Any]:
         "notes": list(port.plan.notes),
         "verdict": verdict_of(port),
         "input": port.convention.to_json(),
-        "weights": str(files.weights),
-        "card": str(files.card),
+        "weights": str(files.weights) if files else None,
+        "card": str(files.card) if files else None,
     }
 
 
@@ -54,5 +55,6 @@ def print_port(data: dict[str, Any]) -> None:
         relative = verdict["quantised_run"]["logits_relative_difference"]
         pairs.append(("int8 run", f"logits {relative:.2g} of their scale away; not judged"))
     pairs += input_lines(data["input"])
-    pairs += [("wrote", data["weights"]), ("", data["card"])]
+    if data["weights"] is not None:
+        pairs += [("wrote", data["weights"]), ("", data["card"])]
     print_lines(pairs)

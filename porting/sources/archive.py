@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from porting.errors import BadSource
+from porting.places import forget, stands_for
 
 Wanted = Callable[[PurePosixPath, bytes], bool]
 """Says of a file, by its name and its first :data:`HEAD` bytes, whether to unpack it."""
@@ -41,15 +42,22 @@ def unpack(archive: Path, wanted: Wanted) -> Path:
         BadSource: the archive is damaged, or unpacks to more than any model takes.
     """
     folder = Path(tempfile.mkdtemp(prefix="porting-"))
+    stands_for(folder, archive)
     try:
         _unpack_into(folder, archive, wanted)
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
         raise BadSource(f"{archive}: not a sound archive: {error}") from error
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
         raise
     return folder
+
+
+def remove(folder: Path) -> None:
+    """Remove what was unpacked."""
+    shutil.rmtree(folder, ignore_errors=True)
+    forget(folder)
 
 
 def _unpack_into(folder: Path, archive: Path, wanted: Wanted) -> None:
@@ -76,4 +84,4 @@ def _unpack_into(folder: Path, archive: Path, wanted: Wanted) -> None:
 
 def removed_with(owner: object, folder: Path) -> None:
     """Remove a folder when ``owner`` is gone, at the latest when the process ends."""
-    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    weakref.finalize(owner, remove, folder)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from os import PathLike
 from pathlib import Path, PurePosixPath
 
 from porting.errors import BadSource
-from porting.sources.archive import is_archive, removed_with, unpack
+from porting.sources.archive import is_archive, remove, removed_with, unpack
 from porting.sources.checkpoint import (
     CheckpointSource,
     begins_like_v1,
@@ -20,6 +19,8 @@ from porting.sources.checkpoint import (
 from porting.sources.keras import KerasSource, looks_like_keras
 from porting.sources.source import Source
 from porting.sources.tflite import TFLiteSource, looks_like_tflite
+
+_SHOWN = 200  # characters of a path that is too long
 
 _KNOWN = {
     b"\xff\xd8\xff": "a JPEG image",
@@ -43,6 +44,17 @@ def open_source(path: str | PathLike[str]) -> Source:
         UnsupportedSource: it is sound but cannot be read.
     """
     place = Path(path)
+    if "\0" in str(place):
+        raise BadSource(f"{str(place)!r}: no path: it has a null character in it")
+    try:
+        return _opened(place)
+    except OSError as error:
+        # A name too long, or links in a circle: no reader gets as far as the file.
+        shown = f"{str(place)[:_SHOWN]}..." if len(str(place)) > _SHOWN else place
+        raise BadSource(f"{shown}: cannot be read: {error.strerror or error}") from error
+
+
+def _opened(place: Path) -> Source:
     if looks_like_tflite(place):
         return TFLiteSource(place)
     if looks_like_keras(place):
@@ -60,12 +72,24 @@ def open_source(path: str | PathLike[str]) -> Source:
     )
 
 
+def claims_to_be_a_source(path: Path) -> bool:
+    """Whether a path looks like a source, sound or damaged, by its content or its name."""
+    return (
+        looks_like_tflite(path)
+        or looks_like_keras(path)
+        or looks_like_checkpoint(path)
+        or is_archive(path)
+        or path.suffix == ".tflite"
+        or (path.is_dir() and any(path.glob("*.tflite")))
+    )
+
+
 def _open_archive(archive: Path) -> Source:
     folder = unpack(archive, _belongs)
     try:
         source = _open_unpacked(archive, folder)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
         raise
     removed_with(source, folder)
     return source
@@ -77,9 +101,8 @@ def _belongs(name: PurePosixPath, head: bytes) -> bool:
 
 
 def _open_unpacked(archive: Path, folder: Path) -> Source:
-    homes = sorted(
-        {p.parent for p in folder.rglob("*") if p.suffix == ".index" or looks_like_v1(p)}
-    )
+    found = {p.parent for p in folder.rglob("*") if p.suffix == ".index" or looks_like_v1(p)}
+    homes = _real(found)
     if len(homes) == 1:
         return CheckpointSource(archive, locate(homes[0]), archive)
     files = sorted(folder.rglob("*.tflite"))
@@ -90,6 +113,15 @@ def _open_unpacked(archive: Path, folder: Path) -> Source:
     what = "checkpoints in several folders" if homes else "several TFLite files"
     names = ", ".join(str(place.relative_to(folder)) for place in homes or files)
     raise BadSource(f"{archive}: holds {what}: {names}; unpack it and name one")
+
+
+def _real(homes: set[Path]) -> list[Path]:
+    """Folders of checkpoints, without a SavedModel's variables where there are others.
+
+    Google ships the two side by side; the checkpoint alone can hold both weight sets.
+    """
+    saved = {h for h in homes if h.name == "variables" and (h / "variables.index").is_file()}
+    return sorted(homes - saved or homes)
 
 
 def _found(path: Path) -> str:

@@ -93,6 +93,9 @@ def test_other_bytes_under_the_same_name_are_refused(server, tmp_path):
     server[0].files[PATH] = CONTENT[:-1] + b"x"
     with pytest.raises(ChecksumMismatch, match=r"mnasnet-a1.tgz: its sha256 is .* it was"):
         fetch(ENTRY, tmp_path, server[1])
+    assert not path.exists()
+    assert (tmp_path / "mnasnet-a1.tgz.refused").read_bytes() == server[0].files[PATH]
+    assert {p.name for p in tmp_path.iterdir()} == {"mnasnet-a1.tgz.refused", LOCK}
 
 
 def test_a_damaged_record(server, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -14,8 +15,10 @@ from genmobilenet import get_config
 from parity_tests.building.checkpoints import write_network
 from parity_tests.building.server import serving
 from parity_tests.building.tflite_networks import network_file
+from porting.catalog import supply as module
+from porting.catalog.lock import ChecksumMismatch
 from porting.catalog.supply import supply
-from porting.errors import BadSource
+from porting.errors import BadInput, BadSource
 from porting.sources import open_source
 
 NOWHERE = "http://127.0.0.1:9"
@@ -52,10 +55,73 @@ def names(places):
     return [place.name for place in places]
 
 
+@pytest.fixture
+def rehearsed(tmp_path, monkeypatch):
+    """Rehearsals by name, without TensorFlow: lists what was asked for."""
+    asked = []
+
+    def made(folder, model, _which):
+        asked.append(model)
+        prefix = folder / model / "checkpoint" / "rehearsal.ckpt"
+        prefix.parent.mkdir(parents=True, exist_ok=True)
+        write_network(prefix, "tf_mnasnet_small")
+        return [prefix.parent]
+
+    monkeypatch.setattr(module, "_rehearsed", made)
+    return asked
+
+
 def test_what_lies_there_is_taken(google, tmp_path):
-    assert names(supply(google, tmp_path, None, None, NOWHERE)) == ["a1", "mnasnet_small.tgz"]
     assert names(supply(google, tmp_path, "mnasnet_small", None, NOWHERE)) == ["mnasnet_small.tgz"]
-    assert names(supply(google, tmp_path, None, "raw", NOWHERE)) == ["a1"]
+    assert names(supply(google, tmp_path, "semnasnet_035", "raw", NOWHERE)) == ["a1"]
+
+
+def test_what_is_wanted_and_does_not_lie_there_is_rehearsed(google, tmp_path, rehearsed, capsys):
+    write_network(google / "a1" / "model.ckpt-9", "tf_semnasnet_100")
+    found = supply(google, tmp_path / "made", None, None, NOWHERE)
+    assert names(found) == ["a1", "mnasnet_small.tgz", "checkpoint"]
+    assert rehearsed == ["tf_mnasnet_100"]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "cannot be reached; a rehearsal of tf_mnasnet_100 is ported instead" in lines[0]
+
+
+def test_of_two_downloads_one_cannot_be_had(tmp_path, rehearsed, capsys):
+    content = archive_of(**{"m.tflite": network_file(get_config("tf_mnasnet_100"))})
+    path = "/download.tensorflow.org/models/tflite/mnasnet_1.0_224_09_07_2018.tgz"
+    with serving({path: content}) as (_, address):
+        found = supply(tmp_path / "google", tmp_path / "made", None, None, address)
+    assert names(found) == ["mnasnet_1.0_224_09_07_2018.tgz", "checkpoint"]
+    assert rehearsed == ["tf_semnasnet_100"]
+    assert "a rehearsal of tf_semnasnet_100 is" in capsys.readouterr().err
+
+
+def test_weights_that_a_source_does_not_have_are_said_not_dropped(google, tmp_path, capsys):
+    with pytest.raises(BadInput, match="nothing to port: no source has raw weights"):
+        supply(google, tmp_path, "mnasnet_small", "raw", NOWHERE)
+    said = capsys.readouterr().err
+    assert "mnasnet_small.tgz" in said
+    assert "has no raw weights to choose; its weights: as stored; left out" in said
+
+
+@pytest.mark.parametrize("name", ["mnasnet_small.tgz", "cut.tflite"])
+def test_a_damaged_file_is_named(google, tmp_path, name):
+    whole = (google / "mnasnet_small.tgz").read_bytes()
+    (google / name).write_bytes(whole[:1000] if name.endswith("tgz") else b"\0\0\0\0TFL3" + whole)
+    with pytest.raises(BadSource, match=name):
+        supply(google, tmp_path, "semnasnet_035", None, NOWHERE)
+
+
+def test_a_file_that_is_not_what_was_first_seen_is_refused(google, tmp_path):
+    record = {"mnasnet_small.tgz": {"sha256": "0" * 64, "first_seen": "2020-01-01"}}
+    (google / "catalog.lock.json").write_text(json.dumps(record))
+    with pytest.raises(ChecksumMismatch, match=r"mnasnet_small.tgz: its sha256 is .* 2020-01-01"):
+        supply(google, tmp_path, "mnasnet_small", None, NOWHERE)
+
+
+def test_a_checkpoint_lying_there_without_a_folder_is_one_source(tmp_path):
+    write_network(tmp_path / "model.ckpt", "tf_mnasnet_small")
+    assert len(supply(tmp_path, tmp_path, "mnasnet_small", None, NOWHERE)) == 1
 
 
 def test_an_archive_with_a_tflite_file_is_a_source(google):
@@ -108,7 +174,7 @@ def test_offline_it_is_rehearsed_and_one_line_says_so(tmp_path, model):
     assert len(found) == 3
     lines = done.stderr.splitlines()
     assert len(lines) == 1
-    assert "cannot be reached; rehearsals are ported instead" in lines[0]
+    assert "cannot be reached; a rehearsal of tf_mnasnet_small is ported instead" in lines[0]
     made = (home / "rehearsal.json").stat().st_mtime_ns
     again = run("--model", model, "--mirror", NOWHERE, "--weights", "raw", *places)
     assert again.stdout.split() == found[:1]

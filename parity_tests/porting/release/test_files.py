@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import pytest
@@ -48,7 +43,9 @@ def test_weights_and_card(ported, tmp_path):
     assert card["verdict"]["worst_tap"]["tap"]
     assert card["input"]["size"] == 64
     assert len(card["plan"]["fills"]) == len(state)
-    assert {"python", "torch", "numpy"} <= set(card["versions"])
+    assert {"python", "torch", "numpy", "genmobilenet"} <= set(card["versions"])
+    assert card["verdict"]["inputs_are"] == "4 random images (seed 0)"
+    assert card["source"]["lay_at"] == str(ported.source.path)
 
 
 def test_the_same_port_gives_the_same_bytes(ported, tmp_path):
@@ -88,33 +85,3 @@ def test_a_full_disk_leaves_nothing(ported, tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="No space left on device"):
         write_release(ported, tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-SLOWLY = """
-import os, sys, time
-from pathlib import Path
-import porting
-from porting.release import write_release
-ported = porting.port(sys.argv[1], verify=False)
-for number in range(1000):
-    print(number, flush=True)
-    write_release(ported, Path(sys.argv[2], str(number)))
-"""
-
-
-@pytest.mark.slow
-def test_a_kill_at_any_moment_leaves_whole_files_or_none(ported, tmp_path):
-    for delay in (0.0, 0.004, 0.009, 0.013, 0.02, 0.035):
-        out = tmp_path / str(delay)
-        command = [sys.executable, "-c", SLOWLY, str(ported.source.path), str(out)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE)
-        process.stdout.readline()
-        time.sleep(delay)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        for weights in out.rglob("*.pth"):
-            digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-            assert weights.stem.endswith(digest[:8])
-            json.loads(weights.with_suffix(".json").read_text())
-        for card in out.rglob("*.json"):
-            json.loads(card.read_text())

@@ -121,6 +121,36 @@ def test_other_files_are_refused(tmp_path, text, message):
         read_report(tmp_path / "absent.json")
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("judge",), None, r"judge is null, expected object"),
+        (("agrees",), "yes", r"agrees is 'yes', expected boolean"),
+        (("taps",), {}, r"taps is \{\}, expected array"),
+        (("taps", 3, "accumulated", "max_abs"), [], r"taps\[3\].accumulated.max_abs is \[\], exp"),
+        (("taps", 0, "depth"), True, r"taps\[0\].depth is True, expected integer"),
+        (("inputs", "convention", "mean"), None, r"inputs.convention.mean is null, expected array"),
+        (("source",), {}, r"source without file, format, sha256, weight_set"),
+        (("quantised",), 5, r"quantised is 5, expected"),
+        (("versions", "torch"), 2, r"versions.torch is 2, expected string"),
+    ],
+)
+def test_fields_of_another_type_are_refused(data, tmp_path, place, value, message):
+    changed = json.loads(json.dumps(data))
+    inner = changed
+    for part in place[:-1]:
+        inner = inner[part]
+    inner[place[-1]] = value
+    write_report(changed, tmp_path / "r.json")
+    with pytest.raises(BadInput, match=f"r.json: {message}"):
+        read_report(tmp_path / "r.json")
+
+
+def test_a_report_from_before_the_plan_was_kept_is_read(data, tmp_path):
+    write_report({k: v for k, v in data.items() if k != "plan"}, tmp_path / "r.json")
+    assert "plan" not in read_report(tmp_path / "r.json")
+
+
 def test_a_path_that_cannot_be_written(data, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):

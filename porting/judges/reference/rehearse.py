@@ -26,8 +26,11 @@ from porting.sources.checkpoint.weight_sets import EMA_SUFFIX
 
 STEP = 1000
 MARK = "rehearsal.json"
+"""Lies in the folder made, beside the TFLite files and above the checkpoint."""
+
 PREFIX = "rehearsal"
-"""Begins the name of every file made, so that nobody takes one for Google's."""
+"""Begins the name of every file made, the description in a TFLite file and the scope of a
+variable in a checkpoint, so that nobody takes one for Google's, however it is renamed."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,9 @@ def rehearse(model: str, out: Path, seed: int = 0, scheme: str | None = None) ->
     """
     name = tensorflow_form(model)
     config = get_config(name)
-    import_tensorflow()
-    _check_free(out)
     try:
+        _check_free(out)
+        import_tensorflow()
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".rehearsal-", dir=out.parent))
         folder.chmod(0o755)
@@ -122,6 +125,8 @@ def _write_checkpoint(weights: Weights, folder: Path, seed: int) -> Path:
             values[f"{name}/RMSProp"] = slots[0] ** 2
             values[f"{name}/RMSProp_1"] = 1e-3 * slots[1]
     values["global_step"] = np.asarray(STEP, np.int64)
+    # The mark. Named as a step, it is no weight to any reader, this package's included.
+    values[f"{PREFIX}/global_step"] = np.asarray(STEP, np.int64)
     folder.mkdir()
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         made = {n: tf.compat.v1.get_variable(n, initializer=v, use_resource=False)
@@ -145,7 +150,17 @@ def _write_tflite(
                 session, [reference.image], [reference.logits]
             )
             converter.optimizations = optimizations
-            path.write_bytes(converter.convert())
+            path.write_bytes(_marked(converter.convert()))
+
+
+def _marked(content: bytes) -> bytes:
+    """A TFLite file whose description says what it is."""
+    import_tensorflow()
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    model.description = f"{PREFIX}: made-up weights".encode()
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def load_weights(session: Any, variables: dict[str, Any], weights: dict[str, np.ndarray]) -> None:

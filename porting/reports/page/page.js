@@ -17,6 +17,11 @@ function writeHeader() {
   }
 }
 
+function planText(plan) {
+  const left = Object.entries(plan.left_out).map(([reason, count]) => `${count} tensors left out: ${reason}`);
+  return [`by ${plan.naming}, ${plan.weight_set} weights, ${plan.filled} keys filled`, ...left, ...plan.notes].join("; ");
+}
+
 function writeBelow() {
   const { inputs } = data;
   const skipped = inputs.skipped.map((skip) => `${skip.file} (${skip.reason})`).join("; ");
@@ -40,6 +45,7 @@ function writeBelow() {
     ["Network", data.subject.file ? `${data.subject.model}, ${data.subject.file}` : data.subject.model],
     ...(data.subject.sha256 ? [["its SHA-256", data.subject.sha256]] : []),
     ...data.subject.notes.map((note) => ["Note", note]),
+    ...(data.plan ? [["Plan", planText(data.plan)]] : []),
     ["Judge", `${data.judge.name} ${data.judge.version}`],
     ["Tolerance", tolerance],
     ["Needed", `${number(data.needed.factor)} times the noise, or ${number(data.needed.atol)} absolute, or ${number(data.needed.rtol)} relative to each value`],

@@ -1,0 +1,38 @@
+"""Progress on a terminal, and none where there is no terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+MOVING = """
+import sys, time
+from porting.judges.tensorflow import _silent_start
+from porting.reports.progress import progress_bar
+with progress_bar("judging") as progress:
+    with _silent_start():  # as while TensorFlow starts
+        time.sleep(1)
+print(progress is not None)
+"""
+
+
+def run(stderr):
+    return subprocess.run(
+        [sys.executable, "-c", MOVING], stdout=subprocess.PIPE, stderr=stderr, check=True,
+        env={**os.environ, "TERM": "xterm"},
+    )  # fmt: skip
+
+
+def test_it_moves_also_while_standard_error_leads_elsewhere():
+    watched, terminal = pty.openpty()
+    assert run(terminal).stdout == b"True\n"
+    os.close(terminal)
+    shown = os.read(watched, 1 << 16)
+    assert shown.count(b"judging") >= 3
+
+
+def test_quiet_without_a_terminal():
+    done = run(subprocess.PIPE)
+    assert (done.stdout, done.stderr) == (b"False\n", b"")

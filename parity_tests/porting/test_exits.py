@@ -1,0 +1,120 @@
+"""How commands end: codes, complaints, pipes that close, interruptions."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from parity_tests.building.command import left_after_a_line, porting, with_code
+
+DEFECT = """
+import porting.sources.opening as o
+def broken(*_): raise RuntimeError("something\\nunforeseen")
+o.looks_like_tflite = broken
+"""
+
+
+def test_an_unexpected_error_is_one_line_and_a_code_of_its_own(small, monkeypatch):
+    done = with_code(DEFECT, "inspect", small[0])
+    assert done.returncode == 70
+    [line] = done.stderr.splitlines()
+    assert line == (
+        "porting: unexpected RuntimeError: something unforeseen "
+        "(a defect; PORTING_TRACEBACK=1 shows where)"
+    )
+    monkeypatch.setenv("PORTING_TRACEBACK", "1")
+    done = with_code(DEFECT, "inspect", small[0])
+    assert "Traceback" in done.stderr
+    assert "in broken" in done.stderr
+    assert done.returncode == 70
+
+
+@pytest.mark.parametrize("module", ["porting.catalog.supply", "porting.release.pairs"])
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        ("RuntimeError('x')", 70, b"porting: unexpected RuntimeError: x (a defect"),
+        ("signal.raise_signal(signal.SIGINT)", 2, b"porting: interrupted; nothing half-written"),
+    ],
+)
+def test_the_other_commands_end_the_same_way(module, raised, code, said):
+    raised = f"raise {raised}" if raised.startswith("Runtime") else raised
+    text = (
+        "import argparse, runpy, signal, sys\n"
+        f"def broken(*_): {raised}\n"
+        "argparse.ArgumentParser.parse_args = broken\n"
+        f"runpy.run_module({module!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, check=False)
+    assert done.stderr.startswith(said)
+    assert b"Traceback" not in done.stderr
+    assert done.returncode == code
+
+
+def test_little_is_imported_before_interrupts_are_caught():
+    """Ctrl-C while a module is imported shows a traceback, where nothing catches it yet."""
+    text = "import sys, porting.__main__; print(*sys.modules)"
+    command = [sys.executable, "-S", "-c", text]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    own = {module for module in found if module.startswith("porting")}
+    assert own == {"porting", "porting.__main__", "porting.exits"}
+    assert not {"typing", "re", "dataclasses", "pathlib", "typer", "numpy"} & set(found)
+
+
+@pytest.mark.parametrize("words", [["inspect", "SMALL"], ["inspect", "SMALL", "--json"]])
+def test_a_reader_that_has_seen_enough_is_no_error(small, words):
+    words = [small[0] if word == "SMALL" else word for word in words]
+    assert left_after_a_line(*words) == (0, b"")
+
+
+def test_what_diff_found_is_its_code_whoever_reads(small, faulty):
+    assert left_after_a_line("diff", *small, "--random", 1) == (0, b"")
+    assert left_after_a_line("diff", small[0], faulty, "--random", 1) == (1, b"")
+
+
+def test_a_report_is_written_whoever_reads(small, tmp_path):
+    data = tmp_path / "r.json"
+    porting("diff", *small, "--random", 1, "--json", data)
+    assert left_after_a_line("report", data) == (0, b"")
+    assert (tmp_path / "r.html").is_file()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["inspect", "LONG"],
+        ["port", "LONG"],
+        ["port", "SMALL", "--out", "LONG"],
+        ["diff", "SMALL", "LONG"],
+        ["diff", "LONG", "WEIGHTS"],
+        ["diff", "SMALL", "WEIGHTS", "--images", "LONG"],
+        ["report", "LONG"],
+        ["rehearse", "mnasnet_small", "--out", "LONG"],
+        ["fetch", "mnasnet_small", "--mirror", "http://127.0.0.1:9", "--out", "LONG"],
+    ],
+)
+def test_a_path_that_is_too_long(small, words):
+    places = {"LONG": "x" * 5000, "SMALL": small[0], "WEIGHTS": small[1]}
+    done = porting(*(places.get(word, word) for word in words))
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("porting: ")
+    assert "File name too long" in done.stderr
+
+
+@pytest.mark.slow
+def test_an_interruption_leaves_no_report(small, tmp_path):
+    page = tmp_path / "r.html"
+    words = ["diff", *map(str, small), "--random", "500", "--report", str(page)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "porting", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    time.sleep(6)
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert complaint == b"porting: interrupted; nothing half-written is left\n"
+    assert list(tmp_path.iterdir()) == []

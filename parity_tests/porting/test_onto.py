@@ -1,0 +1,63 @@
+"""`porting diff --onto`: somebody's own module."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+
+from parity_tests.building.command import porting as run
+
+
+def test_a_module_of_ones_own(small, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        textwrap.dedent("""
+        import torch
+        from torch import nn
+        from genmobilenet import create_model
+
+        class Mine(nn.Module):
+            def __init__(self):
+                super().__init__()
+                inner = create_model("tf_mnasnet_small")
+                self.trunk = nn.Sequential(inner.conv_stem, inner.bn1, inner.act1, inner.blocks,
+                                           inner.conv_head, inner.bn2, inner.act2)
+                self.pool, self.fc = inner.global_pool, inner.classifier
+
+            def forward(self, x):
+                return self.fc(self.pool(self.trunk(x)).flatten(1))
+
+        def broken():
+            raise KeyError("weights")
+
+        class Fails(Mine):
+            def forward(self, x):
+                return self.fc(x)
+
+        class InFloat32Alone(Mine):
+            def forward(self, x):
+                if x.dtype != torch.float32:
+                    raise ValueError("float32 please")
+                return super().forward(x)
+        """)
+    )
+    words = ["diff", *small, "--random", 1, "--json", "-"]
+    path = {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
+    report = json.loads(run(*words, "--onto", "mine:Mine", **path).stdout)
+    assert report["agrees"] is True
+    assert report["subject"]["model"] == "mine:Mine"
+    assert "matched by order and shape" in report["subject"]["notes"][0]
+    for spec, message in (
+        ("mine", "expected package.module:callable"),
+        ("absent:Mine", "cannot be built: ModuleNotFoundError"),
+        ("mine:broken", "cannot be built: KeyError: 'weights'"),
+        ("json:loads", "cannot be built: TypeError"),
+        ("mine:Fails", "Fails: its forward fails on torch.float64 inputs (1, 3, 64, 64)"),
+        (
+            "mine:InFloat32Alone",
+            "on torch.float64 inputs (1, 3, 64, 64): ValueError: float32 please",
+        ),
+    ):
+        done = run(*words, "--onto", spec, **path)
+        assert done.returncode == 2
+        assert message in done.stderr

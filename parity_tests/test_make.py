@@ -1,0 +1,59 @@
+"""The Makefile's road from a source to its report, in an environment that is there already."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from genmobilenet import get_config
+from parity_tests.building.tflite_networks import network_file
+
+ROOT = Path(__file__).resolve().parents[1]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed"),
+]
+
+
+@pytest.fixture
+def make(tmp_path):
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    for name, words in (("python", ""), ("porting", "-m porting ")):
+        script = venv / "bin" / name
+        script.write_text(f'#!/bin/sh\nexec {sys.executable} {words}"$@"\n')
+        script.chmod(0o755)
+    (venv / ".installed").write_text("")
+
+    def run(*words):
+        places = [f"VENV={venv}", f"OUT={tmp_path / 'ported'}", f"REPORTS={tmp_path / 'reports'}"]
+        return subprocess.run(
+            ["make", "-C", ROOT, *words, *places], capture_output=True, text=True, check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+
+    return run
+
+
+def test_a_port_from_elsewhere_is_compared_and_a_lost_source_fails(make, tmp_path):
+    source = tmp_path / "elsewhere" / "small.tflite"
+    source.parent.mkdir()
+    source.write_bytes(network_file(get_config("tf_mnasnet_small")))
+    done = make("port-mnasnet", f"SOURCE={source}")
+    assert done.returncode == 0, done.stderr
+    done = make("parity")
+    assert done.returncode == 0, done.stderr
+    [report] = (tmp_path / "reports").glob("*.json")
+    assert json.loads(report.read_text())["agrees"] is True
+    moved = source.rename(tmp_path / "moved.tflite")
+    done = make("parity")
+    assert done.returncode == 2
+    assert "its source is neither where it lay nor in the folders given" in done.stderr
+    assert make("parity", f"SOURCE={moved}").returncode == 0

@@ -1,0 +1,90 @@
+"""How every command ends: what is said on standard error, and with which exit code.
+
+0 done, 1 not at parity, 2 wrong use, bad input or an interruption, 70 a defect of this package.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import NoReturn
+
+DONE, NOT_AT_PARITY, WRONG_USE, DEFECT = 0, 1, 2, 70
+"""70 is what ``sysexits.h`` calls EX_SOFTWARE."""
+
+TRACEBACK = "PORTING_TRACEBACK"
+"""Environment variable; where it is 1, an error shows its traceback as well."""
+
+
+class Interrupted(BaseException):
+    """Ctrl-C. Of our own, since the command line library and TensorFlow catch Python's."""
+
+
+def end_with(command: Callable[[], object]) -> NoReturn:
+    """Run a command and end the process with the code that its outcome has."""
+    try:
+        signal.signal(signal.SIGINT, _interrupt)
+        code = _code_of(command)
+        # What was asked for is done: a late Ctrl-C must not turn it into a failure.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except (Interrupted, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        say("interrupted; nothing half-written is left")
+        code = WRONG_USE
+    sys.exit(code)
+
+
+def say(text: str) -> None:
+    """A line on standard error, if anybody reads it."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"porting: {text}\n")
+        sys.stderr.flush()
+
+
+def nobody_reads_on() -> None:
+    """Send the rest of the output nowhere: whoever reads it has seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise Interrupted
+
+
+def _code_of(command: Callable[[], object]) -> int:
+    try:
+        command()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        nobody_reads_on()
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else DONE
+    except Exception as error:
+        _show_traceback()
+        return _code_of_error(error)
+    return DONE
+
+
+def _code_of_error(error: Exception) -> int:
+    from genmobilenet.errors import GenMobileNetError
+    from porting.errors import NotAtParity, PortingError
+
+    if isinstance(error, (PortingError, GenMobileNetError)):
+        say(str(error))
+        return NOT_AT_PARITY if isinstance(error, NotAtParity) else WRONG_USE
+    text = " ".join(str(error).split()) or "no more is known"
+    say(f"unexpected {type(error).__name__}: {text} (a defect; {TRACEBACK}=1 shows where)")
+    return DEFECT
+
+
+def _show_traceback() -> None:
+    if os.environ.get(TRACEBACK) == "1":
+        import traceback
+
+        traceback.print_exc()
