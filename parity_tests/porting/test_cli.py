@@ -68,7 +68,8 @@ def test_port_as_json(small, tmp_path):
 STRICT = (
     "from porting.parity.noise import Tolerance; "
     "Tolerance.__init__.__defaults__ = (1e-9, None, None)"
-)"""The factor made absurdly small, so that rounding itself disagrees."""
+)
+"""The factor made absurdly small, so that rounding itself disagrees."""
 
 
 def test_a_judge_that_disagrees_exits_with_one(small, tmp_path):
