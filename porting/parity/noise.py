@@ -9,10 +9,9 @@ float64 one is the noise of a tap in one input. A judge that computes the same f
 lies about as far; :data:`FACTOR` is how many times farther it may lie.
 
 Few numbers, or a plane of equal ones, are a small sample, and by chance all runs may
-round to the same side: honest ports need at most 3 on convolutions of planes, 4.9 on
-squeeze-excite's few channels, and 7.6 there on an image of one grey (semnasnet_035,
-rehearsal seed 1: one of four channels is active). ``make bench`` prints what real files
-need.
+round to the same side. Honest ports need at most 4.4 on random images and photographs,
+and on images of one colour 7.6 (semnasnet_035, rehearsal seed 1, on grey: one of four
+squeeze-excite channels is active). ``make bench`` prints what real files need.
 """
 
 from __future__ import annotations
