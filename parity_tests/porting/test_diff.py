@@ -158,6 +158,5 @@ def test_the_plan_is_in_the_report(small):
         "tf_mnasnet_small", "graph", "as stored",
     )  # fmt: skip
     assert plan["filled"] == len(torch.load(small[1], weights_only=True))
-    assert sum(plan["left_out"].values()) >= 0
     assert any("0 everywhere" in note for note in plan["notes"])
     assert report["versions"]["genmobilenet"]
