@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]
 """Called with the steps done and the steps in all."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Port:
     """A source carried over to one network.
 
@@ -45,6 +45,11 @@ class Port:
     comparison: Comparison | None = None
     quantised: Comparison | None = None
     inputs: str | None = None
+
+    def __repr__(self) -> str:
+        # A state dict has millions of numbers; nobody wants them at a prompt.
+        verdict = "no judge was run" if self.comparison is None else self.comparison.summary()
+        return f"<Port of {self.source.path.name} onto {self.model}: {verdict}>"
 
 
 def port(

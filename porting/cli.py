@@ -120,7 +120,7 @@ def diff(
     from porting.parity.noise import Tolerance
     from porting.release.writing import check_file
     from porting.reports.comparison import comparison_report, write_report
-    from porting.reports.diff import print_diff
+    from porting.reports.diff import print_diff, print_written
     from porting.reports.html import write_page
     from porting.reports.progress import progress_bar
     from porting.sources import open_source
@@ -144,6 +144,9 @@ def diff(
         write_page(data, report)
     if data_file is not None:
         write_report(data, data_file)
+    show(
+        {"wrote": [str(f) for f in (report, data_file) if f and not printed]}, False, print_written
+    )
     if not data["agrees"]:
         raise typer.Exit(1)
 

@@ -15,6 +15,11 @@ WIDTH = 100
 
 READINGS = ("accumulated", "isolated")
 
+HEADINGS = (
+    "largest\ndifference", "over\nscale", "float32\nnoise", "accumulated\n/ noise",
+    "isolated\n/ noise", "signal\ndB",
+)  # fmt: skip
+
 
 def print_diff(data: dict[str, Any]) -> None:
     """Print a report's data as text."""
@@ -41,6 +46,12 @@ def print_diff(data: dict[str, Any]) -> None:
     _print_worst(data["taps"])
 
 
+def print_written(data: dict[str, Any]) -> None:
+    """Say where the reports were written to."""
+    for file in data["wrote"]:
+        typer.echo(f"wrote    {file}")
+
+
 def worst_ratio(tap: dict[str, Any]) -> float:
     """A tap's larger ratio of its two readings."""
     return max(float(tap[r]["ratio"]) for r in READINGS if tap[r] is not None)
@@ -53,9 +64,9 @@ def _print_worst(taps: list[dict[str, Any]]) -> None:
     console = Console(highlight=False)
     if console.width > WIDTH:
         console = Console(highlight=False, width=WIDTH)
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("the worst taps", overflow="fold")
-    for name in ("max diff", "of scale", "noise", "x noise", "x isolated", "dB"):
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("\nthe worst taps", overflow="fold")
+    for name in HEADINGS:
         table.add_column(name, justify="right", no_wrap=True)
     for tap in sorted(taps, key=worst_ratio, reverse=True)[:WORST]:
         table.add_row(*_row(tap), style=None if tap["agrees"] else "red")
@@ -69,7 +80,7 @@ def _print_worst(taps: list[dict[str, Any]]) -> None:
 def _row(tap: dict[str, Any]) -> tuple[str, ...]:
     figures = tap["accumulated"] or tap["isolated"]
     ratios = [f"{float(tap[r]['ratio']):.3g}" if tap[r] is not None else "" for r in READINGS]
-    mark = "" if tap["agrees"] else " *"
+    mark = "" if tap["agrees"] else " (disagrees)"
     return (
         tap["tap"] + mark, f"{float(figures['max_abs']):.2g}", f"{float(figures['relative']):.2g}",
         f"{float(figures['noise']):.2g}", *ratios, _decibels(float(figures["snr_db"])),

@@ -29,22 +29,20 @@ function drawDepth() {
   const low = 10 ** Math.floor(Math.log10(Math.min(...positive, 1e-8)));
   const high = 10 ** Math.ceil(Math.log10(Math.max(...positive, 1e-6)));
   const clipped = (value) => Math.min(Math.max(Number.isNaN(value) ? high : value, low), high);
-  const band = data.taps.map((tap) => {
-    const figures = first(tap);
-    const limit = figures.scale > 0 ? (data.tolerance.factor * figures.noise) / figures.scale : low;
-    return [tap.depth, clipped(limit)];
-  });
-  const series = [{
-    name: `float32 noise × ${data.tolerance.factor}`, type: "line", data: band, showSymbol: false, silent: true,
-    lineStyle: { width: 1, type: "dashed", color: color("band") }, itemStyle: { color: color("band") },
-    areaStyle: { color: color("band"), opacity: 0.16, origin: "start" },
-  }];
+  const limit = (figures) => (figures.scale > 0 ? (data.tolerance.factor * figures.noise) / figures.scale : low);
+  const series = shown.map((reading, place) => ({
+    name: `${LABEL[reading]}: noise × ${data.tolerance.factor}`, type: "line", showSymbol: false, silent: true,
+    data: data.taps.map((tap) => [tap.depth + 1, clipped(limit(tap[reading]))]),
+    lineStyle: { width: 1, type: "dashed", color: place ? color(reading) : color("band") },
+    itemStyle: { color: place ? color(reading) : color("band") },
+    ...(place ? {} : { areaStyle: { color: color("band"), opacity: 0.16, origin: "start" } }),
+  }));
   for (const reading of shown) {
     series.push({
       name: LABEL[reading], type: "line", symbolSize: 6, lineStyle: { width: 1.5 }, color: color(reading),
       symbol: reading === "isolated" ? "diamond" : "circle",
       data: data.taps.map((tap) => ({
-        value: [tap.depth, clipped(off(tap[reading]))],
+        value: [tap.depth + 1, clipped(off(tap[reading]))],
         itemStyle: tap[reading].agrees ? {} : { color: color("bad") },
         symbolSize: tap[reading].agrees ? 6 : 10,
       })),
@@ -52,11 +50,11 @@ function drawDepth() {
   }
   const chart = draw(byId("depth"), {
     grid: { left: 62, right: 16, top: 46, bottom: 44 }, series, legend: { top: 0, textStyle: { color: color("faint") } },
-    tooltip: tooltip({ trigger: "axis", formatter: (points) => depthTip(data.taps[points[0].value[0]], shown) }),
-    xAxis: axis({ type: "value", name: "tap", nameLocation: "middle", nameGap: 28, min: 0, max: Math.max(1, data.taps.length - 1), minInterval: 1 }),
+    tooltip: tooltip({ trigger: "axis", formatter: (points) => depthTip(data.taps[points[0].value[0] - 1], shown) }),
+    xAxis: axis({ type: "value", name: "tap", nameLocation: "middle", nameGap: 28, min: 1, max: Math.max(2, data.taps.length), minInterval: 1 }),
     yAxis: axis({ type: "log", min: low, max: high, labels: { formatter: short } }),
   });
-  chart.on("click", (point) => openTap(data.taps[point.value[0]].tap));
+  chart.on("click", (point) => openTap(data.taps[point.value[0] - 1].tap));
 }
 
 function depthTip(tap, shown) {

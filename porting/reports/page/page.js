@@ -27,7 +27,7 @@ function writeBelow() {
   const skipped = inputs.skipped.map((skip) => `${skip.file} (${skip.reason})`).join("; ");
   const { convention } = inputs;
   const affine = `minus (${convention.mean.map((v) => number(v, 6)).join(", ")}), over (${convention.std.map((v) => number(v, 6)).join(", ")})`;
-  byId("inputs").textContent = `${inputs.count} compared: ${inputs.what}. ${convention.size} × ${convention.size}, RGB 0..255, ${affine}.${skipped ? ` Skipped: ${skipped}.` : ""}`;
+  byId("inputs").textContent = `${inputs.count} compared: ${inputs.what}. ${convention.size} × ${convention.size}, RGB 0..255, ${affine}.${inputs.count > inputs.thumbnails.length ? ` Below the first ${inputs.thumbnails.length}.` : ""}${skipped ? ` Skipped: ${skipped}.` : ""}`;
   inputs.thumbnails.forEach((source, place) => {
     const image = make("img");
     image.src = source;
