@@ -65,7 +65,8 @@ def _print_worst(taps: list[dict[str, Any]]) -> None:
     if console.width > WIDTH:
         console = Console(highlight=False, width=WIDTH)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("\nthe worst taps", overflow="fold")
+    explained = "" if all(tap["agrees"] for tap in taps) else " (* disagree)"
+    table.add_column(f"\nthe worst taps{explained}", overflow="fold")
     for name in HEADINGS:
         table.add_column(name, justify="right", no_wrap=True)
     for tap in sorted(taps, key=worst_ratio, reverse=True)[:WORST]:
@@ -80,7 +81,7 @@ def _print_worst(taps: list[dict[str, Any]]) -> None:
 def _row(tap: dict[str, Any]) -> tuple[str, ...]:
     figures = tap["accumulated"] or tap["isolated"]
     ratios = [f"{float(tap[r]['ratio']):.3g}" if tap[r] is not None else "" for r in READINGS]
-    mark = "" if tap["agrees"] else " (disagrees)"
+    mark = "" if tap["agrees"] else " *"
     return (
         tap["tap"] + mark, f"{float(figures['max_abs']):.2g}", f"{float(figures['relative']):.2g}",
         f"{float(figures['noise']):.2g}", *ratios, _decibels(float(figures["snr_db"])),

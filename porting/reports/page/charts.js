@@ -49,7 +49,7 @@ function drawDepth() {
     });
   }
   const chart = draw(byId("depth"), {
-    grid: { left: 62, right: 16, top: 46, bottom: 44 }, series, legend: { top: 0, textStyle: { color: color("faint") } },
+    grid: { left: 62, right: 16, top: byId("depth").clientWidth < 600 ? 70 : 46, bottom: 44 }, series, legend: { top: 0, textStyle: { color: color("faint") } },
     tooltip: tooltip({ trigger: "axis", formatter: (points) => depthTip(data.taps[points[0].value[0] - 1], shown) }),
     xAxis: axis({ type: "value", name: "tap", nameLocation: "middle", nameGap: 28, min: 1, max: Math.max(2, data.taps.length), minInterval: 1 }),
     yAxis: axis({ type: "log", min: low, max: high, labels: { formatter: short } }),
