@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -102,7 +101,8 @@ def read_stored(path: str | PathLike[str]) -> tuple[dict[str, torch.Tensor], tup
         stored: Any = torch.load(Path(path), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+    except Exception as error:
+        # A damaged pickle may raise anything.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise CheckpointError(f"{path}: not a readable state dict ({reason})") from error
     notes = []
@@ -111,13 +111,23 @@ def read_stored(path: str | PathLike[str]) -> tuple[dict[str, torch.Tensor], tup
         notes.append("its state_dict is taken" + (f", not its {others}" if others else ""))
         stored = stored["state_dict"]
     if not isinstance(stored, dict) or not all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in stored.items()
+        isinstance(key, str) and _is_plain(value) for key, value in stored.items()
     ):
         raise CheckpointError(f"{path}: expected tensors by name, found {type(stored).__name__}")
     if stored and all(key.startswith(PARALLEL) for key in stored):
         notes.append(f"{PARALLEL!r} before every key is left off")
         stored = {key.removeprefix(PARALLEL): values for key, values in stored.items()}
     return stored, tuple(notes)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a tensor with values of its own: not sparse, quantised or without storage."""
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and not value.is_quantized
+        and not value.is_meta
+    )
 
 
 def fill(model: torch.nn.Module, state: dict[str, torch.Tensor], origin: str) -> None:

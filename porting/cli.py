@@ -164,8 +164,9 @@ def report(
     from porting.reports.comparison import read_report
     from porting.reports.html import print_page, write_page
 
+    data = read_report(comparison)
     page = out or comparison.with_suffix(".html")
-    write_page(read_report(comparison), page)
+    write_page(data, page)
     show({"report": str(page)}, False, print_page)
 
 
@@ -173,7 +174,7 @@ def report(
 def rehearse(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Network to rehearse.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the source; must be new.")],
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the weights.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the weights.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Make a TensorFlow checkpoint and TFLite files of a network, to port without a download.

@@ -54,6 +54,9 @@ def nobody_reads_on() -> None:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # once is enough: the next would cut the clearing up
     raise Interrupted
 
 

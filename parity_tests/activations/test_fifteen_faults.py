@@ -58,10 +58,10 @@ class ShiftedConv(nn.Module):
 
     def __init__(self, conv):
         super().__init__()
-        self.conv, self.weight = conv, conv.weight
+        self.weight, self.kernel, self.stride = conv.weight, conv.kernel_size[0], conv.stride[0]
 
     def forward(self, x):
-        k, s = self.conv.kernel_size[0], self.conv.stride[0]
+        k, s = self.kernel, self.stride
         total = same_padding(x.shape[2], k, s, 1)
         before = (k - 1) // 2 if s == 2 else total // 2 + 1
         after = max(total + 1, k - 1) - before if s == 2 else total - before

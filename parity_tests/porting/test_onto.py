@@ -6,6 +6,11 @@ import json
 import textwrap
 from pathlib import Path
 
+import numpy as np
+from torch import nn
+
+import porting
+from genmobilenet import create_model
 from parity_tests.building.command import porting as run
 
 
@@ -61,3 +66,21 @@ def test_a_module_of_ones_own(small, tmp_path):
         done = run(*words, "--onto", spec, **path)
         assert done.returncode == 2
         assert message in done.stderr
+
+
+def test_what_a_module_returns_is_what_counts(small):
+    """Its parts may be right to the last: its users get what it returns."""
+    network = create_model("tf_mnasnet_small", checkpoint_path=small[1]).eval()
+
+    class Doubled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = network
+
+        def forward(self, x):
+            return 2 * self.inner(x)
+
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.uint8)
+    comparison = porting.compare(small[0], Doubled(), pixels)
+    assert not comparison
+    assert comparison.culprit.tap == "(output)"

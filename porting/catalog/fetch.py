@@ -22,6 +22,7 @@ REFUSED = ".refused"
 
 _TIMEOUT = (10, 60)
 _CHUNK = 1 << 16  # what a broken connection costs at most
+_GZIP = b"\x1f\x8b"
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 Progress = Callable[[int, int], None]
@@ -91,7 +92,13 @@ def _download(url: str, target: Path, progress: Progress | None) -> None:
 
 
 def _take_in(part: Path, target: Path) -> None:
-    """Put a whole download in place, if its bytes are those first seen."""
+    """Put a whole download in place, if it is an archive and its bytes are those first seen."""
+    with part.open("rb") as stream:
+        head = stream.read(len(_GZIP))
+    if head != _GZIP:
+        part.unlink()
+        part.with_name(f"{part.name}.etag").unlink(missing_ok=True)
+        raise DownloadFailed(f"{target.name}: what the server sent is no .tgz: it begins {head!r}")
     try:
         check_recorded(target, part)
     except ChecksumMismatch as error:
@@ -111,7 +118,7 @@ def _continue(url: str, part: Path, mark: Path, progress: Progress | None) -> No
     try:
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
             if answer.status_code == requests.codes.requested_range_not_satisfiable:
-                part.unlink()
+                part.unlink(missing_ok=True)
                 raise _BrokenOff("the part that was here did not fit the file")
             if not answer.ok:
                 raise DownloadFailed(f"{url}: the server answers {answer.status_code}")
@@ -130,8 +137,12 @@ def _take(answer: Any, part: Path, mark: Path, progress: Progress | None) -> Non
     """Append what comes to the part, or begin it anew where the server sends the whole."""
     ranged = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
     start = int(ranged[1]) if answer.status_code == 206 and ranged else 0
-    length = answer.headers.get("Content-Length")
-    total = None if length is None else start + int(length)
+    if start > (part.stat().st_size if part.is_file() else 0):
+        raise _BrokenOff("the server went on further than the part that was here")
+    length = answer.headers.get("Content-Length", "")
+    total = start + int(length) if length.isdigit() else None
+    if ranged and ranged[2] != "*":
+        total = int(ranged[2])
     with part.open("r+b" if start else "wb") as out:
         _keep_mark(answer.headers.get("ETag"), mark)
         out.truncate(start)

@@ -65,6 +65,7 @@ class LiteRTJudge:
         """
         numbers = {tap: self._source.index_of(tensor) for tap, tensor in taps.items()}
         seen: dict[str, list[np.ndarray]] = {tap: [] for tap in taps}
+        self._fit((1, *inputs.shape[1:]))
         for image in inputs:
             self._interpreter.set_tensor(self._input["index"], self._given(image[None]))
             self._interpreter.invoke()
@@ -73,6 +74,24 @@ class LiteRTJudge:
         arrays = {tap: np.concatenate(parts) for tap, parts in seen.items()}
         steps = {tap: kind.scale for tap, n in numbers.items() if (kind := self._affine.get(n))}
         return Run(arrays, self.name, self.version, steps)
+
+    def _fit(self, shape: tuple[int, ...]) -> None:
+        """Make ready for inputs of this shape, where the file leaves the size of its images open.
+
+        Raises:
+            BadInput: the file is made for others.
+        """
+        if tuple(self._input["shape"]) == shape:
+            return
+        try:
+            self._interpreter.resize_tensor_input(self._input["index"], shape, strict=True)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise BadInput(
+                f"{self._source.path}: takes inputs of shape {tuple(self._input['shape'])}, given "
+                f"was {shape}"
+            ) from error
+        self._input = self._interpreter.get_input_details()[0]
 
     def _given(self, image: np.ndarray) -> np.ndarray:
         """An input (1, H, W, C) as the file takes it; integers without a scale are plain ones."""

@@ -60,6 +60,13 @@ def _silent_start() -> Iterator[None]:
         os.close(nowhere)
 
 
+def _reason(error: Exception) -> str:
+    """The first line of TensorFlow's own words that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = (line for line in lines if not line.endswith(":"))
+    return next(telling, type(error).__name__)
+
+
 class TensorFlowJudge:
     """Runs the reference graph on a checkpoint.
 
@@ -90,8 +97,7 @@ class TensorFlowJudge:
             with self._reference.graph.as_default():
                 tf.compat.v1.train.Saver(names).restore(self._session, str(prefix))
         except (ValueError, tf.errors.OpError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise BadInput(f"{prefix}: TensorFlow cannot restore it: {reason}") from error
+            raise BadInput(f"{prefix}: TensorFlow cannot restore it: {_reason(error)}") from error
 
     @property
     def tap_names(self) -> dict[str, str]:

@@ -137,10 +137,12 @@ def _folder_stream(folder: Path, size: int, channels: int) -> ImageStream:
     stream = ImageStream((), len(files), f"{len(files)} images of {folder.name or folder}")
 
     def decoded() -> Iterator[np.ndarray]:
+        from PIL.Image import DecompressionBombError
+
         for file in files:
             try:
                 yield _decoded(file, size, channels)
-            except (OSError, ValueError, SyntaxError) as error:
+            except (OSError, ValueError, SyntaxError, DecompressionBombError) as error:
                 # Pillow raises SyntaxError for some broken PNG files.
                 reason = str(error).replace(f"'{file}'", "").strip()
                 stream.skipped.append((str(file.relative_to(folder)), reason))

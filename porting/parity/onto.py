@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from porting.errors import BadInput
 from porting.parity.names import CLASSIFIER, SOFTMAX
-from porting.parity.taps import INPUT_OF, as_port, call_name, prepared
+from porting.parity.taps import INPUT_OF, OUTPUT, as_port, call_name, prepared
 
 _ELEMENTS = 4096  # of a tap, evenly spaced, on which likeness is judged
 _ANY_SHAPE_MATCH = 0.01  # what two values of one shape are worth if nothing else speaks for them
@@ -37,7 +37,7 @@ def build_module(spec: str) -> nn.Module:
         sys.path.insert(0, here)
     try:
         made = getattr(importlib.import_module(name), attribute)()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # A user's code may raise anything; whatever it is, it is about this module.
         raise BadInput(f"{spec}: cannot be built: {type(error).__name__}: {error}") from error
     if not isinstance(made, nn.Module):
@@ -117,9 +117,21 @@ def match_taps(network: nn.Module, inputs: Tensor, judge: Mapping[str, np.ndarra
     for row, array in enumerate(judge.values()):
         for column, name in enumerate(candidates):
             worth[row, column] = _worth(array, values[name])
+    _end_at_the_output(worth, candidates, list(judge))
     pairs = _without_mistaken(_best_in_order(worth), worth)
     taps = {tap: candidates[pairs[row]] for row, tap in enumerate(judge) if row in pairs}
     return Matching(taps, tuple(tap for tap in judge if tap not in taps))
+
+
+def _end_at_the_output(worth: np.ndarray, candidates: list[str], taps: list[str]) -> None:
+    """Let what the module returns stand for the judge's last tap, or for the logits before it.
+
+    Whatever a part of the module holds, its users get what it returns.
+    """
+    ends = [row for row, tap in enumerate(taps) if tap in (CLASSIFIER, SOFTMAX)] or [len(taps) - 1]
+    last = candidates.index(OUTPUT) if OUTPUT in candidates else len(candidates) - 1
+    row = max(ends, key=lambda end: worth[end, last])
+    worth[row, :last] = 0.0
 
 
 def _worth(array: np.ndarray, values: Tensor) -> float:
@@ -191,10 +203,10 @@ def record_values(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
     _check_runs(copied, inputs)
     handles = []
     for path, module in copied.named_modules():
+        before, after = _noters(path or OUTPUT, note)
+        handles.append(module.register_forward_hook(after))
         if path:
-            before, after = _noters(path, note)
             handles.append(module.register_forward_pre_hook(before))
-            handles.append(module.register_forward_hook(after))
     with torch.no_grad():
         copied(inputs)
     for handle in handles:

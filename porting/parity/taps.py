@@ -20,6 +20,9 @@ from porting.parity.reordering import Reordered
 INPUT_OF = ":input"
 """Behind a module's path: what flows into it, and not what it gives."""
 
+OUTPUT = "(output)"
+"""Tap for what a whole module returns."""
+
 OnTap = Callable[[str, Tensor], "Tensor | None"]
 """Called with a tap and its values; what it returns takes their place."""
 
@@ -133,7 +136,8 @@ def _hooked(
 
     handles = []
     for place in {tap.partition("#")[0] for tap in taps}:
-        module = model.get_submodule(place.removesuffix(INPUT_OF))
+        path = place.removesuffix(INPUT_OF)
+        module = model if path == OUTPUT else model.get_submodule(path)
         if place.endswith(INPUT_OF):
             handles.append(module.register_forward_pre_hook(before(place)))
         else:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from porting.api import Port
 from porting.errors import NotAtParity, OutputError
+from porting.plain_json import encoded
 from porting.release.card import card_of
 from porting.release.marks import is_rehearsal
 from porting.release.writing import is_stale, sync, temporary
@@ -58,7 +59,10 @@ def write_release(port: Port, out: Path) -> ReleaseFiles:
                 sync(stream)
             digest = _sha256(weights)
             files = _names(port, out, digest)
-            _write(card, json.dumps(card_of(port, files.weights.name, digest), indent=1) + "\n")
+            _write(
+                card,
+                json.dumps(encoded(card_of(port, files.weights.name, digest)), indent=1) + "\n",
+            )
             _put_in_place(weights, card, files)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error

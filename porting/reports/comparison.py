@@ -20,6 +20,7 @@ from porting.errors import BadInput
 from porting.mapping.plan import CONSTANTS, Plan
 from porting.parity.compare import Comparison, TapResult
 from porting.parity.figures import TapFigures
+from porting.plain_json import encoded
 from porting.release.card import versions
 from porting.reports.checking import problems
 
@@ -182,14 +183,3 @@ def _quantised(comparison: Comparison) -> dict[str, Any]:
             }
         )
     return {"judge": comparison.judge, "version": comparison.judge_version, "taps": taps}
-
-
-def encoded(value: Any) -> Any:
-    """Plain JSON: tuples as lists, non-finite numbers as strings."""
-    if isinstance(value, dict):
-        return {key: encoded(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [encoded(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value

@@ -10,13 +10,14 @@ from typing import Any
 import typer
 
 from porting.exits import nobody_reads_on
+from porting.plain_json import encoded
 
 
 def show(data: dict[str, Any], as_json: bool, print_text: Callable[[dict[str, Any]], None]) -> None:
     """Print a command's outcome. A reader that stops reading changes no exit code."""
     try:
         if as_json:
-            typer.echo(json.dumps(data, indent=1))
+            typer.echo(json.dumps(encoded(data), indent=1))
         else:
             print_text(data)
         sys.stdout.flush()

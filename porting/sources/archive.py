@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import tarfile
 import tempfile
@@ -18,6 +19,8 @@ Wanted = Callable[[PurePosixPath, bytes], bool]
 
 HEAD = 32
 _NAMES = (".tgz", ".tar.gz", ".tar")
+_CHUNK = 1 << 20
+
 UNPACKED_LIMIT = 8 << 30
 """Most bytes that an archive may unpack to; Google's take under 200 MiB."""
 
@@ -45,7 +48,7 @@ def unpack(archive: Path, wanted: Wanted) -> Path:
     stands_for(folder, archive)
     try:
         _unpack_into(folder, archive, wanted)
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         remove(folder)
         raise BadSource(f"{archive}: not a sound archive: {error}") from error
     except BaseException:
@@ -65,7 +68,8 @@ def _unpack_into(folder: Path, archive: Path, wanted: Wanted) -> None:
     with tarfile.open(archive, "r:*") as tar:
         for member in tar:
             name = PurePosixPath(member.name)
-            outside = name.is_absolute() or ".." in name.parts
+            # macOS puts a "._" file of its own beside each.
+            outside = name.is_absolute() or ".." in name.parts or name.name.startswith("._")
             stream = None if outside or not member.isfile() else tar.extractfile(member)
             if stream is None:
                 continue
@@ -80,6 +84,13 @@ def _unpack_into(folder: Path, archive: Path, wanted: Wanted) -> None:
             with stream, target.open("wb") as out:
                 out.write(head)
                 shutil.copyfileobj(stream, out)
+        _read_to_the_end(tar)
+
+
+def _read_to_the_end(tar: tarfile.TarFile) -> None:
+    """A compressed archive's checksum stands at its end, behind all that tar reads."""
+    while tar.fileobj is not None and tar.fileobj.read(_CHUNK):
+        pass
 
 
 def removed_with(owner: object, folder: Path) -> None:

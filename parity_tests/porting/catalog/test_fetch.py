@@ -18,7 +18,7 @@ from porting.errors import BadInput, OutputError
 ENTRY = CATALOG["mnasnet-a1"]
 PATH = "/cloud-tpu-checkpoints/mnasnet/mnasnet-a1.tgz"
 STEP = 1 << 16
-CONTENT = np.random.default_rng(0).bytes(3_000_000)
+CONTENT = b"\x1f\x8b" + np.random.default_rng(0).bytes(3_000_000)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_what_has_come_is_kept_for_the_next_time(server, tmp_path):
 
 def test_a_file_that_changed_meanwhile_begins_anew(server, tmp_path):
     server[0].break_at = [5 * STEP]
-    other = CONTENT[::-1]
+    other = CONTENT[:2] + CONTENT[:1:-1]
 
     def change(done, _total):
         if done == 5 * STEP:
@@ -143,3 +143,10 @@ def test_entries_are_found_by_their_name_or_their_network(name, found):
 def test_an_unknown_name_lists_the_nearest():
     with pytest.raises(BadInput, match=r"'mnasnet-a2'; the nearest are mnasnet-a1"):
         find_entry("mnasnet-a2")
+
+
+def test_what_is_no_archive_is_not_taken_in(server, tmp_path):
+    server[0].files[PATH] = b"<html>not here</html>"
+    with pytest.raises(DownloadFailed, match=r"what the server sent is no \.tgz: it begins b'<h'"):
+        fetch(ENTRY, tmp_path, server[1])
+    assert list(tmp_path.iterdir()) == []

@@ -30,7 +30,8 @@ def rules_for(source: Source) -> RuleSet:
     names = [name for name in source.tensors if source.not_a_weight(name) is None]
 
     def known(rules: RuleSet) -> int:
-        return sum(bool(rules.compiled.fullmatch(name)) for name in names)
+        plain = (name.removesuffix(EMA_SUFFIX) for name in names)
+        return sum(bool(rules.compiled.fullmatch(name)) for name in plain)
 
     best = max(RULES, key=known)
     if not known(best):
