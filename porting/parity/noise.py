@@ -1,17 +1,17 @@
 """How far float32 alone moves a tap: the yardstick of a comparison.
 
-The port is run in float64, and in float32 in two orders: as it is, and with every sum
-turned round and those for single places (spatial means, and the layers behind them)
-added term by term, as TensorFlow's kernels do: over 28x28 places that costs twenty
-roundings where PyTorch's tree of sums costs one. Run whole, the second order is drawn
-once more with the input moved by one rounding. How far the float32 runs lie from the
-float64 one is the noise of a tap in one input. A judge that computes the same function
-lies about as far; :data:`FACTOR` is how many times farther it may lie.
+The port is run in float64, and in float32 in two orders: as it is, and with sums for
+single places (spatial means, and the layers behind them) added term by term, as
+TensorFlow's kernels do: over 28x28 places that costs twenty roundings where PyTorch's
+tree of sums costs one. How far the float32 runs lie from the float64 one is the noise
+of a tap in one input. A judge that computes the same function lies about as far;
+:data:`FACTOR` is how many times farther it may lie. Where a tap lies beyond, the noise
+is drawn again with every sum turned round, and once more with the input moved by one
+rounding: more draws can only add to it, so what agrees need not be asked again.
 
 Few numbers, or a plane of equal ones, are a small sample, and by chance all runs may
-round to the same side. Honest ports need at most 4.4 on random images and photographs,
-and on images of one colour 7.6 (semnasnet_035, rehearsal seed 1, on grey: one of four
-squeeze-excite channels is active). ``make bench`` prints what real files need.
+round to the same side; :func:`few_draws` makes up for it. ``make bench`` prints what
+real files need.
 """
 
 from __future__ import annotations

@@ -56,27 +56,32 @@ class PortRunner:
         self._model = prepared(model).float()
         self._exact = copy.deepcopy(self._model).double()
 
-    def accumulated(self, inputs: Tensor) -> PortRun:
-        """Both precisions on the same inputs (N, C, H, W), float32."""
-        return self._reading(inputs, None)
+    def accumulated(self, inputs: Tensor, thorough: bool = False) -> PortRun:
+        """Both precisions on the same inputs (N, C, H, W), float32.
 
-    def isolated(self, inputs: Tensor, judge: Mapping[str, Tensor]) -> PortRun:
+        A ``thorough`` run draws the noise from more orders of sums, and takes twice as long.
+        """
+        return self._reading(inputs, None, thorough)
+
+    def isolated(
+        self, inputs: Tensor, judge: Mapping[str, Tensor], thorough: bool = False
+    ) -> PortRun:
         """Each piece fed what the judge gave at the taps before it.
 
         One run does it: every tap's output is noted, and the judge's put in
         its place, so that the next piece starts from there.
         """
-        return self._reading(inputs, judge)
+        return self._reading(inputs, judge, thorough)
 
-    def _reading(self, inputs: Tensor, judge: Mapping[str, Tensor] | None) -> PortRun:
+    def _reading(
+        self, inputs: Tensor, judge: Mapping[str, Tensor] | None, thorough: bool
+    ) -> PortRun:
         given = {} if judge is None else judge
         port = self._run(self._model, inputs, given)
-        with SumsOneByOne(), Reordered():
+        with SumsOneByOne():
             others = [self._run(self._model, inputs, given)]
-            if judge is None:
-                # Where an image is constant, one value stands for a whole plane of roundings:
-                # they are drawn once more, one unit in the last place beside.
-                others.append(self._run(self._model, inputs * (1 + EPSILON), given))
+        if thorough:
+            others += self._drawn_again(inputs, given)
         noise: dict[str, np.ndarray] = {}
 
         def measure(tap: str, exact: Tensor) -> Tensor | None:
@@ -86,6 +91,14 @@ class PortRunner:
         with DepthwiseByShifts():
             self._visit(self._exact, inputs.double(), measure)
         return PortRun({tap: values.numpy() for tap, values in port.items()}, noise)
+
+    def _drawn_again(self, inputs: Tensor, given: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+        """Float32 runs in another order throughout, on the inputs and one rounding beside them.
+
+        Where an image is constant, one value stands for a whole plane of roundings.
+        """
+        with SumsOneByOne(), Reordered():
+            return [self._run(self._model, x, given) for x in (inputs, inputs * (1 + EPSILON))]
 
     def _run(
         self, model: nn.Module, inputs: Tensor, given: Mapping[str, Tensor]
