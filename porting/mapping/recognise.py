@@ -60,14 +60,23 @@ def find_match(
 def candidates(source: Source, weight_set: str, drop_background: bool = False) -> Iterator[Match]:
     """All networks that fit, TensorFlow's form before the plain one, which it stands in for."""
     found = set()
+    stem = _stem_channels(source)
     for model in _worth_trying(source):
-        if f"tf_{model}" in found:
+        if f"tf_{model}" in found or stem not in (None, get_config(model).stem):
             continue
         try:
             yield match(source, model, weight_set, drop_background)
             found.add(model)
         except MappingError:
             continue
+
+
+def _stem_channels(source: Source) -> int | None:
+    """Channels of a graph's first convolution, which rule most networks out at a glance."""
+    operators = () if source.graph is None else source.graph.operators
+    first = next((op for op in operators if op.kind == "CONV_2D" and len(op.inputs) > 1), None)
+    weight = None if first is None else source.tensors.get(first.inputs[1] or "")
+    return weight.shape[0] if weight is not None and weight.shape else None
 
 
 def _worth_trying(source: Source) -> list[str]:

@@ -197,7 +197,9 @@ class RunningFigures:
 def _largest_quotient(difference: np.ndarray, size: np.ndarray) -> float:
     """The largest difference over the judge's value there; infinite where that alone is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return float(np.nan_to_num(difference / size, nan=0.0, posinf=math.inf).max())
+        # fmax passes over NaN, which stands for 0 / 0.
+        largest = float(np.fmax.reduce(difference / size))
+        return 0.0 if math.isnan(largest) else largest
 
 
 def _decibels(signal: float, noise: float) -> float:

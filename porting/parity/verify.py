@@ -118,9 +118,10 @@ class _Session:
         for tap, values in judge.items():
             with np.errstate(all="ignore"):
                 apart = float(np.abs(values - run.values[tap]).max())
-                least = floor(float(np.abs(values).max()))
-            if not apart <= factor * max(float(run.noise[tap].max()), least):
-                return True
+                if apart <= factor * float(run.noise[tap].max()):
+                    continue
+                if not apart <= factor * floor(float(np.abs(values).max())):
+                    return True
         return False
 
     def _begin(self, data: Tensor, judge: Mapping[str, np.ndarray]) -> None:
