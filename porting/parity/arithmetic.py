@@ -54,17 +54,11 @@ def _mean(x: Tensor) -> Tensor:
 
 def _dense(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """(N, C) by a weight (O, C) -> (N, O)."""
-    # Terms first, so that NumPy adds whole rows of outputs: (C, O).
+    # (C, O), so that NumPy adds whole rows of outputs, one after another.
     factors = weight.numpy().T
-    sums = np.stack([_sum_rows(row[:, None] * factors) for row in x.numpy()])
+    terms = (np.multiply(row[:, None], factors, order="C") for row in x.numpy())
+    sums = np.stack([np.add.reduce(each, axis=0) for each in terms])
     return torch.from_numpy(sums if bias is None else sums + bias.numpy())
-
-
-def _sum_rows(terms: np.ndarray) -> np.ndarray:
-    total: np.ndarray = np.zeros_like(terms[0])
-    for row in terms:
-        total += row
-    return total
 
 
 def pair(number: int | Sequence[int]) -> tuple[int, int]:

@@ -97,31 +97,32 @@ class _Session:
         whole = self._port.accumulated(data)
         judges = [self._as_port(taps, whole) for taps in taken]
         arrays = [{tap: values.numpy() for tap, values in judge.items()} for judge in judges]
-        if self._doubtful(arrays[0], whole):
+        if self._doubtful(judges[0], whole):
             whole = self._port.accumulated(data, thorough=True)
         if "accumulated" in self._readings:
             self._comparers[0].add("accumulated", arrays[0], whole.values, whole.noise)
         if "isolated" in self._readings:
             pieces = self._port.isolated(data, judges[0])
-            if self._doubtful(arrays[0], pieces):
+            if self._doubtful(judges[0], pieces):
                 pieces = self._port.isolated(data, judges[0], thorough=True)
             self._comparers[0].add("isolated", arrays[0], pieces.values, pieces.noise)
         for comparer, judge in zip(self._comparers[1:], arrays[1:], strict=True):
             comparer.add("accumulated", judge, whole.values, whole.noise)
 
-    def _doubtful(self, judge: Mapping[str, np.ndarray], run: PortRun) -> bool:
+    def _doubtful(self, judge: Mapping[str, Tensor], run: PortRun) -> bool:
         """Whether a tap lies beyond its noise, so that this is worth drawing with more care.
 
         More draws only ever add to the noise: what agrees already need not be asked again.
         """
+        import torch
+
         factor = (self._tolerance or Tolerance()).factor
         for tap, values in judge.items():
-            with np.errstate(all="ignore"):
-                apart = float(np.abs(values - run.values[tap]).max())
-                if apart <= factor * float(run.noise[tap].max()):
-                    continue
-                if not apart <= factor * floor(float(np.abs(values).max())):
-                    return True
+            apart = float((values - torch.from_numpy(run.values[tap])).abs().max())
+            if apart <= factor * float(run.noise[tap].max()):
+                continue
+            if not apart <= factor * floor(float(values.abs().max())):
+                return True
         return False
 
     def _begin(self, data: Tensor, judge: Mapping[str, np.ndarray]) -> None:
