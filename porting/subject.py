@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from dataclasses import dataclass
 from os import PathLike
@@ -14,6 +13,7 @@ from genmobilenet.zoo import get_config, tensorflow_form
 from porting.errors import BadInput
 from porting.mapping.layers import layers_of
 from porting.mapping.recognise import Match, find_match
+from porting.sha256 import sha256_of
 from porting.sources import Source
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def subject_from_file(
 
     path = Path(file)
     state, unwrapped = read_stored(path)
-    digest = _sha256(path)
+    digest = sha256_of(path)
     card = _card_of(path, digest)
     model = model or card.get("model")
     weights = weights or _listed(card.get("source", {}).get("weight_set"), source)
@@ -149,8 +149,3 @@ def _card_of(path: Path, digest: str) -> dict[str, Any]:
         return dict(card) if card["weights"]["sha256"] == digest else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -7,7 +7,6 @@ something else comes under the same name later.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import Any
 
 from porting.catalog.entry import CatalogEntry
 from porting.errors import BadInput
+from porting.sha256 import sha256_of
 
 LOCK = "catalog.lock.json"
 
@@ -54,8 +54,7 @@ def check_recorded(path: Path, content: Path | None = None) -> str:
         ChecksumMismatch: the record says otherwise.
         BadInput: the lock file cannot be read.
     """
-    with (content or path).open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = sha256_of(content or path)
     lock = path.parent / LOCK
     known = _read(lock).get(path.name)
     if known is not None and known["sha256"] != digest:

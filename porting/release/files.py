@@ -9,7 +9,6 @@ to the folder removes both.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from porting.plain_json import encoded
 from porting.release.card import card_of
 from porting.release.marks import is_rehearsal
 from porting.release.writing import is_stale, sync, temporary
+from porting.sha256 import sha256_of
 
 _PENDING = "-then-"
 """Between a temporary name and that of the card which comes just before its file."""
@@ -57,7 +57,7 @@ def write_release(port: Port, out: Path) -> ReleaseFiles:
             with weights.open("wb") as stream:
                 torch.save(port.state_dict, stream)
                 sync(stream)
-            digest = _sha256(weights)
+            digest = sha256_of(weights)
             files = _names(port, out, digest)
             _write(
                 card,
@@ -102,8 +102,3 @@ def _names(port: Port, out: Path, digest: str) -> ReleaseFiles:
     marks += ["unverified"] * (port.comparison is None)
     stem = "-".join([port.model, *marks, digest[:8]])
     return ReleaseFiles(out / f"{stem}.pth", out / f"{stem}.json")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

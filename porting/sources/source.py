@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-_CHUNK = 1 << 20
+from porting.sha256 import sha256_of
+
 _UNPACKING = ("DENSIFY", "DEQUANTIZE")
 """Operators that change how a tensor is stored and nothing of what it stands for."""
 
@@ -124,9 +124,4 @@ class Source(abc.ABC):
     @cached_property
     def sha256(self) -> str:
         """SHA-256 over the bytes of ``files``, in hexadecimal."""
-        digest = hashlib.sha256()
-        for path in self.files:
-            with path.open("rb") as stream:
-                while chunk := stream.read(_CHUNK):
-                    digest.update(chunk)
-        return digest.hexdigest()
+        return sha256_of(*self.files)
