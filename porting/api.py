@@ -69,7 +69,7 @@ def port(
         model: a network's name; by default the only one that fits.
         weights: ``"ema"`` or ``"raw"``; by default the averages where there are any.
         classes: ``"keep"``, or ``"drop-background"`` for class 0 of 1001.
-        verify: run the judge (LiteRT or TensorFlow) on ``pixels``.
+        verify: run the judge (LiteRT, TensorFlow or Keras) on ``pixels``.
         pixels: images (N, H, W, C), 0..255, at least one; by default four
             seeded ones of the source's own size.
         progress: called with judged inputs and inputs in all.

@@ -119,9 +119,9 @@ def diff(
     from porting.diff import diff as diff_source
     from porting.parity.noise import Tolerance
     from porting.release.writing import check_file
-    from porting.reports.comparison import comparison_report, write_report
+    from porting.reports.comparison import comparison_report
     from porting.reports.diff import print_diff, print_written
-    from porting.reports.html import write_page
+    from porting.reports.html import write_reports
     from porting.reports.progress import progress_bar
     from porting.sources import open_source
     from porting.subject import subject_from_file
@@ -140,13 +140,9 @@ def diff(
         )  # fmt: skip
     data = comparison_report(found)
     show(data, printed, print_diff)
-    if report is not None:
-        write_page(data, report)
-    if data_file is not None:
-        write_report(data, data_file)
-    show(
-        {"wrote": [str(f) for f in (report, data_file) if f and not printed]}, False, print_written
-    )
+    written = write_reports(data, report, data_file)
+    if not printed:
+        show({"wrote": written}, False, print_written)
     if not data["agrees"]:
         raise typer.Exit(1)
 

@@ -34,7 +34,8 @@ class Readings(StrEnum):
 SourceArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="SOURCE", help="TFLite file, or checkpoint: prefix, .index, directory or .tgz."
+        metavar="SOURCE",
+        help="TFLite file; checkpoint: prefix, .index, directory or .tgz; or file of Keras.",
     ),
 ]
 ModelOption = Annotated[

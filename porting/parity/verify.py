@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 INPUTS = 4
 """Inputs of a verification where none are given."""
 
-BOTH: tuple[Reading, ...] = ("accumulated", "isolated")
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -97,9 +95,9 @@ class _Session:
         whole = self._port.accumulated(data)
         judges = [self._as_port(taps, whole) for taps in taken]
         arrays = [{tap: values.numpy() for tap, values in judge.items()} for judge in judges]
-        if self._doubtful(judges[0], whole):
-            whole = self._port.accumulated(data, thorough=True)
         if "accumulated" in self._readings:
+            if self._doubtful(judges[0], whole):
+                whole = self._port.accumulated(data, thorough=True)
             self._comparers[0].add("accumulated", arrays[0], whole.values, whole.noise)
         if "isolated" in self._readings:
             pieces = self._port.isolated(data, judges[0])

@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from porting.release.writing import write_text
+from porting.reports.comparison import write_report
 
 CHARTS = "echarts.min.js"
 """Apache ECharts 5.6.0, ``echarts.min.js`` of its npm package, unchanged."""
@@ -43,6 +44,19 @@ def write_page(data: dict[str, Any], path: Path) -> None:
         OutputError: the path cannot be written.
     """
     write_text(path, page(data))
+
+
+def write_reports(data: dict[str, Any], page: Path | None, data_file: Path | None) -> list[str]:
+    """Write the page and the data, where they are asked for; return what was written.
+
+    Raises:
+        OutputError: a path cannot be written.
+    """
+    if page is not None:
+        write_page(data, page)
+    if data_file is not None:
+        write_report(data, data_file)
+    return [str(file) for file in (page, data_file) if file is not None]
 
 
 def print_page(data: dict[str, Any]) -> None:
