@@ -64,7 +64,7 @@ def _print_worst(taps: list[dict[str, Any]]) -> None:
     console = Console(highlight=False)
     if console.width > WIDTH:
         console = Console(highlight=False, width=WIDTH)
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     explained = "" if all(tap["agrees"] for tap in taps) else " (* disagree)"
     table.add_column(f"\nthe worst taps{explained}", overflow="fold")
     for name in HEADINGS:
