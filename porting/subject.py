@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genmobilenet.zoo import get_config, tensorflow_form
-from porting.errors import BadInput
+from porting.errors import BadInput, MappingError
 from porting.mapping.layers import layers_of
 from porting.mapping.recognise import Match, find_match
 from porting.sha256 import sha256_of
@@ -124,9 +124,15 @@ def _check_like(network: nn.Module, match: Match) -> None:
 
 
 def _matched(source: Source, model: str | None, weights: str | None, classes: int | None) -> Match:
-    """The source onto the network's TensorFlow form, as which alone it can be read."""
+    """The source onto the network's TensorFlow form, or onto the plain one if it pads so."""
     form = None if model is None else tensorflow_form(model)
-    match = find_match(source, form, weights)
+    try:
+        match = find_match(source, form, weights)
+    except MappingError:
+        if model in (None, form) or source.graph is None:
+            raise
+        form = model
+        match = find_match(source, form, weights)
     if classes == 1000 and match.config.num_classes == 1001:
         return find_match(source, form, weights, drop_background=True)
     return match

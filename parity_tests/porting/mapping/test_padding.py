@@ -12,6 +12,7 @@ from parity_tests.building.tflite_variants import Padded, same_amounts, symmetri
 from porting.errors import MappingError
 from porting.mapping.padding import Pads, same_pads
 from porting.parity.inputs import seeded_pixels
+from porting.release import write_release
 
 
 @pytest.fixture
@@ -37,6 +38,13 @@ def at_parity(path, size):
 def test_the_amounts_tell_tensorflows_network_from_pytorchs(written, model, size):
     assert at_parity(written(f"tf_{model}", size), size) == f"tf_{model}"
     assert at_parity(written(model, size, symmetric_amounts), size) == model
+
+
+def test_a_port_onto_a_plain_network_can_be_compared_again(written, tmp_path):
+    path = written("mnasnet_small", 64, symmetric_amounts)
+    ported = porting.port(path, pixels=seeded_pixels(1, 64))
+    weights = write_release(ported, tmp_path / "out").weights
+    assert porting.compare(path, weights, seeded_pixels(1, 64))
 
 
 def keras(side, kernel, _stride):
