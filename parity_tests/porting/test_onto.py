@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -13,39 +12,39 @@ import porting
 from genmobilenet import create_model
 from parity_tests.building.command import porting as run
 
+MODULES = """
+import torch
+from torch import nn
+from genmobilenet import create_model
+
+class Mine(nn.Module):
+    def __init__(self):
+        super().__init__()
+        inner = create_model("tf_mnasnet_small")
+        self.trunk = nn.Sequential(inner.conv_stem, inner.bn1, inner.act1, inner.blocks,
+                                   inner.conv_head, inner.bn2, inner.act2)
+        self.pool, self.fc = inner.global_pool, inner.classifier
+
+    def forward(self, x):
+        return self.fc(self.pool(self.trunk(x)).flatten(1))
+
+def broken():
+    raise KeyError("weights")
+
+class Fails(Mine):
+    def forward(self, x):
+        return self.fc(x)
+
+class InFloat32Alone(Mine):
+    def forward(self, x):
+        if x.dtype != torch.float32:
+            raise ValueError("float32 please")
+        return super().forward(x)
+"""
+
 
 def test_a_module_of_ones_own(small, tmp_path):
-    (tmp_path / "mine.py").write_text(
-        textwrap.dedent("""
-        import torch
-        from torch import nn
-        from genmobilenet import create_model
-
-        class Mine(nn.Module):
-            def __init__(self):
-                super().__init__()
-                inner = create_model("tf_mnasnet_small")
-                self.trunk = nn.Sequential(inner.conv_stem, inner.bn1, inner.act1, inner.blocks,
-                                           inner.conv_head, inner.bn2, inner.act2)
-                self.pool, self.fc = inner.global_pool, inner.classifier
-
-            def forward(self, x):
-                return self.fc(self.pool(self.trunk(x)).flatten(1))
-
-        def broken():
-            raise KeyError("weights")
-
-        class Fails(Mine):
-            def forward(self, x):
-                return self.fc(x)
-
-        class InFloat32Alone(Mine):
-            def forward(self, x):
-                if x.dtype != torch.float32:
-                    raise ValueError("float32 please")
-                return super().forward(x)
-        """)
-    )
+    (tmp_path / "mine.py").write_text(MODULES)
     words = ["diff", *small, "--random", 1, "--json", "-"]
     path = {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
     report = json.loads(run(*words, "--onto", "mine:Mine", **path).stdout)

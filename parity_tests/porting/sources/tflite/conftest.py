@@ -1,21 +1,33 @@
-"""TFLite files on disk, from bytes or from one constant."""
+"""TFLite files on disk: a small network's, from bytes, or from one constant."""
 
 from __future__ import annotations
 
 import pytest
 
+from genmobilenet import get_config
 from parity_tests.building.tflite_files import TFLiteBuilder
+from parity_tests.building.tflite_networks import network_file
 from porting.sources.tflite import TFLiteSource
 
 
+@pytest.fixture(scope="session")
+def small():
+    return network_file(get_config("tf_mnasnet_small"), seed=5)
+
+
 @pytest.fixture
-def opened(tmp_path):
+def written(tmp_path):
     def write(content):
         path = tmp_path / "model.tflite"
         path.write_bytes(content)
-        return TFLiteSource(path)
+        return path
 
     return write
+
+
+@pytest.fixture
+def opened(written):
+    return lambda content: TFLiteSource(written(content))
 
 
 @pytest.fixture

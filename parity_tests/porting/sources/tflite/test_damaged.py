@@ -8,29 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genmobilenet import get_config
 from parity_tests.building.labels import AXIS_LABELS, archive, metadata
 from parity_tests.building.limits import within
 from parity_tests.building.tflite_files import TFLiteBuilder, sparsity
-from parity_tests.building.tflite_networks import network_file
 from porting.errors import BadSource, PortingError, UnsupportedSource
 from porting.sources import open_source
 from porting.sources.tflite import TFLiteSource
-
-
-@pytest.fixture(scope="module")
-def small():
-    return network_file(get_config("tf_mnasnet_small"), seed=5)
-
-
-@pytest.fixture
-def written(tmp_path):
-    def write(content):
-        path = tmp_path / "model.tflite"
-        path.write_bytes(content)
-        return path
-
-    return write
 
 
 def test_a_cut_file_is_refused_at_each_of_fifty_lengths(written, small):

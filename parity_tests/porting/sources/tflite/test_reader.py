@@ -5,27 +5,12 @@ import pytest
 
 from genmobilenet import get_config
 from parity_tests.building.tflite_files import TFLiteBuilder
-from parity_tests.building.tflite_networks import NetworkFile, network_file
+from parity_tests.building.tflite_networks import NetworkFile
 from porting.errors import BadSource
 from porting.sources import open_source
 from porting.sources.tflite import TFLiteSource
 
 WEIGHTS = ("float32", "float16", "int8", "int8_channels", "uint8_legacy")
-
-
-@pytest.fixture(scope="module")
-def small():
-    return network_file(get_config("tf_mnasnet_small"), seed=5)
-
-
-@pytest.fixture
-def written(tmp_path):
-    def write(content):
-        path = tmp_path / "model.tflite"
-        path.write_bytes(content)
-        return path
-
-    return write
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
