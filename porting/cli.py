@@ -9,10 +9,19 @@ import typer
 
 from porting.errors import NotAtParity, PortingError
 from porting.options import (
+    AtolOption,
+    CheckpointArgument,
     Classes,
+    ImagesOption,
+    JsonFileOption,
     JsonOption,
     ModelOption,
+    ModeOption,
+    OntoOption,
+    RandomOption,
     Readings,
+    ReportOption,
+    RtolOption,
     SourceArgument,
     WeightsOption,
 )
@@ -81,40 +90,23 @@ def port(
 @app.command()
 def diff(
     source: SourceArgument,
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="A ported file, or any state dict.")
-    ],
+    checkpoint: CheckpointArgument,
     model: ModelOption = None,
     weights: WeightsOption = None,
-    onto: Annotated[
-        str | None,
-        typer.Option("--onto", help="module:callable that builds a network of your own."),
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of images; by default random ones.")
-    ] = None,
-    random: Annotated[int, typer.Option("--random", min=1, help="Number of random images.")] = 8,
-    mode: Annotated[
-        Readings, typer.Option("--mode", help="Which readings of each tap to take.")
-    ] = Readings.both,
-    report: Annotated[Path | None, typer.Option("--report", help="HTML file to write.")] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="JSON file to write; - prints it.")
-    ] = None,
-    atol: Annotated[
-        float | None,
-        typer.Option("--atol", min=0, help="Absolute tolerance, in place of the noise."),
-    ] = None,
-    rtol: Annotated[
-        float | None,
-        typer.Option("--rtol", min=0, help="Relative tolerance, in place of the noise."),
-    ] = None,
+    onto: OntoOption = None,
+    images: ImagesOption = None,
+    random: RandomOption = 8,
+    mode: ModeOption = Readings.both,
+    report: ReportOption = None,
+    json_file: JsonFileOption = None,
+    atol: AtolOption = None,
+    rtol: RtolOption = None,
 ) -> None:
     """Compare a source and a PyTorch network, tap by tap.
 
-    Accumulated: both run on the same images. Isolated: each piece of the network is fed what
-    the judge fed its own, so that a tap shows only the error born there. Exits with 1 where
-    they disagree.
+    Accumulated: both run on the same images. Isolated: each piece of the
+    network is fed what the judge fed its own, so that a tap shows only the
+    error born there. Exits with 1 where they disagree.
     """
     from porting.diff import diff as diff_source
     from porting.parity.noise import Tolerance

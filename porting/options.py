@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options: those that several commands share, and those of ``diff``."""
 
 from __future__ import annotations
 
@@ -46,3 +46,25 @@ WeightsOption = Annotated[
     typer.Option("--weights", help="Weight set; by default the averages where there are any."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+CheckpointArgument = Annotated[
+    Path, typer.Argument(metavar="CHECKPOINT", help="A ported file, or any state dict.")
+]
+OntoOption = Annotated[
+    str | None, typer.Option("--onto", help="module:callable that builds a network of your own.")
+]
+ImagesOption = Annotated[
+    Path | None, typer.Option("--images", help="Folder of images; by default random ones.")
+]
+RandomOption = Annotated[int, typer.Option("--random", min=1, help="Number of random images.")]
+ModeOption = Annotated[Readings, typer.Option("--mode", help="Which readings of each tap to take.")]
+ReportOption = Annotated[Path | None, typer.Option("--report", help="HTML file to write.")]
+JsonFileOption = Annotated[
+    Path | None, typer.Option("--json", help="JSON file to write; - prints it.")
+]
+AtolOption = Annotated[
+    float | None, typer.Option("--atol", min=0, help="Absolute tolerance, in place of the noise.")
+]
+RtolOption = Annotated[
+    float | None, typer.Option("--rtol", min=0, help="Relative tolerance, in place of the noise.")
+]

@@ -7,7 +7,7 @@ function writeHeader() {
   const facts = [
     [String(data.taps.length), "taps compared"],
     [String(data.inputs.count), data.inputs.count === 1 ? "image" : "images"],
-    [`${number(data.needed.factor)}×`, "the noise would have been needed"],
+    [`${number(data.needed.factor)}×`, `the noise needed, of ${data.tolerance.factor}× allowed`],
     [number(first(logits).relative), `${logits.tap}: difference over scale`],
   ];
   for (const [value, text] of facts) {
