@@ -19,6 +19,8 @@ from porting.parity.panel import INPUT, Panel, panel_of
 from porting.sources import Source
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from torch import Tensor, nn
 
     from porting.judges.run import Run
@@ -61,12 +63,15 @@ def verify_port(
         MissingJudge: the judge's package is not installed.
         BadInput: there was no image.
     """
-    session = _Session(panel_of(source, match), match, model, readings, tolerance)
-    for done, image in enumerate(pixels, start=1):
-        session.run(session.panel.inputs(convention, image[None]))
-        if progress is not None:
-            progress(done)
-    return session.verdict()
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as beside:
+        session = _Session(panel_of(source, match), match, model, readings, tolerance, beside)
+        for done, image in enumerate(pixels, start=1):
+            session.run(session.panel.inputs(convention, image[None]))
+            if progress is not None:
+                progress(done)
+        return session.verdict()
 
 
 class _Session:
@@ -74,8 +79,10 @@ class _Session:
 
     def __init__(
         self, panel: Panel, match: Match, model: nn.Module, readings: tuple[Reading, ...],
-        tolerance: Tolerance | None,
+        tolerance: Tolerance | None, beside: ThreadPoolExecutor,
     ) -> None:  # fmt: skip
+        self._beside = beside
+        self._counting: list[Future[None]] = []
         self.panel, self._match, self._model = panel, match, model
         self._readings, self._tolerance = readings, tolerance
         self._runs: list[Run] = []
@@ -94,18 +101,32 @@ class _Session:
             self._begin(data, taken[0])
         whole = self._port.accumulated(data)
         judges = [self._as_port(taps, whole) for taps in taken]
+        self._counted()
         arrays = [{tap: values.numpy() for tap, values in judge.items()} for judge in judges]
         if "accumulated" in self._readings:
             if self._doubtful(judges[0], whole):
                 whole = self._port.accumulated(data, thorough=True)
-            self._comparers[0].add("accumulated", arrays[0], whole.values, whole.noise)
+            self._count(0, "accumulated", arrays[0], whole)
         if "isolated" in self._readings:
             pieces = self._port.isolated(data, judges[0])
             if self._doubtful(judges[0], pieces):
                 pieces = self._port.isolated(data, judges[0], thorough=True)
-            self._comparers[0].add("isolated", arrays[0], pieces.values, pieces.noise)
-        for comparer, judge in zip(self._comparers[1:], arrays[1:], strict=True):
-            comparer.add("accumulated", judge, whole.values, whole.noise)
+            self._count(0, "isolated", arrays[0], pieces)
+        for number, judge in enumerate(arrays[1:], start=1):
+            self._count(number, "accumulated", judge, whole)
+
+    def _count(
+        self, number: int, reading: Reading, judge: Mapping[str, np.ndarray], run: PortRun
+    ) -> None:
+        """Take a reading's figures, beside the runs on the next input."""
+        add = self._comparers[number].add
+        self._counting.append(self._beside.submit(add, reading, judge, run.values, run.noise))
+
+    def _counted(self) -> None:
+        """Wait for the figures that are being taken: but one input's values are held for them."""
+        for counting in self._counting:
+            counting.result()
+        self._counting = []
 
     def _doubtful(self, judge: Mapping[str, Tensor], run: PortRun) -> bool:
         """Whether a tap lies beyond its noise, so that this is worth drawing with more care.
@@ -165,6 +186,7 @@ class _Session:
         """
         if not self._comparers:
             raise BadInput("nothing to compare: there was no image to run")
+        self._counted()
         pairs = zip(self._comparers, self._runs, strict=True)
         return Verdict(*(c.finish(run.judge, run.version, self._steps(run)) for c, run in pairs))
 
