@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from porting.errors import MappingError, WeightSetError
 from porting.mapping.layers import NetworkLayers
@@ -67,15 +69,36 @@ def plan_by_rules(
         MappingError: no naming scheme knows the names.
         WeightSetError: trainable variables have no average where averages are asked for.
     """
-    rules = rules_for(source)
-    reasons = {name: source.not_a_weight(name) for name in source.tensors}
-    left_out = [LeftOut(name, reason) for name, reason in reasons.items() if reason]
-    weights = [name for name, reason in reasons.items() if reason is None]
-    chosen, unused, notes = _split_sets(weights, weight_set, source)
-    left_out += unused
-    fills = [*_fills(rules, _grouped(rules, chosen), layers, first_row)]
+    named = _named(source, weight_set)
+    fills = [*_fills(named.rules, named.groups, layers, first_row)]
     fills += [Fill(key, constant="zeros") for key in layers.shapes() if key.endswith("_tracked")]
-    return Plan(model, rules.name, weight_set, tuple(fills), tuple(left_out), notes)
+    return Plan(model, named.rules.name, weight_set, tuple(fills), named.left_out, named.notes)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A weight set of a source as its naming scheme reads it: the same for every network tried."""
+
+    rules: RuleSet
+    groups: Variables
+    left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...]
+
+
+_read: WeakKeyDictionary[Source, dict[str, _Named]] = WeakKeyDictionary()
+
+
+def _named(source: Source, weight_set: str) -> _Named:
+    read = _read.setdefault(source, {})
+    if weight_set not in read:
+        rules = rules_for(source)
+        reasons = {name: source.not_a_weight(name) for name in source.tensors}
+        left_out = [LeftOut(name, reason) for name, reason in reasons.items() if reason]
+        weights = [name for name, reason in reasons.items() if reason is None]
+        chosen, unused, notes = _split_sets(weights, weight_set, source)
+        groups = _grouped(rules, chosen)
+        read[weight_set] = _Named(rules, groups, (*left_out, *unused), notes)
+    return read[weight_set]
 
 
 def _split_sets(
