@@ -64,11 +64,7 @@ class Walk:
         if source.graph is None:
             raise MappingError(f"{source.path}: has no graph to align with")
         self.source, self.graph = source, source.graph
-        self.consumers: dict[str, list[Operator]] = {}
-        for operator in self.graph.operators:
-            for name in dict.fromkeys(operator.inputs):
-                if name is not None:
-                    self.consumers.setdefault(name, []).append(operator)
+        self.consumers = self.graph.consumers
         self.cursor = self.graph.inputs[0] if self.graph.inputs else ""
         self.found = Alignment(self.cursor)
 

@@ -68,6 +68,16 @@ class Graph:
                 origins[operator.outputs[0]] = origins.get(given, given)
         return origins
 
+    @cached_property
+    def consumers(self) -> dict[str, tuple[Operator, ...]]:
+        """Tensor -> the operators that take it, each once, in execution order."""
+        taken: dict[str, list[Operator]] = {}
+        for operator in self.operators:
+            for name in dict.fromkeys(operator.inputs):
+                if name is not None:
+                    taken.setdefault(name, []).append(operator)
+        return {name: tuple(operators) for name, operators in taken.items()}
+
 
 class Source(abc.ABC):
     """One TensorFlow-side model on disk.

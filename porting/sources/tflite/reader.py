@@ -99,7 +99,11 @@ class TFLiteSource(Source):
 
     def index_of(self, name: str) -> int:
         """The tensor's number in the file, by which LiteRT knows it."""
-        return list(self._stored).index(name)
+        return self._numbers[name]
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self._stored)}
 
     def _info(self, tensor: StoredTensor) -> TensorInfo:
         stored_as = tensor.type if tensor.sparsity is None else f"sparse {tensor.type}"
