@@ -80,7 +80,7 @@ class Walk:
     def next(self, *kinds: str) -> Operator | None:
         """An operator of one of these kinds that takes the data here, if there is one."""
         self._step_over_casts()
-        for operator in self.consumers.get(self.cursor, []):
+        for operator in self.consumers.get(self.cursor, ()):
             if operator.kind in kinds and operator.index not in self.found.visited:
                 return operator
         return None
@@ -103,7 +103,7 @@ class Walk:
 
     def ahead(self) -> str:
         """For messages: what takes the data here."""
-        following = self.consumers.get(self.cursor, [])
+        following = self.consumers.get(self.cursor, ())
         found = " and ".join(describe(op, self.source) for op in following[:_TOLD])
         if len(following) > _TOLD:
             found += f" and {len(following) - _TOLD:,} more"
@@ -133,7 +133,7 @@ class Walk:
 
     def _lone(self, kinds: tuple[str, ...]) -> Operator | None:
         """The only operator that takes the data here, if of these kinds and not passed before."""
-        following = self.consumers.get(self.cursor, [])
+        following = self.consumers.get(self.cursor, ())
         if len(following) != 1 or following[0].kind not in kinds:
             return None
         return None if following[0].index in self.found.visited else following[0]
