@@ -11,14 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from porting.mapping.activations import take_activation, take_gate
+from porting.mapping.batch_norms import take_norm
 from porting.mapping.layers import BlockLayers, Layer, NetworkLayers
-from porting.mapping.layouts import (
-    CONV_TFLITE,
-    DENSE_AS_CONV_TFLITE,
-    DENSE_TFLITE,
-    DENSE_TO_CONV,
-    DEPTHWISE_TFLITE,
-)
+from porting.mapping.layouts import layout_onto
 from porting.mapping.normalisation import take_normalisation
 from porting.mapping.operators import (
     OperatorFacts,
@@ -40,22 +35,22 @@ _KINDS = {
 }
 
 
-def align(source: Source, layers: NetworkLayers, padding: str) -> Alignment:
-    """Walk graph and network together; ``padding`` is the network's.
+def align(source: Source, layers: NetworkLayers, padding: str, epsilon: float) -> Alignment:
+    """Walk graph and network together; ``padding`` and batch-norm ``epsilon`` are the network's.
 
     Raises:
         GraphMismatch: at the first place where they differ.
     """
     walk = Walk(source)
     take_normalisation(walk, layers.stem.in_channels)
-    _Network(walk, padding).run(layers)
+    _Network(walk, padding, epsilon).run(layers)
     _tail(walk)
     return walk.found
 
 
 class _Network:
-    def __init__(self, walk: Walk, padding: str) -> None:
-        self.walk, self.padding = walk, padding
+    def __init__(self, walk: Walk, padding: str, epsilon: float) -> None:
+        self.walk, self.padding, self.epsilon = walk, padding, epsilon
 
     def run(self, layers: NetworkLayers) -> None:
         self.layer(layers.stem)
@@ -85,12 +80,13 @@ class _Network:
             if pads is not None:
                 found += f" behind an explicit one of {pads}"
             raise walk.fail(found, f"{layer.describe()}, padding {self.padding}")
-        before = walk.cursor
-        if take_activation(walk, operator, layer.activation, layer.describe()):
+        norm = take_norm(walk, layer, operator, self.epsilon)
+        before, last = walk.cursor, operator if norm is None else norm.operator
+        if take_activation(walk, last, layer.activation, layer.describe()):
             # The graph shows the layer before its activation too.
             walk.found.taps.append((layer.norm or layer.path, before))
-        pair = Pair(layer, operator, facts.weight, facts.bias, _layout(layer, operator))
-        walk.found.pairs.append(pair)
+        layout = layout_onto(operator.weight_axes, layer.kind)
+        walk.found.pairs.append(Pair(layer, operator, facts.weight, facts.bias, layout, norm))
         walk.tap(layer.tap)
 
     def sides(self) -> tuple[int, ...]:
@@ -175,14 +171,6 @@ def _kinds(layer: Layer) -> tuple[str, ...]:
 def _on_a_place(layer: Layer) -> bool:
     """Behind the pooling a convolution of one place is a dense layer too."""
     return layer.kind == "dense" or (layer.kind == "conv" and layer.norm is None)
-
-
-def _layout(layer: Layer, operator: Operator) -> str:
-    if operator.kind == "FULLY_CONNECTED":
-        return DENSE_TFLITE if layer.kind == "dense" else DENSE_TO_CONV
-    if layer.kind == "dense":
-        return DENSE_AS_CONV_TFLITE
-    return DEPTHWISE_TFLITE if layer.kind == "depthwise" else CONV_TFLITE
 
 
 def _tail(walk: Walk) -> None:

@@ -19,6 +19,7 @@ DEPTHWISE_TFLITE = "1 h w c -> c 1 h w"
 DENSE_TFLITE = "o i -> o i"
 DENSE_AS_CONV_TFLITE = "o 1 1 i -> o i"
 DENSE_TO_CONV = "o i -> o i 1 1"
+DENSE_TF_TO_CONV = "i o -> o i 1 1"
 VECTOR = "c -> c"
 
 LAYOUTS = (
@@ -31,9 +32,23 @@ LAYOUTS = (
     DENSE_TFLITE,
     DENSE_AS_CONV_TFLITE,
     DENSE_TO_CONV,
+    DENSE_TF_TO_CONV,
     VECTOR,
 )
 """Every layout change that a plan may name."""
+
+
+def layout_onto(axes: str, kind: str) -> str:
+    """The change from an operator's weight axes to those of a layer of a kind.
+
+    A dense operator fills a convolution of one place, and such a convolution a dense layer.
+    """
+    if kind == "depthwise":
+        return f"{axes} -> c 1 h w"
+    spatial = "h" in axes.split()
+    if kind == "conv":
+        return f"{axes} -> {'o i h w' if spatial else 'o i 1 1'}"
+    return f"{axes.replace('h', '1').replace('w', '1')} -> o i"
 
 
 def change(values: np.ndarray, layout: str) -> np.ndarray:

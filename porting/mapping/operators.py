@@ -63,15 +63,15 @@ def facts_of(operator: Operator, source: Source) -> OperatorFacts:
     bias = operator.inputs[2] if len(operator.inputs) > 2 else None
     shape = source.tensors[weight].shape if weight else ()
     options = operator.options
-    if operator.kind == "FULLY_CONNECTED":
-        kernel, channels = (1, 1), (shape[-1], shape[0]) if len(shape) == 2 else (0, 0)
-    elif len(shape) != 4:
+    sides = dict(zip(operator.weight_axes.split(), shape, strict=False))
+    if len(shape) != len(operator.weight_axes.split()):
         kernel, channels = (0, 0), (0, 0)
     elif operator.kind == "DEPTHWISE_CONV_2D":
-        multiplier = options["depth_multiplier"] or 1
-        kernel, channels = (shape[1], shape[2]), (shape[3] // multiplier, shape[3])
+        # TFLite has a channel's multiples on the axis of the channels, TensorFlow on the last.
+        kernel, made = (sides["h"], sides["w"]), sides["c"] * sides["1"]
+        channels = made // (options["depth_multiplier"] or 1), made
     else:
-        kernel, channels = (shape[1], shape[2]), (shape[3], shape[0])
+        kernel, channels = (sides.get("h", 1), sides.get("w", 1)), (sides["i"], sides["o"])
     return OperatorFacts(
         kernel,
         (options.get("stride_h", 1), options.get("stride_w", 1)),

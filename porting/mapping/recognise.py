@@ -13,6 +13,7 @@ from porting.mapping.align import align
 from porting.mapping.by_graph import plan_by_graph
 from porting.mapping.ends import ends_of
 from porting.mapping.layers import layers_of
+from porting.mapping.operators import facts_of
 from porting.mapping.plan import Fill, Plan, check_total
 from porting.mapping.rules import choose_weight_set, plan_by_rules
 from porting.mapping.walk import Alignment, GraphMismatch
@@ -75,8 +76,7 @@ def _stem_channels(source: Source) -> int | None:
     """Channels of a graph's first convolution, which rule most networks out at a glance."""
     operators = () if source.graph is None else source.graph.operators
     first = next((op for op in operators if op.kind == "CONV_2D" and len(op.inputs) > 1), None)
-    weight = None if first is None else source.tensors.get(first.inputs[1] or "")
-    return weight.shape[0] if weight is not None and weight.shape else None
+    return None if first is None else facts_of(first, source).out_channels or None
 
 
 def _worth_trying(source: Source) -> list[str]:
@@ -121,7 +121,7 @@ def _match_graph(
     ends = ends_of(source)
     size = ends.side if ends.side >= _LEAST_SIDE else config.input_size
     config = replace(config, in_chans=ends.channels, num_classes=ends.classes, input_size=size)
-    alignment = align(source, layers_of(config), config.padding)
+    alignment = align(source, layers_of(config), config.padding, config.bn_epsilon)
     config, first_row = _classes(source, config, drop)
     plan = plan_by_graph(source, model, alignment, weight_set, first_row)
     check_total(plan, source, layers_of(config).shapes())

@@ -25,14 +25,32 @@ class GraphMismatch(MappingError):
 
 
 @dataclass(frozen=True)
+class Norm:
+    """A batch norm that a graph keeps apart from its convolution, with the tensors it holds.
+
+    What the operator goes without is None.
+    """
+
+    operator: Operator
+    gamma: str | None
+    beta: str | None
+    mean: str | None
+    variance: str | None
+
+
+@dataclass(frozen=True)
 class Pair:
-    """A layer and the operator that computes it, with the tensors it holds."""
+    """A layer and the operator that computes it, with the tensors it holds.
+
+    ``norm`` is None where the graph has folded the batch norm, or the layer has none.
+    """
 
     layer: Layer
     operator: Operator
     weight: str
     bias: str | None
     layout: str
+    norm: Norm | None = None
 
 
 @dataclass
@@ -88,7 +106,7 @@ class Walk:
     def only(self, *kinds: str) -> Operator | None:
         """What takes the data here, if it alone does and is of one of these kinds."""
         self._step_over_casts()
-        return self._lone(kinds)
+        return self.at_once(*kinds)
 
     def take(self, kinds: tuple[str, ...], expected: str) -> Operator:
         """Go past the next operator of these kinds.
@@ -128,11 +146,11 @@ class Walk:
         self.found.taps.append((path, self.cursor))
 
     def _step_over_casts(self) -> None:
-        while (operator := self._lone(CASTS)) is not None:
+        while (operator := self.at_once(*CASTS)) is not None:
             self.visit(operator)
 
-    def _lone(self, kinds: tuple[str, ...]) -> Operator | None:
-        """The only operator that takes the data here, if of these kinds and not passed before."""
+    def at_once(self, *kinds: str) -> Operator | None:
+        """As :meth:`only`, with no cast between: those behind the last layer are no part of it."""
         following = self.consumers.get(self.cursor, ())
         if len(following) != 1 or following[0].kind not in kinds:
             return None

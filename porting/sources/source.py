@@ -16,6 +16,13 @@ from porting.sha256 import sha256_of
 _UNPACKING = ("DENSIFY", "DEQUANTIZE")
 """Operators that change how a tensor is stored and nothing of what it stands for."""
 
+WEIGHT_AXES = {
+    "CONV_2D": "o h w i",
+    "DEPTHWISE_CONV_2D": "1 h w c",
+    "FULLY_CONNECTED": "o i",
+}
+"""Kind of a layer's operator -> axes of its weight, where the operator states no others."""
+
 
 @dataclass(frozen=True)
 class TensorInfo:
@@ -37,7 +44,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator of a source's graph.
+    """One operator of a source's graph, in the vocabulary of :class:`Graph`.
 
     ``inputs`` and ``outputs`` are tensor names; an optional input that the
     operator leaves out is ``None``.
@@ -49,10 +56,39 @@ class Operator:
     outputs: tuple[str, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def weight_axes(self) -> str:
+        """Axes of a layer's weight as in :mod:`porting.mapping.layouts`; "" for other kinds."""
+        return str(self.options.get("weight_axes", WEIGHT_AXES.get(self.kind, "")))
+
 
 @dataclass(frozen=True)
 class Graph:
-    """Operators in execution order, between named inputs and outputs."""
+    """Operators in execution order, between named inputs and outputs; all data is NHWC.
+
+    Every reader speaks of operators as TFLite does, whatever its format calls
+    them. Kinds that the mapping knows, with their inputs and options:
+
+    - ``CONV_2D``, ``DEPTHWISE_CONV_2D`` (data, weight, bias or None):
+      ``padding`` (``SAME``, ``VALID``), ``stride_h``, ``stride_w``,
+      ``dilation_h``, ``dilation_w``; the second also ``depth_multiplier``.
+    - ``FULLY_CONNECTED`` (data, weight, bias or None).
+    - ``BATCH_NORM`` (data, gamma, beta, mean, variance), where a format keeps it
+      apart from the convolution: ``epsilon``. Without a gamma or beta that input is None.
+      Where mean and variance are None and ``epsilon`` too, it is data * gamma + beta.
+    - ``ADD``, ``SUB``, ``MUL``, ``DIV`` (two operands, data or constant).
+    - ``RELU``, ``RELU6``, ``LOGISTIC``, ``HARD_SWISH``, ``SOFTMAX`` (data).
+    - ``MEAN`` (data, axes); ``AVERAGE_POOL_2D`` (data): ``filter_h``, ``filter_w``.
+    - ``PAD`` (data, amounts (4, 2)), ``PADV2`` (data, amounts, what is filled in).
+    - ``RESHAPE``, ``SQUEEZE``, ``EXPAND_DIMS`` (data, ...), ``QUANTIZE``,
+      ``DEQUANTIZE``, ``CAST`` (data): passed over. What computes a shape alone is no operator.
+
+    Anything else keeps its format's own name, and no network has it.
+    ``activation`` (``none``, ``relu``, ``relu6``, ...) is an option of each
+    operator that has one fused. ``weight_axes`` states the axes of a layer's
+    weight where they are not those of :data:`WEIGHT_AXES`: TensorFlow's are
+    ``h w i o``, ``h w c 1`` and ``i o``.
+    """
 
     operators: tuple[Operator, ...]
     inputs: tuple[str, ...]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from porting.mapping.layouts import LAYOUTS, change, changed_shape, invert
+from porting.mapping.layouts import LAYOUTS, change, changed_shape, invert, layout_onto
 
 SHAPES = {
     "h w i o -> o i h w": (3, 5, 4, 6),
@@ -15,6 +15,7 @@ SHAPES = {
     "o i -> o i": (6, 4),
     "o 1 1 i -> o i": (6, 1, 1, 4),
     "o i -> o i 1 1": (6, 4),
+    "i o -> o i 1 1": (4, 6),
     "c -> c": (9,),
 }
 
@@ -43,3 +44,13 @@ def test_axes_that_are_not_there(layout, shape):
     assert changed_shape(shape, layout) is None
     with pytest.raises(ValueError, match="does not have the axes"):
         change(np.zeros(shape), layout)
+
+
+@pytest.mark.parametrize("kernel", ["h w i o", "o h w i"])
+@pytest.mark.parametrize("dense", ["i o", "o i"])
+def test_every_operator_on_every_layer_has_a_known_layout(kernel, dense):
+    for axes in (kernel, dense):
+        for kind in ("conv", "dense"):
+            assert layout_onto(axes, kind) in LAYOUTS
+    for axes in ("h w c 1", "1 h w c"):
+        assert layout_onto(axes, "depthwise") in LAYOUTS
