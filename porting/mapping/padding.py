@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from porting.mapping.layers import Layer
 from porting.mapping.operators import describe, integers_of, operand
 from porting.mapping.walk import Walk
-from porting.sources.source import Operator
+from porting.sources.source import Operator, Source
 
 PADS = ("PAD", "PADV2")
 
@@ -35,34 +35,39 @@ def take_pads(walk: Walk, layer: Layer) -> Pads | None:
     operator = walk.only(*PADS) if layer.kernel > 1 else None
     if operator is None:
         return None
-    amounts = integers_of(operator, 1, walk.source)
-    if amounts is None or amounts.shape != (4, 2) or amounts[[0, 3]].any():
-        found = f"{describe(operator, walk.source)}, of other than height and width"
-        raise walk.fail(found, layer.describe())
-    if len(operator.inputs) > 2 and not _is_zero(walk, operator):
-        found = f"{describe(operator, walk.source)}, with something else than 0"
+    pads = pads_of(operator, walk.source)
+    if pads is None:
+        found = f"{describe(operator, walk.source)}, of other than height and width, or not with 0"
         raise walk.fail(found, layer.describe())
     walk.visit(operator)
+    return pads
+
+
+def pads_of(operator: Operator, source: Source) -> Pads | None:
+    """What a PAD or PADV2 adds; None where it pads batch or channels, or with other than 0."""
+    amounts = integers_of(operator, 1, source)
+    if amounts is None or amounts.shape != (4, 2) or amounts[[0, 3]].any():
+        return None
+    if len(operator.inputs) > 2:
+        name = operand(operator, 2, source)
+        if name is None or source.read(name).any():
+            return None
     (top, bottom), (left, right) = amounts[1:3].tolist()
     return Pads((top, bottom), (left, right))
 
 
-def _is_zero(walk: Walk, operator: Operator) -> bool:
-    """Whether what a PADV2 fills in is 0."""
-    name = operand(operator, 2, walk.source)
-    return name is not None and not walk.source.read(name).any()
-
-
 def same_pads(sides: tuple[int, ...], kernel: int, stride: int) -> Pads:
-    """What SAME adds to a plane of these sides (height, width).
+    """What SAME adds to a plane of these sides (height, width)."""
+    return Pads(*(same_pad(side, kernel, stride) for side in sides))
+
+
+def same_pad(side: int, reach: int, stride: int) -> tuple[int, int]:
+    """What SAME adds before and after a side, for a kernel that reaches over so many places.
 
     Source: the notes on padding at https://www.tensorflow.org/api_docs/python/tf/nn.
     """
-    ends = []
-    for side in sides:
-        total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
-        ends.append((total // 2, total - total // 2))
-    return Pads(*ends)
+    total = max((-(-side // stride) - 1) * stride + reach - side, 0)
+    return total // 2, total - total // 2
 
 
 def padding_of(

@@ -15,6 +15,7 @@ CONSTANTS = {
     "ones": "1 everywhere",
     "zeros": "0 everywhere",
     "unit variance": "1 - epsilon, so that epsilon added to it gives 1",
+    "as built": "what the module was built with: a buffer that no source has",
 }
 """What a key without a source tensor is filled with, by name."""
 

@@ -1,0 +1,121 @@
+"""What a node that ``torch.export`` traced computes; data is NCHW."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+from porting.mapping.padding import NO_PADS, Pads
+
+if TYPE_CHECKING:
+    from torch import fx
+
+MEANS = ("mean", "adaptive_avg_pool2d", "_adaptive_avg_pool2d", "avg_pool2d")
+AFFINE = ("add", "sub", "mul", "div")
+_CLAMPS: dict[tuple[float | None, float | None], str] = {(0.0, None): "relu", (0.0, 6.0): "relu6"}
+
+
+def operator_of(node: fx.Node) -> str:
+    """``conv2d`` for ``aten.conv2d.default``."""
+    packet = getattr(node.target, "overloadpacket", None)
+    return str(getattr(packet, "__name__", None) or getattr(node.target, "__name__", node.target))
+
+
+def place_of(node: fx.Node) -> str:
+    """Where a traced operator stands, and what it is: for messages."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    path = stack[-1][0] if stack else ""
+    return f"{path or 'the module itself'} ({operator_of(node)})"
+
+
+def nodes_in(args: Any) -> list[fx.Node]:
+    """Every traced node among arguments, those in lists too."""
+    found = []
+    for arg in args:
+        if isinstance(arg, (list, tuple)):
+            found += nodes_in(arg)
+        elif hasattr(arg, "meta"):
+            found.append(arg)
+    return found
+
+
+def has_number(node: fx.Node) -> bool:
+    """Whether one of two operands is a number, or the operator multiplies one of them."""
+    two = operator_of(node).rstrip("_") in AFFINE
+    return two and (
+        bool(node.kwargs) or any(isinstance(arg, (int, float)) for arg in node.args[:2])
+    )
+
+
+def argument(node: fx.Node, place: int, default: Any) -> Any:
+    return node.args[place] if len(node.args) > place else default
+
+
+def shape_of(arg: Any) -> tuple[int, ...]:
+    value = getattr(arg, "meta", {}).get("val")
+    return (
+        () if value is None or not hasattr(value, "shape") else tuple(int(n) for n in value.shape)
+    )
+
+
+def pair(value: Any) -> tuple[int, int]:
+    values = value if isinstance(value, (list, tuple)) else (value,)
+    return int(values[0]), int(values[-1])
+
+
+def moves_ones(node: fx.Node) -> bool:
+    """Whether an operator adds and drops axes of 1 alone, and so passes its data on."""
+    before, after = shape_of(node.args[0]), shape_of(node)
+    if operator_of(node) in MEANS and not averages_space(node):
+        return False
+    long = [n for n in before[1:] if n != 1]
+    turned = operator_of(node) == "permute" and len(long) > 1
+    return not turned and long == [n for n in after[1:] if n != 1]
+
+
+def averages_space(node: fx.Node) -> bool:
+    before, after = shape_of(node.args[0]), shape_of(node)
+    if len(before) != 4 or after[:2] != before[:2] or any(n != 1 for n in after[2:]):
+        return False
+    if operator_of(node) == "mean":
+        axes = argument(node, 1, None) or ()
+        return {axis % 4 for axis in axes} == {2, 3}
+    return operator_of(node) != "avg_pool2d" or pair(node.args[1]) == before[2:]
+
+
+def pads_of(node: fx.Node) -> Pads | None:
+    """``pad(input, (left, right, top, bottom), mode, value)``; None where it is not with zeros."""
+    amounts, rest = list(node.args[1]), [a for a in node.args[2:] if a not in ("constant", None)]  # type: ignore[arg-type]
+    if len(amounts) != 4 or any(rest):
+        return None
+    return Pads((int(amounts[2]), int(amounts[3])), (int(amounts[0]), int(amounts[1])))
+
+
+def padded(
+    pads: Pads | None, stated: Any, kernel: tuple[int, int], dilation: tuple[int, int]
+) -> Pads | None:
+    """The padding of a convolution and of what stands before it together."""
+    if isinstance(stated, str):
+        totals = [
+            (k - 1) * d if stated == "same" else 0 for k, d in zip(kernel, dilation, strict=True)
+        ]
+        ends = [(total // 2, total - total // 2) for total in totals]
+    else:
+        ends = [(n, n) for n in pair(stated)]
+    before = pads or NO_PADS
+    rows, columns = (
+        (a[0] + b[0], a[1] + b[1]) for a, b in zip((before.rows, before.columns), ends, strict=True)
+    )
+    return Pads(rows, columns)
+
+
+def clamp_of(node: fx.Node) -> str:
+    low, high = argument(node, 1, -1.0), argument(node, 2, None)
+    ends = (None if low is None else float(low), None if high is None else float(high))
+    return _CLAMPS.get(ends, f"clamp to {ends}")
+
+
+def window_of(node: fx.Node) -> tuple[Hashable, ...]:
+    window = pair(node.args[1])
+    stride, padding = pair(argument(node, 2, None) or window), pair(argument(node, 3, 0))
+    return window, stride, Pads((padding[0], padding[0]), (padding[1], padding[1]))
