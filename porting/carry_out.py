@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genmobilenet.config import NetworkConfig
-from porting.errors import BadSource
+from porting.errors import BadInput, BadSource
 from porting.mapping.layers import layers_of
 from porting.mapping.layouts import change
 from porting.mapping.plan import Fill, Plan
@@ -23,10 +23,17 @@ def carry_out(plan: Plan, source: Source, config: NetworkConfig) -> dict[str, to
     Weights are float32 whatever the source stores.
 
     Raises:
+        BadInput: the plan is of a calibrated port, whose values are not all the source's.
         BadSource: a tensor's bytes are damaged, or its values are not finite.
     """
     import torch
 
+    measured = [fill.target for fill in plan.fills if fill.measured]
+    if measured:
+        raise BadInput(
+            f"{source.path}: {len(measured)} keys of the plan come from images, {measured[0]} "
+            "first; carry out the plan that the source fits, and calibrate"
+        )
     fills = {fill.target: fill for fill in plan.fills}
     keys = layers_of(config).shapes()
     state = {}

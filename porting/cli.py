@@ -10,6 +10,7 @@ import typer
 from porting.errors import NotAtParity, PortingError
 from porting.options import (
     AtolOption,
+    CalibrationOption,
     CheckpointArgument,
     Classes,
     ImagesOption,
@@ -17,6 +18,8 @@ from porting.options import (
     JsonOption,
     ModelOption,
     ModeOption,
+    Norms,
+    NormsOption,
     OntoOption,
     RandomOption,
     Readings,
@@ -59,6 +62,8 @@ def port(
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Have the judge compare every tap.")
     ] = True,
+    bn: NormsOption = Norms.identity,
+    images: CalibrationOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Port a source to PyTorch; write the weights and their card.
@@ -72,10 +77,10 @@ def port(
     from porting.reports.verdict import print_port, summarise_port
 
     check_folder(out)
-    with progress_bar("judging") as progress:
+    with progress_bar("judging" if images is None else "calibrating, judging") as progress:
         ported = port_source(
             source, model, weights=weights.value if weights else None, classes=classes.value,
-            verify=verify, progress=progress,
+            verify=verify, bn=bn.value, images=images, progress=progress,
         )  # fmt: skip
     try:
         files = write_release(ported, out)

@@ -23,6 +23,13 @@ class Classes(StrEnum):
     drop_background = "drop-background"
 
 
+class Norms(StrEnum):
+    """What becomes of batch norms that the source has folded."""
+
+    identity = "identity"
+    calibrate = "calibrate"
+
+
 class Readings(StrEnum):
     """Which readings of a tap are taken."""
 
@@ -46,6 +53,16 @@ WeightsOption = Annotated[
     typer.Option("--weights", help="Weight set; by default the averages where there are any."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+NormsOption = Annotated[
+    Norms,
+    typer.Option(
+        "--bn", help="Make folded batch norms identities, or give them the statistics of images."
+    ),
+]
+CalibrationOption = Annotated[
+    Path | None, typer.Option("--images", help="Folder of images for --bn calibrate.")
+]
 
 CheckpointArgument = Annotated[
     Path, typer.Argument(metavar="CHECKPOINT", help="A ported file, or any state dict.")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from porting.errors import MappingError
@@ -16,8 +16,17 @@ CONSTANTS = {
     "zeros": "0 everywhere",
     "unit variance": "1 - epsilon, so that epsilon added to it gives 1",
     "as built": "what the module was built with: a buffer that no source has",
+    "measured mean": "a convolution's mean on the calibration's images",
+    "measured variance": "a convolution's variance on the calibration's images",
+    "measured deviation": "the square root of the measured variance and epsilon",
 }
-"""What a key without a source tensor is filled with, by name."""
+"""What a key without a source tensor is filled with, by name. What is measured is the port's."""
+
+_CALIBRATED = {
+    "running_mean": "measured mean",
+    "running_var": "measured variance",
+    "weight": "measured deviation",
+}
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,8 @@ class Fill:
     ``factor``: slim's hard sigmoid is relu6(x + 3) * 0.16667, the networks' is
     relu6(x + 3) / 6, and the projection behind it takes the difference in.
     ``offset`` is added to them: -3 where a converter has put that gate's 3
-    into the bias.
+    into the bias. ``added`` is ``"measured mean"`` for the bias of a calibrated
+    batch norm, which puts back the mean that it takes out.
     """
 
     target: str
@@ -40,6 +50,12 @@ class Fill:
     first_row: int = 0
     factor: float = 1.0
     offset: float = 0.0
+    added: str | None = None
+
+    @property
+    def measured(self) -> bool:
+        """Whether the values, or a part of them, come from a calibration's images."""
+        return self.added is not None or self.constant in _CALIBRATED.values()
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,31 @@ class Plan:
             for fill in data["fills"]
         ]
         return data
+
+
+def identity_norms(plan: Plan) -> tuple[str, ...]:
+    """Paths of the batch norms that the plan makes identities: the source has them folded."""
+    end = ".running_var"
+    return tuple(
+        fill.target.removesuffix(end)
+        for fill in plan.fills
+        if fill.target.endswith(end) and fill.constant == "unit variance"
+    )
+
+
+def calibrated_plan(plan: Plan, norms: Collection[str]) -> Plan:
+    """The plan with measured statistics in these batch norms, and the mean in their biases."""
+    return replace(plan, fills=tuple(_calibrated(fill, norms) for fill in plan.fills))
+
+
+def _calibrated(fill: Fill, norms: Collection[str]) -> Fill:
+    path, _, name = fill.target.rpartition(".")
+    if path not in norms:
+        return fill
+    if name == "bias":
+        return replace(fill, added="measured mean")
+    constant = _CALIBRATED.get(name)
+    return fill if constant is None else Fill(fill.target, constant=constant)
 
 
 def check_total(plan: Plan, source: Source, keys: Mapping[str, tuple[int, ...]]) -> None:
