@@ -74,6 +74,7 @@ class NetworkConfig:
     ``"after_pool"`` one with a bias behind it, ``"none"`` nothing.
 
     ``padding`` is ``"same"`` (TensorFlow's) or ``"symmetric"`` (PyTorch's).
+    A network that ``normalises`` takes pixels 0..255, and has mean and deviation in its buffers.
     """
 
     blocks: tuple[str, ...]
@@ -96,6 +97,7 @@ class NetworkConfig:
     drop_rate: float = 0.2
     num_classes: int = 1000
     in_chans: int = 3
+    normalises: bool = False
 
     def __post_init__(self) -> None:
         for field, choices in CHOICES.items():

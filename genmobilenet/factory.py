@@ -50,12 +50,13 @@ def create_model(
 
 
 def _as_stored(config: NetworkConfig, state: dict[str, torch.Tensor]) -> NetworkConfig:
-    """A network with the classes of a state dict, and the head where that has two widths.
+    """A network with the classes of a state dict, its normalisation, and its width of head.
 
     MobileNet V3 below a multiplier of 1 is published with a scaled head and with a whole one.
     """
     if "classifier.bias" in state:
         config = replace(config, num_classes=state["classifier.bias"].numel())
+    config = replace(config, normalises="normalise.mean" in state)
     varies = config.head == "after_pool" and config.width is not None and config.width < 1
     if varies and "conv_head.bias" in state:
         config = replace(config, head_channels=state["conv_head.bias"].numel())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,6 +16,25 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> int:
     """
     places = (size + stride - 1) // stride
     return max((places - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+
+
+class Normalise(nn.Module):
+    """Pixels to a network's input: ``(x - mean) / std``, a number of each a channel.
+
+    (N, C, H, W) in and out. Both are buffers, (C,), so that they travel with the weights.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("std", torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``x`` (N, C, H, W)."""
+        return (x - self.mean[:, None, None]) / self.std[:, None, None]
 
 
 class Conv2dSame(nn.Conv2d):

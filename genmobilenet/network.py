@@ -11,15 +11,15 @@ from torch.nn import functional as F
 
 from genmobilenet.blocks import BLOCK_CLASSES, make_norm
 from genmobilenet.config import NetworkConfig
-from genmobilenet.layers import make_activation, make_conv
+from genmobilenet.layers import Normalise, make_activation, make_conv
 
 
 class GenMobileNet(nn.Module):
     """Stem, stages of blocks, head, mean over space, linear classifier.
 
-    Input (N, in_chans, H, W), already normalised; output (N, num_classes)
-    logits. State-dict keys are timm's. ``num_features`` is the width of what
-    the classifier gets.
+    Input (N, in_chans, H, W), already normalised unless the configuration
+    ``normalises``; output (N, num_classes) logits. State-dict keys are timm's.
+    ``num_features`` is the width of what the classifier gets.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -28,6 +28,7 @@ class GenMobileNet(nn.Module):
         self.drop_rate = config.drop_rate
         self.num_features = config.head_width
         self.pools_first = config.head == "after_pool"
+        self.normalise = Normalise(config.in_chans) if config.normalises else nn.Identity()
         self.conv_stem = make_conv(config.in_chans, config.stem, 3, 2, padding=config.padding)
         self.bn1 = make_norm(config.stem, config)
         self.act1 = make_activation(config.activation)
@@ -70,9 +71,14 @@ class GenMobileNet(nn.Module):
         self.classifier = self._make_classifier(num_classes).to(device, dtype)
         self.classifier.apply(init_weights)
 
+    def _stem(self, x: Tensor) -> Tensor:
+        x = self.conv_stem(self.normalise(x))
+        x = self.stem_pool(self.act1(self.bn1(x)))
+        return x
+
     def features(self, x: Tensor) -> list[Tensor]:
         """(N, in_chans, H, W) -> the output of each stage, (N, C, H, W), finest first."""
-        x = self.stem_pool(self.act1(self.bn1(self.conv_stem(x))))
+        x = self._stem(x)
         found: list[Tensor] = []
         for stage in self.blocks:
             x = stage(x)
@@ -81,7 +87,7 @@ class GenMobileNet(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, in_chans, H, W) -> (N, C, ceil(H / 32), ceil(W / 32)): what is pooled."""
-        x = self.blocks(self.stem_pool(self.act1(self.bn1(self.conv_stem(x)))))
+        x = self.blocks(self._stem(x))
         if not self.pools_first:
             x = self.act2(self.bn2(self.conv_head(x)))
         return x

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genmobilenet.config import NetworkConfig
-from porting.carry_out import carry_out
 from porting.errors import BadInput
 from porting.mapping.convention import InputConvention, convention_of
 from porting.mapping.plan import Plan
-from porting.mapping.recognise import find_match
 from porting.sources import Source, open_source
+from porting.target import Target, module_target, network_target
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from porting.calibration.calibrate import Calibration
     from porting.parity.compare import Comparison
@@ -36,11 +36,12 @@ class Port:
     none was asked for, and ``inputs`` says on what. ``quantised`` is
     the distance to the run with int8 weights, where the source has them; it is
     reported, not judged. ``calibration`` is set where the batch norms were
-    calibrated.
+    calibrated. ``config`` is None, and ``onto`` says what was filled, where that
+    is a module of somebody's own.
     """
 
     model: str
-    config: NetworkConfig
+    config: NetworkConfig | None
     source: Source
     plan: Plan
     convention: InputConvention
@@ -49,6 +50,7 @@ class Port:
     quantised: Comparison | None = None
     inputs: str | None = None
     calibration: Calibration | None = None
+    onto: str | None = None
 
     def __repr__(self) -> str:
         # A state dict has millions of numbers; nobody wants them at a prompt.
@@ -62,6 +64,8 @@ def port(  # noqa: PLR0913
     *,
     weights: str | None = None,
     classes: str = "keep",
+    onto: nn.Module | str | None = None,
+    normalisation: str = "strip",
     verify: bool = True,
     pixels: np.ndarray | None = None,
     bn: str = "identity",
@@ -75,6 +79,10 @@ def port(  # noqa: PLR0913
         model: a network's name; by default the only one that fits.
         weights: ``"ema"`` or ``"raw"``; by default the averages where there are any.
         classes: ``"keep"``, or ``"drop-background"`` for class 0 of 1001.
+        onto: a module of your own, or ``package.module:callable`` that makes one, to
+            fill instead of a network; the module itself stays as it is.
+        normalisation: ``"strip"`` for a network that takes normalised input, or
+            ``"keep"`` for one that normalises as the source's graph does.
         verify: run the judge (LiteRT, TensorFlow or Keras) on ``pixels``.
         pixels: images (N, H, W, C), 0..255, at least one; by default four
             seeded ones of the source's own size.
@@ -91,27 +99,40 @@ def port(  # noqa: PLR0913
     Raises:
         BadInput: the source cannot be read, does not fit, or the judge is not installed.
     """
-    if classes not in ("keep", "drop-background"):
-        raise BadInput(f"classes {classes!r}: expected 'keep' or 'drop-background'")
-    _check_norms(bn, images)
+    _check_choices(classes, normalisation, bn, images)
     opened = source if isinstance(source, Source) else open_source(source)
-    match = find_match(opened, model, weights, classes == "drop-background")
-    convention = convention_of(opened, match)
-    state = carry_out(match.plan, opened, match.config)
-    ported = Port(match.model, match.config, opened, match.plan, convention, state)
+    drop = classes == "drop-background"
+    if onto is None:
+        target = network_target(opened, model, weights, drop, normalisation == "keep")
+    else:
+        _check_onto(model, normalisation, bn)
+        target = module_target(opened, onto, weights, drop)
+    convention = convention_of(opened, target.match)
+    state = target.state_dict(opened, convention)
+    taken = convention.taken_in() if target.match.normalises else convention
+    ported = Port(target.match.model, target.config, opened, target.match.plan, taken, state)
+    if onto is not None:
+        ported = replace(ported, onto=onto if isinstance(onto, str) else type(onto).__qualname__)
     if images is not None:
         ported = _calibrated(ported, images, progress)
-    if not verify:
-        return ported
-    from genmobilenet.factory import build
+    return _judged(ported, target, convention, pixels, progress) if verify else ported
+
+
+def _judged(
+    ported: Port, target: Target, convention: InputConvention, pixels: np.ndarray | None,
+    progress: Progress | None,
+) -> Port:  # fmt: skip
+    """The port with its judge's verdict; ``convention`` is the source's."""
     from porting.parity.inputs import image_stream
     from porting.parity.verify import INPUTS, verify_port
 
-    any_size = opened.graph is None
+    source = ported.source
+    any_size = source.graph is None
     judged = image_stream(pixels, INPUTS, convention.size, convention.channels, any_size)
-    advance = _advance(progress, judged.total)
-    network = build(match.config, ported.state_dict)
-    verdict = verify_port(opened, match, network, convention, judged.plain(), progress=advance)
+    verdict = verify_port(
+        source, target.match, target.network(ported.state_dict), convention, judged.plain(),
+        progress=_advance(progress, judged.total),
+    )  # fmt: skip
     return Port(**{**vars(ported), **vars(verdict), "inputs": judged.what})
 
 
@@ -125,19 +146,38 @@ def _advance(progress: Progress | None, total: int | None) -> Callable[[int], No
     return advance
 
 
-def _check_norms(bn: str, images: Images | None) -> None:
-    if bn not in ("identity", "calibrate"):
-        raise BadInput(f"bn {bn!r}: expected 'identity' or 'calibrate'")
+def _check_choices(classes: str, normalisation: str, bn: str, images: Images | None) -> None:
+    for what, value, choices in (
+        ("classes", classes, ("keep", "drop-background")),
+        ("normalisation", normalisation, ("strip", "keep")),
+        ("bn", bn, ("identity", "calibrate")),
+    ):
+        if value not in choices:
+            raise BadInput(f"{what} {value!r}: expected {' or '.join(map(repr, choices))}")
     if bn == "calibrate" and images is None:
         raise BadInput("bn 'calibrate' measures on images and needs them: --images DIR")
     if bn == "identity" and images is not None:
         raise BadInput("images are for calibrating batch norms alone: --bn calibrate uses them")
 
 
+def _check_onto(model: str | None, normalisation: str, bn: str) -> None:
+    """A module of one's own is what it is: nothing of it can be chosen."""
+    for given, option in (
+        (model is not None, "--model"),
+        (normalisation != "strip", "--normalisation keep"),
+        (bn != "identity", "--bn calibrate"),
+    ):
+        if given:
+            raise BadInput(
+                f"{option} is for the networks of this package; leave it out with --onto"
+            )
+
+
 def _calibrated(ported: Port, images: Images, progress: Progress | None) -> Port:
     from porting.calibration.calibrate import calibrate, check_folded
     from porting.parity.inputs import image_stream
 
+    assert ported.config is not None  # _check_onto refused the rest
     check_folded(ported.plan, ported.source.path)
     convention = ported.convention
     stream = image_stream(images, 0, convention.size, convention.channels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,17 +17,56 @@ from porting.sources.source import Source
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 
-def carry_out(plan: Plan, source: Source, config: NetworkConfig) -> dict[str, torch.Tensor]:
+def carry_out(
+    plan: Plan,
+    source: Source,
+    config: NetworkConfig,
+    mean: Sequence[float] = (),
+    deviation: Sequence[float] = (),
+) -> dict[str, torch.Tensor]:
     """Read every tensor of a plan into a state dict, in the network's own order.
 
-    Weights are float32 whatever the source stores.
+    Weights are float32 whatever the source stores. ``mean`` and ``deviation``,
+    of pixels 0..255, a number a channel, are for a network that normalises by itself.
 
     Raises:
         BadInput: the plan is of a calibrated port, whose values are not all the source's.
         BadSource: a tensor's bytes are damaged, or its values are not finite.
     """
+    shapes = layers_of(config).shapes()
+    given = {"normalisation's mean": mean, "normalisation's deviation": deviation}
+    return _carried(plan, source, shapes, lambda _: config.bn_epsilon, given)
+
+
+def carry_out_onto(
+    plan: Plan, source: Source, module: nn.Module, epsilons: Mapping[str, float]
+) -> dict[str, torch.Tensor]:
+    """The same for a module of somebody's own, in the order of its state dict.
+
+    ``epsilons`` gives the batch-norm epsilon by the key of the running variance.
+
+    Raises:
+        BadSource: a tensor's bytes are damaged, or its values are not finite.
+    """
+    built = module.state_dict()
+    shapes = {key: tuple(values.shape) for key, values in built.items()}
+    own = {fill.target for fill in plan.fills if fill.constant == "as built"}
+    rest = replace(plan, fills=tuple(fill for fill in plan.fills if fill.target not in own))
+    read = {key: shape for key, shape in shapes.items() if key not in own}
+    state = _carried(rest, source, read, epsilons.__getitem__, {})
+    return {key: built[key].clone() if key in own else state[key] for key in built}
+
+
+def _carried(
+    plan: Plan,
+    source: Source,
+    shapes: Mapping[str, tuple[int, ...]],
+    epsilon_of: Callable[[str], float],
+    given: Mapping[str, Sequence[float]],
+) -> dict[str, torch.Tensor]:
     import torch
 
     measured = [fill.target for fill in plan.fills if fill.measured]
@@ -34,19 +75,21 @@ def carry_out(plan: Plan, source: Source, config: NetworkConfig) -> dict[str, to
             f"{source.path}: {len(measured)} keys of the plan come from images, {measured[0]} "
             "first; carry out the plan that the source fits, and calibrate"
         )
-    fills = {fill.target: fill for fill in plan.fills}
-    keys = layers_of(config).shapes()
     state = {}
-    for key, shape in keys.items():
-        state[key] = torch.from_numpy(_values(fills[key], shape, source, config))
+    fills = {fill.target: fill for fill in plan.fills}
+    for key, shape in shapes.items():
+        fill = fills[key]
+        if fill.constant is not None and fill.constant in given:
+            values = np.array(given[fill.constant], np.float32)
+        elif fill.constant is not None:
+            values = _constant(fill, shape, epsilon_of)
+        else:
+            values = _values(fill, source)
+        state[key] = torch.from_numpy(values)
     return state
 
 
-def _values(
-    fill: Fill, shape: tuple[int, ...], source: Source, config: NetworkConfig
-) -> np.ndarray:
-    if fill.constant is not None:
-        return _constant(fill, shape, config)
+def _values(fill: Fill, source: Source) -> np.ndarray:
     assert fill.source is not None and fill.layout is not None  # checked by check_total
     stored = source.read(fill.source)
     values = change(stored, fill.layout)[fill.first_row :]
@@ -64,13 +107,10 @@ def _values(
     return values
 
 
-def _constant(fill: Fill, shape: tuple[int, ...], config: NetworkConfig) -> np.ndarray:
+def _constant(fill: Fill, shape: tuple[int, ...], epsilon_of: Callable[[str], float]) -> np.ndarray:
     if fill.target.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)
-    values = {
-        "ones": 1.0,
-        "zeros": 0.0,
+    if fill.constant == "unit variance":
         # float32(1 - epsilon) + epsilon rounds to 1, so the batch norm is an exact identity.
-        "unit variance": 1.0 - config.bn_epsilon,
-    }
-    return np.full(shape, values[str(fill.constant)], np.float32)
+        return np.full(shape, 1.0 - epsilon_of(fill.target), np.float32)
+    return np.full(shape, {"ones": 1.0, "zeros": 0.0}[str(fill.constant)], np.float32)

@@ -18,6 +18,8 @@ from porting.options import (
     JsonOption,
     ModelOption,
     ModeOption,
+    Normalisation,
+    NormalisationOption,
     Norms,
     NormsOption,
     OntoOption,
@@ -58,6 +60,8 @@ def port(
     classes: Annotated[
         Classes, typer.Option("--classes", help="Keep all classes, or drop class 0 of 1001.")
     ] = Classes.keep,
+    onto: OntoOption = None,
+    normalisation: NormalisationOption = Normalisation.stripped,
     out: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = PORTED,
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Have the judge compare every tap.")
@@ -80,7 +84,8 @@ def port(
     with progress_bar("judging" if images is None else "calibrating, judging") as progress:
         ported = port_source(
             source, model, weights=weights.value if weights else None, classes=classes.value,
-            verify=verify, bn=bn.value, images=images, progress=progress,
+            onto=onto, normalisation=normalisation.value, verify=verify, bn=bn.value,
+            images=images, progress=progress,
         )  # fmt: skip
     try:
         files = write_release(ported, out)

@@ -30,6 +30,13 @@ class Norms(StrEnum):
     calibrate = "calibrate"
 
 
+class Normalisation(StrEnum):
+    """What becomes of a normalisation inside a source's graph."""
+
+    kept = "keep"
+    stripped = "strip"
+
+
 class Readings(StrEnum):
     """Which readings of a tap are taken."""
 
@@ -69,6 +76,10 @@ CheckpointArgument = Annotated[
 ]
 OntoOption = Annotated[
     str | None, typer.Option("--onto", help="module:callable that builds a network of your own.")
+]
+NormalisationOption = Annotated[
+    Normalisation,
+    typer.Option("--normalisation", help="Keep what normalises in the graph, or move it out."),
 ]
 ImagesOption = Annotated[
     Path | None, typer.Option("--images", help="Folder of images; by default random ones.")

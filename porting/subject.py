@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 from genmobilenet.zoo import get_config, tensorflow_form
 from porting.errors import BadInput, MappingError
 from porting.mapping.layers import layers_of
+from porting.mapping.onto import ModuleMatch, match_module
 from porting.mapping.recognise import Match, find_match
+from porting.mapping.rules import choose_weight_set
 from porting.sha256 import sha256_of
 from porting.sources import Source
+from porting.target import with_normalisation
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,7 +33,7 @@ class Subject:
 
     model: str
     network: nn.Module
-    match: Match
+    match: Match | ModuleMatch
     file: Path | None = None
     sha256: str | None = None
     notes: tuple[str, ...] = ()
@@ -66,13 +69,14 @@ def subject_from_file(
 
         network = _on_cpu(build_module(onto))
         notes = fill_module(network, state, str(path))
-        match = _matched(source, model, weights, None)
+        match = _onto(source, network, model, weights)
         return Subject(onto, network, match, path, digest, (*unwrapped, *notes))
     match = _matched(source, model, weights, _classes(state))
     name = model or match.model
     stem = state.get("conv_stem.weight")
     channels = get_config(name).in_chans if stem is None or stem.ndim != 4 else stem.shape[1]
     network = create_model(name, in_chans=channels, checkpoint_path=path)
+    match = with_normalisation(match) if network.config.normalises else match
     _check_like(network, match)
     notes = () if model else (f"{name} is the only network that fits the source",)
     return Subject(name, network.eval(), match, path, digest, (*unwrapped, *notes))
@@ -90,9 +94,10 @@ def subject_from_module(
 
     network = _on_cpu(network)
     if not isinstance(network, GenMobileNet):
-        match = _matched(source, model, weights, None)
+        match = _onto(source, network, model, weights)
         return Subject(type(network).__name__, network, match)
     match = _matched(source, model, weights, network.config.num_classes)
+    match = with_normalisation(match) if network.config.normalises else match
     _check_like(network, match)
     return Subject(model or match.model, network, match)
 
@@ -121,6 +126,30 @@ def _check_like(network: nn.Module, match: Match) -> None:
                 f"the source holds {match.model}, which the network is not: {key} is "
                 f"{found.get(key, 'absent')}, expected {expected.get(key, 'none')}"
             )
+
+
+def _onto(
+    source: Source, module: nn.Module, model: str | None, weights: str | None
+) -> Match | ModuleMatch:
+    """The source onto a module of somebody's own.
+
+    Where their structures differ, it is compared as the network that the source holds: then the
+    taps show where.
+    """
+    if model is not None or source.graph is None:
+        return _matched(source, model, weights, None)
+    weight_set = choose_weight_set(source, weights)
+    first: BadInput | None = None
+    for drop in (False, True):
+        try:
+            return match_module(source, module, type(module).__name__, weight_set, drop)
+        except BadInput as error:
+            first = first or error
+    try:
+        return _matched(source, model, weights, None)
+    except MappingError:
+        assert first is not None  # the loop ran
+        raise first from None
 
 
 def _matched(source: Source, model: str | None, weights: str | None, classes: int | None) -> Match:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from porting.mapping.normalisation import normalisation_of
-from porting.mapping.recognise import Match
+from porting.mapping.onto import ModuleMatch
+from porting.mapping.recognise import Match, candidates
 from porting.mapping.walk import Alignment
 from porting.sources.keras import KerasSource
 from porting.sources.source import Source
@@ -54,30 +55,42 @@ class InputConvention:
         std = np.asarray(self.std, np.float32)
         return (pixels.astype(np.float32) - mean) / std
 
+    def taken_in(self) -> InputConvention:
+        """That of a network which normalises by itself: pixels as they are."""
+        (none, one), said = ((0.0,) * self.channels, (1.0,) * self.channels), self.evidence
+        evidence = f"the network normalises by itself; for the source: {said}"
+        return replace(self, mean=none, std=one, evidence=evidence)
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for the release file."""
         return asdict(self)
 
 
-def convention_of(source: Source, match: Match) -> InputConvention:
+def convention_of(source: Source, match: Match | ModuleMatch) -> InputConvention:
     """The convention of a source: from its graph where that says it, else its family's."""
-    config, found = match.config, None
+    ends, found = match.ends, None
     if match.alignment is not None:
-        found = _from_graph(source, match.alignment, config.in_chans)
+        found = _from_graph(source, match.alignment, ends.channels)
     elif isinstance(source, KerasSource):
-        found = _from_layers(source, config.in_chans)
-    if found is None:
-        found = (*_from_family(match), "the family's training code; the source itself does not say")
-    mean, std, evidence = found
-    return InputConvention(
-        config.input_size, config.in_chans, config.num_classes, mean, std, evidence
-    )
+        found = _from_layers(source, ends.channels)
+    mean, std, evidence = found or _from_family(source, match)
+    return InputConvention(ends.side, ends.channels, ends.classes, mean, std, evidence)
 
 
-def _from_family(match: Match) -> Affine:
-    plain, channels = match.model.removeprefix("tf_"), match.config.in_chans
+def _from_family(source: Source, match: Match | ModuleMatch) -> Found:
+    known: Match | None = None
+    if isinstance(match, Match):
+        known = match
+    else:
+        # The module's name says nothing; the source may be one of a known network's.
+        known = next(candidates(source, match.plan.weight_set), None)
+    plain = "mobilenet" if known is None else known.model.removeprefix("tf_")
+    evidence = "the family's training code; the source itself does not say"
+    if known is None:
+        evidence = "nothing: neither the source nor a known network says; [-1, 1] is assumed"
     mean, std = next(affine for start, affine in FAMILIES.items() if plain.startswith(start))
-    return _for_channels(mean, channels), _for_channels(std, channels)
+    channels = match.ends.channels
+    return _for_channels(mean, channels), _for_channels(std, channels), evidence
 
 
 def _from_graph(source: Source, alignment: Alignment, channels: int) -> Found | None:

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from genmobilenet.config import Block, NetworkConfig
 from porting.errors import UnsupportedNetwork
 
+NORMALISATION = ("normalise.mean", "normalise.std")
+"""Keys of a network that normalises by itself."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -112,6 +115,7 @@ class NetworkLayers:
     classifier: Layer
     pools_first: bool
     gate: str
+    normalises: bool = False
 
     def __iter__(self) -> Iterator[Layer]:
         yield self.stem
@@ -130,7 +134,9 @@ class NetworkLayers:
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Every state-dict key of the network with its shape."""
-        return dict(pair for layer in self for pair in layer.shapes())
+        channels = (self.stem.in_channels,)
+        buffers = dict.fromkeys(NORMALISATION, channels) if self.normalises else {}
+        return {**buffers, **dict(pair for layer in self for pair in layer.shapes())}
 
 
 def layers_of(config: NetworkConfig) -> NetworkLayers:
@@ -151,6 +157,7 @@ def layers_of(config: NetworkConfig) -> NetworkLayers:
         ),
         config.head == "after_pool",
         config.gate,
+        config.normalises,
     )  # fmt: skip
 
 

@@ -31,7 +31,9 @@ class ModuleMatch:
 
     ``ends`` are those of the module: its images' side and channels, its classes.
     ``normalises`` says that it takes pixels 0..255 and turns them into its input itself.
-    ``epsilons`` gives the batch-norm epsilon by the key of the running variance.
+    ``epsilons`` gives the batch-norm epsilon by the key of the running variance,
+    ``factors``, by tap, how many times the module's values the source's are by
+    construction.
     """
 
     model: str
@@ -40,6 +42,7 @@ class ModuleMatch:
     ends: Ends
     normalises: bool
     epsilons: Mapping[str, float] = field(default_factory=dict)
+    factors: Mapping[str, float] = field(default_factory=dict)
 
 
 def match_module(
@@ -87,7 +90,10 @@ def match_module(
     )
     plan = Plan(model, "structure", weight_set, fills, left, _notes(pairs))
     check_total(plan, source, {key: tuple(v.shape) for key, v in module.state_dict().items()})
-    return ModuleMatch(model, plan, read.alignment, ends, theirs.normalises, _epsilons(pairs))
+    return ModuleMatch(
+        model, plan, read.alignment, ends, theirs.normalises, _epsilons(pairs),
+        dict(_tap_factors(pairs, ours.output)),
+    )  # fmt: skip
 
 
 def _ends(source: Source, drop_background: bool, side: int | None) -> Ends:
@@ -121,11 +127,27 @@ def _without_background(source: Structure) -> Structure:
     return Structure(replace(end, facts=(inputs, outputs - 1)))
 
 
+def _tap(ours: Node, theirs: Node, end: Node) -> str:
+    """What a tap is called: the ends as everywhere, others by their place in the module."""
+    logits = end.inputs[0] if end.kind == "softmax" else end
+    names = {logits: LOGITS, end: SOFTMAX if end.kind == "softmax" else LOGITS}
+    return names.get(ours, f"{theirs.place} {ours.value}")
+
+
 def _taps(pairs: list[tuple[Node, Node]], end: Node) -> Iterator[tuple[str, str]]:
-    """What the judge shows, under the module's places."""
+    """Tap and tensor for all that the source shows."""
     for ours, theirs in pairs:
         if ours.value is not None and ours.kind != "input":
-            yield (LOGITS if ours is end else f"{theirs.place} {ours.value}", ours.value)
+            yield _tap(ours, theirs, end), ours.value
+
+
+def _tap_factors(pairs: list[tuple[Node, Node]], end: Node) -> Iterator[tuple[str, float]]:
+    """Taps of a gate whose sixth is not quite one, and of what it scales."""
+    for ours, theirs in pairs:
+        gates = [ours] if ours.kind == "hard_sigmoid" else ours.inputs if ours.kind == "mul" else []
+        for gate in gates:
+            if gate.kind == "hard_sigmoid" and gate.factor != 1:
+                yield _tap(ours, theirs, end), gate.factor
 
 
 def _notes(pairs: list[tuple[Node, Node]]) -> tuple[str, ...]:

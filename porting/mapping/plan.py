@@ -15,6 +15,8 @@ CONSTANTS = {
     "ones": "1 everywhere",
     "zeros": "0 everywhere",
     "unit variance": "1 - epsilon, so that epsilon added to it gives 1",
+    "normalisation's mean": "the mean of pixels 0..255 that the source's graph takes off",
+    "normalisation's deviation": "what the source's graph divides by then",
     "as built": "what the module was built with: a buffer that no source has",
     "measured mean": "a convolution's mean on the calibration's images",
     "measured variance": "a convolution's variance on the calibration's images",

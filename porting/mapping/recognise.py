@@ -11,7 +11,7 @@ from genmobilenet.zoo import ALIASES, get_config, list_models
 from porting.errors import AmbiguousModel, BadInput, MappingError
 from porting.mapping.align import align
 from porting.mapping.by_graph import plan_by_graph
-from porting.mapping.ends import ends_of
+from porting.mapping.ends import Ends, ends_of
 from porting.mapping.layers import layers_of
 from porting.mapping.operators import facts_of
 from porting.mapping.plan import Fill, Plan, check_total
@@ -34,6 +34,16 @@ class Match:
     config: NetworkConfig
     plan: Plan
     alignment: Alignment | None
+
+    @property
+    def normalises(self) -> bool:
+        """Whether the network takes pixels 0..255, and normalises them itself."""
+        return self.config.normalises
+
+    @property
+    def ends(self) -> Ends:
+        """The network's images and classes."""
+        return Ends(self.config.input_size, self.config.in_chans, self.config.num_classes)
 
 
 def find_match(

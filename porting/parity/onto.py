@@ -45,6 +45,11 @@ def build_module(spec: str) -> nn.Module:
     return made.eval()
 
 
+def name_of(onto: nn.Module | str) -> str:
+    """What a module is called in file names and messages: its class, or the callable."""
+    return onto.rpartition(":")[2] if isinstance(onto, str) else type(onto).__name__
+
+
 def fill_module(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> tuple[str, ...]:
     """Load a state dict: by its keys, or where they differ by order and shape.
 

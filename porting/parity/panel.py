@@ -14,6 +14,7 @@ from porting.judges.run import Run
 from porting.mapping.convention import InputConvention
 from porting.mapping.keras_taps import keras_taps
 from porting.mapping.layers import layers_of
+from porting.mapping.onto import ModuleMatch
 from porting.mapping.recognise import Match
 from porting.parity.names import CLASSIFIER, SOFTMAX
 from porting.sources import Source
@@ -64,7 +65,7 @@ class Panel:
         return kept
 
 
-def panel_of(source: Source, match: Match) -> Panel:
+def panel_of(source: Source, match: Match | ModuleMatch) -> Panel:
     """LiteRT for a TFLite file, TensorFlow for a checkpoint, Keras for its own files.
 
     A source with quantised weights has two judges: on its weights in float32,
@@ -75,6 +76,7 @@ def panel_of(source: Source, match: Match) -> Panel:
     """
     if isinstance(source, TFLiteSource):
         return _litert_panel(source, match)
+    assert isinstance(match, Match)  # what has no graph is matched by names
     if isinstance(source, CheckpointSource):
         return _tensorflow_panel(source, match)
     if isinstance(source, KerasSource):
@@ -82,7 +84,7 @@ def panel_of(source: Source, match: Match) -> Panel:
     raise TypeError(f"no judge for a {source.format} source")
 
 
-def _litert_panel(source: TFLiteSource, match: Match) -> Panel:
+def _litert_panel(source: TFLiteSource, match: Match | ModuleMatch) -> Panel:
     from porting.judges.litert import LiteRTJudge
 
     assert match.alignment is not None  # a TFLite file is always matched by its graph
@@ -149,12 +151,14 @@ _APPLICATIONS = {
 """Start of a network's name -> what keras.applications calls the family."""
 
 
-def _first_class(match: Match) -> int:
+def _first_class(match: Match | ModuleMatch) -> int:
     return max(fill.first_row for fill in match.plan.fills)
 
 
-def _gate_factors(match: Match) -> dict[str, float]:
+def _gate_factors(match: Match | ModuleMatch) -> Mapping[str, float]:
     """Taps before a projection that has taken a gate's constant in."""
+    if isinstance(match, ModuleMatch):
+        return match.factors
     factors: dict[str, float] = {}
     for fill in match.plan.fills:
         if fill.factor != 1:

@@ -11,6 +11,7 @@ import numpy as np
 from porting.errors import BadInput
 from porting.mapping.convention import InputConvention
 from porting.mapping.layers import layers_of
+from porting.mapping.onto import ModuleMatch
 from porting.mapping.recognise import Match
 from porting.parity.compare import Comparer, Comparison, Reading
 from porting.parity.names import CLASSIFIER
@@ -44,7 +45,7 @@ class Verdict:
 
 def verify_port(
     source: Source,
-    match: Match,
+    match: Match | ModuleMatch,
     model: nn.Module,
     convention: InputConvention,
     pixels: Iterable[np.ndarray],
@@ -68,7 +69,7 @@ def verify_port(
     with ThreadPoolExecutor(1) as beside:
         session = _Session(panel_of(source, match), match, model, readings, tolerance, beside)
         for done, image in enumerate(pixels, start=1):
-            session.run(session.panel.inputs(convention, image[None]))
+            session.run(session.panel.inputs(convention, image[None]), image[None])
             if progress is not None:
                 progress(done)
         return session.verdict()
@@ -78,8 +79,8 @@ class _Session:
     """Judges and port side by side, input by input."""
 
     def __init__(
-        self, panel: Panel, match: Match, model: nn.Module, readings: tuple[Reading, ...],
-        tolerance: Tolerance | None, beside: ThreadPoolExecutor,
+        self, panel: Panel, match: Match | ModuleMatch, model: nn.Module,
+        readings: tuple[Reading, ...], tolerance: Tolerance | None, beside: ThreadPoolExecutor,
     ) -> None:  # fmt: skip
         self._beside = beside
         self._counting: list[Future[None]] = []
@@ -88,15 +89,20 @@ class _Session:
         self._runs: list[Run] = []
         self._comparers: list[Comparer] = []
 
-    def run(self, inputs: np.ndarray) -> None:
-        """Run everything on inputs (N, H, W, C), and count it in."""
+    def run(self, inputs: np.ndarray, pixels: np.ndarray) -> None:
+        """Run everything on the judges' inputs, made from pixels 0..255, both (N, H, W, C).
+
+        What it gives is counted in. A network that normalises by itself is given the pixels.
+        """
         import torch
 
         self._runs = [judge(inputs) for judge in self.panel.judges]
         taken = [self._kept(run) for run in self._runs]
+        given = self._runs[0].taps.get(INPUT, inputs)
+        if self._match.normalises:
+            given = pixels.astype(np.float32)
         # NHWC -> NCHW
-        given = torch.from_numpy(self._runs[0].taps.get(INPUT, inputs))
-        data = given.permute(0, 3, 1, 2).contiguous()
+        data = torch.from_numpy(given).permute(0, 3, 1, 2).contiguous()
         if not self._comparers:
             self._begin(data, taken[0])
         whole = self._port.accumulated(data)
@@ -156,7 +162,7 @@ class _Session:
         mistaken = {}
         if foreign:
             matching = match_taps(self._model, data, judge).with_softmax()
-        elif "isolated" in self._readings:
+        elif "isolated" in self._readings and isinstance(self._match, Match):
             mistaken = mistaken_activations(self._model, layers_of(self._match.config))
         self._tap_of = matching.taps
         names = {ours: self.panel.names[tap] for tap, ours in self._tap_of.items()}

@@ -18,7 +18,7 @@ PACKAGE = "genmobilenet"
 
 def card_of(port: Port, name: str, digest: str) -> dict[str, Any]:
     """The card as plain data; ``name`` and ``digest`` are those of the weight file."""
-    card = {
+    card: dict[str, Any] = {
         "card_version": CARD_VERSION,
         "model": port.model,
         "weights": {"file": name, "sha256": digest},
@@ -34,6 +34,8 @@ def card_of(port: Port, name: str, digest: str) -> dict[str, Any]:
         "plan": port.plan.to_json(),
         "versions": versions(),
     }
+    if port.onto is not None:
+        card["onto"] = port.onto
     if port.calibration is not None:
         card["calibration"] = port.calibration.to_json()
     return card

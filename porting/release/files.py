@@ -46,9 +46,10 @@ def write_release(port: Port, out: Path) -> ReleaseFiles:
     import torch
 
     if port.comparison is not None and not port.comparison:
+        noted = "".join(f"\n  note: {note}" for note in port.plan.notes)
         raise NotAtParity(
             f"{port.source.path}: {port.comparison.summary()}; nothing is written under a "
-            "release name"
+            f"release name{noted}"
         )
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,116 @@
+"""What a port lands on: one of the networks, or a module of somebody's own."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from genmobilenet.config import NetworkConfig
+from porting.carry_out import carry_out, carry_out_onto
+from porting.errors import BadInput
+from porting.mapping.convention import InputConvention
+from porting.mapping.layers import NORMALISATION
+from porting.mapping.onto import ModuleMatch, match_module
+from porting.mapping.plan import Fill
+from porting.mapping.recognise import Match, find_match
+from porting.mapping.rules import choose_weight_set
+from porting.sources import Source
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+NORMALISES = "normalise"
+"""The tap of what a network's own normalisation gives."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A network or module, and how a source fills it. ``module`` is None for a network."""
+
+    match: Match | ModuleMatch
+    module: nn.Module | None = None
+
+    @property
+    def config(self) -> NetworkConfig | None:
+        """That of a network; None for a module."""
+        return self.match.config if isinstance(self.match, Match) else None
+
+    def state_dict(self, source: Source, convention: InputConvention) -> dict[str, torch.Tensor]:
+        """The plan carried out; ``convention`` is the source's.
+
+        Raises:
+            BadSource: a tensor's bytes are damaged, or its values are not finite.
+        """
+        match = self.match
+        if isinstance(match, Match):
+            return carry_out(match.plan, source, match.config, convention.mean, convention.std)
+        assert self.module is not None  # a module's match comes with it
+        return carry_out_onto(match.plan, source, self.module, match.epsilons)
+
+    def network(self, state: dict[str, torch.Tensor]) -> nn.Module:
+        """It, in evaluation mode, with a state dict's values; a module's own are left alone."""
+        from genmobilenet.factory import build
+
+        if isinstance(self.match, Match):
+            return build(self.match.config, state)
+        module = copy.deepcopy(self.module)
+        assert module is not None  # as above
+        module.load_state_dict(state)
+        return module.eval()
+
+
+def network_target(
+    source: Source,
+    model: str | None,
+    weights: str | None,
+    drop_background: bool,
+    keep_normalisation: bool,
+) -> Target:
+    """One of the networks: ``model``, or the only one that fits.
+
+    Raises:
+        MappingError: source and network do not fit, or no network fits.
+        BadInput: there is no normalisation in the source to keep.
+    """
+    match = find_match(source, model, weights, drop_background)
+    return Target(_keeping(source, match) if keep_normalisation else match)
+
+
+def module_target(
+    source: Source, onto: nn.Module | str, weights: str | None, drop_background: bool
+) -> Target:
+    """A module of somebody's own, or what ``package.module:callable`` makes.
+
+    Raises:
+        BadInput: it cannot be built or traced.
+        MappingError: source and module do not fit, or leave open which layer is which.
+    """
+    from porting.parity.onto import build_module, name_of
+
+    module = build_module(onto) if isinstance(onto, str) else onto
+    weight_set = choose_weight_set(source, weights)
+    return Target(match_module(source, module, name_of(onto), weight_set, drop_background), module)
+
+
+def _keeping(source: Source, match: Match) -> Match:
+    if match.alignment is None or not match.alignment.normalisation:
+        raise BadInput(
+            f"{source.path}: has no normalisation in its graph to keep; leave out "
+            "--normalisation keep"
+        )
+    fills = tuple(
+        Fill(key, constant=f"normalisation's {name}")
+        for key, name in zip(NORMALISATION, ("mean", "deviation"), strict=True)
+    )
+    plan = replace(match.plan, fills=(*fills, *match.plan.fills))
+    return with_normalisation(replace(match, plan=plan))
+
+
+def with_normalisation(match: Match) -> Match:
+    """The match of a network that normalises by itself, as the source's graph may do too."""
+    config, alignment = replace(match.config, normalises=True), match.alignment
+    if alignment is not None and alignment.normalisation:
+        alignment = replace(alignment, taps=[(NORMALISES, alignment.data), *alignment.taps])
+    return replace(match, config=config, alignment=alignment)
