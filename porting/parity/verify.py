@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 INPUTS = 4
 """Inputs of a verification where none are given."""
 
+_UNSEEN = "computed where no part of the module can be looked into"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -167,9 +169,13 @@ class _Session:
         self._tap_of = matching.taps
         names = {ours: self.panel.names[tap] for tap, ours in self._tap_of.items()}
         left = tuple(self.panel.names[tap] for tap in matching.unmatched)
+        apart = dict(self.panel.not_comparable)
+        if isinstance(self._match, ModuleMatch):
+            # The structure says that the module computes them; what follows shows whether rightly.
+            apart, left = apart | dict.fromkeys(left, _UNSEEN), ()
         self._port = PortRunner(self._model, list(names), matching.logits, overwrites=foreign)
         deciding = Comparer(
-            names, self._readings, self._tolerance, left, self.panel.not_comparable, mistaken
+            names, self._readings, self._tolerance, left, apart, mistaken
         )
         self._comparers = [deciding, *(Comparer(names) for _ in self.panel.judges[1:])]
 
