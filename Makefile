@@ -13,7 +13,8 @@ WEIGHTS ?=
 OUT ?= checkpoints/ported
 REPORTS ?= checkpoints/reports
 
-.PHONY: help install port-mnasnet parity test test-tflite-runtime test-all lint types bench clean
+.PHONY: help install port-mnasnet parity test test-tflite-runtime test-others \
+	test-all lint types bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -54,6 +55,14 @@ test-tflite-runtime: ## the TFLite judge's tests with tflite-runtime (needs Pyth
 	WITHOUT_LITERT=1 $(VENV)-tflite-runtime/bin/python -m pytest \
 		parity_tests/porting/judges/test_litert.py parity_tests/porting/test_port.py
 
+test-others: $(VENV)-others/.installed ## tests against the networks of timm and torchvision
+	PORTING_OTHERS="$(abspath $(VENV)-others)" $(BIN)/python -m pytest -m '' parity_tests/others
+
+$(VENV)-others/.installed: $(INSTALLED) requirements-others.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+		--target $(VENV)-others --requirement requirements-others.lock
+	@touch $@
+
 test-all: $(INSTALLED) ## every test, the slow ones included
 	$(BIN)/python -m pytest -m ''
 
@@ -70,4 +79,4 @@ bench: $(INSTALLED) ## speed and memory, side by side with importing torch
 	$(BIN)/python -m benchmarks.noise
 
 clean: ## remove the environment and what was ported
-	rm -rf $(VENV) $(VENV)-tflite-runtime $(OUT) $(REPORTS) checkpoints/rehearsal
+	rm -rf $(VENV) $(VENV)-tflite-runtime $(VENV)-others $(OUT) $(REPORTS) checkpoints/rehearsal
