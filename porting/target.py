@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from genmobilenet.config import NetworkConfig
 from porting.carry_out import carry_out, carry_out_onto
 from porting.errors import BadInput
-from porting.mapping.convention import InputConvention
-from porting.mapping.layers import NORMALISATION
+from porting.mapping.convention import InputConvention, normalises_inside
+from porting.mapping.layers import NORMALISATION, NORMALISES
 from porting.mapping.onto import ModuleMatch, match_module
 from porting.mapping.plan import Fill
 from porting.mapping.recognise import Match, find_match
@@ -20,9 +20,6 @@ from porting.sources import Source
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-NORMALISES = "normalise"
-"""The tap of what a network's own normalisation gives."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +92,9 @@ def module_target(
 
 
 def _keeping(source: Source, match: Match) -> Match:
-    if match.alignment is None or not match.alignment.normalisation:
+    if not normalises_inside(source, match):
         raise BadInput(
-            f"{source.path}: has no normalisation in its graph to keep; leave out "
-            "--normalisation keep"
+            f"{source.path}: has no normalisation inside to keep; leave out --normalisation keep"
         )
     fills = tuple(
         Fill(key, constant=f"normalisation's {name}")

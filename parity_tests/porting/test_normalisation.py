@@ -63,5 +63,5 @@ def test_a_wrong_one_is_seen_where_it_stands(normalising, tmp_path):
 
 
 def test_where_there_is_none_it_cannot_be_kept(small):
-    with pytest.raises(BadInput, match="no normalisation in its graph to keep"):
+    with pytest.raises(BadInput, match="no normalisation inside to keep"):
         porting.port(small[0], normalisation="keep")

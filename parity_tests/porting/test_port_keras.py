@@ -95,3 +95,12 @@ def test_the_rescaling_inside_is_the_convention(tmp_path):
     assert convention.mean == pytest.approx((127.5,) * 3)
     assert convention.size == 64
     assert "Rescaling" in convention.evidence
+
+
+def test_the_rescaling_inside_can_be_kept(tmp_path):
+    path = tmp_path / "model.keras"
+    build(Application("MobileNetV3Small", 0.75, classes=10, size=64)).save(path)
+    ported = porting.port(path, normalisation="keep")
+    assert ported.comparison, ported.comparison.summary()
+    assert ported.comparison.taps[0].tap == "normalise"
+    assert set(ported.state_dict["normalise.std"].tolist()) == {127.5}

@@ -77,6 +77,13 @@ def convention_of(source: Source, match: Match | ModuleMatch) -> InputConvention
     return InputConvention(ends.side, ends.channels, ends.classes, mean, std, evidence)
 
 
+def normalises_inside(source: Source, match: Match) -> bool:
+    """Whether a source normalises pixels itself, in its graph or by a layer."""
+    if match.alignment is not None:
+        return bool(match.alignment.normalisation)
+    return isinstance(source, KerasSource) and _from_layers(source, 1) is not None
+
+
 def _from_family(source: Source, match: Match | ModuleMatch) -> Found:
     known: Match | None = None
     if isinstance(match, Match):

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from genmobilenet.config import Block, NetworkConfig
 from porting.errors import UnsupportedNetwork
 
-NORMALISATION = ("normalise.mean", "normalise.std")
-"""Keys of a network that normalises by itself."""
+NORMALISES = "normalise"
+"""Path of the normalisation in a network that normalises by itself, and its tap."""
+
+NORMALISATION = (f"{NORMALISES}.mean", f"{NORMALISES}.std")
+"""The keys that it has."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from porting.errors import BadInput
 from porting.judges.run import Run
 from porting.mapping.convention import InputConvention
 from porting.mapping.keras_taps import keras_taps
-from porting.mapping.layers import layers_of
+from porting.mapping.layers import NORMALISES, layers_of
 from porting.mapping.onto import ModuleMatch
 from porting.mapping.recognise import Match
 from porting.parity.names import CLASSIFIER, SOFTMAX
@@ -127,6 +127,8 @@ def _keras_panel(source: KerasSource, match: Match) -> Panel:
     for step in judge.flow:
         if step.kind == "Rescaling":
             asked[INPUT] = step.name
+            names = {NORMALISES: step.name, **names} if match.normalises else names
+    asked |= names
     run = partial(judge.run, taps=asked)
     return Panel((run,), names, INPUT in asked, _first_class(match), _gate_factors(match))
 

@@ -174,9 +174,7 @@ class _Session:
             # The structure says that the module computes them; what follows shows whether rightly.
             apart, left = apart | dict.fromkeys(left, _UNSEEN), ()
         self._port = PortRunner(self._model, list(names), matching.logits, overwrites=foreign)
-        deciding = Comparer(
-            names, self._readings, self._tolerance, left, apart, mistaken
-        )
+        deciding = Comparer(names, self._readings, self._tolerance, left, apart, mistaken)
         self._comparers = [deciding, *(Comparer(names) for _ in self.panel.judges[1:])]
 
     def _as_port(self, taps: Mapping[str, np.ndarray], port: PortRun) -> dict[str, Tensor]:

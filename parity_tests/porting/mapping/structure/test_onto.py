@@ -63,7 +63,7 @@ def test_weights_go_where_the_structure_says(graph, ported):
 
 
 class Branches(nn.Module):
-    """Two convolutions of one shape; what joins them, and what stands behind the second, is said."""
+    """Two convolutions of one shape, joined; something may stand behind the second."""
 
     def __init__(self, join, after=nn.Identity):
         super().__init__()
