@@ -116,6 +116,9 @@ NETWORKS: dict[str, NetworkConfig] = {
     "tf_mnasnet_small": _TF_SMALL,
 }
 
+SCALED = ("mnasnet", "semnasnet")
+"""Families with a width multiplier; their networks exist at any."""
+
 ALIASES: dict[str, str] = {
     "tflite_mnasnet_100": "tf_mnasnet_100",
     "tflite_semnasnet_100": "tf_semnasnet_100",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import re
+from dataclasses import replace
 
 from genmobilenet.config import NetworkConfig
 from genmobilenet.errors import UnknownModel
@@ -20,6 +22,11 @@ ALIASES: dict[str, str] = {
 }
 """Early names, kept so that old scripts go on working."""
 
+_SCALED = (*mnasnet.SCALED, *mobilenet.SCALED)
+_AT_A_WIDTH = re.compile(
+    rf"(?P<form>(tf_)?)(?P<family>{'|'.join(_SCALED)})_(?P<hundredths>\d{{3}})"
+)
+
 
 def list_models(pattern: str = "*") -> list[str]:
     """Names of all networks that match a shell pattern, sorted; aliases left out."""
@@ -29,15 +36,27 @@ def list_models(pattern: str = "*") -> list[str]:
 def get_config(name: str) -> NetworkConfig:
     """The configuration of a network, by its name or an alias.
 
+    A family that has a width multiplier has it at any: ``mobilenetv2_060`` is
+    MobileNet V2 at 0.6.
+
     Raises:
         UnknownModel: no network has that name.
     """
-    config = NETWORKS.get(ALIASES.get(name, name))
+    config = NETWORKS.get(ALIASES.get(name, name)) or _at_a_width(name)
     if config is None:
         near = difflib.get_close_matches(name, [*NETWORKS, *ALIASES], n=5, cutoff=0.4)
         hint = f"the nearest names are {', '.join(near)}" if near else "list_models() lists all"
         raise UnknownModel(f"no network is called {name!r}; {hint}")
     return config
+
+
+def _at_a_width(name: str) -> NetworkConfig | None:
+    """A family's network at a multiplier that is not in the table."""
+    found = _AT_A_WIDTH.fullmatch(name)
+    if found is None or int(found["hundredths"]) == 0:
+        return None
+    base = NETWORKS[f"{found['form']}{found['family']}_100"]
+    return replace(base, width=int(found["hundredths"]) / 100)
 
 
 def tensorflow_form(name: str) -> str:
@@ -49,6 +68,6 @@ def tensorflow_form(name: str) -> str:
     get_config(name)  # an unknown name is refused as it was typed
     known = ALIASES.get(name, name)
     form = known if known.startswith("tf_") else f"tf_{known}"
-    if form not in NETWORKS:
+    if form not in NETWORKS and _at_a_width(form) is None:
         raise UnknownModel(f"{name} has no TensorFlow form: no TensorFlow source of it is known")
     return form

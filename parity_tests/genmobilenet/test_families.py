@@ -158,6 +158,16 @@ def test_any_multiplier_works(name, width):
     assert model(torch.randn(1, 3, 33, 47)).shape == (1, 1000)
 
 
+def test_a_name_gives_a_network_of_any_multiplier():
+    assert get_config("tf_mobilenetv2_060") == replace(get_config("tf_mobilenetv2_100"), width=0.6)
+    assert get_config("mobilenetv3_small_minimal_050").width == 0.5
+    assert get_config("mnasnet_075") is get_config("mnasnet_075")
+    assert tensorflow_form("mobilenetv1_060") == "tf_mobilenetv1_060"
+    for name in ("mobilenetv1_000", "mnasnet_small_050", "fbnetc_050", "mobilenetv1_60"):
+        with pytest.raises(UnknownModel, match="no network is called"):
+            get_config(name)
+
+
 # One of each kind of network for what is slow.
 KINDS = ["mnasnet_small", "tf_mobilenetv1_025", "tf_mobilenetv2_035", "tf_mobilenetv3_small_075",
          "mobilenetv3_small_minimal_100", "fbneta_100", "shufflenetv2_050"]  # fmt: skip
