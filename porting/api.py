@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genmobilenet.config import NetworkConfig
-from porting.errors import BadInput
+from porting.errors import BadInput, BadSource
 from porting.mapping.convention import InputConvention, convention_of
 from porting.mapping.plan import Plan
 from porting.sources import Source, open_source
@@ -36,7 +36,8 @@ class Port:
     none was asked for, and ``inputs`` says on what. ``quantised`` is
     the distance to the run with int8 weights, where the source has them; it is
     reported, not judged. ``calibration`` is set where the batch norms were
-    calibrated. ``config`` is None, and ``onto`` says what was filled, where that
+    calibrated. ``labels`` names the network's classes in order, where the source does.
+    ``config`` is None, and ``onto`` says what was filled, where that
     is a module of somebody's own.
     """
 
@@ -51,6 +52,7 @@ class Port:
     inputs: str | None = None
     calibration: Calibration | None = None
     onto: str | None = None
+    labels: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
         # A state dict has millions of numbers; nobody wants them at a prompt.
@@ -111,11 +113,27 @@ def port(  # noqa: PLR0913
     state = target.state_dict(opened, convention)
     taken = convention.taken_in() if target.match.normalises else convention
     ported = Port(target.match.model, target.config, opened, target.match.plan, taken, state)
+    ported = _labelled(ported, first_class=int(drop))
     if onto is not None:
         ported = replace(ported, onto=onto if isinstance(onto, str) else type(onto).__qualname__)
     if images is not None:
         ported = _calibrated(ported, images, progress)
     return _judged(ported, target, convention, pixels, progress) if verify else ported
+
+
+def _labelled(ported: Port, first_class: int) -> Port:
+    """The port with its classes' names; a note where those of the source cannot be its."""
+    plan, classes = ported.plan, ported.convention.classes
+    try:
+        labels = ported.source.labels
+    except BadSource as error:
+        return replace(ported, plan=plan.noted(f"its labels are not taken: {error}"))
+    if labels is None:
+        return ported
+    if len(labels) - first_class != classes:
+        note = f"its {len(labels)} labels are not taken: there are {classes} classes"
+        return replace(ported, plan=plan.noted(note))
+    return replace(ported, labels=labels[first_class:])
 
 
 def _judged(

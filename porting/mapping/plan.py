@@ -84,6 +84,10 @@ class Plan:
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...] = ()
 
+    def noted(self, note: str) -> Plan:
+        """The plan with one note more."""
+        return replace(self, notes=(*self.notes, note))
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for the release file; absent parts of a fill are left off."""
         data = asdict(self)

@@ -34,6 +34,8 @@ def card_of(port: Port, name: str, digest: str) -> dict[str, Any]:
         "plan": port.plan.to_json(),
         "versions": versions(),
     }
+    if port.labels is not None:
+        card["labels"] = list(port.labels)
     if port.onto is not None:
         card["onto"] = port.onto
     if port.calibration is not None:

@@ -27,6 +27,7 @@ def inspect_source(source: Source) -> dict[str, Any]:
         "stored_as": dict(Counter(info.stored_as for info in source.tensors.values())),
         "operators": _operators(source),
         "models": [match.model for match in found],
+        "labels": source.labels,
     }
     if found:
         data["input"] = convention_of(source, found[0]).to_json()
@@ -65,6 +66,9 @@ def print_inspection(data: dict[str, Any]) -> None:
     if "input" in data:
         pairs += input_lines(data["input"])
         pairs.append(("classes", str(data["classes"])))
+    if data["labels"]:
+        first, last = data["labels"][0], data["labels"][-1]
+        pairs.append(("labels", f"{len(data['labels'])}: {first} ... {last}"))
     print_lines(pairs)
 
 
