@@ -11,6 +11,7 @@ import torch
 
 from genmobilenet.config import NetworkConfig
 from genmobilenet.errors import CheckpointError
+from genmobilenet.folded import half_folded, unfolded
 from genmobilenet.network import GenMobileNet
 from genmobilenet.zoo import get_config
 
@@ -132,8 +133,25 @@ def _is_plain(value: Any) -> bool:
 
 
 def fill(model: torch.nn.Module, state: dict[str, torch.Tensor], origin: str) -> None:
-    """Copy ``state`` into ``model``; see :func:`load_weights`."""
-    target = model.state_dict()
+    """Copy ``state`` into ``model``; see :func:`load_weights`.
+
+    A state dict with all batch norms folded into biases fits too, as the early
+    published ``tflite_*`` files have them; one with some folded does not.
+    """
+    problems = half_folded(model, state)
+    if not problems:
+        state = unfolded(model, state)
+    problems += _problems(model.state_dict(), state)
+    if problems:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise CheckpointError(
+            f"{origin}: does not fit {type(model).__name__}, {count}:\n  " + "\n  ".join(problems)
+        )
+    model.load_state_dict(state, strict=False)
+
+
+def _problems(target: dict[str, torch.Tensor], state: dict[str, torch.Tensor]) -> list[str]:
+    """Every key that is missing, unknown or of another shape."""
     # A file written before PyTorch counted batches lacks the counters; they weigh nothing.
     missing = [key for key in target.keys() - state.keys() if not key.endswith("_tracked")]
     problems = [f"missing: {key} {tuple(target[key].shape)}" for key in sorted(missing)]
@@ -142,10 +160,8 @@ def fill(model: torch.nn.Module, state: dict[str, torch.Tensor], origin: str) ->
     for key in sorted(target.keys() & state.keys()):
         found, expected = tuple(state[key].shape), tuple(target[key].shape)
         if found != expected:
-            problems.append(f"shape of {key}: found {found}, expected {expected}")
-    if problems:
-        raise CheckpointError(
-            f"{origin}: does not fit {type(model).__name__}, {len(problems)} problems:\n  "
-            + "\n  ".join(problems)
-        )
-    model.load_state_dict(state, strict=False)
+            problem = f"shape of {key}: found {found}, expected {expected}"
+            if key == "classifier.bias" and len(found) == 1:
+                problem += f"; the file has num_classes={found[0]}"
+            problems.append(problem)
+    return problems

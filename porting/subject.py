@@ -79,6 +79,7 @@ def subject_from_file(
     match = with_normalisation(match) if network.config.normalises else match
     _check_like(network, match)
     notes = () if model else (f"{name} is the only network that fits the source",)
+    notes += _calibration_note(card)
     return Subject(name, network.eval(), match, path, digest, (*unwrapped, *notes))
 
 
@@ -175,6 +176,14 @@ def _classes(state: dict[str, Tensor]) -> int | None:
 def _listed(weights: Any, source: Source) -> str | None:
     """The weight set that a card names, where this source has it."""
     return weights if weights in source.weight_sets and len(source.weight_sets) > 1 else None
+
+
+def _calibration_note(card: dict[str, Any]) -> tuple[str, ...]:
+    """That a file's batch norms are not those of the source's plan, as its card has it."""
+    found = card.get("calibration")
+    if not isinstance(found, dict):
+        return ()
+    return (f"its batch norms are calibrated on {found.get('images_are')}",)
 
 
 def _card_of(path: Path, digest: str) -> dict[str, Any]:

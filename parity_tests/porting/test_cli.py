@@ -117,6 +117,8 @@ def test_a_verdict_is_printed_although_nothing_can_be_written(small, tmp_path):
         (["port", "SMALL", "--model", "semnasnet_100"], "would fit: tf_mnasnet_small"),
         (["port", "SMALL", "--weights", "ema"], "has no ema weights to choose"),
         (["port", "SMALL", "--classes", "drop-background"], "only of 1001"),
+        (["port", "SMALL", "--bn", "calibrate"], "needs them: --images DIR"),
+        (["port", "SMALL", "--images", "photos"], "--bn calibrate uses them"),
         (["port", "SMALL", "--weights", "best"], "'best' is not one of 'ema', 'raw'"),
         (["inspect"], "Missing argument 'SOURCE'"),
         (["improt", "SMALL"], "No such command 'improt'"),

@@ -20,6 +20,7 @@ RULES = [
     ("import porting.judges.keras", (*HEAVY, "keras")),
     ("import porting.judges.tensorflow, porting.judges.reference.rehearse", HEAVY),
     ("import porting.api", HEAVY),
+    ("import porting.calibration.calibrate", (*HEAVY, "porting.parity", "porting.judges")),
     ("import porting.diff, porting.reports.comparison, porting.reports.html", (*HEAVY, "PIL")),
     ("import porting.catalog.supply, porting.catalog.fetch", (*HEAVY, "requests")),
     ("import porting.cli", ("torch", "tensorflow", "ai_edge_litert", "h5py", "onnx")),

@@ -95,11 +95,12 @@ def calibrate(
     moments = _measure(state, config, norms, (convention.normalise(image) for image in pixels))
     calibrated = dict(state)
     for path, found in moments.items():
-        if not np.isfinite(found.variance).all():
-            raise BadInput(f"{path}: what it gets on {images.what} is not finite everywhere")
         bias = state[f"{path}.bias"].numpy()
-        parameters = neutral_norm(found.mean, found.variance, bias, config.bn_epsilon)
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused below
+            parameters = neutral_norm(found.mean, found.variance, bias, config.bn_epsilon)
         for name, values in parameters.items():
+            if not np.isfinite(values).all():
+                raise BadInput(f"{path}: what it gets on {images.what} is beyond float32")
             calibrated[f"{path}.{name}"] = torch.from_numpy(values)
     done = Calibration(norms, pixels.count, images.what, pixels.sha256, tuple(images.skipped))
     return _noted(plan, done), calibrated, done
