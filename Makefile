@@ -77,6 +77,7 @@ bench: $(INSTALLED) ## speed and memory, side by side with importing torch
 	$(BIN)/python -m benchmarks.porting_time
 	$(BIN)/python -m benchmarks.diff_time
 	$(BIN)/python -m benchmarks.noise
+	$(BIN)/python -m benchmarks.fine_tuning
 
 clean: ## remove the environment and what was ported
 	rm -rf $(VENV) $(VENV)-tflite-runtime $(VENV)-others $(OUT) $(REPORTS) checkpoints/rehearsal

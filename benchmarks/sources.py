@@ -16,12 +16,18 @@ from typing import Any
 
 @dataclass(frozen=True)
 class BenchSources:
-    """MNASNet-B1 as TFLite, and MNASNet-A1 at 0.5 as TFLite, dynamic-range TFLite, checkpoint."""
+    """MNASNet-B1 as TFLite, and MNASNet-A1 at 0.5 as TFLite, dynamic-range TFLite, checkpoint.
+
+    Among real files also one that was ``trained`` to the end, Google's
+    MobileNet V1 at 0.25, and a folder of ``images``.
+    """
 
     b1: Path
     a1: Path
     a1_dynamic: Path
     a1_checkpoint: Path
+    trained: Path | None = None
+    images: Path | None = None
 
 
 @contextmanager
@@ -36,6 +42,8 @@ def bench_sources() -> Iterator[BenchSources]:
             a1 / "mnasnet-a1_float.tflite",
             a1 / "mnasnet-a1_postquant.tflite",
             a1,
+            real / "google/mobilenet_v1_0.25_224_float.tflite",
+            real / "images",
         )
         return
     print("sources: rehearsals (PORTING_ARTIFACTS is not set)", file=sys.stderr)

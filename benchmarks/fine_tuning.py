@@ -1,0 +1,110 @@
+"""Fine-tuning a port of a folded source: identity batch norms against calibrated ones.
+
+For each: times the noise that the worst tap needs; how far the logits in
+training mode lie from those in evaluation mode, over these (all images in one
+batch, and 32 drawn ones); and the loss on all in evaluation mode before and
+after a few steps of SGD with 32 drawn images each, with a fresh classifier of
+eight classes, each a run of images in the order of their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch.nn import functional as F
+
+from benchmarks.sources import bench_sources
+from genmobilenet import create_model
+from genmobilenet.network import GenMobileNet
+from porting import Port, port
+from porting.parity.inputs import image_stream, seeded_pixels
+
+STEPS, RATE, BATCH, CLASSES = 10, 0.02, 32, 8
+IMAGES = 48
+"""Seeded images, where there is no folder of real ones."""
+
+
+def loaded(ported: Port) -> GenMobileNet:
+    """The port without dropout, so that nothing is drawn."""
+    model = create_model(ported.model, num_classes=ported.config.num_classes, drop_rate=0.0)
+    model.load_state_dict(ported.state_dict)
+    return model
+
+
+def inputs_of(ported: Port, images: Path | None) -> torch.Tensor:
+    """All images as the network takes them, (N, C, H, W)."""
+    size, channels = ported.convention.size, ported.convention.channels
+    pixels = np.stack(list(image_stream(images, IMAGES, size, channels)))
+    normalised = ported.convention.normalise(pixels).transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(normalised))
+
+
+def batches(images: int) -> Iterator[torch.Tensor]:
+    """Which images are drawn, step by step; the same for every port."""
+    order = torch.Generator().manual_seed(0)
+    while True:
+        yield torch.randperm(images, generator=order)[:BATCH]
+
+
+def distance(ported: Port, x: torch.Tensor) -> float:
+    """From the logits in evaluation mode to those in training mode, over the former."""
+    model = loaded(ported)
+    with torch.no_grad():
+        expected, found = model.eval()(x), model.train()(x)
+    return float((found - expected).norm() / expected.norm())
+
+
+def losses(ported: Port, x: torch.Tensor) -> tuple[float, float]:
+    """Before and after the steps, in evaluation mode."""
+    labels = torch.arange(len(x)) * CLASSES // len(x)
+    model = loaded(ported)
+    model.reset_classifier(CLASSES)
+    torch.nn.init.zeros_(model.classifier.weight)
+    optimiser = torch.optim.SGD(model.parameters(), lr=RATE)
+
+    def loss() -> float:
+        with torch.no_grad():
+            return float(F.cross_entropy(model.eval()(x), labels))
+
+    before = loss()
+    for batch in islice(batches(len(x)), STEPS):
+        optimiser.zero_grad()
+        F.cross_entropy(model.train()(x[batch]), labels[batch]).backward()
+        optimiser.step()
+    return before, loss()
+
+
+def main() -> None:
+    """Measure and print."""
+    made = Table(
+        "source", "batch norms", "x noise", "train-eval, all", "of 32", "loss", f"after {STEPS}"
+    )
+    with bench_sources() as sources:
+        for path in filter(None, (sources.b1, sources.trained)):
+            plain = port(path)
+            x = inputs_of(plain, sources.images)
+            size, channels = plain.convention.size, plain.convention.channels
+            images = sources.images or seeded_pixels(IMAGES, size, channels)
+            for ported in (plain, port(path, bn="calibrate", images=images)):
+                assert ported.comparison is not None
+                before, after = losses(ported, x)
+                made.add_row(
+                    path.name,
+                    "identity" if ported.calibration is None else "calibrated",
+                    f"{ported.comparison.worst.figures.ratio:.1f}",
+                    f"{distance(ported, x):.2g}",
+                    f"{distance(ported, x[next(batches(len(x)))]):.2g}",
+                    f"{before:.2f}",
+                    f"{after:.2f}",
+                )
+    Console(width=110).print(made)
+
+
+if __name__ == "__main__":
+    main()
