@@ -75,6 +75,8 @@ def build(config: NetworkConfig, state: dict[str, torch.Tensor]) -> GenMobileNet
 def load_weights(model: torch.nn.Module, path: str | PathLike[str]) -> None:
     """Fill ``model`` from a state-dict file, every key exactly once.
 
+    A file with its batch norms folded into biases fits too.
+
     Raises:
         CheckpointError: the file cannot be read, or a key is missing, unknown
             or of another shape. One message lists every problem, and the

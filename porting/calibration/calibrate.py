@@ -10,7 +10,7 @@ training mode what it puts back itself.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -116,7 +116,7 @@ class _Counted:
         self._digest = hashlib.sha256()
         self.count = 0
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[np.ndarray]:
         for image in self._images:
             yield image
             # The generator goes on when the next image is asked for: this one is done.
