@@ -23,9 +23,15 @@ def logits(ported, pixels):
         return model.eval()(torch.from_numpy(np.ascontiguousarray(x))).numpy()
 
 
+def pixels_of(golden):
+    """Images 0..255; slim's are given as what they become, [-1, 1]."""
+    given = golden["input"]
+    return given if given.dtype == np.uint8 else given * np.float32(127.5) + np.float32(127.5)
+
+
 def golden_distance(ported, golden):
     expected = golden[f"logits_{'raw' if ported.plan.weight_set == 'raw' else 'ema'}"]
-    found = logits(ported, golden["input"])
+    found = logits(ported, pixels_of(golden))
     np.testing.assert_array_equal(found.argmax(1), expected.argmax(1))
     return np.abs(found - expected).max() / np.abs(expected).max()
 
@@ -35,24 +41,37 @@ def golden_distance(ported, golden):
     [
         ("mnasnet-b1/mnasnet-b1_float.tflite", "tf_mnasnet_100", 64),
         ("mnasnet-a1-050/mnasnet-a1_float.tflite", "tf_semnasnet_050", 100),
+        ("mobilenet-v2-035-96/mobilenet-v2_float.tflite", "tf_mobilenetv2_035", 65),
+        (
+            "mobilenet-v3-small-minimalistic/v3-small-min.tflite",
+            "tf_mobilenetv3_small_minimal_100",
+            45,
+        ),
     ],
 )
 def test_real_tflite_files(artifacts, file, model, taps):
     golden = np.load((artifacts / file).parent / "golden.npz")
-    ported = porting.port(artifacts / file, pixels=golden["input"])
+    ported = porting.port(artifacts / file, pixels=pixels_of(golden))
     assert ported.model == model
     assert ported.comparison, ported.comparison.summary()
     assert len(ported.comparison.taps) == taps
     assert golden_distance(ported, golden) <= BOUND
 
 
-@pytest.mark.parametrize("weights", [None, "raw"])
-def test_the_real_checkpoint(artifacts, weights):
+@pytest.mark.parametrize(
+    ("name", "model", "weights"),
+    [
+        ("mnasnet-a1-050", "tf_semnasnet_050", None),
+        ("mnasnet-a1-050", "tf_semnasnet_050", "raw"),
+        ("mobilenet-v2-035-96", "tf_mobilenetv2_035", None),
+    ],
+)
+def test_real_checkpoints(artifacts, name, model, weights):
     pytest.importorskip("tensorflow")
-    folder = artifacts / "mnasnet-a1-050"
+    folder = artifacts / name
     golden = np.load(folder / "golden.npz")
-    ported = porting.port(folder, weights=weights, pixels=golden["input"])
-    assert (ported.model, ported.plan.weight_set) == ("tf_semnasnet_050", weights or "ema")
+    ported = porting.port(folder, weights=weights, pixels=pixels_of(golden))
+    assert (ported.model, ported.plan.weight_set) == (model, weights or "ema")
     assert ported.comparison, ported.comparison.summary()
     assert golden_distance(ported, golden) <= BOUND
 
