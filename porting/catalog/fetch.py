@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from porting.catalog.entry import CatalogEntry
+from porting.catalog.entry import STORAGE, CatalogEntry
 from porting.catalog.lock import ChecksumMismatch, check_first_seen, check_recorded
 from porting.errors import BadInput, OutputError
 
-ORIGIN = "https://storage.googleapis.com"
 ATTEMPTS = 3
 """Times that a download is taken up again after it broke off."""
 
@@ -22,7 +21,9 @@ REFUSED = ".refused"
 
 _TIMEOUT = (10, 60)
 _CHUNK = 1 << 16  # what a broken connection costs at most
-_GZIP = b"\x1f\x8b"
+_BEGINS = {".tgz": b"\x1f\x8b", ".h5": b"\x89HDF\r\n\x1a\n"}
+"""Ending of a published file -> its first bytes: gzip's, HDF5's."""
+
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 Progress = Callable[[int, int], None]
@@ -70,7 +71,7 @@ def fetch(
 
 
 def _mirrored(url: str, mirror: str | None) -> str:
-    return url if mirror is None else mirror.rstrip("/") + url.removeprefix(ORIGIN)
+    return url if mirror is None else f"{mirror.rstrip('/')}/{url.removeprefix(STORAGE)}"
 
 
 def _download(url: str, target: Path, progress: Progress | None) -> None:
@@ -92,13 +93,16 @@ def _download(url: str, target: Path, progress: Progress | None) -> None:
 
 
 def _take_in(part: Path, target: Path) -> None:
-    """Put a whole download in place, if it is an archive and its bytes are those first seen."""
+    """Put a whole download in place, if it is of its kind and its bytes are those first seen."""
+    expected = _BEGINS[target.suffix]
     with part.open("rb") as stream:
-        head = stream.read(len(_GZIP))
-    if head != _GZIP:
+        head = stream.read(len(expected))
+    if head != expected:
         part.unlink()
         part.with_name(f"{part.name}.etag").unlink(missing_ok=True)
-        raise DownloadFailed(f"{target.name}: what the server sent is no .tgz: it begins {head!r}")
+        raise DownloadFailed(
+            f"{target.name}: what the server sent is no {target.suffix}: it begins {head!r}"
+        )
     try:
         check_recorded(target, part)
     except ChecksumMismatch as error:

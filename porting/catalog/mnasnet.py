@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from porting.catalog.entry import CatalogEntry
+from porting.catalog.entry import IMAGENET, MEASURED, STORAGE, CatalogEntry
 
-HOSTED = "https://storage.googleapis.com/download.tensorflow.org/models/tflite/"
+HOSTED = f"{STORAGE}download.tensorflow.org/models/tflite/"
 HOSTED_STATED = "TensorFlow Lite, hosted_models.md"
-CHECKPOINTS = "https://storage.googleapis.com/cloud-tpu-checkpoints/mnasnet/"
+CHECKPOINTS = f"{STORAGE}cloud-tpu-checkpoints/mnasnet/"
 CHECKPOINTS_STATED = "tensorflow/tpu, models/official/mnasnet/README.md"
 
 # Multiplier, size, network, top-1, top-5.
@@ -42,19 +42,28 @@ _MULTIPLIERS = {"1.4": "140", "1.0": "100", "0.75": "075", "0.5": "050", "0.35":
 _SIZES = (192, 160, 128, 96)
 
 
-def _entries() -> Iterator[CatalogEntry]:
+def _hosted() -> Iterator[CatalogEntry]:
     for multiplier, size, model, top1, top5 in _HOSTED:
         name = f"mnasnet_{multiplier}_{size}"
-        url = f"{HOSTED}{name}_09_07_2018.tgz"
-        yield CatalogEntry(name, url, model, "tflite", size, top1, top5, HOSTED_STATED)
+        yield CatalogEntry(
+            name, f"{HOSTED}{name}_09_07_2018.tgz", model, "tflite", size,
+            classes=1001, input=MEASURED, top1=top1, top5=top5, stated_in=HOSTED_STATED,
+        )  # fmt: skip
+
+
+def _checkpoints() -> Iterator[CatalogEntry]:
     for name, model, first, fifth in _CHECKPOINTS:
-        url = f"{CHECKPOINTS}{name}.tgz"
-        yield CatalogEntry(name, url, model, "checkpoint", 224, first, fifth, CHECKPOINTS_STATED)
+        yield CatalogEntry(
+            name, f"{CHECKPOINTS}{name}.tgz", model, "checkpoint", 224,
+            classes=1000, input=IMAGENET, top1=first, top5=fifth, stated_in=CHECKPOINTS_STATED,
+        )  # fmt: skip
     for multiplier, digits in _MULTIPLIERS.items():
         for size in _SIZES:
-            name, model = f"mnasnet-a1_d{multiplier}_i{size}", f"tf_semnasnet_{digits}"
-            url = f"{CHECKPOINTS}{name}.tgz"
-            yield CatalogEntry(name, url, model, "checkpoint", size, None, None, "")
+            name = f"mnasnet-a1_d{multiplier}_i{size}"
+            yield CatalogEntry(
+                name, f"{CHECKPOINTS}{name}.tgz", f"tf_semnasnet_{digits}", "checkpoint", size,
+                classes=1000, input=IMAGENET,
+            )  # fmt: skip
 
 
-ENTRIES = tuple(_entries())
+ENTRIES = (*_hosted(), *_checkpoints())

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import PurePath
 
-from porting.catalog import mnasnet
+from porting.catalog import keras, mnasnet, mobilenet
 from porting.catalog.entry import CatalogEntry
 from porting.errors import BadInput
 
-CATALOG: dict[str, CatalogEntry] = {entry.name: entry for entry in mnasnet.ENTRIES}
+ENTRIES = (*mnasnet.ENTRIES, *mobilenet.ENTRIES, *keras.ENTRIES)
+
+CATALOG: dict[str, CatalogEntry] = {entry.name: entry for entry in ENTRIES}
+
+BY_FILE: dict[str, CatalogEntry] = {entry.file_name: entry for entry in ENTRIES}
+
+_ENDINGS = (".tgz", ".tflite", ".h5", ".keras")
+_LIKE = 0.75  # of difflib's ratio: a slip of the finger, and not any two names of a family
 
 
 def find_published(model: str) -> CatalogEntry | None:
@@ -17,15 +25,25 @@ def find_published(model: str) -> CatalogEntry | None:
 
 
 def find_entry(name: str) -> CatalogEntry:
-    """An entry by its own name, or the first that holds the network of that name.
+    """An entry by its own name or its file's, or the first that holds the network of that name.
 
     Raises:
         BadInput: there is none; the message lists the nearest names.
     """
     model = name if name.startswith("tf_") else f"tf_{name}"
-    entry = CATALOG.get(name) or find_published(model)
+    entry = CATALOG.get(name) or BY_FILE.get(name) or find_published(model)
     if entry is None:
         near = difflib.get_close_matches(name, CATALOG, n=5, cutoff=0.3)
-        hint = f"the nearest are {', '.join(near)}" if near else f"known are {', '.join(CATALOG)}"
+        hint = (
+            f"the nearest are {', '.join(near)}" if near else "porting sources lists what there is"
+        )
         raise BadInput(f"no published source is called {name!r}; {hint}")
     return entry
+
+
+def near_names(text: str) -> list[str]:
+    """Names that somebody who typed ``text`` may have meant, the nearest first; often none."""
+    plain = PurePath(text).name
+    for ending in _ENDINGS:
+        plain = plain.removesuffix(ending)
+    return difflib.get_close_matches(plain, CATALOG, n=3, cutoff=_LIKE)

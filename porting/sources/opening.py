@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from os import PathLike
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from porting.errors import BadSource
-from porting.sources.archive import is_archive, remove, removed_with, unpack
-from porting.sources.checkpoint import (
-    CheckpointSource,
-    begins_like_v1,
-    belongs_to_checkpoint,
-    locate,
-    looks_like_checkpoint,
-    looks_like_v1,
-    open_checkpoint,
-)
+from porting.sources.archive import is_archive
+from porting.sources.checkpoint import looks_like_checkpoint, open_checkpoint
 from porting.sources.keras import KerasSource, looks_like_keras
+from porting.sources.shipped import open_archive
 from porting.sources.source import Source
 from porting.sources.tflite import TFLiteSource, looks_like_tflite
 
@@ -36,8 +29,7 @@ def open_source(path: str | PathLike[str]) -> Source:
 
     A checkpoint may be given as its prefix, its ``.index`` file, a file of format
     V1 or a directory with a ``checkpoint`` file in it; either may lie in the
-    ``.tgz`` that Google ships. Of an archive with both, the checkpoint is opened: it alone can hold
-    both weight sets.
+    ``.tgz`` that Google ships; :mod:`~porting.sources.shipped` says which is opened of several.
 
     Raises:
         BadSource: the path does not exist, or holds none of these, or is damaged.
@@ -62,7 +54,7 @@ def _opened(place: Path) -> Source:
     if looks_like_checkpoint(place):
         return open_checkpoint(place)
     if is_archive(place):
-        return _open_archive(place)
+        return open_archive(place)
     if place.is_dir() and len(files := sorted(place.glob("*.tflite"))) == 1:
         return TFLiteSource(files[0])
     raise BadSource(
@@ -82,46 +74,6 @@ def claims_to_be_a_source(path: Path) -> bool:
         or path.suffix == ".tflite"
         or (path.is_dir() and any(path.glob("*.tflite")))
     )
-
-
-def _open_archive(archive: Path) -> Source:
-    folder = unpack(archive, _belongs)
-    try:
-        source = _open_unpacked(archive, folder)
-    except BaseException:
-        remove(folder)
-        raise
-    removed_with(source, folder)
-    return source
-
-
-def _belongs(name: PurePosixPath, head: bytes) -> bool:
-    named = name.suffix == ".tflite" or belongs_to_checkpoint(name.name)
-    return named or begins_like_v1(head)
-
-
-def _open_unpacked(archive: Path, folder: Path) -> Source:
-    found = {p.parent for p in folder.rglob("*") if p.suffix == ".index" or looks_like_v1(p)}
-    homes = _real(found)
-    if len(homes) == 1:
-        return CheckpointSource(archive, locate(homes[0]), archive)
-    files = sorted(folder.rglob("*.tflite"))
-    if not homes and len(files) == 1:
-        return TFLiteSource(files[0])
-    if not homes and not files:
-        raise BadSource(f"{archive}: neither a checkpoint nor a TFLite file in this archive")
-    what = "checkpoints in several folders" if homes else "several TFLite files"
-    names = ", ".join(str(place.relative_to(folder)) for place in homes or files)
-    raise BadSource(f"{archive}: holds {what}: {names}; unpack it and name one")
-
-
-def _real(homes: set[Path]) -> list[Path]:
-    """Folders of checkpoints, without a SavedModel's variables where there are others.
-
-    Google ships the two side by side; the checkpoint alone can hold both weight sets.
-    """
-    saved = {h for h in homes if h.name == "variables" and (h / "variables.index").is_file()}
-    return sorted(homes - saved or homes)
 
 
 def _found(path: Path) -> str:

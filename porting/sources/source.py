@@ -121,7 +121,8 @@ class Source(abc.ABC):
     ``tensors`` lists what can be read, without reading it. ``weight_sets`` is
     ``("raw",)``, ``("ema", "raw")`` where moving averages lie beside the
     trained weights, or ``("as stored",)`` for an exported file, which does not
-    say which of the two it was made from. ``graph`` is None for a format that holds weights alone.
+    say which of the two it was made from, and for averages under the plain names.
+    ``graph`` is None for a format that holds weights alone.
     """
 
     format: str

@@ -8,9 +8,8 @@ import json
 import numpy as np
 import pytest
 
-from genmobilenet import list_models
 from parity_tests.building.server import serving
-from porting.catalog import CATALOG, find_entry
+from porting.catalog import CATALOG
 from porting.catalog.fetch import DownloadFailed, fetch
 from porting.catalog.lock import LOCK, ChecksumMismatch
 from porting.errors import BadInput, OutputError
@@ -118,35 +117,26 @@ def test_a_folder_that_cannot_be_made(server, tmp_path):
         fetch(ENTRY, tmp_path / "file" / "google", server[1])
 
 
-def test_every_entry_names_a_network_that_exists_and_a_file_of_its_own():
-    assert {entry.model for entry in CATALOG.values()} <= set(list_models())
-    assert len({entry.url for entry in CATALOG.values()}) == len(CATALOG)
-    for entry in CATALOG.values():
-        assert entry.url.startswith("https://storage.googleapis.com/")
-        assert entry.url.endswith(".tgz")
-        assert (entry.top1 is None) == (entry.stated_in == "")
-
-
-@pytest.mark.parametrize(
-    ("name", "found"),
-    [
-        ("mnasnet_1.0_224", "mnasnet_1.0_224"),
-        ("mnasnet_100", "mnasnet_1.0_224"),
-        ("tf_semnasnet_050", "mnasnet-a1-050"),
-        ("mnasnet_small", "mnasnet-small"),
-    ],
-)
-def test_entries_are_found_by_their_name_or_their_network(name, found):
-    assert find_entry(name).name == found
-
-
-def test_an_unknown_name_lists_the_nearest():
-    with pytest.raises(BadInput, match=r"'mnasnet-a2'; the nearest are mnasnet-a1"):
-        find_entry("mnasnet-a2")
-
-
 def test_what_is_no_archive_is_not_taken_in(server, tmp_path):
     server[0].files[PATH] = b"<html>not here</html>"
     with pytest.raises(DownloadFailed, match=r"what the server sent is no \.tgz: it begins b'<h'"):
         fetch(ENTRY, tmp_path, server[1])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_of_keras_are_hdf5(tmp_path):
+    path = "/tensorflow/keras-applications/mobilenet_v2/"
+    path += "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_96.h5"
+    content = b"\x89HDF\r\n\x1a\n" + bytes(100)
+    entry = CATALOG["keras-v2_0.35_96"]
+    with serving({path: content}) as (server, address):
+        assert fetch(entry, tmp_path / "good", address).path.read_bytes() == content
+        server.files[path] = CONTENT
+        with pytest.raises(DownloadFailed, match=r"_96\.h5: what the server sent is no \.h5: it"):
+            fetch(entry, tmp_path / "bad", address)
+    assert list((tmp_path / "bad").iterdir()) == []
+
+
+def test_a_mirror_may_have_a_path_and_end_with_a_stroke(server, tmp_path):
+    server[0].files[f"/google{PATH}"] = CONTENT
+    assert fetch(ENTRY, tmp_path, f"{server[1]}/google/").path.read_bytes() == CONTENT

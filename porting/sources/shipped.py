@@ -1,0 +1,101 @@
+"""Which model of an archive is opened: Google ships several of one network in each.
+
+A checkpoint goes before a TFLite file, as it alone can hold both weight sets,
+but where it was trained for quantisation: its float weights are the published
+network's only with the rounding that its graph adds, and the TFLite file has
+that in its numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from porting.errors import BadSource
+from porting.sources.archive import remove, removed_with, unpack
+from porting.sources.checkpoint import (
+    CheckpointSource,
+    begins_like_v1,
+    belongs_to_checkpoint,
+    locate,
+    looks_like_v1,
+)
+from porting.sources.source import Source
+from porting.sources.tflite import TFLiteSource
+
+AVERAGES, TRAINED = "ema", "pristine"
+"""Folders of MobileNet V3's archives: averages under the plain names, and training's checkpoint."""
+
+_ROUNDING = ("/weights_quant/", "/act_quant/")
+"""In the names of variables that ``tensorflow/contrib/quantize/python/quant_ops.py`` adds."""
+
+
+def open_archive(archive: Path) -> Source:
+    """Open the model that an archive was shipped for; what is unpacked goes with the source.
+
+    Raises:
+        BadSource: the archive is damaged, or holds no model, or several that no
+            rule chooses from.
+    """
+    folder = unpack(archive, _belongs)
+    try:
+        source = _open_unpacked(archive, folder)
+    except BaseException:
+        remove(folder)
+        raise
+    removed_with(source, folder)
+    return source
+
+
+def _belongs(name: PurePosixPath, head: bytes) -> bool:
+    named = name.suffix == ".tflite" or belongs_to_checkpoint(name.name)
+    return named or begins_like_v1(head)
+
+
+def _open_unpacked(archive: Path, folder: Path) -> Source:
+    homes = _real({p.parent for p in folder.rglob("*") if p.suffix == ".index" or looks_like_v1(p)})
+    files = sorted(folder.rglob("*.tflite"))
+    source = _checkpoint(archive, homes)
+    if len(files) == 1 and (not homes or (source is not None and _rounds(source))):
+        return TFLiteSource(files[0])
+    if source is not None:
+        return source
+    if not homes and not files:
+        raise BadSource(f"{archive}: neither a checkpoint nor a TFLite file in this archive")
+    what = "checkpoints in several folders" if homes else "several TFLite files"
+    names = ", ".join(str(place.relative_to(folder)) for place in homes or files)
+    raise BadSource(f"{archive}: holds {what}: {names}; unpack it and name one")
+
+
+def _checkpoint(archive: Path, homes: list[Path]) -> CheckpointSource | None:
+    """The only checkpoint, or the one that tells most of a pair of V3's; else None."""
+    if len(homes) == 1:
+        return CheckpointSource(archive, locate(homes[0]), archive)
+    if [home.name for home in homes] != [AVERAGES, TRAINED] or _scattered(homes):
+        return None
+    averages, trained = homes
+    source = CheckpointSource(archive, locate(trained), archive)
+    if "ema" in source.weight_sets:
+        return source
+    source = CheckpointSource(archive, locate(averages), archive)
+    # They are no raw weights, and have not the names of averages either.
+    source.weight_sets = ("as stored",)
+    return source
+
+
+def _scattered(homes: Iterable[Path]) -> bool:
+    return len({home.parent for home in homes}) > 1
+
+
+def _rounds(source: Source) -> bool:
+    """Whether a checkpoint was trained for quantisation."""
+    return any(part in name for name in source.tensors for part in _ROUNDING)
+
+
+def _real(homes: set[Path]) -> list[Path]:
+    """Folders of checkpoints, without a SavedModel's variables where there are others.
+
+    Google ships the two side by side; the checkpoint alone can hold both weight sets.
+    """
+    saved = {h for h in homes if h.name == "variables" and (h / "variables.index").is_file()}
+    return sorted(homes - saved or homes)
