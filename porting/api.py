@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genmobilenet.config import NetworkConfig
+from porting.catalog.at_hand import open_published
 from porting.errors import BadInput, BadSource
 from porting.mapping.convention import InputConvention, convention_of
 from porting.mapping.plan import Plan
-from porting.sources import Source, open_source
+from porting.sources import Source
 from porting.target import Target, module_target, network_target
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def port(  # noqa: PLR0913
         BadInput: the source cannot be read, does not fit, or the judge is not installed.
     """
     _check_choices(classes, normalisation, bn, images)
-    opened = source if isinstance(source, Source) else open_source(source)
+    opened = source if isinstance(source, Source) else open_published(source)
     drop = classes == "drop-background"
     if onto is None:
         target = network_target(opened, model, weights, drop, normalisation == "keep")

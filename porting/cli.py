@@ -9,6 +9,7 @@ import typer
 
 from porting.errors import NotAtParity, PortingError
 from porting.options import (
+    DOWNLOADED,
     AtolOption,
     CalibrationOption,
     CheckpointArgument,
@@ -23,6 +24,7 @@ from porting.options import (
     Norms,
     NormsOption,
     OntoOption,
+    PatternArgument,
     RandomOption,
     Readings,
     ReportOption,
@@ -32,7 +34,7 @@ from porting.options import (
 )
 from porting.reports.showing import show
 
-PORTED, DOWNLOADED = Path("checkpoints/ported"), Path("checkpoints/google")
+PORTED = Path("checkpoints/ported")
 
 app = typer.Typer(
     name="porting",
@@ -46,10 +48,10 @@ app = typer.Typer(
 @app.command()
 def inspect(source: SourceArgument, as_json: JsonOption = False) -> None:
     """Say what a source holds and which networks it fits."""
+    from porting.catalog.at_hand import open_published
     from porting.reports.inspection import inspect_source, print_inspection
-    from porting.sources import open_source
 
-    show(inspect_source(open_source(source)), as_json, print_inspection)
+    show(inspect_source(open_published(source)), as_json, print_inspection)
 
 
 @app.command()
@@ -118,6 +120,7 @@ def diff(
     network is fed what the judge fed its own, so that a tap shows only the
     error born there. Exits with 1 where they disagree.
     """
+    from porting.catalog.at_hand import open_published
     from porting.diff import diff as diff_source
     from porting.parity.noise import Tolerance
     from porting.release.writing import check_file
@@ -125,14 +128,13 @@ def diff(
     from porting.reports.diff import print_diff, print_written
     from porting.reports.html import write_reports
     from porting.reports.progress import progress_bar
-    from porting.sources import open_source
     from porting.subject import subject_from_file
 
     printed = json_file is not None and str(json_file) == "-"
     data_file = None if printed else json_file
     for file in filter(None, (report, data_file)):
         check_file(file)
-    opened = open_source(source)
+    opened = open_published(source)
     chosen = weights.value if weights else None
     subject = subject_from_file(opened, checkpoint, model, chosen, onto)
     with progress_bar("comparing") as progress:
@@ -186,6 +188,22 @@ def rehearse(
     with progress_bar(f"rehearsing {model}"):
         made = rehearse_model(model, out, seed)
     show(summarise_rehearsal(made), as_json, print_rehearsal)
+
+
+@app.command()
+def sources(
+    pattern: PatternArgument = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Those that hold this network alone.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--folder", help="Folder of downloads.")] = DOWNLOADED,
+    as_json: JsonOption = False,
+) -> None:
+    """List what is published, its stated accuracy, and what of it is on disk."""
+    from porting.catalog.registry import find_entries
+    from porting.reports.catalog import print_sources, summarise_sources
+
+    show(summarise_sources(find_entries(pattern, model), folder), as_json, print_sources)
 
 
 @app.command()

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Literal
 
+from porting.catalog.at_hand import open_published
 from porting.errors import BadInput
 from porting.mapping.convention import InputConvention, convention_of
 from porting.parity.compare import Comparison, Reading
 from porting.parity.inputs import Images, ImageStream, image_stream
 from porting.parity.noise import Tolerance
 from porting.parity.verify import Verdict, verify_port
-from porting.sources import Source, open_source
+from porting.sources import Source
 from porting.subject import Subject, subject_from_file, subject_from_module
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def compare(
     Raises:
         BadInput: the source cannot be read, or the two do not fit.
     """
-    opened = source if isinstance(source, Source) else open_source(source)
+    opened = source if isinstance(source, Source) else open_published(source)
     if isinstance(model, (str, PathLike)):
         subject = subject_from_file(opened, model, name, weights)
     else:

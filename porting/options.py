@@ -45,12 +45,27 @@ class Readings(StrEnum):
     isolated = "isolated"
 
 
+DOWNLOADED = Path("checkpoints/google")
+
+
+def _named_or_lying(source: Path) -> Path:
+    from porting.catalog.at_hand import source_path
+
+    return source_path(source, DOWNLOADED)
+
+
 SourceArgument = Annotated[
     Path,
     typer.Argument(
         metavar="SOURCE",
-        help="TFLite file; checkpoint: prefix, .index, directory or .tgz; or file of Keras.",
+        help="TFLite file; checkpoint: prefix, .index, directory or .tgz; file of Keras; or "
+        "the name of a published source on disk.",
+        callback=_named_or_lying,
     ),
+]
+PatternArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="PATTERN", help="Part of a name or a network, or a pattern with *."),
 ]
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Network to port onto; by default the one that fits.")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def porting(*words, **environment):
@@ -18,6 +21,14 @@ def porting(*words, **environment):
     )
     assert "Traceback" not in done.stderr
     return done
+
+
+def porting_in(folder, *words):
+    """Run the command in a folder of its own, where ``checkpoints/`` is looked for."""
+    return subprocess.run(
+        [sys.executable, "-m", "porting", *map(str, words)], cwd=folder, capture_output=True,
+        text=True, env={**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
 
 
 def with_code(code, *words):

@@ -91,7 +91,7 @@ def test_a_judge_that_disagrees_as_json(small, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_seen_before_the_judging(small, tmp_path):
     (tmp_path / "file").write_text("")
-    code = "import porting.api; porting.api.open_source = None"
+    code = "import porting.api; porting.api.open_published = None"
     done = with_code(code, "port", small, "--out", tmp_path / "file" / "out")
     assert done.returncode == 2
     assert "out: cannot be written: Not a directory" in done.stderr

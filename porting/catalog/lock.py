@@ -65,6 +65,16 @@ def check_recorded(path: Path, content: Path | None = None) -> str:
     return digest
 
 
+def recorded_checksum(path: Path) -> str | None:
+    """The SHA-256 that is recorded under a file's name, or None.
+
+    Raises:
+        BadInput: the lock file cannot be read.
+    """
+    known = _read(path.parent / LOCK).get(path.name)
+    return None if known is None else str(known["sha256"])
+
+
 def _read(lock: Path) -> dict[str, Any]:
     try:
         records = json.loads(lock.read_text(encoding="utf-8"))

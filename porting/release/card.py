@@ -7,7 +7,9 @@ import platform
 from typing import TYPE_CHECKING, Any
 
 from porting.api import Port
+from porting.catalog.at_hand import published_as
 from porting.places import origin
+from porting.sources import Source
 
 if TYPE_CHECKING:
     from porting.parity.compare import TapResult
@@ -28,6 +30,7 @@ def card_of(port: Port, name: str, digest: str) -> dict[str, Any]:
             "sha256": port.source.sha256,
             "weight_set": port.plan.weight_set,
             "lay_at": str(origin(port.source.path).absolute()),
+            **_published(port.source),
         },
         "verdict": verdict_of(port),
         "input": port.convention.to_json(),
@@ -41,6 +44,15 @@ def card_of(port: Port, name: str, digest: str) -> dict[str, Any]:
     if port.calibration is not None:
         card["calibration"] = port.calibration.to_json()
     return card
+
+
+def _published(source: Source) -> dict[str, Any]:
+    """What is stated of a source that comes from the catalog; nothing for any other."""
+    entry = published_as(source)
+    if entry is None:
+        return {}
+    told = ("name", "url", "size", "top1", "top5", "stated_in")
+    return {"published": {field: getattr(entry, field) for field in told}}
 
 
 def verdict_of(port: Port) -> dict[str, Any]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 
 import pytest
 
 from genmobilenet import get_config
+from parity_tests.building.archives import archive_of
 from parity_tests.building.checkpoints import write_network
 from parity_tests.building.server import serving
 from parity_tests.building.tflite_networks import network_file
@@ -22,16 +21,6 @@ from porting.errors import BadInput, BadSource
 from porting.sources import open_source
 
 NOWHERE = "http://127.0.0.1:9"
-
-
-def archive_of(**members):
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        for name, content in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return packed.getvalue()
 
 
 @pytest.fixture

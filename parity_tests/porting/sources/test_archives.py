@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tarfile
-
 import pytest
 
 from genmobilenet import get_config
+from parity_tests.building.archives import packed
 from parity_tests.building.checkpoints import write_network
 from parity_tests.building.tflite_networks import network_file
 from porting.api import port
@@ -16,12 +15,6 @@ from porting.reports.inspection import inspect_source
 from porting.sources import open_source
 
 MODEL = "tf_mnasnet_small"
-
-
-def packed(folder, archive):
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(folder, "mnasnet")
-    return archive
 
 
 @pytest.fixture

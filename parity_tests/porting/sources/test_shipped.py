@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import tarfile
 
 import numpy as np
 import pytest
 
 import porting
 from genmobilenet import get_config
+from parity_tests.building.archives import packed
 from parity_tests.building.checkpoints import variables, with_averages
 from parity_tests.building.tables import write_checkpoint
 from parity_tests.building.tflite_networks import network_file
@@ -23,12 +23,6 @@ EMA = "/ExponentialMovingAverage"
 RAW = variables(MODEL, "keras", "m")
 TRAINED = with_averages(RAW)
 AVERAGES = {name: TRAINED[name + EMA] for name in RAW}
-
-
-def packed(folder, archive):
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(folder, "v3-small_224_1.0_float")
-    return archive
 
 
 @pytest.fixture
