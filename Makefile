@@ -12,8 +12,10 @@ MODEL ?=
 WEIGHTS ?=
 OUT ?= checkpoints/ported
 REPORTS ?= checkpoints/reports
+# Folders whose sources `make port-all` ports besides those of checkpoints/google.
+FROM ?=
 
-.PHONY: help install port-mnasnet parity test test-tflite-runtime test-others \
+.PHONY: help install port-mnasnet port-all parity test test-tflite-runtime test-others \
 	test-all lint types bench clean
 
 help: ## list these commands
@@ -36,6 +38,9 @@ port-mnasnet: $(INSTALLED) ## port MNASNet: SOURCE=file, or MODEL=name, or B1 an
 		$(BIN)/porting port "$$source" --out "$(OUT)" $(if $(SOURCE),$(if $(MODEL),--model $(MODEL))) \
 			$(if $(WEIGHTS),--weights $(WEIGHTS)) || exit $$?; \
 	done < $(VENV)/.sources
+
+port-all: $(INSTALLED) ## port all that is on disk, a process a core; FROM=folders for more
+	@$(BIN)/python -m porting.catalog.port_all $(FROM) --out "$(OUT)"
 
 parity: $(INSTALLED) ## compare all that was ported, tap by tap; reports in checkpoints/reports
 	@status=0; $(BIN)/python -m porting.release.pairs "$(OUT)" checkpoints/google \

@@ -23,15 +23,20 @@ pytestmark = [
 
 
 @pytest.fixture
-def make(tmp_path):
+def venv(tmp_path):
     venv = tmp_path / "venv"
     (venv / "bin").mkdir(parents=True)
     for name, words in (("python", ""), ("porting", "-m porting ")):
         script = venv / "bin" / name
         script.write_text(f'#!/bin/sh\nexec {sys.executable} {words}"$@"\n')
         script.chmod(0o755)
-    (venv / ".installed").write_text("")
+    for file in (tmp_path / "requirements.lock", tmp_path / "pyproject.toml", venv / ".installed"):
+        file.write_text("")
+    return venv
 
+
+@pytest.fixture
+def make(tmp_path, venv):
     def run(*words):
         places = [f"VENV={venv}", f"OUT={tmp_path / 'ported'}", f"REPORTS={tmp_path / 'reports'}"]
         return subprocess.run(
@@ -57,3 +62,20 @@ def test_a_port_from_elsewhere_is_compared_and_a_lost_source_fails(make, tmp_pat
     assert done.returncode == 2
     assert "its source is neither where it lay nor in the folders given" in done.stderr
     assert make("parity", f"SOURCE={moved}").returncode == 0
+
+
+def test_all_that_is_on_disk_is_ported(venv, tmp_path):
+    for folder, model in (("checkpoints/google", "tf_mnasnet_small"), ("b", "tf_mobilenetv1_025")):
+        place = tmp_path / folder / f"{model}.tflite"
+        place.parent.mkdir(parents=True)
+        place.write_bytes(network_file(get_config(model)))
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "cut.tflite").write_bytes(b"\0\0\0\0TFL3")
+    words = ["port-all", "FROM=b c", f"VENV={venv}", "OUT=out"]
+    done = subprocess.run(
+        ["make", "-f", ROOT / "Makefile", *words], cwd=tmp_path, capture_output=True, text=True,
+        check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout.splitlines()[-1] == "2 ported, 0 not at parity, 1 refused"
+    assert len(list((tmp_path / "out").glob("tf_*.pth"))) == 2

@@ -68,3 +68,21 @@ def write(model, folder: Path) -> dict[str, Path]:
         with h5py.File(files["legacy weights"], "w") as file:
             save_weights_to_hdf5_group(file, model)
     return files
+
+
+def write_as_keras_2(model, path: Path) -> Path:
+    """Weights alone under the names that Keras 2 gave, as keras.applications publishes them."""
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
+        file.attrs["backend"], file.attrs["keras_version"] = b"tensorflow", b"2.2.4"
+        for layer in model.layers:
+            first = "depthwise_" if type(layer).__name__ == "DepthwiseConv2D" else ""
+            named = {
+                f"{layer.name}/{first if v.name == 'kernel' else ''}{v.name}:0": v.numpy()
+                for v in layer.weights
+            }
+            group = file.create_group(layer.name)
+            group.attrs["weight_names"] = [name.encode() for name in named]
+            for name, values in named.items():
+                group[name] = values
+    return path

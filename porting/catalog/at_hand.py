@@ -14,7 +14,7 @@ from porting.errors import BadInput, BadSource
 from porting.places import origin
 from porting.sha256 import sha256_of
 from porting.sources import Source, open_source
-from porting.sources.checkpoint import CheckpointSource, looks_like_checkpoint
+from porting.sources.checkpoint import looks_like_checkpoint
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,14 @@ def source_path(path: Path, folder: Path) -> Path:
 def open_published(path: str | PathLike[str]) -> Source:
     """Open any source; one known to be published learns the size of its images.
 
-    A checkpoint does not say for which size it was trained.
+    Weights alone, in a checkpoint or a file of Keras, do not say it.
 
     Raises:
         BadSource: it cannot be read.
     """
     source = open_source(path)
-    if isinstance(source, CheckpointSource):
-        entry = published_as(source)
-        source.trained_at = None if entry is None else entry.size
+    if source.graph is None and (entry := published_as(source)) is not None:
+        source.trained_at = entry.size
     return source
 
 

@@ -19,6 +19,9 @@ ATTEMPTS = 3
 REFUSED = ".refused"
 """Ends the name of a download that is not what was first seen."""
 
+NO_SOURCES = (".part", ".etag", ".json", REFUSED)
+"""Endings of what lies beside downloads and is none itself."""
+
 _TIMEOUT = (10, 60)
 _CHUNK = 1 << 16  # what a broken connection costs at most
 _BEGINS = {".tgz": b"\x1f\x8b", ".h5": b"\x89HDF\r\n\x1a\n"}

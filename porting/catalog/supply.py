@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genmobilenet.zoo import tensorflow_form
-from porting.catalog.fetch import DownloadFailed, fetch
+from porting.catalog.fetch import NO_SOURCES, DownloadFailed, fetch
 from porting.catalog.lock import check_recorded
 from porting.catalog.registry import find_published
 from porting.errors import BadInput, UnsupportedSource, WeightSetError
@@ -26,8 +26,6 @@ from porting.sources import Source, claims_to_be_a_source, open_source
 
 DEFAULTS = {"tf_mnasnet_100": "float", "tf_semnasnet_100": "checkpoint"}
 """Networks that are ported where none is named -> which file of their rehearsal."""
-
-_HIDDEN = (".part", ".etag", ".json", ".refused")
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ def lying_in(folder: Path) -> Iterator[Lying]:
     """
     seen = set()
     for place in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if place.suffix in _HIDDEN or not claims_to_be_a_source(place):
+        if place.suffix in NO_SOURCES or not claims_to_be_a_source(place):
             continue
         if place.is_file():
             check_recorded(place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class LiteRTJudge:
         UnsupportedSource: with ``in_float``, the file has no float counterpart.
     """
 
-    def __init__(self, source: TFLiteSource, in_float: bool = False, threads: int = 2) -> None:
+    def __init__(self, source: TFLiteSource, in_float: bool = False) -> None:
         runtime, name, self.version = _runtime()
         self._source = source
         self.name = f"{name} on dequantised weights" if in_float else name
@@ -45,7 +46,7 @@ class LiteRTJudge:
             self._interpreter: Any = runtime.Interpreter(
                 model_path=None if content else str(source.path),
                 model_content=content,
-                num_threads=threads,
+                num_threads=_threads(),
                 experimental_op_resolver_type=kernels,
                 experimental_preserve_all_tensors=True,
             )
@@ -103,6 +104,11 @@ class LiteRTJudge:
     def _seen(self, number: int) -> np.ndarray:
         values, affine = self._interpreter.get_tensor(number), self._affine.get(number)
         return np.asarray(values if affine is None else affine.real(values))
+
+
+def _threads() -> int:
+    """Two, which is as many as help, or one where the libraries beside it are held to one."""
+    return 1 if os.environ.get("OMP_NUM_THREADS") == "1" else 2
 
 
 def _runtime() -> tuple[Any, str, str]:

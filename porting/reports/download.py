@@ -20,6 +20,7 @@ def print_download(data: dict[str, Any]) -> None:
     pairs = [
         ("source", data["name"]),
         ("model", f"{data['model']}, {data['format']}, {data['size']}x{data['size']}"),
+        ("input", f"{data['input']}; {data['classes']} classes"),
         ("stated", f"{', '.join(stated)} ({data['stated_in']})" if stated else "no accuracy"),
         ("path", data["path"]),
         ("sha256", data["sha256"]),

@@ -122,7 +122,8 @@ class Source(abc.ABC):
     ``("raw",)``, ``("ema", "raw")`` where moving averages lie beside the
     trained weights, or ``("as stored",)`` for an exported file, which does not
     say which of the two it was made from, and for averages under the plain names.
-    ``graph`` is None for a format that holds weights alone.
+    ``graph`` is None for a format that holds weights alone. ``trained_at`` is the
+    side in pixels of the images that it was trained on, where that is known from elsewhere.
     """
 
     format: str
@@ -130,6 +131,7 @@ class Source(abc.ABC):
     tensors: Mapping[str, TensorInfo]
     weight_sets: tuple[str, ...] = ("raw",)
     graph: Graph | None = None
+    trained_at: int | None = None
 
     @property
     def activations(self) -> Mapping[str, TensorInfo]:
@@ -138,8 +140,8 @@ class Source(abc.ABC):
 
     @property
     def input_side(self) -> int | None:
-        """The side of the input image in pixels, where a source of weights says it."""
-        return None
+        """The side of the input image in pixels, where a source of weights says it, or is known."""
+        return self.trained_at
 
     def not_a_weight(self, name: str) -> str | None:
         """The rule by which a tensor is left out (``"optimizer slot"``), or None for a weight."""

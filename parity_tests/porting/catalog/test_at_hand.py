@@ -11,12 +11,14 @@ from genmobilenet import get_config
 from parity_tests.building.archives import archive_of, packed
 from parity_tests.building.checkpoints import write_network
 from parity_tests.building.command import porting_in
+from parity_tests.building.keras_models import build, write_as_keras_2
 from parity_tests.building.tflite_networks import network_file
 from porting.api import port
-from porting.catalog import lock
+from porting.catalog import CATALOG, lock
 from porting.catalog.at_hand import open_published, published_as, source_path
 from porting.catalog.lock import LOCK, ChecksumMismatch
 from porting.errors import BadInput, BadSource
+from porting.judges.keras import Application
 from porting.release.card import card_of
 from porting.sha256 import sha256_of
 
@@ -133,6 +135,19 @@ def test_a_checkpoint_takes_the_size_of_its_images_from_the_catalog(google, tmp_
     assert unknown.convention.size == 224
     path = source_path(Path("mnasnet-a1_d0.35_i96"), google)
     assert port(path, verify=False).convention.size == 96
+
+
+@pytest.mark.slow
+def test_so_do_weights_of_keras(google):
+    pytest.importorskip("tensorflow")
+    small = Application("MobileNetV2", 0.35, classes=7, size=96)
+    file = google / CATALOG["keras-v2_0.35_96"].file_name
+    write_as_keras_2(build(small), file)
+    assert port(file, verify=False).convention.size == 224
+    ported = port(source_path(Path("keras-v2_0.35_96"), google))
+    assert ported.convention.size == 96
+    assert ported.comparison
+    assert card_of(ported, "x.pth", "0")["source"]["published"]["size"] == 96
 
 
 def test_the_commands_take_names(google, tmp_path):

@@ -50,12 +50,10 @@ class CheckpointSource(Source):
     touched, and their masked CRC32Cs verified, when it is read.
 
     Where ``tf.train.Checkpoint`` wrote it, a variable's name is what TensorFlow
-    calls it, or its key where several are called so. ``trained_at`` is the side in
-    pixels of the images that it was trained on, where somebody knows it: no file says it.
+    calls it, or its key where several are called so.
     """
 
     format = "checkpoint"
-    trained_at: int | None = None
 
     def __init__(self, path: Path, located: Located, archive: Path | None = None) -> None:
         self.path, self.prefix, self._archive = path, located.prefix, archive
@@ -74,11 +72,6 @@ class CheckpointSource(Source):
     def files(self) -> tuple[Path, ...]:
         """The index and the shards, or the tables; of an archive, the archive itself."""
         return (self._archive,) if self._archive else self._store.files
-
-    @property
-    def input_side(self) -> int | None:
-        """The side of the images that it was trained on."""
-        return self.trained_at
 
     def not_a_weight(self, name: str) -> str | None:
         """By what the object graph says of it, else by its name."""

@@ -79,12 +79,15 @@ class KerasSource(Source):
 
     @property
     def input_side(self) -> int | None:
-        """The input layer's, where the model is stored with its weights and is square."""
+        """The input layer's, where the model is stored with its weights and is square.
+
+        Without the model, what is known from elsewhere.
+        """
         for layer in self.layers:
             shape = layer.settings.get("batch_shape") or layer.settings.get("batch_input_shape")
             if isinstance(shape, (list, tuple)) and len(shape) == 4 and shape[1] == shape[2]:
                 return shape[1] if isinstance(shape[1], int) else None
-        return None
+        return super().input_side
 
     def not_a_weight(self, name: str) -> str | None:
         """The optimizer's variables, metrics and random seeds are none."""
