@@ -80,8 +80,7 @@ def published_as(source: Source) -> CatalogEntry | None:
         return None
     # Without a record that can be read nothing says that it is what was downloaded.
     with contextlib.suppress(BadInput):
-        known = recorded_checksum(file)
-        return entry if known is not None and known == sha256_of(file) else None
+        return entry if recorded_checksum(file) == sha256_of(file) else None
     return None
 
 

@@ -125,10 +125,10 @@ def test_an_archive_cannot_write_outside_its_folder(prefix, tmp_path):
 def test_an_archive_with_checkpoints_in_two_folders(prefix):
     path = prefix.parent / "both.tar"
     with tarfile.open(path, "w") as tar:
-        for folder in ("ema", "pristine"):
+        for folder in ("first", "second"):
             for file in (index_of(prefix), shard_of(prefix)):
                 tar.add(file, f"{folder}/{file.name}")
-    with pytest.raises(BadSource, match="in several folders: ema, pristine; unpack it"):
+    with pytest.raises(BadSource, match="in several folders: first, second; unpack it"):
         open_source(path)
 
 

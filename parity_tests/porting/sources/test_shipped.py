@@ -78,7 +78,7 @@ def test_other_folders_are_not_chosen_from(ship, names):
 
 
 def test_nor_two_that_lie_in_different_places(ship, tmp_path):
-    home = tmp_path / "in" / "elsewhere" / "pristine"
+    home = tmp_path / "in" / "later" / "pristine"
     home.mkdir(parents=True)
     write_checkpoint(home / "model.ckpt-7", TRAINED)
     with pytest.raises(BadSource, match="holds checkpoints in several folders"):
