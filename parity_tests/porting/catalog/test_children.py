@@ -24,10 +24,10 @@ time.sleep(60)
 
 def test_what_one_writes_is_its_own():
     done = Children().run(
-        [sys.executable, "-c", "import sys; print('out'); sys.stderr.write('\\xff said')"],
+        [sys.executable, "-c", "import sys; print('out'); sys.stderr.buffer.write(b'\\xff said')"],
         os.environ,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "out\n", "said")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "out\n", "\ufffd said")
 
 
 def test_once_stopped_none_is_begun():
