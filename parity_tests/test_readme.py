@@ -1,0 +1,91 @@
+"""What README shows works as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import porting
+from genmobilenet import create_model
+from parity_tests.building.command import porting as run
+from parity_tests.building.tables import write_checkpoint
+from porting.mapping.rules import registry
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+NORM = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "variance"}
+
+
+@pytest.fixture
+def scheme():
+    """The file that shows how to add a naming scheme."""
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    return next(block for block in blocks if "RuleSet(" in block)
+
+
+def in_that_scheme(key, values, blocks):
+    """A variable of MobileNet V1 as README's scheme has it: name and values."""
+    path, _, name = key.rpartition(".")
+    block, _, part = path.rpartition(".")
+    if path == "classifier":
+        return ("net/fc/weights", values.T) if name == "weight" else ("net/fc/bias", values)
+    if block:
+        parts = {"conv_dw": "dw", "conv_pw": "pw", "bn1": "dw_norm", "bn2": "pw_norm"}
+        place = f"conv{blocks.index(block) + 1}/{parts[part]}"
+    else:
+        place = "stem" if path == "conv_stem" else "stem/norm"
+    if values.ndim == 4:
+        # OIHW -> HWIO (depthwise: HWOI).
+        axes = (2, 3, 0, 1) if part == "conv_dw" else (2, 3, 1, 0)
+        return f"net/{place}/kernel", values.transpose(axes)
+    return f"net/{place}/{NORM[name]}", values
+
+
+def test_a_naming_scheme_of_ones_own(scheme, tmp_path, monkeypatch):
+    assert len(scheme.splitlines()) < 30
+    made: dict[str, object] = {}
+    exec(compile(scheme, "README.md", "exec"), made)
+    monkeypatch.setattr(registry, "RULES", (*registry.RULES, made["OUR_V1"]))
+    model = create_model("tf_mobilenetv1_025", num_classes=7)
+    kept = {k: v for k, v in model.state_dict().items() if not k.endswith("_tracked")}
+    state = {key: torch.rand_like(values) for key, values in kept.items()}
+    blocks = list(dict.fromkeys(key.rsplit(".", 2)[0] for key in state if key.startswith("blocks")))
+    named = dict(in_that_scheme(key, v.numpy(), blocks) for key, v in state.items())
+    write_checkpoint(tmp_path / "ours", {n: np.ascontiguousarray(v) for n, v in named.items()})
+    port = porting.port(tmp_path / "ours", "tf_mobilenetv1_025", verify=False)
+    assert port.plan.naming == "ours"
+    for key, values in state.items():
+        torch.testing.assert_close(port.state_dict[key], values, rtol=0, atol=0)
+
+
+def test_every_option_in_the_table_is_one():
+    table = README[README.index("| Option | |") :]
+    table = table[: table.index("\n\n")]
+    named = re.findall(r"`(--[a-z-]+)", table)
+    known = run("port", "--help", COLUMNS="200").stdout
+    assert named
+    assert [option for option in named if option not in known] == []
+
+
+def test_every_network_in_the_table_is_one():
+    table = README[README.index("| Networks |") :]
+    named = re.findall(r"`([a-z0-9_{},]+)`", table[: table.index("\n\n")])
+    names = [name for pattern in named for name in spelled_out(pattern)]
+    assert len(names) >= 40
+    for name in names:
+        create_model(name)
+
+
+def spelled_out(pattern):
+    """``a_{b,c}`` as ``a_b`` and ``a_c``."""
+    choice = re.search(r"\{([^}]*)\}", pattern)
+    if choice is None:
+        return [pattern]
+    return [
+        name
+        for word in choice[1].split(",")
+        for name in spelled_out(pattern[: choice.start()] + word + pattern[choice.end() :])
+    ]
