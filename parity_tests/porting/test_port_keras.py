@@ -33,7 +33,7 @@ APPLICATIONS = [
     Application("MobileNetV3Small", 1.0, classes=3, size=64),
     Application("MobileNetV3Small", 1.0, True, classes=3, size=64),
 ]
-FILES = ("archive", "h5", "numbered")
+FILES = ("archive", "h5", "numbered", "legacy weights")
 
 
 def described(application):

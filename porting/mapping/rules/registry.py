@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from porting.errors import MappingError, WeightSetError
 from porting.mapping.layers import NetworkLayers
+from porting.mapping.layouts import CONV_TF, DEPTHWISE_TF
 from porting.mapping.plan import Fill, LeftOut, Plan
 from porting.mapping.rules.keras import KERAS
 from porting.mapping.rules.mnasnet import MNASNET
@@ -154,6 +155,7 @@ def _fills(
     rules: RuleSet, groups: Variables, layers: NetworkLayers, first_row: int
 ) -> Iterator[Fill]:
     gated = layers.gated if rules.gate_factor != 1 else ()
+    depthwise = {layer.path for layer in layers if layer.kind == "depthwise"}
     for place, paths in rules.places(layers).items():
         # Sorted as numbers: as text, conv2d_10 would come before conv2d_9.
         counters = sorted(groups.get(place, {}))
@@ -161,6 +163,9 @@ def _fills(
             for name, variable in groups[place][counter]:
                 rule = rules.variables.get((place[1], variable))
                 if rule is not None:
+                    suffix, layout = rule
+                    if layout == CONV_TF and path in depthwise:
+                        layout = DEPTHWISE_TF  # Keras 3 calls it a kernel as any other in places
                     rows = first_row if path == layers.classifier.path else 0
-                    factor = rules.gate_factor if path in gated and rule[0] == "weight" else 1.0
-                    yield Fill(f"{path}.{rule[0]}", name, rule[1], first_row=rows, factor=factor)
+                    factor = rules.gate_factor if path in gated and suffix == "weight" else 1.0
+                    yield Fill(f"{path}.{suffix}", name, layout, first_row=rows, factor=factor)
