@@ -1,0 +1,119 @@
+"""Where a graph takes its images and gives its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from porting.errors import UnsupportedSource
+from porting.sources.graphdef.flat import FlatGraph, FlatNode, canonical, node_of
+from porting.sources.graphdef.messages import MetaGraph, Signature
+
+_PLACEHOLDERS = ("Placeholder", "PlaceholderV2", "PlaceholderWithDefault")
+_CHOICES = ("ArgMax", "ArgMin", "TopK", "TopKV2", "InTopK", "InTopKV2")
+"""Operations that give the number of a class and no value of it."""
+
+_DEFAULT = "serving_default"
+_SERVE = frozenset({"serve"})
+_TOLD = 6
+
+
+@dataclass(frozen=True)
+class GraphEnds:
+    """The tensors in between which a network lies, and the nodes that it takes, in order."""
+
+    image: str
+    output: str
+    nodes: tuple[FlatNode, ...]
+
+
+def ends_of_frozen(graph: FlatGraph, where: str) -> GraphEnds:
+    """From the placeholder of images to what nothing else takes.
+
+    Raises:
+        UnsupportedSource: there is none, or several are.
+    """
+    taken = {node_of(name) for node in graph.nodes.values() for name in graph.inputs(node)}
+    last = [name for name in graph.nodes if name not in taken]
+    images = [n.name for n in graph.nodes.values() if n.op in _PLACEHOLDERS and _is_image(n)]
+    return _between(graph, images, last, where)
+
+
+def ends_of_signature(graph: FlatGraph, meta: MetaGraph, where: str) -> GraphEnds:
+    """From the input to the output of the signature that serves.
+
+    Raises:
+        UnsupportedSource: no signature takes images, or several do.
+    """
+    signature = _serving(meta.signatures, graph, where)
+    return _between(graph, _images(signature, graph), signature.outputs.values(), where)
+
+
+def serving_graph(graphs: Sequence[MetaGraph], where: str) -> MetaGraph:
+    """The graph of a SavedModel that serves on any device.
+
+    Raises:
+        UnsupportedSource: none does.
+    """
+    for graph in graphs:
+        if graph.tags == _SERVE:
+            return graph
+    if len(graphs) == 1:
+        return graphs[0]
+    told = ", ".join("{" + ", ".join(sorted(graph.tags)) + "}" for graph in graphs[:_TOLD])
+    raise UnsupportedSource(f"{where}: no graph is tagged 'serve' alone; there are {told or 'none'}")
+
+
+def _serving(signatures: Mapping[str, Signature], graph: FlatGraph, where: str) -> Signature:
+    if _DEFAULT in signatures:
+        return signatures[_DEFAULT]
+    fitting = {
+        name: found
+        for name, found in signatures.items()
+        if not name.startswith("__") and _images(found, graph)
+    }
+    if len(fitting) == 1:
+        return next(iter(fitting.values()))
+    told = ", ".join(list(signatures)[:_TOLD]) or "none"
+    raise UnsupportedSource(
+        f"{where}: no signature {_DEFAULT!r}, and {len(fitting)} of its signatures take images; "
+        f"there are {told}. Export it with one"
+    )
+
+
+def _images(signature: Signature, graph: FlatGraph) -> list[str]:
+    names = [node_of(canonical(name)) for name in signature.inputs.values() if name]
+    return [name for name in names if name in graph.nodes and _is_image(graph.nodes[name])]
+
+
+def _is_image(node: FlatNode) -> bool:
+    """Whether a placeholder takes a batch of images; one of which nothing is known may."""
+    shape = node.attributes.shape("shape")
+    return not shape or len(shape) == 4
+
+
+def _between(
+    graph: FlatGraph, images: Sequence[str], outputs: Iterable[str], where: str
+) -> GraphEnds:
+    """The longest way from an image to an output: logits lie before their softmax."""
+    found: list[GraphEnds] = []
+    for written in outputs:
+        output = graph.origin(canonical(written))
+        node = graph.nodes.get(node_of(output))
+        if node is None or node.op in _CHOICES or node.op in _PLACEHOLDERS:
+            continue
+        before = tuple(graph.before([output], images))
+        taken = {node_of(name) for other in before for name in graph.inputs(other)}
+        found += [GraphEnds(image, output, before) for image in images if image in taken]
+    if not found:
+        raise UnsupportedSource(
+            f"{where}: no placeholder of images (N, H, W, C) leads to an output of the graph"
+        )
+    longest = max(found, key=lambda ends: len(ends.nodes))
+    rivals = {ends.image for ends in found if ends.output == longest.output}
+    if len(rivals) > 1:
+        raise UnsupportedSource(
+            f"{where}: {len(rivals)} inputs lead to the output {longest.output!r}: "
+            f"{', '.join(sorted(rivals)[:_TOLD])}; a network takes one"
+        )
+    return longest
