@@ -32,7 +32,7 @@ def import_tensorflow() -> Any:
             import tensorflow as tf
     except ImportError as error:
         raise MissingJudge(
-            "the judge of a checkpoint is TensorFlow, which is not installed: "
+            "the judge of checkpoints and graphs is TensorFlow, which is not installed: "
             "pip install 'genmobilenet[tensorflow]', or port with --no-verify"
         ) from error
     tf.get_logger().setLevel("ERROR")
@@ -60,7 +60,7 @@ def _silent_start() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """The first line of TensorFlow's own words that says something."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = (line for line in lines if not line.endswith(":"))
@@ -97,7 +97,7 @@ class TensorFlowJudge:
             with self._reference.graph.as_default():
                 tf.compat.v1.train.Saver(names).restore(self._session, str(prefix))
         except (ValueError, tf.errors.OpError) as error:
-            raise BadInput(f"{prefix}: TensorFlow cannot restore it: {_reason(error)}") from error
+            raise BadInput(f"{prefix}: TensorFlow cannot restore it: {reason_of(error)}") from error
 
     @property
     def tap_names(self) -> dict[str, str]:

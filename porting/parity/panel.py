@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from porting.mapping.recognise import Match
 from porting.parity.names import CLASSIFIER, SOFTMAX
 from porting.sources import Source
 from porting.sources.checkpoint import CheckpointSource
+from porting.sources.graphdef import GraphDefSource
 from porting.sources.keras import KerasSource
 from porting.sources.tflite import TFLiteSource
 
@@ -66,7 +67,7 @@ class Panel:
 
 
 def panel_of(source: Source, match: Match | ModuleMatch) -> Panel:
-    """LiteRT for a TFLite file, TensorFlow for a checkpoint, Keras for its own files.
+    """LiteRT for a TFLite file, TensorFlow for a checkpoint or graph, Keras for its own files.
 
     A source with quantised weights has two judges: on its weights in float32,
     which decides, and as it is.
@@ -76,6 +77,8 @@ def panel_of(source: Source, match: Match | ModuleMatch) -> Panel:
     """
     if isinstance(source, TFLiteSource):
         return _litert_panel(source, match)
+    if isinstance(source, GraphDefSource):
+        return _graph_panel(source, match)
     assert isinstance(match, Match)  # what has no graph is matched by names
     if isinstance(source, CheckpointSource):
         return _tensorflow_panel(source, match)
@@ -87,17 +90,28 @@ def panel_of(source: Source, match: Match | ModuleMatch) -> Panel:
 def _litert_panel(source: TFLiteSource, match: Match | ModuleMatch) -> Panel:
     from porting.judges.litert import LiteRTJudge
 
-    assert match.alignment is not None  # a TFLite file is always matched by its graph
+    judges = [LiteRTJudge(source)]
+    if source.quantised_weights:
+        judges.insert(0, LiteRTJudge(source, in_float=True))
+    return _panel_by_graph([judge.run for judge in judges], match)
+
+
+def _graph_panel(source: GraphDefSource, match: Match | ModuleMatch) -> Panel:
+    from porting.judges.graph import GraphJudge
+
+    return _panel_by_graph([GraphJudge(source).run], match)
+
+
+def _panel_by_graph(judges: Sequence[Callable[..., Run]], match: Match | ModuleMatch) -> Panel:
+    """Judges that run the graph with which the network is aligned."""
+    assert match.alignment is not None  # what has a graph is always matched by it
     first = _first_class(match)
     other = {t: _SPREAD for t, _ in match.alignment.taps if first and t == SOFTMAX}
     names = {t: n for t, n in match.alignment.taps if t not in other}
     asked, normalises = dict(names), bool(match.alignment.normalisation)
     if normalises:
         asked[INPUT] = match.alignment.data
-    judges = [LiteRTJudge(source)]
-    if source.quantised_weights:
-        judges.insert(0, LiteRTJudge(source, in_float=True))
-    runs = tuple(partial(judge.run, taps=asked) for judge in judges)
+    runs = tuple(partial(judge, taps=asked) for judge in judges)
     not_comparable = {n: other[t] for t, n in match.alignment.taps if t in other}
     return Panel(runs, names, normalises, first, _gate_factors(match), not_comparable)
 

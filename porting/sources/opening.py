@@ -8,6 +8,12 @@ from pathlib import Path
 from porting.errors import BadSource
 from porting.sources.archive import is_archive
 from porting.sources.checkpoint import looks_like_checkpoint, open_checkpoint
+from porting.sources.graphdef import (
+    FrozenGraphSource,
+    SavedModelSource,
+    looks_like_graph,
+    looks_like_saved_model,
+)
 from porting.sources.keras import KerasSource, looks_like_keras
 from porting.sources.shipped import open_archive
 from porting.sources.source import Source
@@ -20,16 +26,19 @@ _KNOWN = {
     b"\x89PNG": "a PNG image",
     b"PK\x03\x04": "a zip archive",
     b"%PDF": "a PDF document",
+    b"node {": "a graph as text (.pbtxt), of which only the binary form (.pb) is read",
+    b"saved_model_schema_version": "a SavedModel as text, of which only the binary form is read",
 }
 """First bytes of files that people hand in by mistake, to name them."""
 
 
 def open_source(path: str | PathLike[str]) -> Source:
-    """Open a TensorFlow-side model: a TFLite file, a checkpoint or a file of Keras.
+    """Open a TensorFlow-side model: a TFLite file, a checkpoint, a graph or a file of Keras.
 
     A checkpoint may be given as its prefix, its ``.index`` file, a file of format
-    V1 or a directory with a ``checkpoint`` file in it; either may lie in the
-    ``.tgz`` that Google ships; :mod:`~porting.sources.shipped` says which is opened of several.
+    V1 or a directory with a ``checkpoint`` file in it; a graph as a frozen ``.pb``, or as
+    a SavedModel's directory or its ``saved_model.pb``. All of these may lie in the ``.tgz`` that
+    Google ships; :mod:`~porting.sources.shipped` says which is opened of several.
 
     Raises:
         BadSource: the path does not exist, or holds none of these, or is damaged.
@@ -57,11 +66,20 @@ def _opened(place: Path) -> Source:
         return open_archive(place)
     if place.is_dir() and len(files := sorted(place.glob("*.tflite"))) == 1:
         return TFLiteSource(files[0])
+    if (graph := _opened_graph(place)) is not None:
+        return graph
     raise BadSource(
         f"{place}: {_found(place)}; expected a TFLite file, a TensorFlow checkpoint "
         "(a prefix, an .index file, a file of format V1, a directory with a 'checkpoint' file, "
-        "a .tgz) or a file of Keras (.h5, .keras)"
+        "a .tgz), a SavedModel's directory, a frozen graph (.pb) or a file of Keras (.h5, .keras)"
     )
+
+
+def _opened_graph(place: Path) -> Source | None:
+    if looks_like_saved_model(place):
+        return SavedModelSource(place, place if place.is_dir() else place.parent)
+    files = sorted(place.glob("*.pb")) if place.is_dir() else [place]
+    return FrozenGraphSource(files[0]) if len(files) == 1 and looks_like_graph(files[0]) else None
 
 
 def claims_to_be_a_source(path: Path) -> bool:
@@ -71,7 +89,9 @@ def claims_to_be_a_source(path: Path) -> bool:
         or looks_like_keras(path)
         or looks_like_checkpoint(path)
         or is_archive(path)
-        or path.suffix == ".tflite"
+        or looks_like_saved_model(path)
+        or looks_like_graph(path)
+        or path.suffix in (".tflite", ".pb")
         or (path.is_dir() and any(path.glob("*.tflite")))
     )
 

@@ -3,7 +3,8 @@
 A checkpoint goes before a TFLite file, as it alone can hold both weight sets,
 but where it was trained for quantisation: its float weights are the published
 network's only with the rounding that its graph adds, and the TFLite file has
-that in its numbers.
+that in its numbers. Where there is neither, it is the SavedModel, then the
+frozen graph.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ from porting.sources.checkpoint import (
     belongs_to_checkpoint,
     locate,
     looks_like_v1,
+)
+from porting.sources.graphdef import (
+    SAVED_MODEL,
+    FrozenGraphSource,
+    SavedModelSource,
+    looks_like_graph,
 )
 from porting.sources.source import Source
 from porting.sources.tflite import TFLiteSource
@@ -48,23 +55,37 @@ def open_archive(archive: Path) -> Source:
 
 
 def _belongs(name: PurePosixPath, head: bytes) -> bool:
-    named = name.suffix == ".tflite" or belongs_to_checkpoint(name.name)
+    named = name.suffix in (".tflite", ".pb") or belongs_to_checkpoint(name.name)
     return named or begins_like_v1(head)
 
 
 def _open_unpacked(archive: Path, folder: Path) -> Source:
-    homes = _real({p.parent for p in folder.rglob("*") if p.suffix == ".index" or looks_like_v1(p)})
+    models = sorted(file.parent for file in folder.rglob(SAVED_MODEL))
+    homes = _homes(folder, models)
     files = sorted(folder.rglob("*.tflite"))
     source = _checkpoint(archive, homes)
     if len(files) == 1 and (not homes or (source is not None and _rounds(source))):
         return TFLiteSource(files[0])
     if source is not None:
         return source
+    graphs = [file for file in sorted(folder.rglob("*.pb")) if looks_like_graph(file)]
     if not homes and not files:
-        raise BadSource(f"{archive}: neither a checkpoint nor a TFLite file in this archive")
-    what = "checkpoints in several folders" if homes else "several TFLite files"
-    names = ", ".join(str(place.relative_to(folder)) for place in homes or files)
-    raise BadSource(f"{archive}: holds {what}: {names}; unpack it and name one")
+        if len(models) == 1:
+            return SavedModelSource(archive, models[0], archive)
+        if len(graphs) == 1 and not models:
+            return FrozenGraphSource(graphs[0])
+    raise BadSource(f"{archive}: {_several(folder, homes, files, models, graphs)}")
+
+
+def _several(folder: Path, *places: list[Path]) -> str:
+    """What an archive holds that no rule chooses from."""
+    kinds = ("checkpoints in several folders", "several TFLite files", "several SavedModels",
+             "several frozen graphs")  # fmt: skip
+    for what, found in zip(kinds, places, strict=True):
+        if found:
+            names = ", ".join(str(place.relative_to(folder)) for place in found)
+            return f"holds {what}: {names}; unpack it and name one"
+    return "neither a checkpoint nor a TFLite file, a SavedModel or a frozen graph in this archive"
 
 
 def _checkpoint(archive: Path, homes: list[Path]) -> CheckpointSource | None:
@@ -92,10 +113,12 @@ def _rounds(source: Source) -> bool:
     return any(part in name for name in source.tensors for part in _ROUNDING)
 
 
-def _real(homes: set[Path]) -> list[Path]:
-    """Folders of checkpoints, without a SavedModel's variables where there are others.
+def _homes(folder: Path, models: list[Path]) -> list[Path]:
+    """Folders of checkpoints, without the variables of SavedModels where there are others.
 
     Google ships the two side by side; the checkpoint alone can hold both weight sets.
     """
-    saved = {h for h in homes if h.name == "variables" and (h / "variables.index").is_file()}
-    return sorted(homes - saved or homes)
+    found = {p.parent for p in folder.rglob("*") if p.suffix == ".index" or looks_like_v1(p)}
+    saved = {home for home in found if home.name == "variables" and home.parent in models}
+    named = {h for h in found if h.name == "variables" and (h / "variables.index").is_file()}
+    return sorted(found - saved - named or found - saved)

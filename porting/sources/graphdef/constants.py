@@ -161,7 +161,7 @@ def _cast(node: FlatNode, values: np.ndarray) -> np.ndarray:
 
 
 def _pack(_: FlatNode, *values: np.ndarray) -> np.ndarray:
-    return np.stack(values)
+    return np.asarray(np.stack(values))
 
 
 def _same_type(change: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
@@ -172,7 +172,7 @@ def _same_type(change: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
 
 
 def _rsqrt(values: np.ndarray) -> np.ndarray:
-    return 1 / np.sqrt(values)
+    return np.asarray(1 / np.sqrt(values))
 
 
 _RESHAPING = ("Reshape", "Squeeze", "ExpandDims")

@@ -6,10 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from porting.errors import UnsupportedSource
+from porting.sources.graphdef.attributes import Shape
 from porting.sources.graphdef.flat import FlatGraph, FlatNode, canonical, node_of
 from porting.sources.graphdef.messages import MetaGraph, Signature
+from porting.sources.graphdef.tensors import STRING
 
 _PLACEHOLDERS = ("Placeholder", "PlaceholderV2", "PlaceholderWithDefault")
+_STACKS = ("TensorArrayGatherV3",)
+"""Operations behind which images stand that the graph has decoded of files, one by one."""
 _CHOICES = ("ArgMax", "ArgMin", "TopK", "TopKV2", "InTopK", "InTopKV2")
 """Operations that give the number of a class and no value of it."""
 
@@ -20,11 +24,17 @@ _TOLD = 6
 
 @dataclass(frozen=True)
 class GraphEnds:
-    """The tensors in between which a network lies, and the nodes that it takes, in order."""
+    """The tensors in between which a network lies, and the nodes that it takes, in order.
+
+    ``shape`` is that of the images, -1 for a side left open, as far as it is known.
+    ``called`` is the output as the graph itself calls it, which may be that of a function's call.
+    """
 
     image: str
+    shape: Shape
     output: str
     nodes: tuple[FlatNode, ...]
+    called: str
 
 
 def ends_of_frozen(graph: FlatGraph, where: str) -> GraphEnds:
@@ -61,7 +71,9 @@ def serving_graph(graphs: Sequence[MetaGraph], where: str) -> MetaGraph:
     if len(graphs) == 1:
         return graphs[0]
     told = ", ".join("{" + ", ".join(sorted(graph.tags)) + "}" for graph in graphs[:_TOLD])
-    raise UnsupportedSource(f"{where}: no graph is tagged 'serve' alone; there are {told or 'none'}")
+    raise UnsupportedSource(
+        f"{where}: no graph is tagged 'serve' alone; there are {told or 'none'}"
+    )
 
 
 def _serving(signatures: Mapping[str, Signature], graph: FlatGraph, where: str) -> Signature:
@@ -82,14 +94,25 @@ def _serving(signatures: Mapping[str, Signature], graph: FlatGraph, where: str) 
 
 
 def _images(signature: Signature, graph: FlatGraph) -> list[str]:
+    """The inputs that are images; those that the graph decodes itself where it takes files."""
     names = [node_of(canonical(name)) for name in signature.inputs.values() if name]
-    return [name for name in names if name in graph.nodes and _is_image(graph.nodes[name])]
+    given = [graph.nodes[name] for name in names if name in graph.nodes]
+    if any(node.attributes.whole("dtype") == STRING for node in given):
+        given = [node for node in graph.nodes.values() if node.op in _STACKS]
+    return [node.name for node in given if _is_image(node)]
 
 
 def _is_image(node: FlatNode) -> bool:
-    """Whether a placeholder takes a batch of images; one of which nothing is known may."""
-    shape = node.attributes.shape("shape")
+    """Whether a node gives a batch of images; one of which nothing is known may."""
+    shape = _shape(node)
     return not shape or len(shape) == 4
+
+
+def _shape(node: FlatNode) -> Shape:
+    if node.op not in _STACKS:
+        return node.attributes.shape("shape")
+    each = node.attributes.shape("element_shape")
+    return None if each is None else (-1, *each)
 
 
 def _between(
@@ -98,13 +121,18 @@ def _between(
     """The longest way from an image to an output: logits lie before their softmax."""
     found: list[GraphEnds] = []
     for written in outputs:
-        output = graph.origin(canonical(written))
+        called = canonical(written)
+        output = graph.origin(called)
         node = graph.nodes.get(node_of(output))
         if node is None or node.op in _CHOICES or node.op in _PLACEHOLDERS:
             continue
         before = tuple(graph.before([output], images))
         taken = {node_of(name) for other in before for name in graph.inputs(other)}
-        found += [GraphEnds(image, output, before) for image in images if image in taken]
+        found += [
+            GraphEnds(image, _shape(graph.nodes[image]), output, before, called)
+            for image in images
+            if image in taken
+        ]
     if not found:
         raise UnsupportedSource(
             f"{where}: no placeholder of images (N, H, W, C) leads to an output of the graph"

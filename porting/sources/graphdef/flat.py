@@ -128,9 +128,7 @@ class FlatGraph:
         )
         return node.inputs[0] if same_type else None
 
-    def _lay(
-        self, nodes: Sequence[Node], scope: str, given: Mapping[str, str], depth: int
-    ) -> None:
+    def _lay(self, nodes: Sequence[Node], scope: str, given: Mapping[str, str], depth: int) -> None:
         if depth > _DEPTH:
             raise Malformed(f"functions that call each other {_DEPTH} deep")
         for node in nodes:
@@ -201,4 +199,3 @@ def _named(written: str, scope: str, given: Mapping[str, str]) -> str:
     if len(rest) > 2 or not number.isdecimal() or len(number) > 6:
         raise Malformed(f"{written!r} is no tensor of a function")
     return _tensor(scope + node, _OUTPUTS.get(output, 0) + int(number))
-

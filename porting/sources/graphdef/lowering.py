@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from porting.errors import UnsupportedSource
 from porting.sources.graphdef import shapes
 from porting.sources.graphdef.attributes import Shape

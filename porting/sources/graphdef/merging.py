@@ -56,9 +56,7 @@ class Merged:
             return made
         if before.kind in _LAYERS and before.inputs[2] is None and self._fits(added, before):
             del self._made[before.output]
-            return _Draft(
-                before.kind, (*before.inputs[:2], added), made.output, before.options
-            )
+            return _Draft(before.kind, (*before.inputs[:2], added), made.output, before.options)
         norm = self._norm(before, added) if before.kind == "MUL" else None
         if norm is None:
             return made
@@ -79,9 +77,7 @@ class Merged:
             return _Draft("BATCH_NORM", (data, scale, added, None, None), "", {"epsilon": None})
         return None
 
-    def _pieces(
-        self, scale: str, shift: str
-    ) -> tuple[str | None, str, str, str, float] | None:
+    def _pieces(self, scale: str, shift: str) -> tuple[str | None, str, str, str, float] | None:
         """Gamma, beta, mean, variance and epsilon of ``tf.nn.batch_normalization``.
 
         ``scale`` is rsqrt(variance + epsilon) * gamma, ``shift`` is beta - mean * scale.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from porting.sources.checkpoint.wire import Bytes, Malformed, fields, integer, message, text
+from porting.sources.checkpoint.wire import Bytes, Malformed, fields, message, text
 from porting.sources.graphdef.attributes import Attributes
 
 MOST_NODES = 1 << 18
@@ -56,12 +56,13 @@ class Signature:
 
 @dataclass(frozen=True)
 class MetaGraph:
-    """``MetaGraphDef``; ``restore`` is the operation that restores the variables."""
+    """``MetaGraphDef``; ``restore`` restores the variables of a file named in ``restores_from``."""
 
     tags: frozenset[str]
     graph: GraphMessage
     signatures: Mapping[str, Signature]
     restore: str = ""
+    restores_from: str = ""
 
 
 @dataclass
@@ -97,7 +98,7 @@ def parse_graph(data: Bytes) -> GraphMessage:
 
 def _meta_graph(data: Bytes, count: _Count) -> MetaGraph:
     tags: set[str] = set()
-    graph, restore = GraphMessage((), {}), ""
+    graph, saver = GraphMessage((), {}), ("", "")
     signatures: dict[str, Signature] = {}
     for number, value in fields(data):
         if number == 1:
@@ -105,11 +106,12 @@ def _meta_graph(data: Bytes, count: _Count) -> MetaGraph:
         elif number == 2:
             graph = _graph(message(value), count)
         elif number == 3:
-            restore = text(dict(fields(message(value))).get(3, b""))
+            found = dict(fields(message(value)))
+            saver = text(found.get(3, b"")), text(found.get(1, b""))
         elif number == 5:
             name, signature = _entry(value)
             signatures[name] = _signature(signature)
-    return MetaGraph(frozenset(tags), graph, signatures, restore)
+    return MetaGraph(frozenset(tags), graph, signatures, *saver)
 
 
 def _signature(data: Bytes) -> Signature:

@@ -46,7 +46,7 @@ class GraphDefSource(Source):
         self._constants = Constants(graph, variables, where)
         lowering = Lowering(graph, self._constants, where)
         image = graph.nodes[ends.image]
-        lowering.run(ends.nodes, ends.image, image.attributes.shape("shape"))
+        lowering.run(ends.nodes, ends.image, ends.shape)
         self.flat = graph
         self.graph = Graph(lowering.operators, (ends.image,), (ends.output,))
         self.tensors = {
@@ -60,9 +60,7 @@ class GraphDefSource(Source):
             name: TensorInfo(name, shape or (), dtype if name == ends.image else "float32", dtype)
             for name, shape in lowering.shapes.items()
         }
-        self._activations[ends.image] = TensorInfo(
-            ends.image, _opened(image.attributes.shape("shape")), dtype, dtype
-        )
+        self._activations[ends.image] = TensorInfo(ends.image, _opened(ends.shape), dtype, dtype)
 
     @property
     def activations(self) -> dict[str, TensorInfo]:
@@ -107,7 +105,8 @@ class SavedModelSource(GraphDefSource):
     """A SavedModel of TF1 or TF2: a graph, perhaps of functions, and a checkpoint beside it.
 
     ``path`` is what the user named, ``folder`` where it lies; ``archive`` is the file that it was
-    unpacked from. ``tags`` are those of the graph that is read, ``output`` is its output.
+    unpacked from. ``file`` holds ``meta``, the graph that serves, and ``called`` is what that
+    calls its output.
 
     Raises:
         BadSource: a file is damaged, cut short or missing.
@@ -118,21 +117,22 @@ class SavedModelSource(GraphDefSource):
 
     def __init__(self, path: Path, folder: Path, archive: Path | None = None) -> None:
         self.path, self.folder, self._archive = path, folder, archive
-        self._file = folder / SAVED_MODEL
-        with _damaged(self._file, "SavedModel"):
-            graphs = parse_saved_model(_map(self._file))
+        self.file = folder / SAVED_MODEL
+        with _damaged(self.file, "SavedModel"):
+            graphs = parse_saved_model(_map(self.file))
             if not graphs:
                 raise Malformed("no graph in it")
-            self.meta: MetaGraph = serving_graph(graphs, str(self._file))
+            self.meta: MetaGraph = serving_graph(graphs, str(self.file))
             self.flat = FlatGraph(self.meta.graph)
             variables = self._variables()
-            ends = ends_of_signature(self.flat, self.meta, str(self._file))
+            ends = ends_of_signature(self.flat, self.meta, str(self.file))
+            self.called = ends.called
             self._take(self.flat, ends, variables)
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The graph and the checkpoint's files; of an archive, the archive itself."""
-        return (self._archive,) if self._archive else (self._file, *self._beside)
+        return (self._archive,) if self._archive else (self.file, *self._beside)
 
     def _variables(self) -> Variables:
         prefix = self.folder / VARIABLES

@@ -73,7 +73,8 @@ def parse_constant(data: Bytes) -> Constant | None:
     Raises:
         Malformed: it is no such message.
     """
-    code, shape = 0, ()
+    code = 0
+    shape: tuple[int, ...] = ()
     for number, value in fields(data):
         if number == 1:
             code = integer(value)

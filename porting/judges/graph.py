@@ -1,0 +1,132 @@
+"""TensorFlow as judge of a graph: it runs the graph itself, fetching the tensors between.
+
+Neither a plan nor a reading of this package goes into it. Of a SavedModel
+TensorFlow puts the functions in the place of their calls, and the graph's own
+operation restores the variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from porting.errors import BadInput
+from porting.judges.harmless import check_harmless
+from porting.judges.run import Run
+from porting.judges.tensorflow import import_tensorflow, reason_of
+from porting.sources.graphdef import GraphDefSource, SavedModelSource
+from porting.sources.graphdef.reader import VARIABLES
+
+
+class GraphJudge:
+    """Runs a frozen graph or a SavedModel as it stands, in a session of its own.
+
+    Only what leads to the graph's output, and what restores its variables, is
+    handed to TensorFlow, and that only if all of it reads or computes.
+
+    Raises:
+        MissingJudge: TensorFlow is not installed.
+        BadInput: TensorFlow cannot run the graph.
+        UnsupportedSource: an operation might do more than read and compute.
+    """
+
+    def __init__(self, source: GraphDefSource) -> None:
+        self._tf = tf = import_tensorflow()
+        self.name, self.version = "TensorFlow", str(tf.__version__)
+        assert source.graph is not None  # every such source has one
+        self._source, self._image = source, source.graph.inputs[0]
+        try:
+            message = _message(tf, source, source.graph.outputs[0])
+            graph = tf.Graph()
+            with graph.as_default():
+                tf.graph_util.import_graph_def(message, name="")
+            self._session = tf.compat.v1.Session(graph=graph, config=_as_it_stands(tf))
+            if isinstance(source, SavedModelSource) and source.meta.restore:
+                given = {source.meta.restores_from: str(source.folder / VARIABLES)}
+                self._session.run(source.meta.restore, given)
+        except (ValueError, RuntimeError, tf.errors.OpError) as error:
+            raise BadInput(
+                f"{source.path}: TensorFlow cannot run it: {reason_of(error)}"
+            ) from error
+
+    def run(self, inputs: np.ndarray, taps: Mapping[str, str]) -> Run:
+        """Run the graph on inputs (N, H, W, C), one by one.
+
+        ``taps`` gives, by tap, the tensor's name in the source; arrays are NHWC or (N, C).
+        """
+        tf = self._tf
+        dtype = self._source.activations[self._image].dtype
+        wanted = {tap: _written(name) for tap, name in taps.items()}
+        seen: dict[str, list[np.ndarray]] = {tap: [] for tap in taps}
+        try:
+            for image in inputs:
+                given = {_written(self._image): image[None].astype(dtype)}
+                for tap, values in self._session.run(wanted, given).items():
+                    seen[tap].append(values)
+        except (ValueError, KeyError, tf.errors.OpError) as error:
+            raise BadInput(
+                f"{self._source.path}: TensorFlow cannot run it: {reason_of(error)}"
+            ) from error
+        arrays = {tap: np.concatenate(parts) for tap, parts in seen.items()}
+        return Run(arrays, self.name, self.version)
+
+
+def _message(tf: Any, source: GraphDefSource, output: str) -> Any:
+    """The ``GraphDef`` to run, without what does not lead from the images to the output.
+
+    What makes the images of files is left off: they are put in its place.
+    """
+    assert source.graph is not None
+    image, wanted = source.graph.inputs[0], [output.partition(":")[0]]
+    if isinstance(source, SavedModelSource):
+        whole = _serving_graph(source)
+        wanted = [source.called.partition(":")[0]]
+        wanted += [source.meta.restore] if source.meta.restore else []
+    else:
+        whole = tf.compat.v1.GraphDef.FromString(source.path.read_bytes())
+    for node in whole.node:
+        if node.name == image and not node.op.startswith("Placeholder"):
+            kind = node.attr["dtype"].type
+            node.Clear()
+            node.name, node.op = image, "Placeholder"
+            node.attr["dtype"].type = kind
+    message = tf.compat.v1.graph_util.extract_sub_graph(whole, wanted)
+    check_harmless(message, source.path)
+    return _inlined(tf, message, wanted)
+
+
+def _serving_graph(source: SavedModelSource) -> Any:
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    graphs = SavedModel.FromString(source.file.read_bytes()).meta_graphs
+    return next(m for m in graphs if set(m.meta_info_def.tags) == source.meta.tags).graph_def
+
+
+def _inlined(tf: Any, message: Any, wanted: list[str]) -> Any:
+    """With every function in the place of its call, by TensorFlow's own optimizer."""
+    from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
+    from tensorflow.python.grappler import tf_optimizer
+
+    if not len(message.library.function):
+        return message
+    meta = MetaGraphDef(graph_def=message)
+    # What grappler is to keep.
+    meta.collection_def["train_op"].node_list.value.extend(wanted)
+    config = tf.compat.v1.ConfigProto()
+    options = config.graph_options.rewrite_options
+    options.min_graph_nodes = -1
+    options.optimizers.append("function")
+    return tf_optimizer.OptimizeGraph(config, meta)
+
+
+def _as_it_stands(tf: Any) -> Any:
+    """A session's settings by which operations run one by one, none fused or folded."""
+    config = tf.compat.v1.ConfigProto()
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    return config
+
+
+def _written(tensor: str) -> str:
+    return tensor if ":" in tensor else f"{tensor}:0"
