@@ -88,7 +88,7 @@ def _message(tf: Any, source: GraphDefSource, output: str) -> Any:
         whole = tf.compat.v1.GraphDef.FromString(source.path.read_bytes())
     for node in whole.node:
         if node.name == image and not node.op.startswith("Placeholder"):
-            kind = node.attr["dtype"].type
+            kind = node.attr["dtype"].type or node.attr["element_dtype"].type
             node.Clear()
             node.name, node.op = image, "Placeholder"
             node.attr["dtype"].type = kind

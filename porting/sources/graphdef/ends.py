@@ -9,10 +9,10 @@ from porting.errors import UnsupportedSource
 from porting.sources.graphdef.attributes import Shape
 from porting.sources.graphdef.flat import FlatGraph, FlatNode, canonical, node_of
 from porting.sources.graphdef.messages import MetaGraph, Signature
-from porting.sources.graphdef.tensors import STRING
+from porting.sources.graphdef.tensors import STRING, parse_constant
 
 _PLACEHOLDERS = ("Placeholder", "PlaceholderV2", "PlaceholderWithDefault")
-_STACKS = ("TensorArrayGatherV3",)
+_STACKS = ("TensorArrayGatherV3", "TensorListStack")
 """Operations behind which images stand that the graph has decoded of files, one by one."""
 _CHOICES = ("ArgMax", "ArgMin", "TopK", "TopKV2", "InTopK", "InTopKV2")
 """Operations that give the number of a class and no value of it."""
@@ -45,7 +45,7 @@ def ends_of_frozen(graph: FlatGraph, where: str) -> GraphEnds:
     """
     taken = {node_of(name) for node in graph.nodes.values() for name in graph.inputs(node)}
     last = [name for name in graph.nodes if name not in taken]
-    images = [n.name for n in graph.nodes.values() if n.op in _PLACEHOLDERS and _is_image(n)]
+    images = [n.name for n in graph.nodes.values() if n.op in _PLACEHOLDERS and _is_image(n, graph)]
     return _between(graph, images, last, where)
 
 
@@ -99,19 +99,25 @@ def _images(signature: Signature, graph: FlatGraph) -> list[str]:
     given = [graph.nodes[name] for name in names if name in graph.nodes]
     if any(node.attributes.whole("dtype") == STRING for node in given):
         given = [node for node in graph.nodes.values() if node.op in _STACKS]
-    return [node.name for node in given if _is_image(node)]
+    return [node.name for node in given if _is_image(node, graph)]
 
 
-def _is_image(node: FlatNode) -> bool:
+def _is_image(node: FlatNode, graph: FlatGraph) -> bool:
     """Whether a node gives a batch of images; one of which nothing is known may."""
-    shape = _shape(node)
+    shape = _shape(node, graph)
     return not shape or len(shape) == 4
 
 
-def _shape(node: FlatNode) -> Shape:
+def _shape(node: FlatNode, graph: FlatGraph) -> Shape:
+    """The shape of a placeholder, or of what is stacked, whose elements' shape is stated."""
     if node.op not in _STACKS:
         return node.attributes.shape("shape")
     each = node.attributes.shape("element_shape")
+    if node.op == "TensorListStack" and len(node.inputs) == 2:
+        sides = graph.producer(node.inputs[1])
+        held = None if sides is None else sides.attributes.tensor("value")
+        stated = None if held is None else parse_constant(held)
+        each = None if stated is None else tuple(int(n) for n in stated.values().ravel())
     return None if each is None else (-1, *each)
 
 
@@ -129,7 +135,7 @@ def _between(
         before = tuple(graph.before([output], images))
         taken = {node_of(name) for other in before for name in graph.inputs(other)}
         found += [
-            GraphEnds(image, _shape(graph.nodes[image]), output, before, called)
+            GraphEnds(image, _shape(graph.nodes[image], graph), output, before, called)
             for image in images
             if image in taken
         ]

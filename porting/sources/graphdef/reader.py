@@ -55,7 +55,8 @@ class GraphDefSource(Source):
             for name in operator.inputs
             if name and self._constants.is_constant(name)
         }
-        dtype = TYPES.get(image.attributes.whole("dtype"), "float32")
+        kind = image.attributes.whole("dtype") or image.attributes.whole("element_dtype")
+        dtype = TYPES.get(kind, "float32")
         self._activations = {
             name: TensorInfo(name, shape or (), dtype if name == ends.image else "float32", dtype)
             for name, shape in lowering.shapes.items()
