@@ -21,6 +21,8 @@ _PASSING = (
 )  # fmt: skip
 """Operations that hand on what they are given."""
 _DEPTH = 64
+_MOST_LETTERS = 1 << 24
+"""Most letters in the names of all nodes and inputs; a network's come to less than a million."""
 _OUTPUTS = {
     "batch_mean": 1, "batch_variance": 2, "reserve_space_1": 3, "reserve_space_2": 4,
     "reserve_space_3": 5,
@@ -50,17 +52,25 @@ class FlatGraph:
         self.nodes: dict[str, FlatNode] = {}
         self._same: dict[str, str] = {}
         self._calls: dict[str, list[str]] = {}
+        self._origins: dict[str, str] = {}
+        self._letters = 0
         self._functions = graph.functions
         self._lay(graph.nodes, "", {}, 0)
 
     def origin(self, tensor: str) -> str:
         """The tensor that a name stands for, behind calls and what hands its input on."""
-        for _ in range(MOST_NODES):
+        passed: dict[str, None] = {}
+        while (known := self._origins.get(tensor)) is None:
             following = self._same.get(tensor) or self._passed(tensor)
             if following is None:
-                return tensor
+                known = tensor
+                break
+            if tensor in passed:
+                raise Malformed(f"{tensor!r} stands for itself")
+            passed[tensor] = None
             tensor = following
-        raise Malformed(f"{tensor!r} stands for itself")
+        self._origins |= dict.fromkeys(passed, known)
+        return known
 
     def producer(self, tensor: str) -> FlatNode | None:
         """The node that makes a tensor."""
@@ -132,9 +142,14 @@ class FlatGraph:
         if depth > _DEPTH:
             raise Malformed(f"functions that call each other {_DEPTH} deep")
         for node in nodes:
+            if len(self.nodes) + len(self._same) + len(self._calls) > MOST_NODES:
+                raise Malformed(f"over {MOST_NODES:,} nodes")
+            if self._letters > _MOST_LETTERS:
+                raise Malformed(f"over {_MOST_LETTERS:,} letters in the names of its nodes")
             name = scope + node.name
             inputs = tuple(_named(n, scope, given) for n in node.inputs if not n.startswith("^"))
             waits = tuple(scope + n[1:] for n in node.inputs if n.startswith("^"))
+            self._letters += len(name) + sum(map(len, (*inputs, *waits)))
             called = self._called(node)
             if called is not None:
                 self._call(called, name, inputs, depth)
@@ -142,8 +157,6 @@ class FlatGraph:
             if name in self.nodes or not node.name:
                 raise Malformed(f"two nodes called {name!r}")
             self.nodes[name] = FlatNode(name, node.op, inputs, waits, node.attributes)
-            if len(self.nodes) + len(self._same) > MOST_NODES:
-                raise Malformed(f"over {MOST_NODES:,} nodes")
 
     def _called(self, node: Node) -> Function | None:
         name = node.attributes.function("f") if node.op in CALLS else node.op

@@ -84,7 +84,8 @@ class Lowering:
                 shape = shapes.spread(shape, self.shape(other))
             self.emit(node, _BINARY[node.op], inputs, shape)
         else:
-            self.emit(node, node.op, inputs, None)
+            # No network has it: what comes behind is only told, where the two part ways.
+            self.emit(node, node.op, inputs, self.shape(inputs[0]))
 
     def emit(
         self, node: FlatNode, kind: str, inputs: Sequence[str | None], shape: Shape,
