@@ -91,7 +91,7 @@ def claims_to_be_a_source(path: Path) -> bool:
         or is_archive(path)
         or looks_like_saved_model(path)
         or looks_like_graph(path)
-        or path.suffix in (".tflite", ".pb")
+        or path.suffix == ".tflite"
         or (path.is_dir() and any(path.glob("*.tflite")))
     )
 

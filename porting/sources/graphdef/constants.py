@@ -70,9 +70,7 @@ class Constants:
         node = self._graph.nodes[tensor]
         if node.op in READS or node.op == "PlaceholderWithDefault":
             return self.name(node.inputs[0])
-        if node.op in _RESHAPING and self._is_as_before(node):
-            return self.name(node.inputs[0])
-        return tensor
+        return self._unchanged(node) or tensor
 
     def info(self, name: str) -> TensorInfo:
         """Shape and type of a constant, by what :meth:`name` gives."""
@@ -134,9 +132,17 @@ class Constants:
         with np.errstate(all="ignore"):
             return np.asarray(_COMPUTED[node.op](node, *given))
 
-    def _is_as_before(self, node: FlatNode) -> bool:
-        before = self.info(self.name(node.inputs[0]))
-        return before.dtype != "string" and self.read(node.name).shape == before.shape
+    def _unchanged(self, node: FlatNode) -> str | None:
+        """The constant that reshapes have brought back to its own shape."""
+        before = node
+        while before.op in _RESHAPING:
+            before = self._graph.nodes[self._graph.origin(before.inputs[0])]
+        if before is node:
+            return None
+        held = self.name(before.name)
+        info = self.info(held)
+        same = info.dtype != "string" and self.read(node.name).shape == info.shape
+        return held if same else None
 
 
 def _spreads(node: FlatNode) -> bool:

@@ -90,7 +90,7 @@ def test_a_constant_of_few_values_and_a_vast_shape(tf, network):
 
     path = changed(tf, network, vast)
     with (
-        pytest.raises(BadSource, match="takes .* values, it has 3"),
+        pytest.raises(BadSource, match=r"takes .* values, it has 3"),
         within(mebibytes=64, seconds=9),
     ):
         source = open_source(path)

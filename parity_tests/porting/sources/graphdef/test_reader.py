@@ -113,6 +113,17 @@ def test_constants_computed_of_constants(tf, written):
     np.testing.assert_array_equal(divisor, [[[[2, 3, 4]]]])
 
 
+def test_a_bias_that_is_brought_back_to_its_shape_keeps_its_name(tf, written):
+    """Keras reshapes biases to (1, 1, 1, C), and squeezes them again."""
+
+    def build(x):
+        bias = tf.reshape(tf.constant(draw(4), name="bias"), [1, 1, 1, 4])
+        tf.nn.bias_add(tf.nn.conv2d(x, draw(1, 1, 3, 4), 1, "SAME"), tf.squeeze(bias, [0, 1, 2]))
+
+    source = open_source(written(build))
+    assert source.graph.operators[0].inputs[2] == "bias"
+
+
 @pytest.mark.parametrize("kind", ["float64", "float16", "bfloat16", "int32", "uint8", "int64"])
 @pytest.mark.parametrize("values", [[3, 1, 2], [5, 5, 5], 7])
 def test_types_and_ways_to_store(tf, written, kind, values):
