@@ -117,7 +117,9 @@ def _shape(node: FlatNode, graph: FlatGraph) -> Shape:
         sides = graph.producer(node.inputs[1])
         held = None if sides is None else sides.attributes.tensor("value")
         stated = None if held is None else parse_constant(held)
-        each = None if stated is None else tuple(int(n) for n in stated.values().ravel())
+        if stated is None or not stated.dtype.startswith("int"):
+            return None
+        each = tuple(int(n) for n in stated.values().ravel())
     return None if each is None else (-1, *each)
 
 

@@ -154,7 +154,9 @@ class FlatGraph:
             if called is not None:
                 self._call(called, name, inputs, depth)
                 continue
-            if name in self.nodes or not node.name:
+            if not node.name or ":" in node.name:
+                raise Malformed(f"a node called {node.name!r}")
+            if name in self.nodes:
                 raise Malformed(f"two nodes called {name!r}")
             self.nodes[name] = FlatNode(name, node.op, inputs, waits, node.attributes)
 

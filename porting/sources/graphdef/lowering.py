@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from porting.errors import UnsupportedSource
+from porting.sources.checkpoint.wire import Malformed
 from porting.sources.graphdef import shapes
 from porting.sources.graphdef.attributes import Shape
 from porting.sources.graphdef.constants import Constants
@@ -24,6 +27,11 @@ _BINARY = {
     "RealDiv": "DIV", "Div": "DIV",
 }  # fmt: skip
 _NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
+_LEAST = {
+    "Conv2D": 2, "DepthwiseConv2dNative": 2, "MatMul": 2, "Mean": 2, "Reshape": 2, "ExpandDims": 2,
+    "Pad": 2, "PadV2": 3, **dict.fromkeys(_NORMS, 5), **dict.fromkeys(_BINARY, 2), "AddN": 1,
+}  # fmt: skip
+"""Fewest inputs of an operation, where that is more than one."""
 _NORM_EPSILON = 1e-4
 """Of an operation that states none."""
 
@@ -34,6 +42,7 @@ class Lowering:
     ``operators`` are those found; ``shapes`` those of the tensors between them.
 
     Raises:
+        Malformed: an operation has fewer inputs than it takes.
         UnsupportedSource: the graph computes in NCHW, or normalises by the batch.
     """
 
@@ -73,6 +82,8 @@ class Lowering:
                 "the CPU, or port its checkpoint"
             )
         inputs = self._graph.inputs(node)
+        if len(inputs) < _LEAST.get(node.op, 1):
+            raise Malformed(f"{node.op} {node.name!r} has {len(inputs)} inputs")
         made = _LOWERED.get(node.op)
         if made is not None:
             made(self, node, inputs)
@@ -111,9 +122,14 @@ class Lowering:
         listed = node.attributes.wholes(name)
         return (listed[1], listed[2]) if len(listed) == 4 else (1, 1)
 
+    def integers(self, tensor: str) -> np.ndarray | None:
+        """The whole numbers that a constant is."""
+        values = self.constants.values(tensor)
+        return values if values is not None and values.dtype.kind in "iu" else None
+
     def wanted(self, tensor: str) -> Shape:
         """The shape that a tensor of whole numbers asks for."""
-        values = self.constants.values(tensor)
+        values = self.integers(tensor)
         if values is not None:
             return tuple(int(n) for n in values.ravel())
         node = self._graph.producer(tensor)
@@ -122,7 +138,7 @@ class Lowering:
         if node.op == "Shape":
             return self.shape(self._graph.inputs(node)[0])
         if node.op == "Pack":
-            each = [self.constants.values(name) for name in node.inputs]
+            each = [self.integers(name) for name in node.inputs]
             return tuple(-1 if n is None or n.size != 1 else int(n.ravel()[0]) for n in each)
         return None
 
@@ -175,7 +191,7 @@ def _norm(low: Lowering, node: FlatNode, inputs: Sequence[str]) -> None:
 
 def _mean(low: Lowering, node: FlatNode, inputs: Sequence[str]) -> None:
     keep = node.attributes.flag("keep_dims", False)
-    shape = shapes.reduced(low.shape(inputs[0]), low.constants.values(inputs[1]), keep)
+    shape = shapes.reduced(low.shape(inputs[0]), low.integers(inputs[1]), keep)
     low.emit(node, "MEAN", inputs, shape)
 
 
@@ -199,12 +215,12 @@ def _squeeze(low: Lowering, node: FlatNode, inputs: Sequence[str]) -> None:
 
 
 def _expand(low: Lowering, node: FlatNode, inputs: Sequence[str]) -> None:
-    shape = shapes.expanded(low.shape(inputs[0]), low.constants.values(inputs[1]))
+    shape = shapes.expanded(low.shape(inputs[0]), low.integers(inputs[1]))
     low.emit(node, "EXPAND_DIMS", inputs, shape)
 
 
 def _pad(low: Lowering, node: FlatNode, inputs: Sequence[str]) -> None:
-    shape = shapes.padded(low.shape(inputs[0]), low.constants.values(inputs[1]))
+    shape = shapes.padded(low.shape(inputs[0]), low.integers(inputs[1]))
     low.emit(node, node.op.upper(), inputs, shape)
 
 

@@ -123,10 +123,14 @@ class Merged:
             return False
         sides = self._constants.info(weight).shape
         axes = str(layer.options["weight_axes"]).split()
+        if len(sides) != len(axes):
+            return False
         depthwise = layer.kind == "DEPTHWISE_CONV_2D"
         made = sides[-1] * (sides[-2] if depthwise else 1) if "o" not in axes[:1] else sides[0]
         return self._constants.info(name).shape == (made,)
 
     def _node(self, tensor: str, *ops: str) -> FlatNode | None:
         node = self._graph.producer(tensor)
-        return node if node is not None and node.op in ops else None
+        if node is None or node.op not in ops:
+            return None
+        return node if len(node.inputs) == (1 if node.op == "Rsqrt" else 2) else None

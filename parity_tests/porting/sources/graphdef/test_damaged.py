@@ -10,6 +10,7 @@ import pytest
 from parity_tests.building.limits import within
 from parity_tests.porting.sources.refusing import refused
 from porting.errors import BadSource, PortingError
+from porting.reports.inspection import inspect_source
 from porting.sources import open_source
 
 
@@ -35,6 +36,7 @@ def exercise(path):
         source = open_source(path)
         for name in source.tensors:
             source.read(name)
+        inspect_source(source)
     except PortingError as error:
         assert path.name in str(error)
 
@@ -72,6 +74,41 @@ def test_random_damage(network, rounds):
             value = int(generator.choice([0, 1, 255, generator.integers(256)]))
             raw[int(generator.integers(len(raw)))] = value
         network.write_bytes(raw)
+        with within(mebibytes=64, seconds=20):
+            exercise(network)
+
+
+def alter(graph, generator):
+    """One change that leaves a sound message: another operation, input, name or attribute."""
+    node, other = (graph.node[int(generator.integers(len(graph.node)))] for _ in range(2))
+    which = int(generator.integers(7))
+    if which == 0:
+        node.op = other.op
+    elif which == 1 and node.input:
+        del node.input[-1]
+    elif which == 2:
+        node.input.append(other.name)
+    elif which == 3 and node.input:
+        node.input[int(generator.integers(len(node.input)))] = (
+            f"{other.name}:{generator.integers(3)}"
+        )
+    elif which == 4 and node.attr:
+        del node.attr[sorted(node.attr)[int(generator.integers(len(node.attr)))]]
+    elif which == 5:
+        node.attr["value"].CopyFrom(other.attr["value"])
+    else:
+        node.name = other.name + "/x:"[: int(generator.integers(1, 4))]
+
+
+@pytest.mark.parametrize("rounds", [100, pytest.param(4000, marks=pytest.mark.slow)])
+def test_random_changes(tf, network, rounds):
+    generator = np.random.default_rng(int(os.environ.get("FUZZ_SEED", "0")))
+    good = network.read_bytes()
+    for _ in range(rounds):
+        graph = tf.compat.v1.GraphDef.FromString(good)
+        for _ in range(int(generator.integers(1, 4))):
+            alter(graph, generator)
+        network.write_bytes(graph.SerializeToString())
         with within(mebibytes=64, seconds=20):
             exercise(network)
 
@@ -186,7 +223,7 @@ def test_a_long_chain_of_constants(tf, written):
 def test_a_long_chain_that_hands_on(tf, network):
     def chain(graph):
         before = "scores"
-        for number in range(100_000):
+        for number in range(30_000):
             graph.node.add(name=f"i{number}", op="Identity").input.append(before)
             before = f"i{number}"
 
