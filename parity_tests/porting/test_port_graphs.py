@@ -23,7 +23,6 @@ from parity_tests.building.graphs import (
 )
 from parity_tests.building.keras_models import SMALL as APPLICATIONS
 from parity_tests.building.keras_models import build
-from porting.errors import MappingError
 from porting.mapping.layouts import change
 from porting.mapping.rules import plan_by_rules
 from porting.parity.inputs import seeded_pixels
@@ -197,65 +196,3 @@ def test_what_keras_exports(application, tmp_path):
     assert ("MUL, ADD" in ported.convention.evidence) == scaled
     expected = porting.port(tmp_path / "model.keras", verify=False).state_dict
     assert all(torch.equal(ported.state_dict[key], expected[key]) for key in expected)
-
-
-def refuse(path, message, model=SMALL):
-    with pytest.raises(MappingError, match=message):
-        porting.port(path, model, verify=False)
-
-
-def changed_nodes(network, path, change):
-    def each(graph):
-        for node in list(graph.node):
-            change(graph, node)
-        return graph
-
-    return network.write_frozen(path, each)
-
-
-@pytest.fixture(scope="module")
-def small():
-    return Network(SMALL)
-
-
-def test_another_epsilon(small, tmp_path):
-    def change(_, node):
-        if node.op == "FusedBatchNormV3" and "mnas_blocks_1/" in node.name:
-            node.attr["epsilon"].f = 1e-5
-
-    path = changed_nodes(small, tmp_path / "graph.pb", change)
-    refuse(
-        path,
-        r"after 3 layers in agreement:\n  graph:   .*FusedBatchNormV3', with epsilon 1e-05\n"
-        r"  network: blocks.1.0.bn1, a batch norm with epsilon 0.001",
-    )
-
-
-def test_a_bias_before_a_batch_norm(small, tmp_path):
-    def change(graph, node):
-        if node.op == "FusedBatchNormV3" and "mnas_stem" in node.name:
-            made = graph.node.add(name="biased", op="BiasAdd")
-            made.input.extend([node.input[0], node.input[2]])
-            made.attr["T"].type = node.attr["T"].type
-            node.input[0] = "biased"
-
-    path = changed_nodes(small, tmp_path / "graph.pb", change)
-    refuse(path, r"BATCH_NORM '.*', with a bias between them\n  network: conv_stem")
-
-
-def test_another_activation(small, tmp_path):
-    def change(_, node):
-        if node.op == "Relu" and "mnas_blocks_2/" in node.name:
-            node.op = "Elu"
-
-    path = changed_nodes(small, tmp_path / "graph.pb", change)
-    refuse(path, r"graph:   .*BATCH_NORM.*, then operator \d+ Elu .*\n  network: .*activation relu")
-
-
-def test_another_networks_name(small, tmp_path):
-    path = small.write_frozen(tmp_path / "graph.pb")
-    refuse(path, "the network that would fit: tf_mnasnet_small", "mobilenetv2_035")
-
-
-def test_a_plain_network_has_another_epsilon(small, tmp_path):
-    refuse(small.write_frozen(tmp_path / "graph.pb"), "padding SAME", "mnasnet_small")

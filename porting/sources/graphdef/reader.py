@@ -35,11 +35,10 @@ class GraphDefSource(Source):
     """A graph of TensorFlow's own operations, with its weights.
 
     Tensors are called as the nodes that hold them. What the graph computes of
-    constants alone is a tensor too. ``flat`` is the graph as it is written, for who runs it.
+    constants alone is a tensor too.
     """
 
     weight_sets = ("as stored",)
-    flat: FlatGraph
 
     def _take(self, graph: FlatGraph, ends: GraphEnds, variables: Variables) -> None:
         where = str(self.path)
@@ -47,7 +46,6 @@ class GraphDefSource(Source):
         lowering = Lowering(graph, self._constants, where)
         image = graph.nodes[ends.image]
         lowering.run(ends.nodes, ends.image, ends.shape)
-        self.flat = graph
         self.graph = Graph(lowering.operators, (ends.image,), (ends.output,))
         self.tensors = {
             name: self._constants.info(name)
@@ -124,18 +122,18 @@ class SavedModelSource(GraphDefSource):
             if not graphs:
                 raise Malformed("no graph in it")
             self.meta: MetaGraph = serving_graph(graphs, str(self.file))
-            self.flat = FlatGraph(self.meta.graph)
-            variables = self._variables()
-            ends = ends_of_signature(self.flat, self.meta, str(self.file))
+            flat = FlatGraph(self.meta.graph)
+            variables = self._variables(flat)
+            ends = ends_of_signature(flat, self.meta, str(self.file))
             self.called = ends.called
-            self._take(self.flat, ends, variables)
+            self._take(flat, ends, variables)
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The graph and the checkpoint's files; of an archive, the archive itself."""
         return (self._archive,) if self._archive else (self.file, *self._beside)
 
-    def _variables(self) -> Variables:
+    def _variables(self, graph: FlatGraph) -> Variables:
         prefix = self.folder / VARIABLES
         self._beside: tuple[Path, ...] = ()
         if not self.meta.restore:
@@ -145,7 +143,7 @@ class SavedModelSource(GraphDefSource):
                 f"{self.folder}: the graph restores variables, but {VARIABLES}.index is not there; "
                 "copy the folder 'variables' beside saved_model.pb"
             )
-        found = RestoredVariables(self.flat, self.meta.restore, prefix)
+        found = RestoredVariables(graph, self.meta.restore, prefix)
         self._beside = found.files
         return found
 
