@@ -45,7 +45,7 @@ def ends_of_frozen(graph: FlatGraph, where: str) -> GraphEnds:
     """
     taken = {node_of(name) for node in graph.nodes.values() for name in graph.inputs(node)}
     last = [name for name in graph.nodes if name not in taken]
-    images = [n.name for n in graph.nodes.values() if n.op in _PLACEHOLDERS and _is_image(n, graph)]
+    images = _of_images([n for n in graph.nodes.values() if n.op in _PLACEHOLDERS], graph)
     return _between(graph, images, last, where)
 
 
@@ -99,13 +99,14 @@ def _images(signature: Signature, graph: FlatGraph) -> list[str]:
     given = [graph.nodes[name] for name in names if name in graph.nodes]
     if any(node.attributes.whole("dtype") == STRING for node in given):
         given = [node for node in graph.nodes.values() if node.op in _STACKS]
-    return [node.name for node in given if _is_image(node, graph)]
+    return _of_images(given, graph)
 
 
-def _is_image(node: FlatNode, graph: FlatGraph) -> bool:
-    """Whether a node gives a batch of images; one of which nothing is known may."""
-    shape = _shape(node, graph)
-    return not shape or len(shape) == 4
+def _of_images(nodes: Sequence[FlatNode], graph: FlatGraph) -> list[str]:
+    """Those that give a batch of images; where none says so, those that say nothing."""
+    shapes = {node.name: _shape(node, graph) for node in nodes}
+    known = [name for name, shape in shapes.items() if shape is not None and len(shape) == 4]
+    return known or [name for name, shape in shapes.items() if not shape]
 
 
 def _shape(node: FlatNode, graph: FlatGraph) -> Shape:

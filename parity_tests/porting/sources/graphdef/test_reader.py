@@ -203,6 +203,14 @@ def test_two_inputs(tf, written):
     refused(written(build), UnsupportedSource, "2 inputs lead to the output 'Add': input, other")
 
 
+def test_a_switch_beside_the_images(tf, written):
+    def build(x):
+        off = tf.compat.v1.placeholder("bool", (), "is_training")
+        tf.add(x, tf.cast(off, "float32"))
+
+    assert open_source(written(build)).graph.inputs == ("input",)
+
+
 def test_no_images(tf, written):
     path = written(lambda x: x + 1.0, shape=(None, 10))
     refused(path, UnsupportedSource, "no placeholder of images")
