@@ -159,7 +159,8 @@ class _Session:
         from porting.parity.onto import Matching, match_taps
         from porting.parity.taps import PortRunner
 
-        foreign = not isinstance(self._model, GenMobileNet)
+        by_structure = isinstance(self._match, ModuleMatch)
+        foreign = by_structure or not isinstance(self._model, GenMobileNet)
         matching = Matching({tap: tap for tap in judge}, (), CLASSIFIER)
         mistaken = {}
         if foreign:
@@ -170,7 +171,7 @@ class _Session:
         names = {ours: self.panel.names[tap] for tap, ours in self._tap_of.items()}
         left = tuple(self.panel.names[tap] for tap in matching.unmatched)
         apart = dict(self.panel.not_comparable)
-        if isinstance(self._match, ModuleMatch):
+        if by_structure:
             # The structure says that the module computes them; what follows shows whether rightly.
             apart, left = apart | dict.fromkeys(left, _UNSEEN), ()
         self._port = PortRunner(self._model, list(names), matching.logits, overwrites=foreign)
