@@ -80,6 +80,7 @@ types: $(INSTALLED) ## static types
 
 bench: $(INSTALLED) ## speed and memory, side by side with importing torch
 	$(BIN)/python -m benchmarks.porting_time
+	$(BIN)/python -m benchmarks.every_format
 	$(BIN)/python -m benchmarks.diff_time
 	$(BIN)/python -m benchmarks.noise
 	$(BIN)/python -m benchmarks.fine_tuning

@@ -32,7 +32,7 @@ IMAGES = 48
 
 def loaded(ported: Port) -> GenMobileNet:
     """The port without dropout, so that nothing is drawn."""
-    model = create_model(ported.model, num_classes=ported.config.num_classes, drop_rate=0.0)
+    model = create_model(ported.model, num_classes=ported.convention.classes, drop_rate=0.0)
     model.load_state_dict(ported.state_dict)
     return model
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from genmobilenet.zoo import get_config, tensorflow_form
 from porting.errors import BadInput, MappingError
 from porting.mapping.layers import layers_of
-from porting.mapping.onto import ModuleMatch, match_module
+from porting.mapping.module_match import ModuleMatch
 from porting.mapping.recognise import Match, find_match
 from porting.mapping.rules import choose_weight_set
 from porting.sha256 import sha256_of
@@ -139,6 +139,8 @@ def _onto(
     """
     if model is not None or source.graph is None:
         return _matched(source, model, weights, None)
+    from porting.mapping.onto import match_module
+
     weight_set = choose_weight_set(source, weights)
     first: BadInput | None = None
     for drop in (False, True):

@@ -11,7 +11,7 @@ from porting.carry_out import carry_out, carry_out_onto
 from porting.errors import BadInput
 from porting.mapping.convention import InputConvention, normalises_inside
 from porting.mapping.layers import NORMALISATION, NORMALISES
-from porting.mapping.onto import ModuleMatch, match_module
+from porting.mapping.module_match import ModuleMatch
 from porting.mapping.plan import Fill
 from porting.mapping.recognise import Match, find_match
 from porting.mapping.rules import choose_weight_set
@@ -84,6 +84,7 @@ def module_target(
         BadInput: it cannot be built or traced.
         MappingError: source and module do not fit, or leave open which layer is which.
     """
+    from porting.mapping.onto import match_module
     from porting.parity.onto import build_module, name_of
 
     module = build_module(onto) if isinstance(onto, str) else onto

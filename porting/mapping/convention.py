@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from porting.mapping.module_match import ModuleMatch
 from porting.mapping.normalisation import normalisation_of
-from porting.mapping.onto import ModuleMatch
 from porting.mapping.recognise import Match, candidates
 from porting.mapping.walk import Alignment
 from porting.sources.keras import KerasSource

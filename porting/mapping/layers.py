@@ -135,6 +135,11 @@ class NetworkLayers:
             return ()
         return tuple(block.main["project"].path for block in self.blocks if block.squeeze)
 
+    @property
+    def weight_count(self) -> int:
+        """How many tensors a source of its weights holds; batches are counted by PyTorch alone."""
+        return sum(not key.endswith("_tracked") for layer in self for key, _ in layer.shapes())
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Every state-dict key of the network with its shape."""
         channels = (self.stem.in_channels,)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from porting.errors import BadInput, MappingError
 from porting.mapping.ends import Ends, ends_of
 from porting.mapping.layouts import VECTOR, layout_onto
+from porting.mapping.module_match import ModuleMatch
 from porting.mapping.plan import Fill, LeftOut, Plan, check_total
 from porting.mapping.structure.match import match_structures
 from porting.mapping.structure.node import ModuleLayer, Node, SourceLayer, Structure
 from porting.mapping.structure.of_module import structure_of_module
 from porting.mapping.structure.of_source import structure_of_source
-from porting.mapping.walk import Alignment, Norm
+from porting.mapping.walk import Norm
 from porting.sources.source import Source
 
 if TYPE_CHECKING:
@@ -23,26 +24,6 @@ if TYPE_CHECKING:
 LOGITS, SOFTMAX = "classifier", "softmax"
 _TOLD = 3  # most places that a note names
 _LEAST_SIDE = 32
-
-
-@dataclass(frozen=True)
-class ModuleMatch:
-    """A module that fits a source, with the plan that says how.
-
-    ``ends`` are those of the module: its images' side and channels, its classes.
-    ``normalises`` says that it takes pixels 0..255 and turns them into its input itself.
-    ``epsilons`` gives the batch-norm epsilon by the key of the running variance,
-    ``factors``, by tap, how many times the module's values the source's are by
-    construction.
-    """
-
-    model: str
-    plan: Plan
-    alignment: Alignment
-    ends: Ends
-    normalises: bool
-    epsilons: Mapping[str, float] = field(default_factory=dict)
-    factors: Mapping[str, float] = field(default_factory=dict)
 
 
 def match_module(

@@ -15,7 +15,7 @@ from porting.mapping.ends import Ends, ends_of
 from porting.mapping.layers import layers_of
 from porting.mapping.operators import facts_of
 from porting.mapping.plan import Fill, Plan, check_total
-from porting.mapping.rules import choose_weight_set, plan_by_rules
+from porting.mapping.rules import choose_weight_set, plan_by_rules, weight_count
 from porting.mapping.walk import Alignment, GraphMismatch
 from porting.sources.source import Source
 
@@ -71,9 +71,12 @@ def find_match(
 def candidates(source: Source, weight_set: str, drop_background: bool = False) -> Iterator[Match]:
     """All networks that fit, TensorFlow's form before the plain one, which it stands in for."""
     found = set()
-    stem = _stem_channels(source)
+    stem, weights = _stem_channels(source), weight_count(source, weight_set)
     for model in _worth_trying(source):
-        if f"tf_{model}" in found or stem not in (None, get_config(model).stem):
+        config = get_config(model)
+        if f"tf_{model}" in found or stem not in (None, config.stem):
+            continue
+        if weights not in (None, layers_of(config).weight_count):
             continue
         try:
             yield match(source, model, weight_set, drop_background)
@@ -153,7 +156,8 @@ def _match_names(
         input_size=source.input_side or config.input_size,
     )
     config, first_row = _classes(source, config, drop)
-    plan = plan_by_rules(source, model, layers_of(config), weight_set, first_row)
+    if first_row:
+        plan = plan_by_rules(source, model, layers_of(config), weight_set, first_row)
     check_total(plan, source, layers_of(config).shapes())
     return Match(model, config, plan, None)
 

@@ -14,7 +14,7 @@ from porting.judges.run import Run
 from porting.mapping.convention import InputConvention
 from porting.mapping.keras_taps import keras_taps
 from porting.mapping.layers import NORMALISES, layers_of
-from porting.mapping.onto import ModuleMatch
+from porting.mapping.module_match import ModuleMatch
 from porting.mapping.recognise import Match
 from porting.parity.names import CLASSIFIER, SOFTMAX
 from porting.sources import Source

@@ -11,7 +11,7 @@ import numpy as np
 from porting.errors import BadInput
 from porting.mapping.convention import InputConvention
 from porting.mapping.layers import layers_of
-from porting.mapping.onto import ModuleMatch
+from porting.mapping.module_match import ModuleMatch
 from porting.mapping.recognise import Match
 from porting.parity.compare import Comparer, Comparison, Reading
 from porting.parity.names import CLASSIFIER

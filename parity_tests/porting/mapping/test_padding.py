@@ -81,7 +81,10 @@ def test_valid_without_padding_is_refused(written):
 
 def test_padding_with_something_else_is_refused(written):
     path = written("tf_mnasnet_small", filled_with=-1.0)
-    with pytest.raises(MappingError, match=r"operator 0 PADV2 'stem/padded', with something else"):
+    with pytest.raises(
+        MappingError,
+        match=r"operator 0 PADV2 'stem/padded', of other than height and width, or not with 0",
+    ):
         porting.port(path, "tf_mnasnet_small", verify=False)
 
 

@@ -19,18 +19,13 @@ from genmobilenet.config import NetworkConfig
 from genmobilenet.zoo import get_config, tensorflow_form
 from porting.errors import OutputError
 from porting.judges.reference.graph import build_reference
+from porting.judges.reference.made_up import MARK, PREFIX
 from porting.judges.reference.naming import root_and_scheme
 from porting.judges.reference.weights import Weights, seeded_weights
 from porting.judges.tensorflow import import_tensorflow
 from porting.sources.checkpoint.weight_sets import EMA_SUFFIX
 
 STEP = 1000
-MARK = "rehearsal.json"
-"""Lies in the folder made, beside the TFLite files and above the checkpoint."""
-
-PREFIX = "rehearsal"
-"""Begins the name of every file made, the description in a TFLite file and the scope of a
-variable in a checkpoint, so that nobody takes one for Google's, however it is renamed."""
 
 
 @dataclass(frozen=True)

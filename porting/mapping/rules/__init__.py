@@ -1,5 +1,10 @@
 """Naming schemes: one file a scheme, each a table from variable names to layers."""
 
-from porting.mapping.rules.registry import RULES, choose_weight_set, plan_by_rules
+from porting.mapping.rules.registry import (
+    RULES,
+    choose_weight_set,
+    plan_by_rules,
+    weight_count,
+)
 
-__all__ = ["RULES", "choose_weight_set", "plan_by_rules"]
+__all__ = ["RULES", "choose_weight_set", "plan_by_rules", "weight_count"]

@@ -61,6 +61,21 @@ def choose_weight_set(source: Source, wanted: str | None) -> str:
     return chosen
 
 
+def weight_count(source: Source, weight_set: str) -> int | None:
+    """How many weights of a set a source without a graph has; None where that is not known.
+
+    It rules most networks out at a glance: each weight must fill one key.
+    """
+    if source.graph is not None:
+        return None
+    try:
+        named = _named(source, weight_set)
+    except MappingError:
+        return None
+    counters = (counter.values() for counter in named.groups.values())
+    return sum(len(names) for found in counters for names in found)
+
+
 def plan_by_rules(
     source: Source, model: str, layers: NetworkLayers, weight_set: str, first_row: int = 0
 ) -> Plan:

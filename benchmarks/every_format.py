@@ -1,0 +1,76 @@
+"""``porting port --no-verify`` of a file of every format, against ``import torch`` alone.
+
+All hold MobileNet V2, seeded, as TensorFlow, Keras and its converter write it. Prints the
+median time of the whole process over that of importing torch, and the goal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.measuring import PYTHON, by_turns
+
+MODEL, GOAL = "tf_mobilenetv2_100", 1.5
+BARE = "import torch"
+FILES = {
+    "TFLite": "float.tflite",
+    "TFLite, int8 weights": "dynamic.tflite",
+    "checkpoint": "checkpoint",
+    "frozen graph": "graph.pb",
+    "SavedModel": "saved",
+    "Keras .keras": "model.keras",
+    "Keras .h5": "model.h5",
+    "Keras .weights.h5": "model.weights.h5",
+}
+
+
+def make(folder: Path) -> None:
+    """Write all of them."""
+    from parity_tests.building.graphs import Network
+    from parity_tests.building.keras_models import build, write
+    from porting.judges.keras import Application
+    from porting.judges.reference.rehearse import rehearse
+
+    rehearsal = rehearse(MODEL, folder / "rehearsal")
+    for path, name in ((rehearsal.float, "float"), (rehearsal.dynamic, "dynamic")):
+        path.rename(folder / f"{name}.tflite")
+    rehearsal.checkpoint.rename(folder / "checkpoint")
+    network = Network(MODEL, classes=1000, size=224)
+    network.write_frozen(folder / "graph.pb")
+    network.write_saved_model(folder / "saved")
+    write(build(Application("MobileNetV2", 1.0, classes=1000, size=224)), folder)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--make", type=Path, help="only write the files, into this folder")
+    given = parser.parse_args()
+    if given.make is not None:
+        make(given.make)
+        return
+    with tempfile.TemporaryDirectory() as made:
+        # In a process of its own: a process starts with the peak memory of that before it.
+        again = [PYTHON, "-m", "benchmarks.every_format", "--make", made]
+        subprocess.run(again, check=True, capture_output=True)
+        port = [PYTHON, "-m", "porting", "port", "--no-verify", "--out", f"{made}/out"]
+        commands = {name: [*port, f"{made}/{file}"] for name, file in FILES.items()}
+        results = by_turns({BARE: [PYTHON, "-c", BARE], **commands}, given.rounds)
+    bare = results[BARE]
+    table = Table("porting port --no-verify", "seconds", f"x {BARE}", "goal", "MiB above")
+    for name in FILES:
+        run = results[name]
+        times, above = run.seconds / bare.seconds, run.mib - bare.mib
+        table.add_row(name, f"{run.seconds:.2f}", f"{times:.2f}", f"{GOAL}", f"{above:.0f}")
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    main()

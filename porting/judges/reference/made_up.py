@@ -1,0 +1,10 @@
+"""What marks a rehearsal, so that whoever only asks need not know how one is made."""
+
+from __future__ import annotations
+
+MARK = "rehearsal.json"
+"""Lies in the folder made, beside the TFLite files and above the checkpoint."""
+
+PREFIX = "rehearsal"
+"""Begins the name of every file made, the description in a TFLite file and the scope of a
+variable in a checkpoint, so that nobody takes one for Google's, however it is renamed."""
