@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from genmobilenet import zoo
+from parity_tests.building import tflite_variants as variants
+from parity_tests.building.tflite_networks import NetworkFile
 from parity_tests.building.tiny_networks import TINY
 
 
@@ -16,3 +18,28 @@ def tiny_networks(monkeypatch):
     for name, config in TINY.items():
         monkeypatch.setitem(zoo.NETWORKS, name, config)
         monkeypatch.setitem(zoo.NETWORKS, f"tf_{name}", config.tensorflow_form())
+
+
+NORMALISED = type("Normalised", (variants.Normalised, variants.Padded), {
+    "steps": [("SUB", 127.5, 0), ("MUL", [[[[0.1, 0.2, 0.3]]]], 1)], "cast": True,
+})  # fmt: skip
+FILES = {
+    "excited": (NetworkFile, {}),
+    "excited, padded and normalised": (NORMALISED, {"softmax": True}),
+    "excited, dense and pooled": (variants.DenseSqueezes, {"weights": "float16"}),
+    "swished": (NetworkFile, {}),
+    "swished, spelled out": (variants.Divisions, {"spelled_out": True}),
+    "swished, of integers": (variants.IntegerEnds, {"weights": "int8_channels"}),
+    "activated": (variants.OwnActivations, {}),
+    "activated, pooled": (
+        type("Kind", (variants.ConvolutionClassifier, variants.AveragePools), {}), {}
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(params=FILES)
+def made(request, tiny_networks):
+    kind, options = FILES[request.param]
+    file = kind(TINY[request.param.split(",")[0]].tensorflow_form(), size=32, **options)
+    file.build()
+    return file.file.model

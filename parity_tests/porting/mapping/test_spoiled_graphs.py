@@ -8,39 +8,13 @@ import numpy as np
 import pytest
 
 from parity_tests.building import mutations
-from parity_tests.building import tflite_variants as variants
 from parity_tests.building.limits import within
-from parity_tests.building.tflite_networks import NetworkFile
 from parity_tests.building.tiny_networks import TINY
 from porting.carry_out import carry_out
 from porting.errors import PortingError
 from porting.mapping.convention import convention_of
 from porting.mapping.recognise import find_match
 from porting.sources import open_source
-
-NORMALISED = type("Normalised", (variants.Normalised, variants.Padded), {
-    "steps": [("SUB", 127.5, 0), ("MUL", [[[[0.1, 0.2, 0.3]]]], 1)], "cast": True,
-})  # fmt: skip
-FILES = {
-    "excited": (NetworkFile, {}),
-    "excited, padded and normalised": (NORMALISED, {"softmax": True}),
-    "excited, dense and pooled": (variants.DenseSqueezes, {"weights": "float16"}),
-    "swished": (NetworkFile, {}),
-    "swished, spelled out": (variants.Divisions, {"spelled_out": True}),
-    "swished, of integers": (variants.IntegerEnds, {"weights": "int8_channels"}),
-    "activated": (variants.OwnActivations, {}),
-    "activated, pooled": (
-        type("Kind", (variants.ConvolutionClassifier, variants.AveragePools), {}), {}
-    ),
-}  # fmt: skip
-
-
-@pytest.fixture(params=FILES)
-def made(request, tiny_networks):
-    kind, options = FILES[request.param]
-    file = kind(TINY[request.param.split(",")[0]].tensorflow_form(), size=32, **options)
-    file.build()
-    return file.file.model
 
 
 def outcome(path):

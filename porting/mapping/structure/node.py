@@ -10,6 +10,12 @@ from porting.mapping.walk import Norm
 
 WEIGHTED = ("conv", "depthwise", "dense")
 COMMUTATIVE = ("add", "mul")
+_BINARY = ("add", "sub", "mul", "div")
+
+
+def takes(kind: str) -> int:
+    """How many values an operator of data alone takes."""
+    return 2 if kind in _BINARY else 1
 
 
 @dataclass(frozen=True)

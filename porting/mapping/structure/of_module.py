@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from porting.errors import BadInput
 from porting.mapping.padding import NO_PADS, Pads
-from porting.mapping.structure.node import ModuleLayer, ModuleNorm, Node, Structure, layer_kind
+from porting.mapping.structure.node import (
+    ModuleLayer,
+    ModuleNorm,
+    Node,
+    Structure,
+    layer_kind,
+    takes,
+)
 from porting.mapping.structure.spelled_out import simplified
 from porting.mapping.structure.traced import (
     AFFINE,
@@ -164,7 +171,7 @@ class _Tracer:
             made = ("max pool" if name == "max_pool2d" else "average pool"), window_of(node)
         elif name in ("cat", "concat"):
             made = "concatenation", ((args[1] if len(args) > 1 else 0) in (1, -3),)
-        elif name in _PLAIN and len(given) == len(nodes_in(args)) and not has_number(node):
+        elif name in _PLAIN and not has_number(node) and _is_whole(node, given):
             made = _PLAIN[name], ()
         elif name.rstrip("_") in AFFINE and len(given) == 1:
             made = self._by_a_number(node)
@@ -248,6 +255,11 @@ class _Tracer:
         assert isinstance(given.layer, ModuleLayer)  # the caller looked
         norm = ModuleNorm(weight, bias, mean, variance, epsilon)
         return replace(given, layer=replace(given.layer, norm=norm))
+
+
+def _is_whole(node: fx.Node, given: tuple[Node, ...]) -> bool:
+    """Whether an operator of data alone has as many values as it takes, and nothing else."""
+    return len(given) == len(nodes_in(node.args)) == takes(_PLAIN[operator_of(node)])
 
 
 _LAYERS: Mapping[str, Callable[[_Tracer, fx.Node, Node], Node]] = {

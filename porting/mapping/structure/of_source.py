@@ -10,6 +10,7 @@ import numpy as np
 from porting.errors import MappingError
 from porting.mapping.normalisation import take_normalisation
 from porting.mapping.operators import (
+    OperatorFacts,
     averages_space,
     constant_of,
     describe,
@@ -18,7 +19,7 @@ from porting.mapping.operators import (
     operand,
 )
 from porting.mapping.padding import NO_PADS, PADS, Pads, pads_of, same_pad
-from porting.mapping.structure.node import Node, SourceLayer, Structure, layer_kind
+from porting.mapping.structure.node import Node, SourceLayer, Structure, layer_kind, takes
 from porting.mapping.structure.spelled_out import simplified
 from porting.mapping.walk import CASTS, Alignment, Norm, Walk
 from porting.sources.source import Operator, Source
@@ -93,7 +94,7 @@ class _Reader:
         kind = operator.kind
         if kind in CASTS or (kind in (*_SHAPES, *_MEANS) and self._moves_ones(operator)):
             return given[0]
-        if kind in _LAYERS and facts_of(operator, self._source).weight:
+        if kind in _LAYERS and _is_sound(facts_of(operator, self._source)):
             return self._layer(operator, given[0])
         if kind == "BATCH_NORM" and self._has_no_norm(operator, given[0]):
             return self._normed(operator, given[0])
@@ -117,7 +118,7 @@ class _Reader:
         elif kind == "CONCATENATION":
             axes = len(self._shape(operator.outputs[0]))
             made = "concatenation", (operator.options["axis"] % max(axes, 1) == axes - 1,)
-        elif len(given) == len(operator.inputs) and kind in _PLAIN:
+        elif kind in _PLAIN and len(given) == len(operator.inputs) == takes(_PLAIN[kind]):
             made = _PLAIN[kind], ()
         elif len(given) == 1:
             made = self._by_a_number(operator)
@@ -187,8 +188,8 @@ class _Reader:
     def _same(
         self, sides: tuple[int, ...], reach: tuple[int, ...], stride: tuple[int, ...]
     ) -> Pads | None:
-        """What SAME adds; None where the graph leaves its size open."""
-        if len(sides) != 2 or min(sides) < 1:
+        """What SAME adds; None where the graph leaves its size open, or has no such stride."""
+        if len(sides) != 2 or min(*sides, *stride) < 1:
             return None
         rows, columns = (same_pad(*place) for place in zip(sides, reach, stride, strict=True))
         return Pads(rows, columns)
@@ -212,6 +213,12 @@ class _Reader:
     def _shape(self, name: str | None) -> tuple[int, ...]:
         info = self._source.activations.get(name or "")
         return () if info is None else info.shape
+
+
+def _is_sound(facts: OperatorFacts) -> bool:
+    """Whether an operator has a stored weight, and sides and channels of at least 1."""
+    channels = facts.in_channels, facts.out_channels
+    return bool(facts.weight) and min(*facts.kernel, *facts.stride, *facts.dilation, *channels) > 0
 
 
 def _and(one: Pads | None, other: Pads | None) -> Pads | None:

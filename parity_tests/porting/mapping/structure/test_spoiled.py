@@ -1,0 +1,62 @@
+"""Spoiled graphs against a module: refused by name, or aligned, never more."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from genmobilenet.network import GenMobileNet
+from parity_tests.building import mutations
+from parity_tests.building.limits import within
+from parity_tests.building.tiny_networks import TINY
+from porting.errors import PortingError
+from porting.mapping.onto import match_module
+from porting.mapping.structure.of_module import structure_of_module
+from porting.sources import open_source
+
+
+@pytest.fixture
+def tried(tmp_path, tiny_networks, monkeypatch):
+    """Whether a file's bytes fit one of the tiny networks, each traced once."""
+    modules = [GenMobileNet(config.tensorflow_form()).eval() for config in TINY.values()]
+    traced = {id(m): structure_of_module(m, (1, m.config.in_chans, 32, 32)) for m in modules}
+    monkeypatch.setattr("porting.mapping.onto.structure_of_module", lambda m, _: traced[id(m)])
+    path = tmp_path / "model.tflite"
+
+    def fits(content):
+        path.write_bytes(content)
+        return [_fits(path, module) for module in modules]
+
+    return fits
+
+
+def _fits(path, module):
+    with within(mebibytes=128, seconds=5):
+        try:
+            match_module(open_source(path), module, "tiny", "as stored")
+        except PortingError as error:
+            assert str(path) in str(error)
+            return False
+        return True
+
+
+def test_unspoiled_they_fit_one(made, tried):
+    assert sum(tried(mutations.packed(made))) == 1
+
+
+@pytest.mark.slow
+def test_every_change_of_an_operators_inputs(made, tried):
+    for changed in mutations.every_change_of_inputs(made):
+        tried(mutations.packed(changed))
+
+
+@pytest.mark.parametrize("rounds", [20, pytest.param(100, marks=pytest.mark.slow)])
+def test_random_changes(made, tried, rounds):
+    random = np.random.default_rng(int(os.environ.get("FUZZ_SEED", "0")))
+    for _ in range(rounds):
+        content = mutations.packed(mutations.mutated(made, random))
+        if random.integers(3) == 0:
+            content = mutations.with_bytes_spoiled(content, random)
+        tried(content)
