@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from porting.mapping.layouts import VECTOR
 from porting.mapping.plan import Fill, LeftOut, Plan
@@ -14,16 +14,21 @@ def plan_by_graph(
     source: Source, model: str, alignment: Alignment, weight_set: str, first_row: int = 0
 ) -> Plan:
     """Plan a port from an alignment. A batch norm folded in the source becomes an identity."""
-    fills = [fill for pair in alignment.pairs for fill in _fills(pair, first_row, alignment)]
-    used = {fill.source for fill in fills}
-    left_out = [
-        LeftOut(name, f"parameter of {alignment.parameters[name]}")
-        if name in alignment.parameters
+    pairs = alignment.pairs
+    fills = tuple(fill for pair in pairs for fill in _fills(pair, first_row, alignment))
+    return Plan(model, "graph", weight_set, fills, left_out(source, fills, alignment))
+
+
+def left_out(source: Source, fills: Iterable[Fill], alignment: Alignment) -> tuple[LeftOut, ...]:
+    """The source's tensors that fill nothing: parameters of its operators, or not used at all."""
+    used, parameters = {fill.source for fill in fills}, alignment.parameters
+    return tuple(
+        LeftOut(name, f"parameter of {parameters[name]}")
+        if name in parameters
         else LeftOut(name, "not used by the graph")
         for name in source.tensors
         if name not in used
-    ]
-    return Plan(model, "graph", weight_set, tuple(fills), tuple(left_out))
+    )
 
 
 def _fills(pair: Pair, first_row: int, alignment: Alignment) -> Iterator[Fill]:
