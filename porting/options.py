@@ -58,8 +58,8 @@ SourceArgument = Annotated[
     Path,
     typer.Argument(
         metavar="SOURCE",
-        help="TFLite file; checkpoint: prefix, .index, directory or .tgz; file of Keras; or "
-        "the name of a published source on disk.",
+        help="TFLite file; checkpoint: prefix, .index, directory or .tgz; SavedModel; frozen "
+        "graph (.pb); file of Keras; or the name of a published source on disk.",
         callback=_named_or_lying,
     ),
 ]

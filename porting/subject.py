@@ -62,10 +62,16 @@ def subject_from_file(
     state, unwrapped = read_stored(path)
     digest = sha256_of(path)
     card = _card_of(path, digest)
-    model = model or card.get("model")
+    built_by = card.get("onto")
+    if built_by is not None and onto is None:
+        raise BadInput(
+            f"{path}: was ported onto {built_by}, a module of somebody's own; name what builds it "
+            "with --onto module:callable"
+        )
+    model = model or (None if built_by else card.get("model"))
     weights = weights or _listed(card.get("source", {}).get("weight_set"), source)
     if onto is not None:
-        from porting.parity.onto import build_module, fill_module
+        from porting.own_module import build_module, fill_module
 
         network = _on_cpu(build_module(onto))
         notes = fill_module(network, state, str(path))
@@ -91,8 +97,12 @@ def subject_from_module(
     Raises:
         BadInput: source and network do not fit.
     """
+    import torch
+
     from genmobilenet.network import GenMobileNet
 
+    if not isinstance(network, torch.nn.Module):
+        raise BadInput(f"the model is a {type(network).__name__}; expected a torch.nn.Module")
     network = _on_cpu(network)
     if not isinstance(network, GenMobileNet):
         match = _onto(source, network, model, weights)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from porting.mapping.module_match import ModuleMatch
 from porting.mapping.plan import Fill
 from porting.mapping.recognise import Match, find_match
 from porting.mapping.rules import choose_weight_set
+from porting.own_module import copied
 from porting.sources import Source
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class Target:
 
         if isinstance(self.match, Match):
             return build(self.match.config, state)
-        module = copy.deepcopy(self.module)
-        assert module is not None  # as above
+        assert self.module is not None  # as above
+        module = copied(self.module)
         module.load_state_dict(state)
         return module.eval()
 
@@ -84,10 +84,14 @@ def module_target(
         BadInput: it cannot be built or traced.
         MappingError: source and module do not fit, or leave open which layer is which.
     """
+    from torch import nn
+
     from porting.mapping.onto import match_module
-    from porting.parity.onto import build_module, name_of
+    from porting.own_module import build_module, name_of
 
     module = build_module(onto) if isinstance(onto, str) else onto
+    if not isinstance(module, nn.Module):
+        raise BadInput(f"onto is a {type(module).__name__}; expected a torch.nn.Module or its name")
     weight_set = choose_weight_set(source, weights)
     return Target(match_module(source, module, name_of(onto), weight_set, drop_background), module)
 

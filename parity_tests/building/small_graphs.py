@@ -54,6 +54,33 @@ class SmallGraph:
         self.file.operator(kind, [x[0]], output)
         return output, x[1], x[2]
 
+    def pooled(self, x, kind, name):
+        """MAX_POOL_2D or AVERAGE_POOL_2D over windows of 2x2, side by side."""
+        tensor, side, channels = x
+        options = schema.Pool2DOptionsT()
+        options.padding, options.strideW, options.strideH = 1, 2, 2
+        options.filterWidth = options.filterHeight = 2
+        output = self.file.tensor(name, [1, side // 2, side // 2, channels])
+        self.file.operator(kind, [tensor], output, options)
+        return output, side // 2, channels
+
+    def flattened(self, x, classes=5):
+        """All places in one vector, and a dense layer: the file's bytes."""
+        tensor, side, channels = x
+        length = side * side * channels
+        options = schema.ReshapeOptionsT()
+        options.newShape = [1, length]
+        flat = self.file.tensor("flat", [1, length])
+        self.file.operator("RESHAPE", [tensor], flat, options)
+        end = self.file.tensor("logits", [1, classes])
+        inputs = [
+            flat,
+            self.constant("dense/kernel", (classes, length)),
+            self.constant("dense/bias", (classes,)),
+        ]
+        self.file.operator("FULLY_CONNECTED", inputs, end, schema.FullyConnectedOptionsT())
+        return self.file.finish([self.image], [end])
+
     def classified(self, x, classes=5, softmax=False):
         """Mean over space and a dense layer: the file's bytes."""
         axes = self.file.tensor("axes", [2], "int32", np.array([1, 2], np.int32))

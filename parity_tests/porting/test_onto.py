@@ -83,3 +83,19 @@ def test_what_a_module_returns_is_what_counts(small):
     comparison = porting.compare(small[0], Doubled(), pixels)
     assert not comparison
     assert comparison.culprit.tap == "(output)"
+
+
+def test_what_was_ported_onto_a_module_is_compared_with_it(small, tmp_path):
+    (tmp_path / "mine.py").write_text(MODULES)
+    path = {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
+    out = tmp_path / "out"
+    done = run("port", small[0], "--onto", "mine:Mine", "--out", out, "--json", **path)
+    assert done.returncode == 0, done.stderr
+    weights = json.loads(done.stdout)["weights"]
+    assert Path(weights).name.startswith("Mine-")
+    assert json.loads(Path(weights).with_suffix(".json").read_text())["onto"] == "mine:Mine"
+    words = ["diff", small[0], weights, "--random", 1]
+    done = run(*words, **path)
+    assert done.returncode == 2
+    assert "was ported onto mine:Mine" in done.stderr
+    assert run(*words, "--onto", "mine:Mine", **path).returncode == 0

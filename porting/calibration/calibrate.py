@@ -93,6 +93,8 @@ def calibrate(
     norms = identity_norms(plan)
     pixels = _Counted(images.plain(), progress)
     moments = _measure(state, config, norms, (convention.normalise(image) for image in pixels))
+    if not pixels.count:
+        raise BadInput(f"{images.what}: not one to calibrate on")
     calibrated = dict(state)
     for path, found in moments.items():
         bias = state[f"{path}.bias"].numpy()
@@ -102,7 +104,8 @@ def calibrate(
             if not np.isfinite(values).all():
                 raise BadInput(f"{path}: what it gets on {images.what} is beyond float32")
             calibrated[f"{path}.{name}"] = torch.from_numpy(values)
-    done = Calibration(norms, pixels.count, images.what, pixels.sha256, tuple(images.skipped))
+    what = f"{pixels.count} of {images.what}" if images.skipped else images.what
+    done = Calibration(norms, pixels.count, what, pixels.sha256, tuple(images.skipped))
     return _noted(plan, done), calibrated, done
 
 

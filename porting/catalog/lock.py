@@ -7,17 +7,21 @@ something else comes under the same name later.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from porting.catalog.entry import CatalogEntry
-from porting.errors import BadInput
+from porting.errors import BadInput, BadSource
 from porting.sha256 import sha256_of
 
 LOCK = "catalog.lock.json"
+GZIP = b"\x1f\x8b"
+_CHUNK = 1 << 20
 
 
 class ChecksumMismatch(BadInput):
@@ -29,12 +33,14 @@ def check_first_seen(entry: CatalogEntry, path: Path) -> str:
 
     Raises:
         ChecksumMismatch: the record says otherwise.
+        BadSource: there is no record yet, and the file is not whole.
         BadInput: the lock file cannot be read.
     """
     digest = check_recorded(path)
     lock = path.parent / LOCK
     records = _read(lock)
     if entry.file_name not in records:
+        _check_whole(path)
         records[entry.file_name] = {
             "sha256": digest,
             "bytes": path.stat().st_size,
@@ -43,6 +49,22 @@ def check_first_seen(entry: CatalogEntry, path: Path) -> str:
         }
         _write(lock, records)
     return digest
+
+
+def _check_whole(path: Path) -> None:
+    """See that an archive is not cut short, before its checksum is held against later ones."""
+    with path.open("rb") as stream:
+        packed = stream.read(len(GZIP)) == GZIP
+    if not packed:
+        return
+    try:
+        with gzip.open(path) as archive:
+            while archive.read(_CHUNK):
+                pass
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadSource(
+            f"{path}: damaged or cut short ({error}); delete it, and download it again"
+        ) from error
 
 
 def check_recorded(path: Path, content: Path | None = None) -> str:

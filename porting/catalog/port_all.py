@@ -23,8 +23,10 @@ from porting.catalog.fetch import NO_SOURCES
 from porting.catalog.lock import check_recorded
 from porting.errors import BadInput, BadSource
 from porting.exits import DONE, NOT_AT_PARITY, WRONG_USE, end_with
+from porting.release.writing import check_folder
 from porting.sources import claims_to_be_a_source
 from porting.sources.checkpoint import locate, looks_like_checkpoint, looks_like_v1
+from porting.sources.graphdef import looks_like_saved_model
 
 PORTED, DISAGREES, REFUSED = "ported", "not at parity", "refused"
 
@@ -55,6 +57,9 @@ def sources_in(folder: Path, depth: int = _DEPTH) -> Iterator[Path]:
     """
     if not folder.is_dir():
         yield folder
+        return
+    if looks_like_saved_model(folder):
+        yield folder  # and not its variables by themselves
         return
     state = folder / "checkpoint"
     newest = state.is_file() and not looks_like_v1(state)
@@ -179,6 +184,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("checkpoints/ported"))
     parser.add_argument("--jobs", type=int, default=_cores())
     asked = parser.parse_args()
+    if asked.jobs < 1:
+        parser.error(f"--jobs {asked.jobs}: expected at least 1")
+    check_folder(asked.out)
     places = _all_in(asked.google, asked.folders)
     outcomes = {}
     for number, outcome in enumerate(port_all(places, asked.out, asked.jobs), 1):

@@ -12,10 +12,11 @@ from porting.mapping.ends import Ends, ends_of
 from porting.mapping.module_match import ModuleMatch
 from porting.mapping.plan import Plan, check_total
 from porting.mapping.structure.fills import Filler
-from porting.mapping.structure.match import match_structures
+from porting.mapping.structure.match import StructureMismatch, match_structures
 from porting.mapping.structure.node import ModuleLayer, Node, SourceLayer, Structure
 from porting.mapping.structure.of_module import structure_of_module
 from porting.mapping.structure.of_source import structure_of_source
+from porting.mapping.walk import Alignment
 from porting.sources.source import Source
 
 if TYPE_CHECKING:
@@ -53,22 +54,47 @@ def match_module(
         )
     ends = _ends(source, drop_background)
     theirs = structure_of_module(module, (1, ends.channels, ends.side, ends.side))
-    read = structure_of_source(source, ends.channels)
-    ours, taps = _without_softmax(read.structure, theirs)
-    if drop_background:
-        ours = _without_background(ours)
-    pairs = match_structures(ours, theirs, str(source.path))
-    read.alignment.taps += [*_taps(pairs, ours.output), *taps]
+    ours, pairs, alignment = _aligned(source, theirs, ends, drop_background)
     fills, problems = Filler(pairs, ours, int(drop_background)).fills(module)
     if problems:
         raise MappingError(f"{source.path}: does not fit {model}:\n  " + "\n  ".join(problems))
-    left = left_out(source, fills, read.alignment)
+    left = left_out(source, fills, alignment)
     plan = Plan(model, "structure", weight_set, fills, left, _notes(pairs))
     check_total(plan, source, {key: tuple(v.shape) for key, v in module.state_dict().items()})
     return ModuleMatch(
-        model, plan, read.alignment, ends, theirs.normalises, _epsilons(pairs),
+        model, plan, alignment, ends, theirs.normalises, _epsilons(pairs),
         dict(_tap_factors(pairs, ours.output)),
     )  # fmt: skip
+
+
+Pairs = list[tuple[Node, Node]]
+"""Values of a source and of a module, inputs before what is made of them."""
+
+
+def _aligned(
+    source: Source, theirs: Structure, ends: Ends, drop_background: bool
+) -> tuple[Structure, Pairs, Alignment]:
+    """The source's structure, its pairs with the module's, and its taps.
+
+    A sixth of a clamp is what it says, or else a hard sigmoid as some converters write it.
+    """
+    first: StructureMismatch | None = None
+    for lifted in (False, True):
+        read = structure_of_source(source, ends.channels, lifted)
+        ours, taps = _without_softmax(read.structure, theirs)
+        if drop_background:
+            ours = _without_background(ours)
+        try:
+            pairs = match_structures(ours, theirs, str(source.path))
+        except StructureMismatch as error:
+            first = first or error
+            continue
+        read.alignment.taps += [*_taps(pairs, ours.output), *taps]
+        return ours, pairs, read.alignment
+    assert first is not None  # the loop ran
+    if not drop_background and (ends.classes, theirs.output.facts[-1:]) == (1001, (1000,)):
+        raise StructureMismatch(f"{first}\n  --classes drop-background leaves off class 0 of 1001")
+    raise first
 
 
 def _ends(source: Source, drop_background: bool) -> Ends:
@@ -109,14 +135,14 @@ def _tap(ours: Node, theirs: Node, end: Node) -> str:
     return names.get(ours, f"{theirs.place} {ours.value}")
 
 
-def _taps(pairs: list[tuple[Node, Node]], end: Node) -> Iterator[tuple[str, str]]:
+def _taps(pairs: Pairs, end: Node) -> Iterator[tuple[str, str]]:
     """Tap and tensor for all that the source shows."""
     for ours, theirs in pairs:
         if ours.value is not None and ours.kind != "input":
             yield _tap(ours, theirs, end), ours.value
 
 
-def _tap_factors(pairs: list[tuple[Node, Node]], end: Node) -> Iterator[tuple[str, float]]:
+def _tap_factors(pairs: Pairs, end: Node) -> Iterator[tuple[str, float]]:
     """Taps of a gate whose sixth is not quite one, and of what it scales."""
     for ours, theirs in pairs:
         gates = [ours] if ours.kind == "hard_sigmoid" else ours.inputs if ours.kind == "mul" else []
@@ -125,7 +151,7 @@ def _tap_factors(pairs: list[tuple[Node, Node]], end: Node) -> Iterator[tuple[st
                 yield _tap(ours, theirs, end), gate.factor
 
 
-def _notes(pairs: list[tuple[Node, Node]]) -> tuple[str, ...]:
+def _notes(pairs: Pairs) -> tuple[str, ...]:
     """Where the two differ in what weights do not show; the judge decides what it matters."""
     odd = [
         (ours, theirs)
@@ -160,6 +186,6 @@ def _other_epsilon(ours: Node, theirs: Node) -> str | None:
     )
 
 
-def _epsilons(pairs: list[tuple[Node, Node]]) -> dict[str, float]:
+def _epsilons(pairs: Pairs) -> dict[str, float]:
     layers = (theirs.layer for _, theirs in pairs if isinstance(theirs.layer, ModuleLayer))
     return {layer.norm.variance: layer.norm.epsilon for layer in layers if layer.norm is not None}

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import copy
-import importlib
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,70 +18,6 @@ from porting.parity.taps import INPUT_OF, OUTPUT, as_port, call_name, prepared
 _ELEMENTS = 4096  # of a tap, evenly spaced, on which likeness is judged
 _ANY_SHAPE_MATCH = 0.01  # what two values of one shape are worth if nothing else speaks for them
 _ALIKE, _UNLIKE = 0.999, 0.9
-
-
-def build_module(spec: str) -> nn.Module:
-    """The module that ``package.module:callable`` makes when called without arguments.
-
-    Raises:
-        BadInput: it cannot be imported, fails, or makes something else.
-    """
-    name, _, attribute = spec.partition(":")
-    if not attribute:
-        raise BadInput(f"{spec!r}: expected package.module:callable")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        made = getattr(importlib.import_module(name), attribute)()
-    except (Exception, SystemExit) as error:
-        # A user's code may raise anything; whatever it is, it is about this module.
-        raise BadInput(f"{spec}: cannot be built: {type(error).__name__}: {error}") from error
-    if not isinstance(made, nn.Module):
-        raise BadInput(f"{spec}: makes a {type(made).__name__}, expected a torch.nn.Module")
-    return made.eval()
-
-
-def name_of(onto: nn.Module | str) -> str:
-    """What a module is called in file names and messages: its class, or the callable."""
-    return onto.rpartition(":")[2] if isinstance(onto, str) else type(onto).__name__
-
-
-def fill_module(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> tuple[str, ...]:
-    """Load a state dict: by its keys, or where they differ by order and shape.
-
-    Returns what is to be told about it.
-
-    Raises:
-        BadInput: the two differ in number or in a shape; the first place is named.
-    """
-    target = network.state_dict()
-    if set(target) == set(state):
-        _check_shapes(list(target.items()), [(key, state[key]) for key in target], origin)
-        network.load_state_dict(dict(state))
-        return ()
-    keys = [(key, values) for key, values in target.items() if not key.endswith("_tracked")]
-    given = [(key, values) for key, values in state.items() if not key.endswith("_tracked")]
-    if len(keys) != len(given):
-        raise BadInput(
-            f"{origin}: holds {len(given)} tensors, {type(network).__name__} takes {len(keys)}, "
-            "and their keys differ"
-        )
-    _check_shapes(keys, given, origin)
-    filled = {key: values for (key, _), (_, values) in zip(keys, given, strict=True)}
-    network.load_state_dict({**target, **filled})
-    return (f"keys differ; {len(keys)} tensors were matched by order and shape",)
-
-
-def _check_shapes(
-    target: Sequence[tuple[str, Tensor]], given: Sequence[tuple[str, Tensor]], origin: str
-) -> None:
-    for place, ((key, expected), (name, found)) in enumerate(zip(target, given, strict=True)):
-        if expected.shape != found.shape:
-            raise BadInput(
-                f"{origin}: tensor {place} is {name} {tuple(found.shape)}, where the network has "
-                f"{key} {tuple(expected.shape)}"
-            )
 
 
 @dataclass(frozen=True)
@@ -204,7 +137,7 @@ def record_values(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
             known[key] = value
             seen[tap] = value.clone()
 
-    copied = prepared(network).float()
+    copied = prepared(network, in_place=True).float()
     _check_runs(copied, inputs)
     handles = []
     for path, module in copied.named_modules():
@@ -220,11 +153,17 @@ def record_values(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
 
 
 def _check_runs(network: nn.Module, inputs: Tensor) -> None:
-    """See that a module takes the inputs, in float32 and in float64, which measures the noise."""
+    """See that a module takes the inputs, in float32 and in float64, which measures the noise.
+
+    Raises:
+        BadInput: it does not, or gives something else each time: whatever noise were
+            measured of that, any judge would lie within it.
+    """
     for dtype in (torch.float64, torch.float32):
         try:
             with torch.no_grad():
-                copy.deepcopy(network).to(dtype)(inputs.to(dtype))
+                converted = copy.deepcopy(network).to(dtype)
+                given = [converted(inputs.to(dtype)) for _ in range(2)]
         except Exception as error:
             # A user's code may raise anything; whatever it is, it is about this module.
             reason = " ".join(str(error).split())
@@ -232,6 +171,16 @@ def _check_runs(network: nn.Module, inputs: Tensor) -> None:
                 f"{type(network).__name__}: its forward fails on {dtype} inputs "
                 f"{tuple(inputs.shape)}: {type(error).__name__}: {reason}"
             ) from error
+        if isinstance(given[0], Tensor) and not _same(*given):
+            raise BadInput(
+                f"{type(network).__name__}: gives something else each time it is run on one "
+                "input, in evaluation mode; is there a dropout without self.training?"
+            )
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    scale = float(one.abs().max()) if one.numel() else 0.0
+    return bool(torch.allclose(one, other, rtol=0, atol=1e-6 * scale, equal_nan=True))
 
 
 def _noters(path: str, note: Callable[[str, Any], None]) -> tuple[Any, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from porting.own_module import copied
 from porting.parity.arithmetic import DepthwiseByShifts, SumsOneByOne
 from porting.parity.names import SOFTMAX
 from porting.parity.noise import EPSILON, few_draws, noise_of
@@ -53,7 +54,7 @@ class PortRunner:
         overwrites: bool = False,
     ) -> None:  # fmt: skip
         self.taps, self._logits, self._overwrites = tuple(taps), logits, overwrites
-        self._model = prepared(model).float()
+        self._model = prepared(model, in_place=overwrites).float()
         self._exact = copy.deepcopy(self._model).double()
 
     def accumulated(self, inputs: Tensor, thorough: bool = False) -> PortRun:
@@ -120,7 +121,11 @@ class PortRunner:
         def exchange(tap: str, values: Tensor) -> Tensor:
             kept = values.clone() if self._overwrites else values
             replaced = on_tap(tap, kept)
-            flowed[tap] = values if replaced is None else replaced.to(values.dtype)
+            if replaced is None:
+                # The tensor itself: in a module that computes in place others may look at it too.
+                flowed[tap] = kept
+                return values
+            flowed[tap] = replaced.to(values.dtype)
             return flowed[tap].clone() if self._overwrites else flowed[tap]
 
         with torch.inference_mode(), _hooked(model, wanted, exchange):
@@ -175,13 +180,19 @@ def call_name(path: str, number: int) -> str:
     return path if number == 1 else f"{path}#{number}"
 
 
-def prepared(model: nn.Module) -> nn.Module:
-    """A copy for inference whose activations do not overwrite what a tap has seen."""
-    copied = copy.deepcopy(model).eval().requires_grad_(False)
-    for module in copied.modules():
-        if getattr(module, "inplace", False):
+def prepared(model: nn.Module, in_place: bool = False) -> nn.Module:
+    """A copy for inference; its activations overwrite what a tap has seen only with ``in_place``.
+
+    A module of somebody's own may rely on that: what is overwritten may be looked at again.
+
+    Raises:
+        BadInput: it cannot be copied.
+    """
+    made = copied(model).eval().requires_grad_(False)
+    for module in made.modules():
+        if getattr(module, "inplace", False) and not in_place:
             vars(module)["inplace"] = False
-    return copied
+    return made
 
 
 def as_port(values: np.ndarray, shape: tuple[int, ...]) -> Tensor:

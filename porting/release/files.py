@@ -102,4 +102,16 @@ def _names(port: Port, out: Path, digest: str) -> ReleaseFiles:
     marks = ["rehearsal"] * is_rehearsal(port.source)
     marks += ["unverified"] * (port.comparison is None)
     stem = "-".join([port.model, *marks, digest[:8]])
+    if _has_another_source(out / f"{stem}.json", port.source.sha256):
+        # The same weights from elsewhere: what is known of them may differ.
+        stem += f"-{port.source.sha256[:8]}"
     return ReleaseFiles(out / f"{stem}.pth", out / f"{stem}.json")
+
+
+def _has_another_source(card: Path, digest: str) -> bool:
+    """Whether a card is there, of a port from another source."""
+    try:
+        known = json.loads(card.read_text(encoding="utf-8"))["source"]["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return bool(known != digest)

@@ -13,6 +13,7 @@ import argparse
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from porting.errors import BadInput
 from porting.exits import end_with, say
@@ -33,13 +34,21 @@ def pairs(ported: Path, folders: Iterable[Path]) -> Iterator[tuple[Path | None, 
         yield found.get(digest), weights
 
 
+def _card(weights: Path) -> dict[str, Any]:
+    """The card beside a ported file; nothing where there is none that can be read."""
+    try:
+        return dict(json.loads(weights.with_suffix(".json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
 def _source_of(weights: Path) -> tuple[str, Path | None]:
     """Checksum of the source, and where it lay, as the card has them."""
     try:
-        card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+        card = _card(weights)
         lay_at = card["source"].get("lay_at")
         return str(card["source"]["sha256"]), Path(lay_at) if isinstance(lay_at, str) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError):
         return "", None
 
 
@@ -80,7 +89,9 @@ def main() -> None:
         raise BadInput(f"{asked.ported}: no ported file in it; port something first")
     lost = 0
     for source, weights in found:
-        if source is None:
+        if (built_by := _card(weights).get("onto")) is not None:
+            say(f"{weights}: left out: porting diff SOURCE {weights} --onto MODULE ({built_by})")
+        elif source is None:
             lost += 1
             say(f"{weights}: its source is neither where it lay nor in the folders given")
         else:

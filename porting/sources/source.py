@@ -78,7 +78,8 @@ class Graph:
       Where mean and variance are None and ``epsilon`` too, it is data * gamma + beta.
     - ``ADD``, ``SUB``, ``MUL``, ``DIV`` (two operands, data or constant).
     - ``RELU``, ``RELU6``, ``LOGISTIC``, ``HARD_SWISH``, ``SOFTMAX`` (data).
-    - ``MEAN`` (data, axes); ``AVERAGE_POOL_2D`` (data): ``filter_h``, ``filter_w``.
+    - ``MEAN`` (data, axes); ``AVERAGE_POOL_2D``, ``MAX_POOL_2D`` (data): ``padding``,
+      ``filter_h``, ``filter_w``, ``stride_h``, ``stride_w``.
     - ``PAD`` (data, amounts (4, 2)), ``PADV2`` (data, amounts, what is filled in).
     - ``RESHAPE``, ``SQUEEZE``, ``EXPAND_DIMS`` (data, ...), ``QUANTIZE``,
       ``DEQUANTIZE``, ``CAST`` (data): passed over. What computes a shape alone is no operator.

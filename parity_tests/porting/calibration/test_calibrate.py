@@ -163,7 +163,7 @@ def test_a_folder_and_what_cannot_be_read_in_it(source, images, tmp_path):
     (folder / "1.png").write_bytes(b"no picture")
     ported = porting.port(source, MODEL, bn="calibrate", images=folder, verify=False)
     assert (ported.calibration.images, len(ported.calibration.skipped)) == (2, 1)
-    assert ported.calibration.images_are == "3 images of photos"
+    assert ported.calibration.images_are == "2 of 3 images of photos"
     assert "not among them, as it cannot be read: 1.png" in ported.plan.notes[1]
 
 
@@ -198,3 +198,8 @@ def test_values_that_overflow_are_refused(tmp_path, images):
     huge = np.full((1, 64, 64, 3), 3e38)
     with pytest.raises(BadInput, match=r"bn1: what it gets on .* is beyond float32"):
         porting.port(path, bn="calibrate", images=huge, verify=False)
+
+
+def test_no_image_is_none_to_calibrate_on(source):
+    with pytest.raises(BadInput, match="not one to calibrate on"):
+        porting.port(source, bn="calibrate", images=[], verify=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 
@@ -12,12 +13,12 @@ from parity_tests.building.server import serving
 from porting.catalog import CATALOG
 from porting.catalog.fetch import DownloadFailed, fetch
 from porting.catalog.lock import LOCK, ChecksumMismatch
-from porting.errors import BadInput, OutputError
+from porting.errors import BadInput, BadSource, OutputError
 
 ENTRY = CATALOG["mnasnet-a1"]
 PATH = "/cloud-tpu-checkpoints/mnasnet/mnasnet-a1.tgz"
 STEP = 1 << 16
-CONTENT = b"\x1f\x8b" + np.random.default_rng(0).bytes(3_000_000)
+CONTENT = gzip.compress(np.random.default_rng(0).bytes(3_000_000), 1, mtime=0)
 
 
 @pytest.fixture
@@ -95,6 +96,15 @@ def test_other_bytes_under_the_same_name_are_refused(server, tmp_path):
     assert not path.exists()
     assert (tmp_path / "mnasnet-a1.tgz.refused").read_bytes() == server[0].files[PATH]
     assert {p.name for p in tmp_path.iterdir()} == {"mnasnet-a1.tgz.refused", LOCK}
+
+
+def test_a_file_that_is_cut_short_is_not_held_against_later_ones(server, tmp_path):
+    (tmp_path / "mnasnet-a1.tgz").write_bytes(CONTENT[:100_000])
+    with pytest.raises(BadSource, match=r"damaged or cut short .*; delete it, and download"):
+        fetch(ENTRY, tmp_path, server[1])
+    assert not (tmp_path / LOCK).exists()
+    (tmp_path / "mnasnet-a1.tgz").unlink()
+    assert fetch(ENTRY, tmp_path, server[1]).path.read_bytes() == CONTENT
 
 
 def test_a_damaged_record(server, tmp_path):

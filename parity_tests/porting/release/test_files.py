@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from dataclasses import replace
@@ -85,3 +86,14 @@ def test_a_full_disk_leaves_nothing(ported, tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="No space left on device"):
         write_release(ported, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_weights_from_another_source_get_a_name_of_their_own(ported, tmp_path):
+    first = write_release(ported, tmp_path)
+    before = first.card.read_text()
+    elsewhere = copy.copy(ported.source)
+    elsewhere.sha256 = "0123456789abcdef" * 4
+    second = write_release(replace(ported, source=elsewhere), tmp_path)
+    assert second.weights.name == f"{first.weights.stem}-01234567.pth"
+    assert first.card.read_text() == before
+    assert write_release(ported, tmp_path) == first

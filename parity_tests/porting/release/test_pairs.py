@@ -62,3 +62,11 @@ def test_a_source_that_is_nowhere_fails_after_the_others(small, ported, tmp_path
     assert "1 of 2 ported files cannot be compared" in done.stderr
     assert done.returncode == 2
     assert run(tmp_path / "absent").returncode == 2
+
+
+def test_what_was_ported_onto_a_module_is_left_out(ported, small):
+    [card] = ported.glob("*.json")
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"onto": "mine:Net"}))
+    done = run(ported, small[0])
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "--onto MODULE (mine:Net)" in done.stderr

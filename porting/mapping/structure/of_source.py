@@ -47,8 +47,10 @@ class SourceStructure:
     alignment: Alignment
 
 
-def structure_of_source(source: Source, channels: int) -> SourceStructure:
+def structure_of_source(source: Source, channels: int, lifted: bool = False) -> SourceStructure:
     """Read a source's graph: images of so many channels in, its first output out.
+
+    ``lifted`` as in :func:`~porting.mapping.structure.spelled_out.simplified`.
 
     Raises:
         GraphMismatch: its input is normalised unevenly.
@@ -56,7 +58,7 @@ def structure_of_source(source: Source, channels: int) -> SourceStructure:
     """
     walk = Walk(source)
     take_normalisation(walk, channels)
-    reader = _Reader(walk)
+    reader = _Reader(walk, lifted)
     for operator in walk.graph.operators:
         if operator.index not in walk.found.visited:
             reader.read(operator)
@@ -69,7 +71,8 @@ def structure_of_source(source: Source, channels: int) -> SourceStructure:
 class _Reader:
     """Values by the tensor that holds them, operator by operator."""
 
-    def __init__(self, walk: Walk) -> None:
+    def __init__(self, walk: Walk, lifted: bool) -> None:
+        self._lifted = lifted
         self._source, self._found, self._consumers = walk.source, walk.found, walk.consumers
         start = walk.found.data
         self.values = {start: Node("input", place="the input", value=start)}
@@ -87,19 +90,24 @@ class _Reader:
         if activation != "none":
             # The graph shows a layer with a fused activation behind it alone.
             place, name = describe(operator, self._source), operator.outputs[0]
-            node = simplified(Node(activation, (), (replace(node, value=None),), place, name))
+            node = simplified(
+                Node(activation, (), (replace(node, value=None),), place, name), self._lifted
+            )
         self.values[operator.outputs[0]] = node
 
     def _node(self, operator: Operator, given: tuple[Node, ...]) -> Node:
         kind = operator.kind
-        if kind in CASTS or (kind in (*_SHAPES, *_MEANS) and self._moves_ones(operator)):
+        if (kind in CASTS and self._is_real(operator)) or (
+            kind in (*_SHAPES, *_MEANS) and self._moves_ones(operator)
+        ):
             return given[0]
         if kind in _LAYERS and _is_sound(facts_of(operator, self._source)):
             return self._layer(operator, given[0])
         if kind == "BATCH_NORM" and self._has_no_norm(operator, given[0]):
             return self._normed(operator, given[0])
         place = describe(operator, self._source)
-        return simplified(Node(*self._kind(operator, given), given, place, operator.outputs[0]))
+        node = Node(*self._kind(operator, given), given, place, operator.outputs[0])
+        return simplified(node, self._lifted)
 
     def _kind(
         self, operator: Operator, given: tuple[Node, ...]
@@ -112,12 +120,12 @@ class _Reader:
         elif kind in PADS and (pads := pads_of(operator, self._source)) is not None:
             made = "pad", (pads,)
         elif kind in _SHAPES:
-            made = "flatten", (self._shape(operator.inputs[0])[1:],)
+            order, after = "height, width, channels", self._shape(operator.outputs[0])[1:]
+            made = "flatten", (order, self._shape(operator.inputs[0])[1:], after)
         elif kind in _POOLS:
             made = _POOLS[kind], self._window(operator)
         elif kind == "CONCATENATION":
-            axes = len(self._shape(operator.outputs[0]))
-            made = "concatenation", (operator.options["axis"] % max(axes, 1) == axes - 1,)
+            made = "concatenation", (self._axis(operator),)
         elif kind in _PLAIN and len(given) == len(operator.inputs) == takes(_PLAIN[kind]):
             made = _PLAIN[kind], ()
         elif len(given) == 1:
@@ -194,12 +202,25 @@ class _Reader:
         rows, columns = (same_pad(*place) for place in zip(sides, reach, stride, strict=True))
         return Pads(rows, columns)
 
+    def _is_real(self, operator: Operator) -> bool:
+        """Whether a cast goes on holding real numbers: as floats, or in steps of a scale."""
+        info = self._source.activations.get(operator.outputs[0])
+        return info is None or operator.kind != "CAST" or info.dtype.startswith("float")
+
     def _moves_ones(self, operator: Operator) -> bool:
         """Whether an operator adds and drops axes of 1 alone, and so passes its data on."""
         before, after = self._shape(operator.inputs[0]), self._shape(operator.outputs[0])
         if operator.kind in _MEANS and not averages_space(operator, self._source):
             return False
         return [n for n in before[1:] if n != 1] == [n for n in after[1:] if n != 1]
+
+    def _axis(self, operator: Operator) -> str:
+        """Along what data is joined, NHWC."""
+        rank = len(self._shape(operator.outputs[0]))
+        axis = int(operator.options["axis"]) % max(rank, 1)
+        if rank not in (2, 4):
+            return f"axis {axis}"
+        return ("images", "height", "width", "channels")[axis if rank == 4 else 3 * axis]
 
     def _number(self, operator: Operator) -> float | None:
         """The one number that all of an operator's constant is; of DIV and SUB the second."""

@@ -15,12 +15,16 @@ _TOLERANCE = 1e-4  # slim writes 0.16667 for 1/6
 _GATED = {"hard_sigmoid": "hard_swish", "sigmoid": "silu"}
 
 
-def simplified(node: Node) -> Node:
-    """The node, or the activation that it completes."""
+def simplified(node: Node, lifted: bool = False) -> Node:
+    """The node, or the activation that it completes.
+
+    ``lifted`` takes a sixth of a clamped layer for a hard sigmoid whose 3 a
+    converter has added to the layer's bias.
+    """
     if node.kind == "relu6" and _is(node.inputs[0], "shift", 3.0):
         return _as(node, _CLAMPED, node.inputs[0].inputs[0])
     if _is(node, "scale", 1 / 6):
-        return _sixth(node, node.inputs[0])
+        return _sixth(node, node.inputs[0], lifted)
     if node.kind == "mul":
         for left, right in (node.inputs, node.inputs[::-1]):
             if right.kind in _GATED and right.inputs[0] is left:
@@ -31,7 +35,7 @@ def simplified(node: Node) -> Node:
     return node
 
 
-def _sixth(node: Node, given: Node) -> Node:
+def _sixth(node: Node, given: Node, lifted: bool) -> Node:
     """A sixth of ``given``, where that makes an activation."""
     factor = 6 * float(str(node.facts[0]))
     if given.kind == _CLAMPED:
@@ -40,10 +44,10 @@ def _sixth(node: Node, given: Node) -> Node:
         for left, right in (given.inputs, given.inputs[::-1]):
             if right.kind == _CLAMPED and right.inputs[0] is left:
                 return _as(node, "hard_swish", left)
-    if given.kind == "relu6" and isinstance(layer := given.inputs[0].layer, SourceLayer):
-        # Converters add the 3 to the bias, and fuse the clamp.
-        lifted = replace(given.inputs[0], layer=replace(layer, offset=3.0), value=None)
-        return replace(_as(node, "hard_sigmoid", lifted), factor=factor)
+    layer = given.inputs[0].layer if given.kind == "relu6" else None
+    if lifted and isinstance(layer, SourceLayer) and layer.bias is not None and layer.norm is None:
+        below = replace(given.inputs[0], layer=replace(layer, offset=3.0), value=None)
+        return replace(_as(node, "hard_sigmoid", below), factor=factor)
     return node
 
 

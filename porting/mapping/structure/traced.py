@@ -115,7 +115,57 @@ def clamp_of(node: fx.Node) -> str:
     return _CLAMPS.get(ends, f"clamp to {ends}")
 
 
-def window_of(node: fx.Node) -> tuple[Hashable, ...]:
+def window_of(node: fx.Node) -> tuple[Hashable, ...] | None:
+    """Window, stride and padding of a pooling; None where it counts otherwise than TensorFlow.
+
+    ``max_pool2d(input, kernel, stride, padding, dilation, ceil_mode)``,
+    ``avg_pool2d(input, kernel, stride, padding, ceil_mode, count_include_pad, divisor)``.
+    """
     window = pair(node.args[1])
     stride, padding = pair(argument(node, 2, None) or window), pair(argument(node, 3, 0))
+    if operator_of(node) == "max_pool2d":
+        odd = pair(argument(node, 4, 1)) != (1, 1) or argument(node, 5, False)
+    else:
+        # TensorFlow's mean is over what is there, without the padding.
+        counted = any(padding) and argument(node, 5, True)
+        odd = argument(node, 4, False) or counted or argument(node, 6, None) is not None
+    if odd:
+        return None
     return window, stride, Pads((padding[0], padding[0]), (padding[1], padding[1]))
+
+
+def axis_of(node: fx.Node) -> str:
+    """Along what data is joined: ``cat(tensors, axis)``, NCHW."""
+    axes = ("images", "channels", "height", "width")
+    rank = len(shape_of(node))
+    axis = int(argument(node, 1, 0)) % max(rank, 1)
+    return axes[axis] if rank in (2, 4) else f"axis {axis}"  # (N, C) has the first two
+
+
+def is_over_the_last(node: fx.Node) -> bool:
+    """Whether a softmax is over the classes: ``softmax(input, axis)``, (N, classes)."""
+    rank = len(shape_of(node))
+    return rank == 2 and int(argument(node, 1, -1)) % rank == rank - 1
+
+
+def passes(node: fx.Node) -> bool:
+    """Whether an operator that may hand its data on does so.
+
+    ``dropout(input, p, train)`` does in evaluation alone, and a cast among floats alone.
+    """
+    if "dropout" in operator_of(node):
+        return not argument(node, 2, False)
+    value = node.meta.get("val")
+    return value is not None and bool(value.dtype.is_floating_point)
+
+
+def flattening(node: fx.Node, turned: bool) -> tuple[Hashable, ...]:
+    """The order in which places and channels become a vector, and their sides.
+
+    ``turned`` says that the channels are the last axis already.
+    """
+    given = shape_of(node.args[0])[1:]
+    if turned:
+        return "height, width, channels", given, shape_of(node)[1:]
+    channels, *plane = given
+    return "channels, height, width", (*plane, channels), shape_of(node)[1:]

@@ -195,12 +195,16 @@ def _mean(low: Lowering, node: FlatNode, inputs: Sequence[str]) -> None:
     low.emit(node, "MEAN", inputs, shape)
 
 
+_POOLS = {"AvgPool": "AVERAGE_POOL_2D", "MaxPool": "MAX_POOL_2D"}
+
+
 def _pool(low: Lowering, node: FlatNode, inputs: Sequence[str]) -> None:
     window, strides = low.window(node, "ksize"), low.window(node, "strides")
     padding = node.attributes.text("padding")
     shape = shapes.windowed(low.shape(inputs[0]), window, strides, (1, 1), padding, None)
     options = {"filter_h": window[0], "filter_w": window[1], "padding": padding}
-    low.emit(node, "AVERAGE_POOL_2D", inputs, shape, options)
+    options |= {"stride_h": strides[0], "stride_w": strides[1]}
+    low.emit(node, _POOLS[node.op], inputs, shape, options)
 
 
 def _reshape(low: Lowering, node: FlatNode, inputs: Sequence[str]) -> None:
@@ -230,7 +234,7 @@ _LOWERED: Mapping[str, Callable[[Lowering, FlatNode, Sequence[str]], None]] = {
     "MatMul": _dense,
     **dict.fromkeys(_NORMS, _norm),
     "Mean": _mean,
-    "AvgPool": _pool,
+    **dict.fromkeys(_POOLS, _pool),
     "Reshape": _reshape,
     "Squeeze": _squeeze,
     "ExpandDims": _expand,
