@@ -12,7 +12,7 @@ from genmobilenet import get_config
 from porting.judges.reference import mnasnet, slim
 from porting.judges.reference.builder import BATCH_NORM_EPSILON, Builder, ReferenceGraph
 from porting.judges.reference.naming import SLIM, root_and_scheme
-from porting.judges.reference.weights import seeded_weights
+from porting.judges.reference.weights import load_weights, seeded_weights
 from porting.judges.tensorflow import import_tensorflow
 
 MEAN, DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -58,7 +58,8 @@ class Network:
 
     def __post_init__(self):
         self.tf = import_tensorflow()
-        self.config = replace(get_config(self.model), num_classes=self.classes)
+        ends = {"num_classes": self.classes, "input_size": self.size}
+        self.config = replace(get_config(self.model), **ends)
         self.root, self.scheme = root_and_scheme(self.model)
         if not self.weights:
             self.weights = seeded_weights(self.config, self.scheme, self.root, 1).ema
@@ -88,11 +89,14 @@ class Network:
             output = self.build(made)
             if self.softmax:
                 output = probabilities(self.tf, output)
-            for name, variable in made.variables.items():
-                variable.load(self.weights[name], session)
+            load_weights(session, made.variables, self.weights)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return write(session, given, output)
+
+    def answer(self, images):
+        """What the graph gives for images (N, size, size, C)."""
+        return self.session(lambda session, given, output: session.run(output, {given: images}))
 
     def frozen(self):
         """The ``GraphDef`` with constants in the place of its variables."""

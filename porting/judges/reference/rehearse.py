@@ -11,7 +11,6 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from porting.errors import OutputError
 from porting.judges.reference.graph import build_reference
 from porting.judges.reference.made_up import MARK, PREFIX
 from porting.judges.reference.naming import root_and_scheme
-from porting.judges.reference.weights import Weights, seeded_weights
+from porting.judges.reference.weights import Weights, load_weights, seeded_weights
 from porting.judges.tensorflow import import_tensorflow
 from porting.sources.checkpoint.weight_sets import EMA_SUFFIX
 
@@ -156,12 +155,6 @@ def _marked(content: bytes) -> bytes:
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
     model.description = f"{PREFIX}: made-up weights".encode()
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
-
-
-def load_weights(session: Any, variables: dict[str, Any], weights: dict[str, np.ndarray]) -> None:
-    """Give variables their values, by name."""
-    for name, made in variables.items():
-        made.load(weights[name], session)
 
 
 def _write_mark(
