@@ -140,7 +140,7 @@ def write_checkpoint(prefix: Path, tensors: dict[str, np.ndarray], shards=1, cha
     ``parts`` lists, by name, the slices in which a tensor is kept; where ``change``
     returns None, the entry is left out.
     """
-    data = [b""] * shards
+    data = [bytearray() for _ in range(shards)]
     pairs = [(b"", header(shards))]
     for number, (key, values, slices) in enumerate(
         sorted(_pieces(tensors, parts or {}), key=lambda p: p[0])
