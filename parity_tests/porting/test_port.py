@@ -1,4 +1,7 @@
-"""Whole ports: source in, state dict and verdict out."""
+"""Whole ports: source in, state dict and verdict out.
+
+Every network is in ``parity_tests.matrix``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import pytest
 import torch
 
 import porting
-from genmobilenet import get_config, list_models
+from genmobilenet import get_config
 from parity_tests.building.tflite_networks import NetworkFile
 from porting.errors import (
     BadInput,
@@ -17,12 +20,13 @@ from porting.errors import (
 from porting.parity.inputs import seeded_pixels
 
 
-@pytest.mark.parametrize("model", list_models("tf_*"))
-def test_every_network_is_recognised_and_at_parity(written, model):
+@pytest.mark.parametrize(
+    "model", ["tf_mnasnet_small", "tf_semnasnet_035", "tf_mobilenetv1_025", "tf_mobilenetv2_035",
+              "tf_mobilenetv3_small_075", "tf_mobilenetv3_small_minimal_100"],
+)  # fmt: skip
+def test_every_operator_is_a_tap(written, model):
     config = replace(get_config(model), num_classes=17)
-    path, pixels = written(config, seed=len(model)), seeded_pixels(1, 64)
-    ported = porting.port(path, pixels=pixels)
-    assert ported.model == model
+    ported = porting.port(written(config, seed=len(model)), pixels=seeded_pixels(1, 64))
     assert ported.comparison, ported.comparison.summary()
     operators = [op for op in ported.source.graph.operators if op.kind not in PASSING]
     assert len(ported.comparison.taps) == len(operators) - 2 * gates(config)
@@ -48,14 +52,6 @@ def test_the_gates_constant_is_taken_into_the_projection(written):
     factors = {fill.target: fill.factor for fill in ported.plan.fills if fill.factor != 1}
     assert len(factors) == 9
     assert factors["blocks.0.0.conv_pw.weight"] == pytest.approx(1.00002, abs=1e-7)
-
-
-@pytest.mark.parametrize("weights", ["float16", "int8", "int8_channels", "uint8_legacy"])
-def test_stored_formats(written, weights):
-    path = written(get_config("tf_mnasnet_small"), weights=weights)
-    ported = porting.port(path)
-    assert ported.comparison, ported.comparison.summary()
-    assert (ported.quantised is None) == (weights == "float16")
 
 
 def test_weights_are_exactly_the_dequantised_ones(tmp_path):

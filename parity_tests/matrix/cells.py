@@ -1,0 +1,94 @@
+"""The table: which source kinds there are, and of which networks each is made.
+
+A new kind is a line in :data:`KINDS`; every family then has a cell of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from genmobilenet import list_models
+from parity_tests.matrix.files import Made, checkpoint, frozen_graph, keras, saved_model, tflite
+
+NETWORKS = tuple(list_models("tf_*"))
+FAMILIES = (
+    "tf_mnasnet_050",
+    "tf_semnasnet_050",
+    "tf_mnasnet_small",
+    "tf_mnasnet_d1",
+    "tf_mobilenetv1_025",
+    "tf_mobilenetv2_035",
+    "tf_mobilenetv3_small_075",
+    "tf_mobilenetv3_large_075",
+    "tf_mobilenetv3_large_minimal_100",
+    "tf_spnasnet_100",
+)
+"""One width of each family, and of MobileNet V3 each of its forms."""
+
+MOBILENETS = tuple(model for model in NETWORKS if "mobilenet" in model)
+
+
+# tflite-runtime stands in where LiteRT is absent.
+RUNTIME = "LiteRT" if find_spec("ai_edge_litert.interpreter") else "tflite-runtime"
+LITERT, TENSORFLOW, KERAS = (RUNTIME,), ("TensorFlow",), ("Keras",)
+IN_INTEGERS = (f"{RUNTIME} on dequantised weights", RUNTIME)
+"""Quantised weights are judged with everything in float32; the file as it is is reported."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A source kind: how a file of it is made, and who judges it.
+
+    ``column`` is the word for it in the head of README's table. The first of
+    the ``judges`` decides, one behind it is only reported. ``weights`` is the
+    weight set to ask for, None where the file holds one; ``slow`` marks what
+    needs TensorFlow.
+    """
+
+    name: str
+    column: str
+    judges: tuple[str, ...]
+    make: Callable[[str, Path], Made]
+    networks: tuple[str, ...] = FAMILIES
+    weights: str | None = None
+    slow: bool = True
+
+
+KINDS = (
+    Kind("tflite-float", "TFLite", LITERT, tflite("float32"), NETWORKS, slow=False),
+    Kind("tflite-float16", "TFLite", LITERT, tflite("float16"), slow=False),
+    Kind("tflite-int8", "TFLite", IN_INTEGERS, tflite("int8"), slow=False),
+    Kind("tflite-int8-channels", "TFLite", IN_INTEGERS, tflite("int8_channels"), slow=False),
+    Kind("tflite-uint8-legacy", "TFLite", IN_INTEGERS, tflite("uint8_legacy"), slow=False),
+    Kind("frozen-graph", "frozen graph", TENSORFLOW, frozen_graph),
+    Kind("saved-model", "SavedModel", TENSORFLOW, saved_model),
+    Kind("checkpoint-ema", "Checkpoint", TENSORFLOW, checkpoint(raw=False), weights="ema"),
+    Kind("checkpoint-raw", "Checkpoint", TENSORFLOW, checkpoint(raw=True), weights="raw"),
+    Kind("keras", "Keras", KERAS, keras("archive"), MOBILENETS),
+    Kind("keras-weights", "Keras", KERAS, keras("numbered"), MOBILENETS),
+    Kind("keras-h5", "Keras", KERAS, keras("h5"), MOBILENETS),
+    Kind("keras-h5-weights", "Keras", KERAS, keras("legacy weights"), MOBILENETS),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One network in one source kind."""
+
+    model: str
+    kind: Kind
+
+    def __str__(self) -> str:
+        return f"{self.model}-{self.kind.name}"
+
+
+CELLS = [
+    Cell(model, kind)
+    # A network's kinds stand together: those of one framework share its weights.
+    for model in NETWORKS
+    for kind in KINDS
+    if model in kind.networks
+]
