@@ -14,7 +14,6 @@ import numpy as np
 from porting.errors import BadSource, UnsupportedSource
 from porting.sources.checkpoint.checksum import masked_crc32c
 from porting.sources.checkpoint.entries import Entry, Header, parse_entry, parse_header
-from porting.sources.checkpoint.mapped import mapped
 from porting.sources.checkpoint.slices import (
     Slice,
     check_tiling,
@@ -34,6 +33,7 @@ from porting.sources.checkpoint.values import (
     strings_of,
 )
 from porting.sources.checkpoint.wire import Malformed
+from porting.sources.mapped import mapped
 from porting.sources.source import TensorInfo
 
 MAX_SHARDS = 100_000

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from porting.errors import BadSource, PortingError, UnsupportedSource
-from porting.sources.checkpoint.mapped import mapped
 from porting.sources.checkpoint.saved_slices import SavedTensor, is_meta, parse_meta, parse_values
 from porting.sources.checkpoint.slices import (
     Slice,
@@ -27,6 +26,7 @@ from porting.sources.checkpoint.slices import (
 from porting.sources.checkpoint.table import FOOTER, MAGIC, MAX_ENTRIES, Table
 from porting.sources.checkpoint.values import MAX_STRINGS, blank, info_of, is_read
 from porting.sources.checkpoint.wire import Malformed, varint
+from porting.sources.mapped import mapped
 from porting.sources.source import TensorInfo
 
 _MISSING = "its name says that the checkpoint has it (was it left behind in a copy?)"

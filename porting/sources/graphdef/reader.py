@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from porting.sources.graphdef.lowering import Lowering
 from porting.sources.graphdef.messages import MetaGraph, parse_graph, parse_saved_model
 from porting.sources.graphdef.tensors import TYPES
 from porting.sources.graphdef.variables import NoVariables, RestoredVariables
+from porting.sources.mapped import mapped_whole
 from porting.sources.source import Graph, Source, TensorInfo
 
 SAVED_MODEL = "saved_model.pb"
@@ -91,7 +91,7 @@ class FrozenGraphSource(GraphDefSource):
     def __init__(self, path: Path) -> None:
         self.path = path
         with _damaged(path, "graph"):
-            flat = FlatGraph(parse_graph(_map(path)))
+            flat = FlatGraph(parse_graph(mapped_whole(path)))
             self._take(flat, ends_of_frozen(flat, str(path)), NoVariables())
 
     @property
@@ -118,7 +118,7 @@ class SavedModelSource(GraphDefSource):
         self.path, self.folder, self._archive = path, folder, archive
         self.file = folder / SAVED_MODEL
         with _damaged(self.file, "SavedModel"):
-            graphs = parse_saved_model(_map(self.file))
+            graphs = parse_saved_model(mapped_whole(self.file))
             if not graphs:
                 raise Malformed("no graph in it")
             self.meta: MetaGraph = serving_graph(graphs, str(self.file))
@@ -159,13 +159,3 @@ def _damaged(path: Path, what: str) -> Iterator[None]:
         yield
     except Malformed as error:
         raise BadSource(f"{path}: damaged or cut short, as a {what}: {error}") from error
-
-
-def _map(path: Path) -> memoryview:
-    try:
-        with path.open("rb") as stream:
-            return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-    except ValueError:
-        raise BadSource(f"{path}: the file is empty") from None
-    except OSError as error:
-        raise BadSource(f"{path}: cannot be read: {error.strerror}") from error

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import mmap
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from porting.errors import BadSource
+from porting.sources.mapped import mapped_whole
 from porting.sources.source import Source, TensorInfo
 from porting.sources.tflite.labels import labels_of
 from porting.sources.tflite.model import ParsedModel, StoredTensor, parse
@@ -45,7 +44,7 @@ class TFLiteSource(Source):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._data = _map(path)
+        self._data = mapped_whole(path)
         self._model: ParsedModel = parse(self._data, path)
         self.graph = self._model.graph
         self._stored = {tensor.name: tensor for tensor in self._model.tensors}
@@ -109,16 +108,6 @@ class TFLiteSource(Source):
         stored_as = tensor.type if tensor.sparsity is None else f"sparse {tensor.type}"
         value = value_range(tensor)
         return TensorInfo(tensor.name, tensor.shape, dtype_of(tensor), stored_as, value)
-
-
-def _map(path: Path) -> memoryview:
-    try:
-        with path.open("rb") as stream:
-            return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
-    except ValueError:
-        raise BadSource(f"{path}: the file is empty") from None
-    except OSError as error:
-        raise BadSource(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _legacy_hybrid(model: ParsedModel) -> frozenset[str]:

@@ -9,26 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import porting
-from parity_tests.building.small_graphs import SmallGraph
 from porting.errors import BadInput
 from porting.mapping.structure.match import AmbiguousAlignment, StructureMismatch
-
-
-@pytest.fixture
-def graph():
-    return SmallGraph()
-
-
-@pytest.fixture
-def ported(tmp_path):
-    """A graph's bytes onto a module, judged by LiteRT."""
-
-    def port(content, module, **options):
-        path = tmp_path / "graph.tflite"
-        path.write_bytes(content)
-        return porting.port(path, onto=module, **options)
-
-    return port
 
 
 class Plain(nn.Module):

@@ -14,21 +14,6 @@ from porting.errors import BadInput
 from porting.mapping.structure.match import StructureMismatch
 
 
-@pytest.fixture
-def graph():
-    return SmallGraph(side=32)
-
-
-@pytest.fixture
-def ported(tmp_path):
-    def port(content, module, **options):
-        path = tmp_path / "graph.tflite"
-        path.write_bytes(content)
-        return porting.port(path, onto=module, **options)
-
-    return port
-
-
 class Middle(nn.Module):
     """A convolution, a function, a dense layer on the mean over space."""
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from porting.errors import BadSource
 
 
-def mapped(path: Path, missing: str) -> memoryview:
-    """The bytes of a file, read-only. ``missing`` says what a missing file means.
+def mapped(path: Path, missing: str = "") -> memoryview:
+    """The bytes of a file, read-only; none of an empty one. ``missing`` says what none means.
 
     Raises:
         BadSource: it does not exist or cannot be read.
@@ -20,6 +20,18 @@ def mapped(path: Path, missing: str) -> memoryview:
                 return memoryview(b"")
             return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     except FileNotFoundError:
-        raise BadSource(f"{path}: no such file; {missing}") from None
+        raise BadSource(f"{path}: no such file{missing and f'; {missing}'}") from None
     except OSError as error:
         raise BadSource(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def mapped_whole(path: Path) -> memoryview:
+    """The same of a file that is a source by itself.
+
+    Raises:
+        BadSource: it is empty, or cannot be read.
+    """
+    data = mapped(path)
+    if not data:
+        raise BadSource(f"{path}: the file is empty")
+    return data
