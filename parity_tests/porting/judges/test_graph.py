@@ -38,7 +38,9 @@ def test_it_gives_what_the_graph_gave(network, expected, tmp_path, form):
     output = judge._source.graph.outputs[0]
     run = judge.run(images, {"classifier": output})
     assert (run.judge, run.version) == ("TensorFlow", network.tf.__version__)
-    np.testing.assert_allclose(run.taps["classifier"], scores, rtol=2e-4, atol=2e-5)
+    # The graph ran with its operations joined by an optimizer, the judge without.
+    scale = np.abs(scores).max()
+    np.testing.assert_allclose(run.taps["classifier"], scores, rtol=0, atol=2e-5 * scale)
 
 
 def test_tensors_within_functions_are_found(network, tmp_path):
