@@ -51,7 +51,8 @@ def test_a_batch_norm_needs_one_in_the_module(tmp_path):
 
 
 def test_a_graph_that_leaves_its_size_open(tmp_path):
-    network = Network("tf_mobilenetv1_025", size=None)
+    network = Network("tf_mobilenetv1_025")
+    network.size = None
     path = network.write_frozen(tmp_path / "graph.pb")
     port = porting.port(path, onto=create_model("tf_mobilenetv1_025", num_classes=11))
     assert port.comparison, port.comparison.summary()
