@@ -73,8 +73,9 @@ def test_all_that_is_on_disk_is_ported(venv, tmp_path):
     (tmp_path / "c" / "cut.tflite").write_bytes(b"\0\0\0\0TFL3")
     words = ["port-all", "FROM=b c", f"VENV={venv}", "OUT=out"]
     done = subprocess.run(
-        ["make", "--no-print-directory", "-f", ROOT / "Makefile", *words], cwd=tmp_path, capture_output=True, text=True,
-        check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        ["make", "--no-print-directory", "-f", ROOT / "Makefile", *words], cwd=tmp_path,
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stdout.splitlines()[-1] == "2 ported, 0 not at parity, 1 refused"
