@@ -7,7 +7,7 @@ import importlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from porting.errors import BadInput
 
@@ -44,19 +44,29 @@ def name_of(onto: nn.Module | str) -> str:
     return onto.rpartition(":")[2] if isinstance(onto, str) else type(onto).__name__
 
 
-def copied(module: nn.Module) -> nn.Module:
+def copied(module: nn.Module, share: bool = False) -> nn.Module:
     """A copy, so that the module itself stays as it is.
+
+    With ``share`` its parameters and buffers have the same memory, for whoever only reads them.
 
     Raises:
         BadInput: it cannot be copied.
     """
     try:
-        return copy.deepcopy(module)
+        return copy.deepcopy(module, _shared(module) if share else None)
     except Exception as error:
         # A user's code may raise anything; whatever it is, it is about this module.
         raise BadInput(
             f"{type(module).__name__}: cannot be copied: {type(error).__name__}: {error}"
         ) from error
+
+
+def _shared(module: nn.Module) -> dict[int, Any]:
+    """What a copy takes for its own tensors: others on the same memory."""
+    from torch import nn
+
+    kept: dict[int, Any] = {id(p): nn.Parameter(p.detach(), False) for p in module.parameters()}
+    return kept | {id(buffer): buffer.detach() for buffer in module.buffers()}
 
 
 def fill_module(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> tuple[str, ...]:

@@ -16,8 +16,7 @@ from porting.errors import BadInput
 from porting.judges.harmless import check_harmless
 from porting.judges.run import Run
 from porting.judges.tensorflow import import_tensorflow, reason_of
-from porting.sources.graphdef import GraphDefSource, SavedModelSource
-from porting.sources.graphdef.reader import VARIABLES
+from porting.sources.graphdef.reader import VARIABLES, GraphDefSource, SavedModelSource
 
 
 class GraphJudge:

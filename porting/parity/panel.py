@@ -19,12 +19,12 @@ from porting.mapping.recognise import Match
 from porting.parity.names import CLASSIFIER, SOFTMAX
 from porting.sources import Source
 from porting.sources.checkpoint import CheckpointSource
-from porting.sources.graphdef import GraphDefSource
 from porting.sources.keras import KerasSource
 from porting.sources.tflite import TFLiteSource
 
 if TYPE_CHECKING:
     from porting.judges.keras import Application
+    from porting.sources.graphdef.reader import GraphDefSource
 
 INPUT = "input"
 """The judge's tap for what the network proper gets, behind any normalisation in its graph."""
@@ -77,6 +77,8 @@ def panel_of(source: Source, match: Match | ModuleMatch) -> Panel:
     """
     if isinstance(source, TFLiteSource):
         return _litert_panel(source, match)
+    from porting.sources.graphdef.reader import GraphDefSource
+
     if isinstance(source, GraphDefSource):
         return _graph_panel(source, match)
     assert isinstance(match, Match)  # what has no graph is matched by names

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,7 +54,7 @@ class PortRunner:
     ) -> None:  # fmt: skip
         self.taps, self._logits, self._overwrites = tuple(taps), logits, overwrites
         self._model = prepared(model, in_place=overwrites).float()
-        self._exact = copy.deepcopy(self._model).double()
+        self._exact = copied(self._model, share=not overwrites).double()
 
     def accumulated(self, inputs: Tensor, thorough: bool = False) -> PortRun:
         """Both precisions on the same inputs (N, C, H, W), float32.
@@ -188,7 +187,7 @@ def prepared(model: nn.Module, in_place: bool = False) -> nn.Module:
     Raises:
         BadInput: it cannot be copied.
     """
-    made = copied(model).eval().requires_grad_(False)
+    made = copied(model, share=not in_place).eval().requires_grad_(False)
     for module in made.modules():
         if getattr(module, "inplace", False) and not in_place:
             vars(module)["inplace"] = False

@@ -8,12 +8,7 @@ from pathlib import Path
 from porting.errors import BadSource
 from porting.sources.archive import is_archive
 from porting.sources.checkpoint import looks_like_checkpoint, open_checkpoint
-from porting.sources.graphdef import (
-    FrozenGraphSource,
-    SavedModelSource,
-    looks_like_graph,
-    looks_like_saved_model,
-)
+from porting.sources.graphdef import looks_like_graph, looks_like_saved_model
 from porting.sources.keras import KerasSource, looks_like_keras
 from porting.sources.shipped import open_archive
 from porting.sources.source import Source
@@ -76,6 +71,8 @@ def _opened(place: Path) -> Source:
 
 
 def _opened_graph(place: Path) -> Source | None:
+    from porting.sources.graphdef.reader import FrozenGraphSource, SavedModelSource
+
     if looks_like_saved_model(place):
         return SavedModelSource(place, place if place.is_dir() else place.parent)
     files = sorted(place.glob("*.pb")) if place.is_dir() else [place]

@@ -21,12 +21,7 @@ from porting.sources.checkpoint import (
     locate,
     looks_like_v1,
 )
-from porting.sources.graphdef import (
-    SAVED_MODEL,
-    FrozenGraphSource,
-    SavedModelSource,
-    looks_like_graph,
-)
+from porting.sources.graphdef import SAVED_MODEL, looks_like_graph
 from porting.sources.source import Source
 from porting.sources.tflite import TFLiteSource
 
@@ -70,6 +65,8 @@ def _open_unpacked(archive: Path, folder: Path) -> Source:
         return source
     graphs = [file for file in sorted(folder.rglob("*.pb")) if looks_like_graph(file)]
     if not homes and not files:
+        from porting.sources.graphdef.reader import FrozenGraphSource, SavedModelSource
+
         if len(models) == 1:
             return SavedModelSource(archive, models[0], archive)
         if len(graphs) == 1 and not models:

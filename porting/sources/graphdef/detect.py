@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 
 from porting.sources.checkpoint.wire import Malformed, fields, message, text, varint
-from porting.sources.graphdef.reader import SAVED_MODEL
+
+SAVED_MODEL = "saved_model.pb"
+"""The file of a SavedModel's folder that holds its graph."""
 
 _HEAD = 1 << 16
 _NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")

@@ -12,6 +12,7 @@ from porting.errors import BadSource
 from porting.sources.checkpoint.wire import Malformed
 from porting.sources.graphdef.attributes import Shape
 from porting.sources.graphdef.constants import Constants, Variables
+from porting.sources.graphdef.detect import SAVED_MODEL
 from porting.sources.graphdef.ends import (
     GraphEnds,
     ends_of_frozen,
@@ -26,7 +27,6 @@ from porting.sources.graphdef.variables import NoVariables, RestoredVariables
 from porting.sources.mapped import mapped_whole
 from porting.sources.source import Graph, Source, TensorInfo
 
-SAVED_MODEL = "saved_model.pb"
 VARIABLES = Path("variables", "variables")
 """The checkpoint of a SavedModel, beside its graph."""
 

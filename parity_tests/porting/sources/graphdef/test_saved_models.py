@@ -11,7 +11,7 @@ import pytest
 from parity_tests.porting.sources.refusing import refused
 from porting.errors import BadSource, UnsupportedSource
 from porting.sources import open_source
-from porting.sources.graphdef import FrozenGraphSource, SavedModelSource
+from porting.sources.graphdef.reader import FrozenGraphSource, SavedModelSource
 
 
 def changed(tf, folder, change):
