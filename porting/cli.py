@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from porting.errors import NotAtParity, PortingError
+from porting.folders import DOWNLOADED, PORTED
 from porting.options import (
-    DOWNLOADED,
     AtolOption,
     CalibrationOption,
     CheckpointArgument,
@@ -33,8 +33,6 @@ from porting.options import (
     WeightsOption,
 )
 from porting.reports.showing import show
-
-PORTED = Path("checkpoints/ported")
 
 app = typer.Typer(
     name="porting",

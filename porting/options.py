@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from porting.folders import DOWNLOADED
+
 
 class Weights(StrEnum):
     """Weight sets of a checkpoint."""
@@ -43,9 +45,6 @@ class Readings(StrEnum):
     both = "both"
     accumulated = "accumulated"
     isolated = "isolated"
-
-
-DOWNLOADED = Path("checkpoints/google")
 
 
 def _named_or_lying(source: Path) -> Path:

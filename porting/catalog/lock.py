@@ -20,7 +20,6 @@ from porting.errors import BadInput, BadSource
 from porting.sha256 import sha256_of
 
 LOCK = "catalog.lock.json"
-GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 20
 
 
@@ -53,9 +52,9 @@ def check_first_seen(entry: CatalogEntry, path: Path) -> str:
 
 def _check_whole(path: Path) -> None:
     """See that an archive is not cut short, before its checksum is held against later ones."""
-    with path.open("rb") as stream:
-        packed = stream.read(len(GZIP)) == GZIP
-    if not packed:
+    from porting.sources.archive import is_archive
+
+    if not is_archive(path):
         return
     try:
         with gzip.open(path) as archive:

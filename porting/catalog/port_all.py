@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from porting import folders
 from porting.catalog.children import Children
 from porting.catalog.fetch import NO_SOURCES
 from porting.catalog.lock import check_recorded
@@ -180,8 +181,8 @@ def main() -> None:
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", type=Path, nargs="*")
-    parser.add_argument("--google", type=Path, default=Path("checkpoints/google"))
-    parser.add_argument("--out", type=Path, default=Path("checkpoints/ported"))
+    parser.add_argument("--google", type=Path, default=folders.DOWNLOADED)
+    parser.add_argument("--out", type=Path, default=folders.PORTED)
     parser.add_argument("--jobs", type=int, default=_cores())
     asked = parser.parse_args()
     if asked.jobs < 1:

@@ -19,6 +19,7 @@ from porting.catalog.lock import check_recorded
 from porting.catalog.registry import find_published
 from porting.errors import BadInput, UnsupportedSource, WeightSetError
 from porting.exits import end_with, say
+from porting.folders import DOWNLOADED, REHEARSED
 from porting.mapping.recognise import candidates
 from porting.mapping.rules import choose_weight_set
 from porting.reports.progress import progress_bar
@@ -141,8 +142,8 @@ def _rehearsed(folder: Path, model: str, which: str | None) -> list[Path]:
 def main() -> None:
     """Print the sources to port."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("checkpoints/google"))
-    parser.add_argument("--rehearsals", type=Path, default=Path("checkpoints/rehearsal"))
+    parser.add_argument("--folder", type=Path, default=DOWNLOADED)
+    parser.add_argument("--rehearsals", type=Path, default=REHEARSED)
     parser.add_argument("--model")
     parser.add_argument("--weights")
     parser.add_argument("--mirror")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from porting.errors import MappingError
+from porting.errors import BadInput, MappingError
 from porting.sources.source import Source
 
 MOST_SIDE = 1 << 13
 """Largest side of an image, in pixels, that a graph may ask for."""
+
+_LEAST_SIDE = 32  # what strides take an image down by; below, the graph leaves its size open
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,24 @@ class Ends:
     side: int
     channels: int
     classes: int
+
+    def with_side(self, side: int) -> Ends:
+        """With images of this side, where the graph leaves it open."""
+        return self if self.side >= _LEAST_SIDE else replace(self, side=side)
+
+
+def without_background(classes: int, source: Source) -> int:
+    """How many classes are left without that of the background.
+
+    Raises:
+        BadInput: that is not known to be among so many.
+    """
+    if classes != 1001:
+        raise BadInput(
+            f"{source.path}: has {classes} classes; only of 1001 is the first known to be the "
+            "background"
+        )
+    return classes - 1
 
 
 def ends_of(source: Source) -> Ends:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from porting.errors import BadInput, MappingError
 from porting.mapping.by_graph import left_out
-from porting.mapping.ends import Ends, ends_of
+from porting.mapping.ends import Ends, ends_of, without_background
 from porting.mapping.module_match import ModuleMatch
 from porting.mapping.plan import Plan, check_total
 from porting.mapping.structure.fills import Filler
-from porting.mapping.structure.match import StructureMismatch, match_structures
+from porting.mapping.structure.match import Pairs, StructureMismatch, match_structures
 from porting.mapping.structure.node import ModuleLayer, Node, SourceLayer, Structure
 from porting.mapping.structure.of_module import structure_of_module
 from porting.mapping.structure.of_source import structure_of_source
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 LOGITS, SOFTMAX = "classifier", "softmax"
 _TOLD = 3  # most places that a note names
-_LEAST_SIDE = 32  # below, the graph leaves its size open
 SIDE = 224
 """The side of images, in pixels, where a graph does not say it: ImageNet's usual one."""
 
@@ -67,10 +66,6 @@ def match_module(
     )  # fmt: skip
 
 
-Pairs = list[tuple[Node, Node]]
-"""Values of a source and of a module, inputs before what is made of them."""
-
-
 def _aligned(
     source: Source, theirs: Structure, ends: Ends, drop_background: bool
 ) -> tuple[Structure, Pairs, Alignment]:
@@ -98,15 +93,10 @@ def _aligned(
 
 
 def _ends(source: Source, drop_background: bool) -> Ends:
-    ends = ends_of(source)
+    ends = ends_of(source).with_side(SIDE)
     if drop_background:
-        if ends.classes != 1001:
-            raise BadInput(
-                f"{source.path}: has {ends.classes} classes; only of 1001 is the first known to "
-                "be the background"
-            )
-        ends = replace(ends, classes=1000)
-    return ends if ends.side >= _LEAST_SIDE else replace(ends, side=SIDE)
+        ends = replace(ends, classes=without_background(ends.classes, source))
+    return ends
 
 
 def _without_softmax(

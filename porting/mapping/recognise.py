@@ -8,18 +8,16 @@ from dataclasses import dataclass, replace
 from genmobilenet.config import NetworkConfig
 from genmobilenet.errors import GenMobileNetError
 from genmobilenet.zoo import ALIASES, get_config, list_models
-from porting.errors import AmbiguousModel, BadInput, MappingError
+from porting.errors import AmbiguousModel, MappingError
 from porting.mapping.align import align
 from porting.mapping.by_graph import plan_by_graph
-from porting.mapping.ends import Ends, ends_of
+from porting.mapping.ends import Ends, ends_of, without_background
 from porting.mapping.layers import layers_of
 from porting.mapping.operators import facts_of
 from porting.mapping.plan import Fill, Plan, check_total
 from porting.mapping.rules import choose_weight_set, plan_by_rules, weight_count
 from porting.mapping.walk import Alignment, GraphMismatch
 from porting.sources.source import Source
-
-_LEAST_SIDE = 32  # what strides take an image down by; below, the graph leaves its size open
 
 
 @dataclass(frozen=True)
@@ -131,9 +129,8 @@ def _heads(config: NetworkConfig) -> Iterator[NetworkConfig]:
 def _match_graph(
     source: Source, model: str, config: NetworkConfig, weight_set: str, drop: bool
 ) -> Match:
-    ends = ends_of(source)
-    size = ends.side if ends.side >= _LEAST_SIDE else config.input_size
-    config = replace(config, in_chans=ends.channels, num_classes=ends.classes, input_size=size)
+    ends = ends_of(source).with_side(config.input_size)
+    config = replace(config, in_chans=ends.channels, num_classes=ends.classes, input_size=ends.side)
     alignment = align(source, layers_of(config), config.padding, config.bn_epsilon)
     config, first_row = _classes(source, config, drop)
     plan = plan_by_graph(source, model, alignment, weight_set, first_row)
@@ -172,12 +169,7 @@ def _source_axis(source: Source, fill: Fill | None, axis: int) -> int | None:
 def _classes(source: Source, config: NetworkConfig, drop: bool) -> tuple[NetworkConfig, int]:
     if not drop:
         return config, 0
-    if config.num_classes != 1001:
-        raise BadInput(
-            f"{source.path}: has {config.num_classes} classes; only of 1001 is the first known "
-            f"to be the background"
-        )
-    return replace(config, num_classes=1000), 1
+    return replace(config, num_classes=without_background(config.num_classes, source)), 1
 
 
 def _check_form(source: Source, model: str, config: NetworkConfig) -> None:

@@ -15,12 +15,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from porting.catalog.fetch import NO_SOURCES
 from porting.errors import BadInput
 from porting.exits import end_with, say
 from porting.sources import open_source
 
 _DEPTH = 3
-_NO_SOURCES = (".json", ".pth", ".part", ".etag", ".refused")
+_PASSED = (".pth", *NO_SOURCES)  # each would be opened, to be refused
 
 
 def pairs(ported: Path, folders: Iterable[Path]) -> Iterator[tuple[Path | None, Path]]:
@@ -70,7 +71,7 @@ def _places(folder: Path, depth: int) -> Iterator[Path]:
     yield folder
     if folder.is_dir() and depth:
         for place in sorted(folder.iterdir()):
-            if not place.name.startswith(".") and place.suffix not in _NO_SOURCES:
+            if not place.name.startswith(".") and place.suffix not in _PASSED:
                 yield from _places(place, depth - 1)
 
 

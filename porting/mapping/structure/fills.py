@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from porting.mapping.layouts import VECTOR, layout_onto
 from porting.mapping.plan import Fill
+from porting.mapping.structure.match import Pairs
 from porting.mapping.structure.node import ModuleLayer, Node, SourceLayer, Structure
 from porting.mapping.walk import Norm
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 class Filler:
     """The fills of every pair of layers, and what has no place."""
 
-    def __init__(self, pairs: list[tuple[Node, Node]], source: Structure, first_row: int) -> None:
+    def __init__(self, pairs: Pairs, source: Structure, first_row: int) -> None:
         self._pairs, self._end, self._first_row = pairs, source.output, first_row
         self._factors = dict(_gate_factors(source))
         self._problems: list[str] = []

@@ -27,8 +27,12 @@ Prints = dict[int, int]
 """The print of each node, by the node's ``id``."""
 
 
-def match_structures(source: Structure, module: Structure, path: str) -> list[tuple[Node, Node]]:
-    """Pairs of the source's and the module's values, inputs before what is made of them.
+Pairs = list[tuple[Node, Node]]
+"""Values of a source and of a module, inputs before what is made of them."""
+
+
+def match_structures(source: Structure, module: Structure, path: str) -> Pairs:
+    """Every value of the source with the module's.
 
     ``path`` names the source in messages.
 

@@ -18,6 +18,7 @@ from porting.mapping.structure.spelled_out import simplified
 from porting.mapping.structure.traced import (
     AFFINE,
     MEANS,
+    argument,
     averages_space,
     axis_of,
     clamp_of,
@@ -150,13 +151,13 @@ class _Tracer:
 
     def _kind(self, node: fx.Node, given: tuple[Node, ...]) -> tuple[str, tuple[Hashable, ...]]:
         """Kind and facts of an operator without weights."""
-        name, args = operator_of(node), node.args
+        name = operator_of(node)
         made: tuple[str, tuple[Hashable, ...]] | None = None
         if name in MEANS and averages_space(node):
             made = "mean over height and width", ()
         elif name in ("pad", "constant_pad_nd") and (pads := pads_of(node)) is not None:
             made = "pad", (pads,)
-        elif name == "permute" and list(args[1]) == [0, 2, 3, 1]:  # type: ignore[arg-type]
+        elif name == "permute" and argument(node, 1, None) == [0, 2, 3, 1]:
             made = _CHANNELS_LAST, ()
         elif name in _FLATTENS:
             made = "flatten", flattening(node, turned=given[0].kind == _CHANNELS_LAST)

@@ -85,7 +85,8 @@ def averages_space(node: fx.Node) -> bool:
 
 def pads_of(node: fx.Node) -> Pads | None:
     """``pad(input, (left, right, top, bottom), mode, value)``; None where it is not with zeros."""
-    amounts, rest = list(node.args[1]), [a for a in node.args[2:] if a not in ("constant", None)]  # type: ignore[arg-type]
+    amounts = argument(node, 1, ())
+    rest = [given for given in node.args[2:] if given not in ("constant", None)]
     if len(amounts) != 4 or any(rest):
         return None
     return Pads((int(amounts[2]), int(amounts[3])), (int(amounts[0]), int(amounts[1])))

@@ -1,0 +1,9 @@
+"""Where this package looks and writes unless it is told otherwise, below the current directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+DOWNLOADED = Path("checkpoints/google")
+PORTED = Path("checkpoints/ported")
+REHEARSED = Path("checkpoints/rehearsal")
