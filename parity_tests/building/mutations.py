@@ -7,6 +7,7 @@ changes the model in place; constants' bytes are replaced, never written into.
 from __future__ import annotations
 
 import copy
+import os
 
 import flatbuffers
 import numpy as np
@@ -40,6 +41,14 @@ def with_kind(model, operator, kind):
     code.deprecatedBuiltinCode = min(code.builtinCode, 127)
     operator.opcodeIndex = len(model.operatorCodes)
     model.operatorCodes.append(code)
+
+
+def random_changes(model, rounds):
+    """The bytes of a model changed at random, a third of them spoiled besides."""
+    random = np.random.default_rng(int(os.environ.get("FUZZ_SEED", "0")))
+    for _ in range(rounds):
+        content = packed(mutated(model, random))
+        yield content if random.integers(3) else with_bytes_spoiled(content, random)
 
 
 def every_change_of_inputs(model):

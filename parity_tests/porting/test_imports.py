@@ -34,7 +34,7 @@ RULES = [
     ("import porting.judges.graph", ("porting.mapping", "porting.parity")),
     ("import porting.judges.reference.rehearse", ("porting.mapping", "porting.parity")),
     ("import porting.mapping.recognise", ("porting.judges", "porting.parity", "porting.api")),
-    ("import porting.parity.onto", ("porting.mapping", "porting.judges", "porting.sources")),
+    ("import porting.parity.likeness", ("porting.mapping", "porting.judges", "porting.sources")),
     ("import porting.parity.compare", ("porting.mapping", "porting.judges", "porting.sources")),
 ]
 

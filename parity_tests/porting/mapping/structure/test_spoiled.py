@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
-import numpy as np
 import pytest
 
 from genmobilenet.network import GenMobileNet
@@ -55,9 +52,5 @@ def test_every_change_of_an_operators_inputs(made, tried):
 
 @pytest.mark.parametrize("rounds", [20, pytest.param(100, marks=pytest.mark.slow)])
 def test_random_changes(made, tried, rounds):
-    random = np.random.default_rng(int(os.environ.get("FUZZ_SEED", "0")))
-    for _ in range(rounds):
-        content = mutations.packed(mutations.mutated(made, random))
-        if random.integers(3) == 0:
-            content = mutations.with_bytes_spoiled(content, random)
+    for content in mutations.random_changes(made, rounds):
         tried(content)
