@@ -61,7 +61,7 @@ class Port:
         return f"<Port of {self.source.path.name} onto {self.model}: {verdict}>"
 
 
-def port(  # noqa: PLR0913
+def port(  # noqa: PLR0913 - by keyword, each what an option of the command is
     source: Source | str | PathLike[str],
     model: str | None = None,
     *,
@@ -105,21 +105,33 @@ def port(  # noqa: PLR0913
     _check_choices(classes, normalisation, bn, images)
     opened = source if isinstance(source, Source) else open_published(source)
     drop = classes == "drop-background"
-    if onto is None:
-        target = network_target(opened, model, weights, drop, normalisation == "keep")
-    else:
-        _check_onto(model, normalisation, bn)
-        target = module_target(opened, onto, weights, drop)
+    target = _target_of(opened, model, onto, weights, drop, normalisation, bn)
     convention = convention_of(opened, target.match)
-    state = target.state_dict(opened, convention)
-    taken = convention.taken_in() if target.match.normalises else convention
-    ported = Port(target.match.model, target.config, opened, target.match.plan, taken, state)
-    ported = _labelled(ported, first_class=int(drop))
-    if onto is not None:
-        ported = replace(ported, onto=onto if isinstance(onto, str) else type(onto).__qualname__)
+    ported = _labelled(_carried(opened, target, convention, onto), first_class=int(drop))
     if images is not None:
         ported = _calibrated(ported, images, progress)
     return _judged(ported, target, convention, pixels, progress) if verify else ported
+
+
+def _target_of(
+    source: Source, model: str | None, onto: nn.Module | str | None, weights: str | None,
+    drop_background: bool, normalisation: str, bn: str,
+) -> Target:  # fmt: skip
+    if onto is None:
+        return network_target(source, model, weights, drop_background, normalisation == "keep")
+    _check_onto(model, normalisation, bn)
+    return module_target(source, onto, weights, drop_background)
+
+
+def _carried(
+    source: Source, target: Target, convention: InputConvention, onto: nn.Module | str | None
+) -> Port:
+    """The port as the plan says; ``convention`` is the source's."""
+    match = target.match
+    state = target.state_dict(source, convention)
+    taken = convention.taken_in() if match.normalises else convention
+    named = onto if onto is None or isinstance(onto, str) else type(onto).__qualname__
+    return Port(match.model, target.config, source, match.plan, taken, state, onto=named)
 
 
 def _labelled(ported: Port, first_class: int) -> Port:

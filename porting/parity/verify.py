@@ -156,7 +156,7 @@ class _Session:
         """Settle which of the port's taps is which of the judge's."""
         from genmobilenet.network import GenMobileNet
         from porting.parity.activations import mistaken_activations
-        from porting.parity.onto import Matching, match_taps
+        from porting.parity.likeness import Matching, match_taps
         from porting.parity.taps import PortRunner
 
         by_structure = isinstance(self._match, ModuleMatch)
