@@ -55,3 +55,7 @@ class MissingJudge(BadInput):
 
 class NotAtParity(PortingError):
     """The judge disagrees with the port: the command line exits with 1."""
+
+
+class BadExample(BadInput):
+    """One image of a data set cannot be used; the others can."""

@@ -1,0 +1,70 @@
+"""Pipelines as text."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from parity_tests.building.photos import jpeg_of
+from porting.accuracy.preprocessing import NAMED, named_pipeline, parse_pipeline
+from porting.errors import BadExample, BadInput
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("size", [224, 96])
+def test_named_pipelines_round_trip_and_have_their_size(name, size):
+    pipeline = named_pipeline(name, size)
+    assert parse_pipeline(str(pipeline)) == pipeline
+    assert str(pipeline) == NAMED[name](size)
+    pixels = pipeline(jpeg_of(150, 201))
+    assert (pixels.shape, pixels.dtype) == ((size, size, 3), np.float32)
+    assert pixels.min() >= -64
+    assert 100 < pixels.max() <= 255 + 64  # cubic kernels reach beyond
+
+
+def test_every_word():
+    text = (
+        "decode tf, crop square 0.9, resize-shorter tf2-antialiased bilinear 70, crop centre 64, "
+        "round, swap-channels"
+    )
+    pipeline = parse_pipeline(text)
+    assert str(pipeline) == text
+    assert pipeline(jpeg_of(80, 90)).shape == (64, 64, 3)
+
+
+def test_steps_do_what_they_say():
+    data = jpeg_of(80, 90)
+    plain = parse_pipeline("decode tf, resize legacy bilinear 64")(data)
+    rounded = parse_pipeline("decode tf, resize legacy bilinear 64, round")(data)
+    swapped = parse_pipeline("decode tf, resize legacy bilinear 64, swap-channels")(data)
+    assert np.array_equal(rounded, np.rint(plain))
+    assert not np.array_equal(rounded, plain)
+    assert np.array_equal(swapped, plain[..., ::-1])
+
+
+def test_an_image_too_small_for_its_crop_is_named():
+    with pytest.raises(BadExample, match="20 x 30 pixels are too few for crop centre 64"):
+        parse_pipeline("decode tf, crop centre 64")(jpeg_of(30, 20))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("slimm", r"known are mnasnet, .* \(nearest: slim\)"),
+        ("crop square 0.9, decode tf", "the first step is crop square 0.9; expected a decode"),
+        ("decode tf, decode tf", "decode tf comes after pixels are decoded"),
+        ("decode jpeg", "'decode jpeg' is not understood; expected decode and one of tf,"),
+        ("decode tf, blur 3", "step 'blur' is not known; known are decode,"),
+        ("decode tf, crop square 1.5", "'crop square 1.5' is not understood"),
+        ("decode tf, crop round 0.5", "'crop round 0.5' is not understood"),
+        ("decode tf, crop padded 224", "expected crop and padded SIZE"),
+        ("decode tf, resize legacy cubic 224", "one of bilinear, bicubic, and a number of pixels"),
+        ("decode tf, resize legacy bicubic 0", "is not understood"),
+        ("decode tf, resize legacy bicubic", "is not understood"),
+        ("decode tf, round 3", "expected round alone"),
+        ("decode tf, ", "step '' is not known"),
+    ],
+)
+def test_what_is_not_understood_is_said(text, message):
+    with pytest.raises(BadInput, match=message):
+        named_pipeline(text, 224)

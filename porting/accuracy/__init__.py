@@ -1,0 +1,1 @@
+"""Accuracy of judge and port on labelled images: pixels as TensorFlow makes them, and counts."""
