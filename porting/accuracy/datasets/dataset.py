@@ -29,7 +29,7 @@ class Example:
     label: int | None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DataSet:
     """Examples by number, 0..len-1. Names and labels are in memory, images are read on demand.
 
@@ -75,6 +75,9 @@ class DataSet:
     def problems(self) -> list[tuple[str, str]]:
         name = self.contents.store.name
         return [(name(number), why) for number, why in sorted(self.contents.faults.items())]
+
+    def __repr__(self) -> str:
+        return f"DataSet({str(self.path)!r}, {self.kind}, {len(self):,} examples)"
 
     def __len__(self) -> int:
         return len(self.contents.store)

@@ -111,6 +111,7 @@ def labels_from_file(file: LabelFile, images: Sequence[str], known: ClassList) -
 
 
 def _inverse(rows: Sequence[int]) -> list[int]:
+    """The inverse of a permutation: for each row its image, and the other way round."""
     return sorted(range(len(rows)), key=rows.__getitem__)
 
 
@@ -141,7 +142,7 @@ def _by_order(file: LabelFile, images: Sequence[str]) -> list[int]:
             f"{file.path}: has {len(file.labels):,} labels for {len(images):,} images; without "
             "names in it, a label must stand on a line for each image, in the order of their names"
         )
-    return list(range(len(images)))
+    return _inverse(sorted(range(len(images)), key=images.__getitem__))
 
 
 def _by_name(file: LabelFile, images: Sequence[str]) -> list[int]:

@@ -104,20 +104,14 @@ def _begin(path: Path) -> bytes:
 def _walk(path: Path) -> Iterator[Member]:
     try:
         with tarfile.open(path, "r:") as archive:
-            while (info := _next(archive, path)) is not None:
+            while (info := archive.next()) is not None:
+                archive.members = []  # type: ignore[attr-defined]  # else every header is kept
+                if archive.offset <= info.offset:
+                    raise BadInput(f"{path}: the header at byte {info.offset:,} leads back")
                 yield from _files(info, path)
             _check_end(path, archive.offset)
     except _DAMAGE as error:
         raise BadInput(f"{path}: is no sound tar file: {error}") from error
-
-
-def _next(archive: tarfile.TarFile, path: Path) -> tarfile.TarInfo | None:
-    before = archive.offset
-    info = archive.next()
-    archive.members = []  # type: ignore[attr-defined]  # else every header stays in memory
-    if info is not None and archive.offset <= before:
-        raise BadInput(f"{path}: a header at byte {before:,} leads back")
-    return info
 
 
 def _files(info: tarfile.TarInfo, path: Path) -> Iterator[Member]:
