@@ -45,6 +45,10 @@ class AmbiguousModel(MappingError):
     """More than one network fits the source; the message lists them."""
 
 
+class BadExample(BadInput):
+    """One image of a data set cannot be had; the others may be sound."""
+
+
 class OutputError(BadInput):
     """A result cannot be written where it was asked for."""
 
@@ -55,7 +59,3 @@ class MissingJudge(BadInput):
 
 class NotAtParity(PortingError):
     """The judge disagrees with the port: the command line exits with 1."""
-
-
-class BadExample(BadInput):
-    """One image of a data set cannot be used; the others can."""
