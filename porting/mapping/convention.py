@@ -10,6 +10,7 @@ import numpy as np
 
 from porting.mapping.module_match import ModuleMatch
 from porting.mapping.normalisation import normalisation_of
+from porting.mapping.preprocessing import preprocessing_of
 from porting.mapping.recognise import Match, candidates
 from porting.mapping.walk import Alignment
 from porting.sources.keras import KerasSource
@@ -39,7 +40,8 @@ class InputConvention:
     """RGB pixels 0..255 become the network's input by ``(x - mean) / std``.
 
     ``size`` is the side in pixels for which the source was made. ``evidence``
-    says how the convention is known.
+    says how the convention is known. ``preprocessing`` says how the family's
+    authors make pixels of an image file, which no source tells.
     """
 
     size: int
@@ -48,6 +50,7 @@ class InputConvention:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     evidence: str
+    preprocessing: str
 
     def normalise(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels 0..255, (..., channels), to the network's input in float32."""
@@ -73,8 +76,10 @@ def convention_of(source: Source, match: Match | ModuleMatch) -> InputConvention
         found = _from_graph(source, match.alignment, ends.channels)
     elif isinstance(source, KerasSource):
         found = _from_layers(source, ends.channels)
-    mean, std, evidence = found or _from_family(source, match)
-    return InputConvention(ends.side, ends.channels, ends.classes, mean, std, evidence)
+    known = _known_as(source, match)
+    mean, std, evidence = found or _from_family(known, ends.channels)
+    steps = preprocessing_of("mobilenet" if known is None else known, ends.side)
+    return InputConvention(ends.side, ends.channels, ends.classes, mean, std, evidence, steps)
 
 
 def normalises_inside(source: Source, match: Match) -> bool:
@@ -84,20 +89,28 @@ def normalises_inside(source: Source, match: Match) -> bool:
     return isinstance(source, KerasSource) and _from_layers(source, 1) is not None
 
 
-def _from_family(source: Source, match: Match | ModuleMatch) -> Found:
+def _known_as(source: Source, match: Match | ModuleMatch) -> str | None:
+    """The plain name of the network that a source holds, where that is a known one."""
     known: Match | None = None
     if isinstance(match, Match):
         known = match
     else:
         # The module's name says nothing; the source may be one of a known network's.
         known = next(candidates(source, match.plan.weight_set), None)
-    plain = "mobilenet" if known is None else known.model.removeprefix("tf_")
+    return None if known is None else known.model.removeprefix("tf_")
+
+
+def _from_family(plain: str | None, channels: int) -> Found:
+    mean, std = family_affine("mobilenet" if plain is None else plain)
     evidence = "the family's training code; the source itself does not say"
-    if known is None:
+    if plain is None:
         evidence = "nothing: neither the source nor a known network says; [-1, 1] is assumed"
-    mean, std = next(affine for start, affine in FAMILIES.items() if plain.startswith(start))
-    channels = match.ends.channels
     return _for_channels(mean, channels), _for_channels(std, channels), evidence
+
+
+def family_affine(plain: str) -> Affine:
+    """Mean and deviation by which a network's family normalises; its name without ``tf_``."""
+    return next(affine for start, affine in FAMILIES.items() if plain.startswith(start))
 
 
 def _from_graph(source: Source, alignment: Alignment, channels: int) -> Found | None:

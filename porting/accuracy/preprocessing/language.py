@@ -24,13 +24,13 @@ from porting.accuracy.preprocessing.steps import (
 )
 from porting.accuracy.preprocessing.windows import Centre, Fraction, Padded, Square, WindowRule
 from porting.errors import BadInput
+from porting.mapping.preprocessing import MNASNET, SLIM
 
 NAMED: dict[str, Callable[[int], str]] = {
-    # tensorflow/tpu models/official/mnasnet/preprocessing.py, bicubic until July 2019.
-    "mnasnet": lambda n: f"decode-and-crop padded {n}+32, resize legacy bicubic {n}",
+    "mnasnet": lambda n: MNASNET.format(size=n),
+    # As from July 2019 on, and as EfficientNet has it.
     "mnasnet-bilinear": lambda n: f"decode-and-crop padded {n}+32, resize legacy bilinear {n}",
-    # tensorflow/models research/slim/preprocessing/inception_preprocessing.py.
-    "slim": lambda n: f"decode tf, crop fraction 0.875, resize legacy bilinear {n}",
+    "slim": lambda n: SLIM.format(size=n),
     # tensorflow lite/tools/evaluation/stages/image_classification_stage.cc.
     "tflite": lambda n: f"decode tf-accurate, crop square 0.875, resize legacy bilinear {n}",
     # torchvision's and timm's: the shorter side to size / 0.875, then the middle.
