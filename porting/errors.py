@@ -57,5 +57,9 @@ class MissingJudge(BadInput):
     """The package that runs a judge is not installed."""
 
 
+class WorkerDied(PortingError):
+    """A process that did a part of the work was killed, as where memory runs out."""
+
+
 class NotAtParity(PortingError):
     """The judge disagrees with the port: the command line exits with 1."""

@@ -5,5 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 DOWNLOADED = Path("checkpoints/google")
+EVALUATED = Path("checkpoints/evaluations")
+"""Where evaluations keep what they have finished, by what they are of."""
+
 PORTED = Path("checkpoints/ported")
 REHEARSED = Path("checkpoints/rehearsal")

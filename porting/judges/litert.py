@@ -111,6 +111,16 @@ def _threads() -> int:
     return 1 if os.environ.get("OMP_NUM_THREADS") == "1" else 2
 
 
+def installed_runtime() -> str:
+    """The interpreter that judges, and its version.
+
+    Raises:
+        MissingJudge: none is installed.
+    """
+    _, name, version = _runtime()
+    return f"{name} {version}"
+
+
 def _runtime() -> tuple[Any, str, str]:
     """The interpreter's module, its name and its version: LiteRT, or tflite-runtime in its place.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from porting.errors import BadInput
+from porting.errors import BadInput, MissingJudge
 from porting.judges.run import Run
 from porting.mapping.convention import InputConvention
 from porting.mapping.keras_taps import keras_taps
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 INPUT = "input"
 """The judge's tap for what the network proper gets, behind any normalisation in its graph."""
 
-Judge = Callable[[np.ndarray], Run]
-"""Inputs (N, H, W, C) to a run of every tap."""
+Judge = partial[Run]
+"""Inputs (N, H, W, C) to a run of every tap; the taps are its keyword."""
 
 _SPREAD = "the background class is dropped: without it a softmax spreads over other classes"
 
@@ -55,6 +56,15 @@ class Panel:
     def inputs(self, convention: InputConvention, pixels: np.ndarray) -> np.ndarray:
         """What the judges are given for pixels (N, H, W, C), 0..255."""
         return pixels.astype(np.float32) if self.normalises else convention.normalise(pixels)
+
+    def alone(self, tap: str) -> Callable[[np.ndarray], np.ndarray]:
+        """The judge that runs the source as it is, asked for one tap: inputs to its values.
+
+        All classes are in it, those that the port drops too.
+        """
+        judge = self.judges[-1]
+        asked = {tap: judge.keywords["taps"][tap]}
+        return lambda inputs: judge.func(inputs, taps=asked).taps[tap]
 
     def kept(self, taps: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """A judge's taps as the port has them: without classes dropped, in its units."""
@@ -107,7 +117,7 @@ def _graph_panel(source: GraphDefSource, match: Match | ModuleMatch) -> Panel:
 def _panel_by_graph(judges: Sequence[Callable[..., Run]], match: Match | ModuleMatch) -> Panel:
     """Judges that run the graph with which the network is aligned."""
     assert match.alignment is not None  # what has a graph is always matched by it
-    first = _first_class(match)
+    first = first_class(match)
     other = {t: _SPREAD for t, _ in match.alignment.taps if first and t == SOFTMAX}
     names = {t: n for t, n in match.alignment.taps if t not in other}
     asked, normalises = dict(names), bool(match.alignment.normalisation)
@@ -126,7 +136,7 @@ def _tensorflow_panel(source: CheckpointSource, match: Match) -> Panel:
     judge = TensorFlowJudge(source.prefix, match.config, scheme, root, match.plan.weight_set)
     names = judge.tap_names
     runs = (partial(judge.run, taps=names),)
-    return Panel(runs, names, False, _first_class(match), _gate_factors(match))
+    return Panel(runs, names, False, first_class(match), _gate_factors(match))
 
 
 def _keras_panel(source: KerasSource, match: Match) -> Panel:
@@ -146,7 +156,7 @@ def _keras_panel(source: KerasSource, match: Match) -> Panel:
             names = {NORMALISES: step.name, **names} if match.normalises else names
     asked |= names
     run = partial(judge.run, taps=asked)
-    return Panel((run,), names, INPUT in asked, _first_class(match), _gate_factors(match))
+    return Panel((run,), names, INPUT in asked, first_class(match), _gate_factors(match))
 
 
 def application_of(match: Match) -> Application:
@@ -169,7 +179,29 @@ _APPLICATIONS = {
 """Start of a network's name -> what keras.applications calls the family."""
 
 
-def _first_class(match: Match | ModuleMatch) -> int:
+def judged_by(source: Source) -> str:
+    """The judge of a source and its version, without starting it.
+
+    Raises:
+        MissingJudge: the judge's package is not installed.
+    """
+    if isinstance(source, TFLiteSource):
+        from porting.judges.litert import installed_runtime
+
+        return installed_runtime()
+    package = "keras" if isinstance(source, KerasSource) else "tensorflow"
+    name = {"keras": "Keras", "tensorflow": "TensorFlow"}[package]
+    try:
+        return f"{name} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        raise MissingJudge(
+            f"the judge of {source.path} is {name}, which is not installed: "
+            "pip install 'genmobilenet[tensorflow]', or leave --source out"
+        ) from None
+
+
+def first_class(match: Match | ModuleMatch) -> int:
+    """The first class of the source that a port keeps."""
     return max(fill.first_row for fill in match.plan.fills)
 
 

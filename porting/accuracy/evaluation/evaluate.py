@@ -1,0 +1,182 @@
+"""Evaluating from Python: a data set in, answers of judge and port out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from porting.accuracy.datasets import DataSet
+from porting.accuracy.evaluation.answers import ANSWERED, FAILED, Answers
+from porting.accuracy.evaluation.bench import Batch, Work
+from porting.accuracy.evaluation.figures import right
+from porting.accuracy.evaluation.journal import Journal
+from porting.accuracy.evaluation.preparing import Prepared, prepare
+from porting.accuracy.evaluation.ranks import Ranks, join, leave
+from porting.accuracy.evaluation.side import Inputs, Side
+from porting.accuracy.evaluation.workers import cores, evaluated
+from porting.errors import BadExample, BadInput
+from porting.folders import EVALUATED
+from porting.mapping.convention import InputConvention
+
+BATCH = 16
+"""Images in a batch: more make a network on one core no faster, and are lost with a kill."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far an evaluation is: images done, of how many, and how many each side got right."""
+
+    done: int
+    total: int
+    right: dict[str, int]
+
+
+Progress = Callable[[Standing], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Answers on a data set, and what they rest on.
+
+    ``labels`` (N,) are the images', -1 where one has none; ``answers`` those of
+    ``sides``. ``told`` is plain data by topic, ``inputs`` the files.
+    """
+
+    dataset: DataSet
+    inputs: Inputs
+    sides: tuple[Side, ...]
+    convention: InputConvention
+    labels: np.ndarray
+    answers: Answers
+    told: dict[str, Any]
+
+    @property
+    def usable(self) -> np.ndarray:
+        """(N,) whether an image was answered by every side."""
+        return np.asarray(self.answers.state == ANSWERED)
+
+    def right(self, side: int, among: int = 1) -> np.ndarray:
+        """Of the usable images, whether the label is among a side's best so many."""
+        usable = self.usable
+        return right(self.answers.best[usable, side], self.labels[usable], among)
+
+
+def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command is
+    data: Path,
+    inputs: Inputs,
+    *,
+    labels: Path | None = None,
+    synsets: Path | None = None,
+    preprocessing: str | None = None,
+    on_error: str = "stop",
+    journal: Path | None = None,
+    fresh: bool = False,
+    workers: int | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Evaluation | None:
+    """Evaluate a source's judge and a network, or one of them, on labelled images.
+
+    Both get the same pixels, made by ``preprocessing``: a name, steps, or None
+    for what the network's authors did. ``on_error`` is ``"stop"`` or ``"skip"``
+    for images that cannot be read. What is finished is in ``journal``, from
+    which the same call goes on. ``workers`` are processes, by default as many as
+    there are cores; 0 works in this one. Under ``torchrun`` the ranks share the
+    work, and all but the first return None.
+
+    Raises:
+        BadInput: something cannot be read or does not fit; BadExample: an image.
+        WorkerDied: a process was killed.
+    """
+    if on_error not in ("stop", "skip"):
+        raise BadInput(f"on_error {on_error!r}: expected 'stop' or 'skip'")
+    prepared = prepare(inputs, data, labels, synsets, preprocessing)
+    folder = journal or EVALUATED / _name_of(prepared)
+    ranks = join(device)
+    try:
+        return carry_out(prepared, folder, fresh, ranks, workers, device, on_error, progress)
+    finally:
+        leave()
+
+
+def carry_out(
+    prepared: Prepared, folder: Path, fresh: bool, ranks: Ranks, workers: int | None,
+    device: str, on_error: str, progress: Progress | None,
+) -> Evaluation | None:  # fmt: skip
+    """Evaluate what is not in the journal yet; the first rank gets everything."""
+    work = Work(prepared.dataset, prepared.inputs, prepared.sides, BATCH, device)
+    told = {**prepared.told, "batch": BATCH, "device": device}
+    tally = _Tally(work, progress if ranks.first else None)
+    if fresh:
+        ranks.gathered(None)  # nobody reads what the first is about to remove
+    with Journal(folder, told, fresh and ranks.first) as kept:
+        mine = {batch.number: batch for batch in kept.finished()}
+        for batch in mine.values():
+            tally.add(batch, on_error)
+        finished = set().union(*ranks.gathered(set(mine)))
+        left = ranks.share(b for b in range(work.batches) if b not in finished)
+        count = max(cores() // ranks.local, 1) if workers is None else workers
+        for batch in evaluated(work, left, min(count, len(left))) if left else ():
+            tally.add(batch, on_error)
+            kept.add(batch)
+            mine[batch.number] = batch
+    for batch in itertools.chain(*ranks.gathered(list(mine.values()))):
+        tally.fill(batch)
+    if not ranks.first:
+        return None
+    return Evaluation(
+        prepared.dataset, prepared.inputs, prepared.sides, prepared.convention,
+        tally.labels, tally.answers, told,
+    )  # fmt: skip
+
+
+class _Tally:
+    """All answers so far, and how many of them are right."""
+
+    def __init__(self, work: Work, progress: Progress | None) -> None:
+        dataset = work.dataset
+        found = (dataset.example(number).label for number in range(len(dataset)))
+        self.labels = np.array([-1 if label is None else label for label in found], np.int32)
+        self.answers = Answers.none_of(len(dataset), len(work.sides))
+        self._work, self._progress = work, progress
+        self._right = np.zeros(len(work.sides), np.int64)
+        self._done = 0
+
+    def add(self, batch: Batch, on_error: str) -> None:
+        """Count a batch in.
+
+        Raises:
+            BadExample: an image of it could not be read, and that is to stop the evaluation.
+        """
+        if batch.failed and on_error == "stop":
+            raise BadExample(next(iter(batch.failed.values())))
+        numbers = self.fill(batch)
+        self._done += len(numbers)
+        usable = self.answers.state[numbers] == ANSWERED
+        best, labels = self.answers.best[numbers][usable], self.labels[numbers][usable]
+        self._right += (best[:, :, 0] == labels[:, None]).sum(0)
+        if self._progress is not None:
+            names = (side.name for side in self._work.sides)
+            standing = dict(zip(names, self._right.tolist(), strict=True))
+            self._progress(Standing(self._done, len(self.labels), standing))
+
+    def fill(self, batch: Batch) -> np.ndarray:
+        """Put a batch in its place; the numbers of its images."""
+        answers, numbers = self.answers, np.array(self._work.numbers(batch.number))
+        answers.best[numbers], answers.margin[numbers] = batch.best, batch.margin
+        answers.state[numbers] = ANSWERED
+        for number, why in batch.failed.items():
+            answers.state[number] = FAILED
+            answers.reasons[number] = why
+        return numbers
+
+
+def _name_of(prepared: Prepared) -> str:
+    """A folder's name for an evaluation: what is evaluated, on what."""
+    files = [path for path in (prepared.inputs.source, prepared.inputs.checkpoint) if path]
+    return "-".join(path.stem for path in (*files, prepared.dataset.path))

@@ -1,0 +1,81 @@
+"""Counts and what they mean: accuracies with intervals, agreement, and a test of the difference.
+
+Intervals are 95 % intervals: Wilson's for an accuracy (Wilson 1927), that of
+Agresti and Min (Statistics in Medicine 24, 2005) for a difference of two on the
+same images. McNemar's test is the exact one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+CONFIDENCE = 0.95
+_Z = 1.959963984540054
+"""The normal distribution's 97.5 % quantile."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """So many of so many: ``low`` and ``high`` bound its share in percent."""
+
+    count: int
+    of: int
+    low: float
+    high: float
+
+    @property
+    def percent(self) -> float:
+        """The share in percent."""
+        return 100 * self.count / self.of
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The second of two on the same images, against the first.
+
+    ``gained`` images are right with the second alone, ``lost`` with the first
+    alone, of ``of``. ``low`` and ``high`` bound the difference in points;
+    ``p`` is McNemar's: how often chance alone would split them so unevenly.
+    """
+
+    gained: int
+    lost: int
+    of: int
+    low: float
+    high: float
+    p: float
+
+    @property
+    def points(self) -> float:
+        """By how many points of percent the second is better."""
+        return 100 * (self.gained - self.lost) / self.of
+
+
+def share(count: int, of: int) -> Share:
+    """A count with its interval."""
+    from scipy.stats import binomtest
+
+    bounds = binomtest(count, of).proportion_ci(CONFIDENCE, "wilson")
+    return Share(count, of, 100 * float(bounds.low), 100 * float(bounds.high))
+
+
+def difference(before: np.ndarray, after: np.ndarray) -> Difference:
+    """Two on the same images: (N,) whether each was right."""
+    from scipy.stats import binomtest
+
+    gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
+    of, apart = len(before), gained + lost
+    p = float(binomtest(gained, apart).pvalue) if apart else 1.0
+    # Agresti and Min: half an image is added to each of the four counts.
+    total, change = of + 2, gained - lost
+    middle = change / total
+    width = _Z * np.sqrt(max(apart + 1 - change**2 / total, 0)) / total
+    return Difference(gained, lost, of, 100 * float(middle - width), 100 * float(middle + width), p)
+
+
+def right(best: np.ndarray, labels: np.ndarray, among: int) -> np.ndarray:
+    """(N,) whether the label is among the best so many of (N, 5) classes."""
+    found: np.ndarray = (best[:, :among] == labels[:, None]).any(1)
+    return found

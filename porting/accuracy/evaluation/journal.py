@@ -1,0 +1,133 @@
+"""Finished batches on disk: what a killed evaluation goes on from.
+
+A folder with ``run.json``, which says what is evaluated, and one file for each
+process that has written batches: a line each, with its checksum before it. A
+line that was cut off by the end of its process does not count.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from porting.accuracy.evaluation.bench import Batch, from_line, to_line
+from porting.errors import BadInput, OutputError
+from porting.plain_json import encoded
+from porting.release.writing import write_text
+
+RUN = "run.json"
+_PARTS = "batches-*.jsonl"
+JOURNAL_VERSION = 1
+
+
+class Journal:
+    """The journal of one evaluation in a folder; a context that closes its file.
+
+    ``told`` says, by topic, what is evaluated and with what.
+
+    Raises:
+        BadInput: the folder holds the journal of another evaluation; the message
+            says what has changed.
+        OutputError: the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, told: Mapping[str, Any], fresh: bool = False) -> None:
+        self.folder = folder
+        told = json.loads(json.dumps(encoded({"journal": JOURNAL_VERSION, **told})))
+        if fresh and (folder / RUN).is_file():
+            shutil.rmtree(folder)
+        _check_same(folder, told)
+        write_text(folder / RUN, json.dumps(told, indent=1))
+        self._stream: IO[bytes] | None = None
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        if self._stream is not None:
+            self._stream.close()
+
+    def finished(self) -> Iterator[Batch]:
+        """Every batch that is whole on disk; one that several processes finished comes once."""
+        seen: set[int] = set()
+        for part in sorted(self.folder.glob(_PARTS)):
+            for batch in _batches_of(part):
+                if batch.number not in seen:
+                    seen.add(batch.number)
+                    yield batch
+
+    def add(self, batch: Batch) -> None:
+        """Have a batch on the disk.
+
+        Raises:
+            OutputError: the disk is full, or the folder is gone.
+        """
+        text = json.dumps(to_line(batch), separators=(",", ":")).encode()
+        try:
+            if self._stream is None:
+                self._stream = self._new_part()
+            self._stream.write(b"%08x %s\n" % (zlib.crc32(text), text))
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        except OSError as error:
+            raise OutputError(
+                f"{self.folder}: cannot be written: {error.strerror or error}"
+            ) from error
+
+    def _new_part(self) -> IO[bytes]:
+        for count in range(1 << 16):
+            name = f"batches-{platform.node()}-{os.getpid()}-{count}.jsonl"
+            try:
+                return (self.folder / name).open("xb")
+            except FileExistsError:  # of an earlier process of the same number
+                continue
+        raise OutputError(f"{self.folder}: holds too many parts")
+
+
+def _batches_of(part: Path) -> Iterator[Batch]:
+    with part.open("rb") as stream:
+        for line in stream:
+            checksum, _, text = line.rstrip(b"\n").partition(b" ")
+            if line.endswith(b"\n") and checksum == b"%08x" % zlib.crc32(text):
+                yield from_line(json.loads(text))
+
+
+def _check_same(folder: Path, told: Mapping[str, Any]) -> None:
+    try:
+        before = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if any(folder.glob(_PARTS)):
+            raise BadInput(f"{folder}: holds batches, but no {RUN} that says of what") from None
+        return
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{folder / RUN}: cannot be read: {error}") from error
+    changed = list(_changes("", before, told))
+    if changed:
+        raise BadInput(
+            f"{folder}: is the journal of another evaluation: {'; '.join(changed)}. Take up that "
+            "one, name another folder with --journal, or begin anew with --fresh"
+        )
+
+
+def _changes(topic: str, before: Any, now: Any) -> Iterator[str]:
+    """What differs, each by its topic."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in dict.fromkeys([*before, *now]):
+            yield from _changes(f"{topic} {key}".strip(), before.get(key), now.get(key))
+    elif before != now:
+        yield f"{topic} was {_short(before)}, is {_short(now)}"
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value is None else str(value)
+    return text if len(text) <= 90 else f"{text[:87]}..."

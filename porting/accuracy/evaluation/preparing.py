@@ -1,0 +1,194 @@
+"""What is evaluated: the sides of source and checkpoint, and all that the figures rest on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genmobilenet.zoo import get_config
+from porting.accuracy.datasets import DataSet, open_dataset
+from porting.accuracy.evaluation.side import Inputs, Side
+from porting.accuracy.preprocessing import named_pipeline
+from porting.catalog.at_hand import open_published
+from porting.errors import BadInput
+from porting.mapping.convention import InputConvention, convention_of, family_affine
+from porting.mapping.preprocessing import preprocessing_of
+from porting.sha256 import sha256_of
+
+if TYPE_CHECKING:
+    from porting.mapping.module_match import ModuleMatch
+    from porting.mapping.recognise import Match
+
+IMAGENET = 1000
+"""Its classes, without the background that TensorFlow's networks put before them."""
+
+PACKAGES = ("torch", "numpy", "simplejpeg", "pillow", "tensorflow", "keras", "ai-edge-litert",
+            "tflite-runtime")  # fmt: skip
+"""Whose versions may change a figure."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """``told`` is, by topic, all that the figures rest on: plain data."""
+
+    inputs: Inputs
+    sides: tuple[Side, ...]
+    dataset: DataSet
+    convention: InputConvention
+    told: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Of source and checkpoint: ``dropped`` classes are the judge's alone."""
+
+    inputs: Inputs
+    convention: InputConvention
+    dropped: int
+    normalises: bool
+    told: dict[str, Any]
+
+
+def prepare(
+    inputs: Inputs, data: Path, labels: Path | None, synsets: Path | None, preprocessing: str | None
+) -> Prepared:
+    """Look at source, checkpoint and data set, and lay down who answers what.
+
+    Raises:
+        BadInput: one cannot be read, or they do not fit; nothing is given to evaluate.
+    """
+    if inputs.source is None and inputs.checkpoint is None:
+        raise BadInput("nothing to evaluate: give a source with --source, a network with "
+                       "--checkpoint, or both")  # fmt: skip
+    known = _from_card(inputs) if inputs.source is None else _from_source(inputs)
+    convention = known.convention
+    if convention.channels != 3:
+        raise BadInput(f"the network takes {convention.channels} channels; images are evaluated in "
+                       "RGB, three of them")  # fmt: skip
+    dataset = open_dataset(
+        data, labels=labels, synsets=synsets, classes=_without_background(convention.classes)
+    )
+    pipeline = str(named_pipeline(preprocessing or convention.preprocessing, convention.size))
+    sides = tuple(_sides(known, dataset, pipeline))
+    told = {
+        "data": {"kind": dataset.kind, "examples": len(dataset), "sha256": dataset.fingerprint},
+        **known.told,
+        "sides": {side.name: side.to_json() for side in sides},
+        "versions": _versions(),
+    }
+    return Prepared(known.inputs, sides, dataset, convention, told)
+
+
+def _sides(known: _Known, dataset: DataSet, pipeline: str) -> list[Side]:
+    convention, sides = known.convention, []
+    affine = (convention.mean, convention.std)
+    if known.inputs.source is not None:
+        background = _background(convention.classes + known.dropped, dataset)
+        sides.append(Side("judge", "judge", pipeline, *affine, background))
+    if known.inputs.checkpoint is not None:
+        taken = convention.taken_in() if known.normalises else convention
+        background = _background(convention.classes, dataset)
+        sides.append(Side("port", "checkpoint", pipeline, taken.mean, taken.std, background))
+    return sides
+
+
+def _from_source(inputs: Inputs) -> _Known:
+    """From the source, and the checkpoint in its network where there is one."""
+    from porting.mapping.recognise import find_match
+    from porting.parity.panel import first_class, judged_by
+    from porting.subject import subject_from_file
+
+    assert inputs.source is not None  # asked for
+    source = open_published(inputs.source)
+    match: Match | ModuleMatch
+    told: dict[str, Any] = {"source": {"file": source.path.name, "sha256": source.sha256}}
+    if inputs.checkpoint is None:
+        match, normalises = find_match(source, inputs.model, inputs.weights), False
+        inputs = replace(inputs, model=match.model)
+    else:
+        subject = subject_from_file(
+            source, inputs.checkpoint, inputs.model, inputs.weights, inputs.onto
+        )
+        match, normalises = subject.match, subject.match.normalises
+        told["checkpoint"] = _checkpoint(inputs.checkpoint, subject.model, subject.sha256)
+        if inputs.onto is None:
+            inputs = replace(inputs, model=subject.model)
+    told["source"] |= {"weights": match.plan.weight_set, "judge": judged_by(source)}
+    convention = convention_of(source, match)
+    return _Known(inputs, convention, first_class(match), normalises, told)
+
+
+def _from_card(inputs: Inputs) -> _Known:
+    """From the checkpoint alone: its card tells, or its network's name."""
+    from genmobilenet.factory import read_state_dict
+
+    path = inputs.checkpoint
+    assert path is not None  # asked for
+    digest, card = sha256_of(path), _card_of(path)
+    if card.get("weights", {}).get("sha256") != digest:
+        card = {}
+    model = inputs.model or card.get("model")
+    onto = inputs.onto or card.get("onto")
+    if model is None or onto is not None:
+        raise BadInput(
+            f"{path}: has no card beside it that names a network of this package; name its network "
+            "with --model, or give its source with --source"
+        )
+    state = read_state_dict(path)
+    convention = _convention(card.get("input"), model, state)
+    told = {"checkpoint": _checkpoint(path, model, digest)}
+    return _Known(replace(inputs, model=model), convention, 0, False, told)
+
+
+def _convention(stated: Any, model: str, state: dict[str, Any]) -> InputConvention:
+    """A card's convention; without one, that of the network's family."""
+    plain, config = model.removeprefix("tf_"), get_config(model)
+    if isinstance(stated, dict):
+        steps = preprocessing_of(plain, stated["size"])
+        return InputConvention(**{"preprocessing": steps, **stated})
+    mean, std = family_affine(plain)
+    size, bias = config.input_size, state.get("classifier.bias")
+    classes = config.num_classes if bias is None else int(bias.numel())
+    evidence, steps = "the family's training code", preprocessing_of(plain, size)
+    found = InputConvention(size, config.in_chans, classes, mean, std, evidence, steps)
+    return found.taken_in() if "normalise.mean" in state else found
+
+
+def _card_of(path: Path) -> dict[str, Any]:
+    try:
+        card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return card if isinstance(card, dict) else {}
+
+
+def _checkpoint(path: Path, model: str, digest: str | None) -> dict[str, Any]:
+    return {"file": path.name, "sha256": digest, "model": model}
+
+
+def _without_background(classes: int) -> int:
+    return IMAGENET if classes in (IMAGENET, IMAGENET + 1) else classes
+
+
+def _background(classes: int, dataset: DataSet) -> int:
+    """1 where the network has one class more than the data set, before all others; else 0."""
+    more = classes - dataset.classes
+    if more not in (0, 1):
+        raise BadInput(
+            f"{dataset.path}: has {dataset.classes:,} classes, the network {classes:,}; expected "
+            "as many, or one more for a background"
+        )
+    return more
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

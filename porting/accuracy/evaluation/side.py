@@ -1,0 +1,44 @@
+"""What answers in an evaluation: a judge or a network, and the pixels that it is given."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Runs = Literal["judge", "checkpoint", "source"]
+"""The source's judge; the file of a network; the network ported anew from the source."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files of an evaluation, and how they are to be read; one of the two may be None."""
+
+    source: Path | None
+    checkpoint: Path | None
+    model: str | None = None
+    weights: str | None = None
+    onto: str | None = None
+
+
+@dataclass(frozen=True)
+class Side:
+    """One that answers.
+
+    ``pipeline`` is the text of what makes pixels of an image, ``mean`` and
+    ``std`` are of those (a channel each). A judge that normalises in its graph
+    leaves the two alone. ``background`` is 1 where the first of its classes is none of
+    the data set's. ``weights`` is the source's weight set for what is ported anew.
+    """
+
+    name: str
+    runs: Runs
+    pipeline: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    background: int
+    weights: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for the journal and the report."""
+        return asdict(self)

@@ -1,0 +1,122 @@
+"""Processes that evaluate batches, each with one thread.
+
+One batch is one process's from its files to its answers: no pixels travel, and
+no process waits while another could work. Where the network runs on a GPU the
+processes make pixels, and this one runs it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from itertools import islice
+from typing import TypeVar
+
+from porting.accuracy.evaluation.bench import Batch, Bench, Pixels, Work
+from porting.errors import WorkerDied
+
+Done = TypeVar("Done")
+
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+}
+"""For processes that share the cores among them; it also fixes the order of sums."""
+
+AHEAD = 2
+"""Batches given to each process, so that none waits for the next."""
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def evaluated(work: Work, batches: Iterable[int], workers: int) -> Iterator[Batch]:
+    """The answers to batches as they are finished, in any order; 0 workers: in this process.
+
+    Raises:
+        WorkerDied: a process was killed.
+        BadInput: a file cannot be read, or a judge is not installed.
+    """
+    if not workers:
+        bench = Bench(work)
+        for batch in batches:
+            yield bench.evaluate(batch)
+        return
+    ahead = workers * AHEAD
+    with _pool(work, workers) as pool:
+        if work.device == "cpu":
+            yield from _as_finished(pool, _evaluate, batches, ahead)
+            return
+        here = Bench(work)
+        for pixels in _as_finished(pool, _make_pixels, batches, ahead):
+            yield here.answers(pixels)
+
+
+def _as_finished(
+    pool: ProcessPoolExecutor, task: Callable[[int], Done], batches: Iterable[int], ahead: int
+) -> Iterator[Done]:
+    """Results of a task on each batch, no more than ``ahead`` of them under way."""
+    waiting = iter(batches)
+    under_way = {pool.submit(task, batch) for batch in islice(waiting, ahead)}
+    try:
+        while under_way:
+            finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            under_way |= {pool.submit(task, batch) for batch in islice(waiting, len(finished))}
+            for future in finished:
+                yield future.result()
+    except BrokenProcessPool as error:
+        raise WorkerDied(
+            "a process that evaluates was killed, as where memory runs out; what is finished is "
+            "kept: the same command goes on, with fewer of them by --workers"
+        ) from error
+
+
+@contextmanager
+def _pool(work: Work, workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes with a thread each, which end with this one."""
+    # Spawned, as neither PyTorch nor TensorFlow survives a fork.
+    context = multiprocessing.get_context("spawn")
+    kept = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ |= ONE_THREAD
+    pool = ProcessPoolExecutor(workers, context, _begin, (work,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        for name, value in kept.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+_bench: list[Bench] = []
+"""Of a worker: the bench at which it works."""
+
+
+def _begin(work: Work) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that began this one says so
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _bench.append(Bench(work))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
+
+
+def _evaluate(batch: int) -> Batch:
+    return _bench[0].evaluate(batch)
+
+
+def _make_pixels(batch: int) -> Pixels:
+    return _bench[0].pixels(batch)
