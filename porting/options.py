@@ -47,10 +47,17 @@ class Readings(StrEnum):
     isolated = "isolated"
 
 
-def _named_or_lying(source: Path) -> Path:
+class OnError(StrEnum):
+    """What becomes of an image that cannot be read."""
+
+    stop = "stop"
+    skip = "skip"
+
+
+def _named_or_lying(source: Path | None) -> Path | None:
     from porting.catalog.at_hand import source_path
 
-    return source_path(source, DOWNLOADED)
+    return None if source is None else source_path(source, DOWNLOADED)
 
 
 SourceArgument = Annotated[
@@ -109,4 +116,54 @@ AtolOption = Annotated[
 ]
 RtolOption = Annotated[
     float | None, typer.Option("--rtol", min=0, help="Relative tolerance, in place of the noise.")
+]
+
+DataArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        help="Folder of images, by synset or with a file of labels; .tar; TFRecord or WebDataset "
+        "shards.",
+    ),
+]
+JudgeOption = Annotated[
+    Path | None,
+    typer.Option("--source", help="Source whose judge answers.", callback=_named_or_lying),
+]
+PortOption = Annotated[
+    Path | None, typer.Option("--checkpoint", help="File of the network that answers.")
+]
+LabelsOption = Annotated[
+    Path | None, typer.Option("--labels", help="File of labels, where it is not beside the images.")
+]
+SynsetsOption = Annotated[
+    Path | None, typer.Option("--synsets", help="File of classes in order, if not ImageNet's.")
+]
+PreprocessingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--preprocessing",
+        help="mnasnet, slim, tflite, pillow, ... or steps; by default what the authors did.",
+    ),
+]
+OnErrorOption = Annotated[
+    OnError, typer.Option("--on-error", help="Stop at an image that cannot be read, or skip it.")
+]
+JournalOption = Annotated[
+    Path | None,
+    typer.Option("--journal", help="Folder that a killed evaluation goes on from."),
+]
+FreshOption = Annotated[bool, typer.Option("--fresh", help="Begin anew, whatever is finished.")]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=0, help="Processes; by default one a core.")
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="Where the network runs: cpu, cuda, cuda:1.")
+]
+StatedOption = Annotated[
+    float | None,
+    typer.Option("--stated", min=0, max=100, help="Top-1 in percent that the authors state."),
+]
+RowsOption = Annotated[
+    Path | None, typer.Option("--rows", help="File for a row an image: .parquet or .csv.")
 ]

@@ -73,12 +73,15 @@ def print_inspection(data: dict[str, Any]) -> None:
 
 
 def input_lines(convention: dict[str, Any]) -> list[tuple[str, str]]:
-    """The input convention as two lines."""
+    """The input convention, a line each for values, evidence and, where it is known, files."""
     mean = ", ".join(f"{value:.6g}" for value in convention["mean"])
     std = ", ".join(f"{value:.6g}" for value in convention["std"])
     size = convention["size"]
     text = f"{size}x{size}, RGB 0..255, minus ({mean}), over ({std})"
-    return [("input", text), ("", f"known from: {convention['evidence']}")]
+    lines = [("input", text), ("", f"known from: {convention['evidence']}")]
+    if steps := convention.get("preprocessing"):  # older reports have none
+        lines.append(("", f"its authors made it of image files by: {steps}"))
+    return lines
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -6,6 +6,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from porting.accuracy.evaluation.evaluate import Standing
 
 
 @contextmanager
@@ -31,5 +35,42 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
 
         def advance(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
+
+        yield advance
+
+
+@contextmanager
+def evaluation_bar() -> Iterator[Callable[[Standing], None] | None]:
+    """As :func:`progress_bar`, with images a second, time left and each side's top-1 so far."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("evaluating"), BarColumn(bar_width=16), MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"), TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[right]}"),
+    )  # fmt: skip
+    with (
+        os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as terminal,
+        Progress(*columns, console=Console(file=terminal), transient=True) as bar,
+    ):
+        task = bar.add_task("", total=None, rate="", right="")
+
+        def advance(standing: Standing) -> None:
+            done = standing.done
+            top1 = (f"{name} {count / done:.1%}" for name, count in standing.right.items())
+            bar.update(
+                task, completed=done, total=standing.total, right=" ".join(top1),
+                rate=f"{standing.rate:.0f}/s" if standing.rate else "",
+            )  # fmt: skip
 
         yield advance

@@ -12,7 +12,7 @@ from genmobilenet.zoo import get_config
 from porting.accuracy.datasets import DataSet, open_dataset
 from porting.accuracy.evaluation.side import Inputs, Side
 from porting.accuracy.preprocessing import named_pipeline
-from porting.catalog.at_hand import open_published
+from porting.catalog.at_hand import open_published, published_as
 from porting.errors import BadInput
 from porting.mapping.convention import InputConvention, convention_of, family_affine
 from porting.mapping.preprocessing import preprocessing_of
@@ -32,13 +32,17 @@ PACKAGES = ("torch", "numpy", "simplejpeg", "pillow", "tensorflow", "keras", "ai
 
 @dataclass(frozen=True)
 class Prepared:
-    """``told`` is, by topic, all that the figures rest on: plain data."""
+    """``told`` is, by topic, all that the figures rest on: plain data.
+
+    ``stated`` is the top-1 in percent that the authors of a published source state.
+    """
 
     inputs: Inputs
     sides: tuple[Side, ...]
     dataset: DataSet
     convention: InputConvention
     told: dict[str, Any]
+    stated: float | None
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class _Known:
     dropped: int
     normalises: bool
     told: dict[str, Any]
+    stated: float | None
 
 
 def prepare(
@@ -79,7 +84,7 @@ def prepare(
         "sides": {side.name: side.to_json() for side in sides},
         "versions": _versions(),
     }
-    return Prepared(known.inputs, sides, dataset, convention, told)
+    return Prepared(known.inputs, sides, dataset, convention, told, known.stated)
 
 
 def _sides(known: _Known, dataset: DataSet, pipeline: str) -> list[Side]:
@@ -118,7 +123,9 @@ def _from_source(inputs: Inputs) -> _Known:
             inputs = replace(inputs, model=subject.model)
     told["source"] |= {"weights": match.plan.weight_set, "judge": judged_by(source)}
     convention = convention_of(source, match)
-    return _Known(inputs, convention, first_class(match), normalises, told)
+    entry = published_as(source)
+    stated = None if entry is None else entry.top1
+    return _Known(inputs, convention, first_class(match), normalises, told, stated)
 
 
 def _from_card(inputs: Inputs) -> _Known:
@@ -140,7 +147,8 @@ def _from_card(inputs: Inputs) -> _Known:
     state = read_state_dict(path)
     convention = _convention(card.get("input"), model, state)
     told = {"checkpoint": _checkpoint(path, model, digest)}
-    return _Known(replace(inputs, model=model), convention, 0, False, told)
+    stated = card.get("source", {}).get("published", {}).get("top1")
+    return _Known(replace(inputs, model=model), convention, 0, False, told, stated)
 
 
 def _convention(stated: Any, model: str, state: dict[str, Any]) -> InputConvention:

@@ -1,0 +1,148 @@
+"""An evaluation as plain data: what ``porting evaluate --json`` writes.
+
+The terminal's text, the rows and the page are made from it alone, but for the images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from porting.accuracy.datasets.classes import imagenet, imagenet_names
+from porting.accuracy.evaluation.answers import FAILED
+from porting.accuracy.evaluation.evaluate import Evaluation
+from porting.accuracy.evaluation.figures import Share, difference, share
+from porting.accuracy.evaluation.verdict import SIGNIFICANT, near_tie, sentence_of
+from porting.errors import BadExample
+from porting.plain_json import encoded
+
+SCHEMA, SCHEMA_VERSION = "genmobilenet.evaluation", 1
+
+
+def evaluation_report(evaluation: Evaluation) -> dict[str, Any]:
+    """Everything that an evaluation says.
+
+    Raises:
+        BadExample: not one image could be used.
+    """
+    failed = np.flatnonzero(evaluation.answers.state == FAILED)
+    if not evaluation.usable.any():
+        raise BadExample(f"none of the {len(failed):,} images can be used; "
+                         f"{evaluation.answers.reasons[int(failed[0])]}")  # fmt: skip
+    dataset = evaluation.dataset
+    data = {
+        "schema": SCHEMA,
+        "schema_version": SCHEMA_VERSION,
+        "verdict": _verdict(evaluation),
+        "data": {
+            "path": str(dataset.path),
+            "kind": dataset.kind,
+            "label_order": dataset.label_order,
+            "classes": dataset.classes,
+            "examples": len(dataset),
+            "used": int(evaluation.usable.sum()),
+            "failed": [_failed(evaluation, int(number)) for number in failed],
+            "notes": list(dataset.notes),
+        },
+        "sides": {side.name: _side(evaluation, n) for n, side in enumerate(evaluation.sides)},
+        "stated": evaluation.stated,
+        "agreement": _agreement(evaluation) if _compares(evaluation) else None,
+        "convention": evaluation.convention.to_json(),
+        "made_from": evaluation.told,
+    }
+    return dict(encoded(data))
+
+
+def class_name(evaluation: Evaluation, label: int) -> str:
+    """What a class is called, as far as anybody knows."""
+    synsets = evaluation.dataset.synsets
+    if label < 0:
+        return "background"
+    if synsets is None or label >= len(synsets):
+        return str(label)
+    known = imagenet().numbers.get(synsets[label])
+    return synsets[label] if known is None else imagenet_names()[known]
+
+
+def _compares(evaluation: Evaluation) -> bool:
+    return [side.name for side in evaluation.sides[:2]] == ["judge", "port"]
+
+
+def _failed(evaluation: Evaluation, number: int) -> dict[str, str]:
+    return {
+        "name": evaluation.dataset.example(number).name,
+        "reason": evaluation.answers.reasons[number],
+    }
+
+
+def _side(evaluation: Evaluation, number: int) -> dict[str, Any]:
+    side = evaluation.sides[number]
+    used = int(evaluation.usable.sum())
+    shares = {
+        f"top{among}": _share(share(int(evaluation.right(number, among).sum()), used))
+        for among in (1, 5)
+    }
+    return {**side.to_json(), **shares}
+
+
+def _share(found: Share) -> dict[str, Any]:
+    return {**asdict(found), "percent": found.percent}
+
+
+def _agreement(evaluation: Evaluation) -> dict[str, Any]:
+    usable = evaluation.usable
+    best = evaluation.answers.best[usable]
+    used = len(best)
+    same_sets = (np.sort(best[:, 0]) == np.sort(best[:, 1])).all(1)
+    change = difference(evaluation.right(0), evaluation.right(1))
+    return {
+        "top1": _share(share(int((best[:, 0, 0] == best[:, 1, 0]).sum()), used)),
+        "top5_sets": _share(share(int(same_sets.sum()), used)),
+        "difference": {**asdict(change), "points": change.points},
+        "differing": [_differing(evaluation, number) for number in differing(evaluation)],
+    }
+
+
+def differing(evaluation: Evaluation) -> list[int]:
+    """Numbers of the images on which judge and port answer something else."""
+    best = evaluation.answers.best
+    return np.flatnonzero(evaluation.usable & (best[:, 0, 0] != best[:, 1, 0])).tolist()
+
+
+def _differing(evaluation: Evaluation, number: int) -> dict[str, Any]:
+    label, answers = int(evaluation.labels[number]), evaluation.answers
+    sides = {
+        side.name: {
+            "answer": (answer := int(answers.best[number, n, 0])),
+            "called": class_name(evaluation, answer),
+            "margin": float(answers.margin[number, n]),
+            "right": answer == label,
+        }
+        for n, side in enumerate(evaluation.sides[:2])
+    }
+    return {
+        "number": number,
+        "name": evaluation.dataset.example(number).name,
+        "label": label,
+        "called": class_name(evaluation, label),
+        "near_tie": near_tie(answers.margin[number, :2]),
+        **sides,
+    }
+
+
+def _verdict(evaluation: Evaluation) -> dict[str, Any]:
+    """The sentence, and whether accuracies differ beyond chance; images left out are told."""
+    used, failed = int(evaluation.usable.sum()), len(evaluation.answers.reasons)
+    if not _compares(evaluation):
+        side, right = evaluation.sides[0].name, int(evaluation.right(0).sum())
+        sentence, p = f"the {side} is right on {right:,} of {used:,} images", None
+    else:
+        change = difference(evaluation.right(0), evaluation.right(1))
+        numbers = differing(evaluation)
+        ties = sum(near_tie(evaluation.answers.margin[number, :2]) for number in numbers)
+        sentence, p = sentence_of(len(numbers), ties, change), change.p
+    if failed:
+        sentence += f"; {failed:,} of {used + failed:,} images could not be read and are left out"
+    return {"sentence": sentence, "p": p, "differs": p is not None and p < SIGNIFICANT}

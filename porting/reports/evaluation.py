@@ -1,0 +1,84 @@
+"""What ``porting evaluate`` says in the terminal; at most 80 columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from porting.reports.inspection import input_lines
+from porting.reports.lines import print_lines
+
+SHOWN = 10
+"""Images listed at most; the JSON, the rows and the page have all."""
+
+
+def print_evaluation(data: dict[str, Any]) -> None:
+    """Print a report's data as text."""
+    found = data["data"]
+    pairs = [
+        ("data", f"{found['path']}: {found['examples']:,} images, {found['kind']}"),
+        ("labels", found["label_order"]),
+        *(("note", note) for note in found["notes"]),
+        *_made_from(data["made_from"]),
+        *input_lines(data["convention"]),
+        ("pixels", "; ".join(dict.fromkeys(side["pipeline"] for side in data["sides"].values()))),
+        *((name, _accuracy(side)) for name, side in data["sides"].items()),
+    ]
+    if data["stated"] is not None:
+        pairs.append(("stated", f"top-1 {data['stated']:.2f} %"))
+    if data["agreement"] is not None:
+        pairs += _agreement(data["agreement"])
+    pairs += [("left out", _of_failed(failed)) for failed in found["failed"][:SHOWN]]
+    pairs.append(("verdict", data["verdict"]["sentence"]))
+    print_lines(pairs)
+
+
+def _made_from(told: dict[str, Any]) -> list[tuple[str, str]]:
+    pairs = []
+    if source := told.get("source"):
+        pairs.append(
+            ("source", f"{source['file']} ({source['weights']}), run by {source['judge']}")
+        )
+    if checkpoint := told.get("checkpoint"):
+        pairs.append(("network", f"{checkpoint['model']}, {checkpoint['file']}"))
+    return pairs
+
+
+def _accuracy(side: dict[str, Any]) -> str:
+    return "; ".join(
+        f"top-{among} {share['percent']:.2f} % ({share['low']:.2f} to {share['high']:.2f})"
+        for among in (1, 5)
+        for share in [side[f"top{among}"]]
+    )
+
+
+def _agreement(agreement: dict[str, Any]) -> list[tuple[str, str]]:
+    top1, sets, change = (agreement[key] for key in ("top1", "top5_sets", "difference"))
+    listed = agreement["differing"]
+    pairs = [
+        ("agree", f"answers {top1['count']:,} of {top1['of']:,}, sets of five {sets['count']:,}"),
+        ("port - judge", f"{change['points']:+.2f} points ({change['low']:+.2f} to "
+         f"{change['high']:+.2f}); right alone: port {change['gained']}, judge {change['lost']}; "
+         f"McNemar p = {change['p']:.2g}"),
+    ]  # fmt: skip
+    pairs += [("differ", _of_differing(image)) for image in listed[:SHOWN]]
+    if len(listed) > SHOWN:
+        pairs.append(("", f"and {len(listed) - SHOWN:,} more"))
+    return pairs
+
+
+def _of_differing(image: dict[str, Any]) -> str:
+    answers = ", ".join(
+        f"{name} {image[name]['called']} (by {image[name]['margin']:.3g})"
+        for name in ("judge", "port")
+    )
+    tie = "; a near tie" if image["near_tie"] else ""
+    return f"{Path(image['name']).name}: {answers}; it is {image['called']}{tie}"
+
+
+def _of_failed(failed: dict[str, str]) -> str:
+    return (
+        failed["reason"]
+        if failed["name"] in failed["reason"]
+        else "{name}: {reason}".format(**failed)
+    )
