@@ -27,3 +27,29 @@ def small_rehearsal(tmp_path_factory):
     from porting.judges.reference.rehearse import rehearse
 
     return rehearse("tf_mnasnet_small", tmp_path_factory.mktemp("rehearsal") / "small")
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """A source and the weights of its port."""
+    import porting
+    from genmobilenet import get_config
+    from parity_tests.building.tflite_networks import network_file
+    from porting.release import write_release
+
+    folder = tmp_path_factory.mktemp("small")
+    path = folder / "small.tflite"
+    path.write_bytes(network_file(get_config("tf_mnasnet_small"), seed=4))
+    return path, write_release(porting.port(path), folder / "ported").weights
+
+
+@pytest.fixture
+def faulty(small, tmp_path):
+    """The weights of that port with one depthwise kernel scaled."""
+    import torch
+
+    state = torch.load(small[1], weights_only=True)
+    state["blocks.3.1.conv_dw.weight"] *= 1.001
+    path = tmp_path / "faulty.pth"
+    torch.save(state, path)
+    return path

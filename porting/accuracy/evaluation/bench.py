@@ -77,14 +77,22 @@ class Bench:
         usable, rows, failed = [], [], {}
         for number in self._work.numbers(batch):
             try:
-                data = self._work.dataset.read(number)
-                rows.append([pipeline(data) for pipeline in self._pipelines.values()])
+                rows.append(self._made(number))
                 usable.append(number)
             except BadExample as error:
                 failed[number] = str(error)
         columns = zip(*rows, strict=True) if rows else ([] for _ in self._pipelines)
         stacked = [np.stack(column) if rows else np.empty(0) for column in columns]
         return Pixels(batch, usable, dict(zip(self._pipelines, stacked, strict=True)), failed)
+
+    def _made(self, number: int) -> list[np.ndarray]:
+        dataset = self._work.dataset
+        data = dataset.read(number)
+        try:
+            return [pipeline(data) for pipeline in self._pipelines.values()]
+        except BadExample as error:
+            name = dataset.example(number).name
+            raise BadExample(f"{dataset.path}: {name}: {error}") from error
 
     def answers(self, pixels: Pixels) -> Batch:
         """Have every side answer."""

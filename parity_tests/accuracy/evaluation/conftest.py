@@ -1,0 +1,57 @@
+"""A source, its port, and a folder of labelled photos of which they know some."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+
+from parity_tests.building.photos import jpeg_of
+from porting.accuracy.datasets.classes import imagenet
+from porting.accuracy.evaluation.evaluate import evaluate
+from porting.accuracy.evaluation.side import Inputs
+
+IMAGES = 70
+
+
+@pytest.fixture(scope="session")
+def photos(small, tmp_path_factory):
+    """70 JPEGs and a file of labels, by which the judge is right on about every second."""
+    folder = tmp_path_factory.mktemp("photos")
+    generator = np.random.default_rng(8)
+    kinds = ("4:2:0", "4:4:4", "grey")
+    for number in range(IMAGES):
+        height, width = map(int, generator.integers(40, 130, 2))
+        data = jpeg_of(height, width, kinds[number % 3], seed=number)
+        (folder / f"{number:03}.jpg").write_bytes(data)
+    write_labels(folder, np.zeros(IMAGES, int))
+    inputs = Inputs(small[0], None)
+    journal, labels = folder.parent / "first", folder / "labels.csv"
+    found = evaluate(folder, inputs, labels=labels, journal=journal, workers=0)
+    answers = found.answers.best[:, 0, 0].astype(int)
+    guesses = np.where(generator.random(IMAGES) < 0.5, answers, generator.integers(0, 1000, IMAGES))
+    write_labels(folder, guesses)
+    return folder
+
+
+def write_labels(folder, labels):
+    """Labels of a folder's images, in the order of their names."""
+    with (folder / "labels.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["name", "synset"])
+        files = sorted(folder.glob("*.jpg"))
+        for file, label in zip(files, labels, strict=True):
+            writer.writerow([file.name, imagenet().names[label]])
+
+
+@pytest.fixture
+def evaluated(small, photos, tmp_path):
+    """Evaluate source and port, or others, in this process."""
+
+    def run(source=small[0], checkpoint=small[1], data=photos, labels=None, **options):
+        labels = labels or data / "labels.csv"
+        options = {"workers": 0, "journal": tmp_path / "journal", "labels": labels, **options}
+        return evaluate(data, Inputs(source, checkpoint), **options)
+
+    return run

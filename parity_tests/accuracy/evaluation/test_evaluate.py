@@ -1,0 +1,180 @@
+"""Judge and port on the same pixels, counted as a plain loop counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from ai_edge_litert.interpreter import Interpreter
+
+from genmobilenet import create_model
+from porting.accuracy.evaluation.figures import difference, share
+from porting.accuracy.evaluation.report import evaluation_report
+from porting.accuracy.preprocessing import named_pipeline
+from porting.errors import BadExample, BadInput
+
+SIZE = 64  # of the images that the small network takes
+MEAN, STD = np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 57.375])
+
+
+def pixels_of(photos, name="mnasnet"):
+    pipeline = named_pipeline(name, SIZE)
+    return [pipeline(file.read_bytes()) for file in sorted(photos.glob("*.jpg"))]
+
+
+def by_litert(path, pixels):
+    """Five best classes by the interpreter itself, image by image."""
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    place, out = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    found = []
+    for image in pixels:
+        interpreter.set_tensor(place["index"], ((image - MEAN) / STD)[None])
+        interpreter.invoke()
+        found.append(np.argsort(-interpreter.get_tensor(out["index"])[0], kind="stable")[:5])
+    return np.array(found)
+
+
+def by_network(weights, pixels):
+    network = create_model("tf_mnasnet_small", checkpoint_path=weights).eval()
+    data = torch.from_numpy(((np.stack(pixels) - MEAN) / STD).transpose(0, 3, 1, 2).copy())
+    with torch.inference_mode():
+        return network(data).topk(5).indices.numpy()
+
+
+def test_judge_and_port_answer_as_they_do_by_themselves(small, photos, evaluated):
+    found, pixels = evaluated(), pixels_of(photos)
+    assert [side.name for side in found.sides] == ["judge", "port"]
+    assert np.array_equal(found.answers.best[:, 0], by_litert(small[0], pixels))
+    assert np.array_equal(found.answers.best[:, 1], by_network(small[1], pixels))
+    answers = found.answers.best[:, 0]
+    assert np.array_equal(found.right(0), answers[:, 0] == found.labels)
+    assert np.array_equal(found.right(0, 5), (answers == found.labels[:, None]).any(1))
+    assert 20 < found.right(0).sum() < 50
+    assert len(set(answers[:, 0].tolist())) > 3
+
+
+def test_the_report_of_a_sound_port(evaluated):
+    found = evaluated()
+    data = evaluation_report(found)
+    assert data["verdict"] == {
+        "sentence": "the port is the judge: 0 of 70 answers differ", "p": 1.0, "differs": False
+    }  # fmt: skip
+    right = int(found.right(1).sum())
+    assert data["sides"]["port"]["top1"]["count"] == right
+    assert data["sides"]["port"]["top1"]["percent"] == pytest.approx(100 * right / 70)
+    assert data["agreement"]["top5_sets"]["count"] == 70
+    assert data["convention"]["preprocessing"] == (
+        "decode-and-crop padded 64+32, resize legacy bicubic 64"
+    )
+
+
+def test_a_port_with_a_fault_is_another(small, photos, evaluated, tmp_path):
+    state = torch.load(small[1], weights_only=True)
+    state["blocks.3.1.conv_dw.weight"] *= 2
+    torch.save(state, tmp_path / "faulty.pth")
+    found = evaluated(checkpoint=tmp_path / "faulty.pth")
+    data = evaluation_report(found)
+    differing = data["agreement"]["differing"]
+    best = found.answers.best
+    assert len(differing) == int((best[:, 0, 0] != best[:, 1, 0]).sum()) > 5
+    first = differing[0]
+    number = first["number"]
+    assert first["name"] == f"{number:03}.jpg"
+    assert first["judge"]["answer"] == best[number, 0, 0]
+    assert first["port"]["margin"] == pytest.approx(float(found.answers.margin[number, 1]))
+    assert first["judge"]["right"] is bool(best[number, 0, 0] == first["label"])
+    assert "the port is not the judge" in data["verdict"]["sentence"]
+    change = data["agreement"]["difference"]
+    gained = int((found.right(1) & ~found.right(0)).sum())
+    lost = int((found.right(0) & ~found.right(1)).sum())
+    assert (change["gained"], change["lost"]) == (gained, lost)
+
+
+def test_either_side_alone(small, photos, evaluated, tmp_path):
+    both = evaluated()
+    judge = evaluated(checkpoint=None, journal=tmp_path / "judge")
+    port = evaluated(source=None, journal=tmp_path / "port")
+    assert np.array_equal(judge.answers.best[:, 0], both.answers.best[:, 0])
+    assert np.array_equal(port.answers.best[:, 0], both.answers.best[:, 1])
+    assert evaluation_report(port)["agreement"] is None
+    sentence = evaluation_report(port)["verdict"]["sentence"]
+    assert sentence == f"the port is right on {port.right(0).sum()} of 70 images"
+
+
+def test_a_checkpoint_without_a_card_needs_its_network_named(small, photos, evaluated, tmp_path):
+    bare = tmp_path / "bare.pth"
+    bare.write_bytes(small[1].read_bytes())
+    with pytest.raises(BadInput, match=r"bare.pth: has no card .* --model"):
+        evaluated(source=None, checkpoint=bare)
+
+
+def test_nothing_to_evaluate(evaluated):
+    with pytest.raises(BadInput, match="nothing to evaluate"):
+        evaluated(source=None, checkpoint=None)
+
+
+def test_preprocessing_is_chosen_for_both_alike(small, photos, evaluated):
+    found = evaluated(preprocessing="pillow")
+    assert np.array_equal(
+        found.answers.best[:, 0], by_litert(small[0], pixels_of(photos, "pillow"))
+    )
+    assert (found.answers.best[:, 0] == found.answers.best[:, 1]).all()
+
+
+class TestImagesThatCannotBeRead:
+    @pytest.fixture
+    def spoiled(self, photos, tmp_path):
+        """The same folder with a file cut short and one of text."""
+        folder = tmp_path / "spoiled"
+        folder.mkdir()
+        for file in photos.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        cut = (folder / "011.jpg").read_bytes()
+        (folder / "011.jpg").write_bytes(cut[: len(cut) // 2])
+        (folder / "050.jpg").write_text("this is no image")
+        return folder
+
+    def test_stop(self, spoiled, evaluated):
+        with pytest.raises(BadExample, match=r"spoiled: 011.jpg: the JPEG is cut short"):
+            evaluated(data=spoiled)
+
+    def test_skip_counts_them_and_says_so(self, spoiled, evaluated):
+        whole = evaluated(journal=spoiled.parent / "whole")
+        found = evaluated(data=spoiled, on_error="skip")
+        rest = [number for number in range(70) if number not in (11, 50)]
+        assert np.flatnonzero(found.usable).tolist() == rest
+        assert np.array_equal(found.answers.best[rest], whole.answers.best[rest])
+        data = evaluation_report(found)
+        assert data["data"]["used"] == 68
+        assert [failed["name"] for failed in data["data"]["failed"]] == ["011.jpg", "050.jpg"]
+        assert "begins with b'this is no i'" in data["data"]["failed"][1]["reason"]
+        assert data["verdict"]["sentence"].endswith(
+            "0 of 68 answers differ; 2 of 70 images could not be read and are left out"
+        )
+
+    def test_what_was_skipped_stops_a_run_that_is_to_stop(self, spoiled, evaluated):
+        evaluated(data=spoiled, on_error="skip")
+        with pytest.raises(BadExample, match=r"011.jpg"):
+            evaluated(data=spoiled)
+
+    def test_nothing_left(self, spoiled, evaluated):
+        for file in spoiled.glob("*.jpg"):
+            file.write_text("nothing")
+        with pytest.raises(BadExample, match="none of the 70 images can be used; .*000.jpg"):
+            evaluation_report(evaluated(data=spoiled, on_error="skip"))
+
+
+def test_shares_and_differences():
+    found = share(36, 63)  # by R's binom.confint(36, 63, methods = "wilson")
+    assert found.percent == pytest.approx(57.142857)
+    assert (found.low, found.high) == pytest.approx((44.8616, 68.6031), abs=1e-3)
+    before = np.array([True] * 10 + [False] * 30 + [True] * 60)
+    after = np.array([False] * 10 + [True] * 30 + [True] * 60)
+    change = difference(before, after)
+    assert (change.gained, change.lost, change.points) == (30, 10, 20.0)
+    # Exact binomial: twice the sum of choose(40, k) / 2^40 for k up to 10.
+    assert change.p == pytest.approx(0.00222, abs=1e-5)
+    # Agresti and Min: (20 +- 1.96 sqrt(41 - 400 / 102)) / 102.
+    assert (change.low, change.high) == pytest.approx((7.906, 31.310), abs=1e-2)
+    assert difference(before, before).p == 1.0

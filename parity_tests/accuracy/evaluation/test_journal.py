@@ -1,0 +1,151 @@
+"""What is finished is on disk, once, and belongs to one evaluation alone."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from porting.accuracy.evaluation import evaluate as evaluating
+from porting.accuracy.evaluation.bench import Batch, Bench
+from porting.accuracy.evaluation.journal import RUN, Journal
+from porting.accuracy.evaluation.report import evaluation_report
+from porting.errors import BadInput
+
+
+def batch(number, failed=None):
+    generator = np.random.default_rng(number)
+    best = generator.integers(0, 1000, (4, 2, 5)).astype(np.int16)
+    return Batch(number, best, generator.random((4, 2)).astype(np.float32), failed or {})
+
+
+def same(a, b):
+    return a.number == b.number and np.array_equal(a.best, b.best) and (
+        np.array_equal(a.margin, b.margin) and a.failed == b.failed
+    )  # fmt: skip
+
+
+def test_batches_come_back_to_the_last_digit(tmp_path):
+    written = [batch(3), batch(1, {5: "a.jpg: damaged"}), batch(2)]
+    with Journal(tmp_path, {"what": 1}) as journal:
+        for one in written:
+            journal.add(one)
+    with Journal(tmp_path, {"what": 1}) as journal:
+        found = list(journal.finished())
+    assert all(same(*pair) for pair in zip(found, written, strict=True))
+
+
+def test_a_line_cut_anywhere_does_not_count_and_the_others_do(tmp_path):
+    with Journal(tmp_path, {}) as journal:
+        for number in range(3):
+            journal.add(batch(number))
+    (part,) = tmp_path.glob("batches-*")
+    whole = part.read_bytes()
+    last = whole.rindex(b"\n", 0, -1) + 1
+    for end in (last, last + 1, last + 9, last + 60, len(whole) - 1):
+        part.write_bytes(whole[:end])
+        assert [one.number for one in Journal(tmp_path, {}).finished()] == [0, 1]
+    damaged = bytearray(whole)
+    damaged[40] ^= 1
+    part.write_bytes(damaged)
+    assert [one.number for one in Journal(tmp_path, {}).finished()] == [1, 2]
+
+
+def test_a_batch_that_two_processes_finished_comes_once(tmp_path):
+    for _ in range(2):
+        with Journal(tmp_path, {}) as journal:
+            journal.add(batch(7))
+    assert len(list(tmp_path.glob("batches-*"))) == 2
+    assert [one.number for one in Journal(tmp_path, {}).finished()] == [7]
+
+
+def test_another_evaluation_is_refused_and_what_changed_is_said(tmp_path):
+    told = {"checkpoint": {"sha256": "aa", "file": "x.pth"}, "batch": 16}
+    Journal(tmp_path, told)
+    other = {"checkpoint": {"sha256": "bb", "file": "x.pth"}, "batch": 16}
+    with pytest.raises(BadInput, match="checkpoint sha256 was aa, is bb. Take up that one, .*--fr"):
+        Journal(tmp_path, other)
+    with pytest.raises(BadInput, match="checkpoint was .*, is absent; source was absent, is 1"):
+        Journal(tmp_path, {"source": 1, "batch": 16})
+    with Journal(tmp_path, other, fresh=True) as journal:
+        journal.add(batch(0))
+    with pytest.raises(BadInput, match="was bb, is aa"):
+        Journal(tmp_path, told)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "batches-1.jsonl").write_text("mine")
+    with pytest.raises(BadInput, match=f"holds batches, but no {RUN}"):
+        Journal(tmp_path, {}, fresh=True)
+    (tmp_path / RUN).write_text("{")
+    with pytest.raises(BadInput, match="cannot be read"):
+        Journal(tmp_path, {})
+
+
+class TestAnEvaluationGoesOn:
+    def test_with_the_same_figures_and_nothing_done_twice(self, evaluated, tmp_path, monkeypatch):
+        whole = evaluation_report(evaluated(journal=tmp_path / "whole"))
+        done, work = [], Bench.evaluate
+
+        def interrupted(self, number):
+            if len(done) in (2, 3):
+                done.append("stop")
+                raise KeyboardInterrupt
+            done.append(number)
+            return work(self, number)
+
+        monkeypatch.setattr(Bench, "evaluate", interrupted)
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                evaluated()
+        assert evaluation_report(evaluated()) == whole
+        assert [number for number in done if number != "stop"] == [0, 1, 2, 3, 4]
+        evaluated()
+        assert len(done) == 7
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [({"preprocessing": "slim"}, "sides judge pipeline was decode-and-crop"),
+         ({"checkpoint": "other"}, "checkpoint file was .*; checkpoint sha256 was"),
+         ({"source": None}, "source was .*, is absent")],
+    )  # fmt: skip
+    def test_unless_something_changed(self, small, evaluated, tmp_path, options, said):
+        evaluated()
+        if options.get("checkpoint"):
+            state = torch.load(small[1], weights_only=True)
+            state["classifier.bias"][0] += 1
+            torch.save(state, tmp_path / "other.pth")
+            options = {"checkpoint": tmp_path / "other.pth"}
+        with pytest.raises(BadInput, match=said):
+            evaluated(**options)
+
+    def test_or_the_images_did(self, photos, evaluated, tmp_path):
+        folder = tmp_path / "photos"
+        folder.mkdir()
+        for file in photos.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        evaluated(data=folder)
+        with (folder / "003.jpg").open("ab") as stream:
+            stream.write(b"more")
+        with pytest.raises(BadInput, match="data sha256 was"):
+            evaluated(data=folder)
+
+
+def test_every_batch_is_told_of(evaluated):
+    seen = []
+    evaluated(progress=seen.append)
+    assert [standing.done for standing in seen] == [16, 32, 48, 64, 70]
+    assert all(standing.total == 70 for standing in seen)
+    assert seen[-1].right["judge"] == seen[-1].right["port"] > 20
+    assert all(standing.rate > 0 for standing in seen)
+
+
+def test_the_journal_says_what_it_is_of(evaluated, tmp_path):
+    evaluated()
+    told = json.loads((tmp_path / "journal" / RUN).read_text())
+    assert told["source"]["file"] == "small.tflite"
+    assert told["sides"]["port"]["pipeline"].startswith("decode-and-crop")
+    assert told["versions"]["torch"]
+    assert told["batch"] == evaluating.BATCH
