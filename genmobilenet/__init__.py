@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genmobilenet.arch import BlockSpec, parse_block
     from genmobilenet.config import NetworkConfig
-    from genmobilenet.errors import ArchitectureError, CheckpointError
+    from genmobilenet.deployment import DeployedNet, deploy
+    from genmobilenet.errors import ArchitectureError, CheckpointError, DeployError
     from genmobilenet.factory import create_model, load_weights
     from genmobilenet.network import GenMobileNet
     from genmobilenet.zoo import get_config, list_models
@@ -20,9 +21,12 @@ _HOME = {
     "ArchitectureError": "genmobilenet.errors",
     "BlockSpec": "genmobilenet.arch",
     "CheckpointError": "genmobilenet.errors",
+    "DeployError": "genmobilenet.errors",
+    "DeployedNet": "genmobilenet.deployment",
     "GenMobileNet": "genmobilenet.network",
     "NetworkConfig": "genmobilenet.config",
     "create_model": "genmobilenet.factory",
+    "deploy": "genmobilenet.deployment",
     "get_config": "genmobilenet.zoo",
     "list_models": "genmobilenet.zoo",
     "load_weights": "genmobilenet.factory",
@@ -33,9 +37,12 @@ __all__ = [
     "ArchitectureError",
     "BlockSpec",
     "CheckpointError",
+    "DeployError",
+    "DeployedNet",
     "GenMobileNet",
     "NetworkConfig",
     "create_model",
+    "deploy",
     "get_config",
     "list_models",
     "load_weights",

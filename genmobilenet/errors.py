@@ -17,3 +17,7 @@ class UnknownModel(ArchitectureError):
 
 class CheckpointError(GenMobileNetError, RuntimeError):
     """A weight file cannot be read, or does not fit the network."""
+
+
+class DeployError(GenMobileNetError, ValueError):
+    """A network that has no deploy form, or a deployed one asked for what it cannot do."""

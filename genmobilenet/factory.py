@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from genmobilenet import deployment
 from genmobilenet.config import NetworkConfig
 from genmobilenet.errors import CheckpointError
 from genmobilenet.folded import half_folded, unfolded
@@ -26,11 +27,13 @@ def create_model(
     in_chans: int = 3,
     drop_rate: float | None = None,
     checkpoint_path: str | PathLike[str] | None = None,
+    deploy: bool = False,
 ) -> GenMobileNet:
     """Build a network, and fill it from a file if one is given.
 
     Without ``num_classes`` the classifier has as many classes as the file, or
-    1000 without a file. ``drop_rate`` None takes the published one.
+    1000 without a file. ``drop_rate`` None takes the published one. ``deploy``
+    gives the network's form for inference; see :func:`genmobilenet.deploy`.
 
     Raises:
         UnknownModel: no network has that name; the nearest are listed.
@@ -47,7 +50,7 @@ def create_model(
     model = GenMobileNet(config)
     if state is not None:
         fill(model, state, origin=str(checkpoint_path))
-    return model
+    return deployment.deploy(model) if deploy else model
 
 
 def _as_stored(config: NetworkConfig, state: dict[str, torch.Tensor]) -> NetworkConfig:

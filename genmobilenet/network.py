@@ -71,14 +71,13 @@ class GenMobileNet(nn.Module):
         self.classifier = self._make_classifier(num_classes).to(device, dtype)
         self.classifier.apply(init_weights)
 
-    def _stem(self, x: Tensor) -> Tensor:
-        x = self.conv_stem(self.normalise(x))
+    def _behind_stem(self, x: Tensor) -> Tensor:
         x = self.stem_pool(self.act1(self.bn1(x)))
         return x
 
     def features(self, x: Tensor) -> list[Tensor]:
         """(N, in_chans, H, W) -> the output of each stage, (N, C, H, W), finest first."""
-        x = self._stem(x)
+        x = self._behind_stem(self.conv_stem(self.normalise(x)))
         found: list[Tensor] = []
         for stage in self.blocks:
             x = stage(x)
@@ -87,14 +86,21 @@ class GenMobileNet(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(N, in_chans, H, W) -> (N, C, ceil(H / 32), ceil(W / 32)): what is pooled."""
-        x = self.blocks(self._stem(x))
+        return self._features_behind(self.conv_stem(self.normalise(x)))
+
+    def _features_behind(self, x: Tensor) -> Tensor:
+        x = self.blocks(self._behind_stem(x))
         if not self.pools_first:
             x = self.act2(self.bn2(self.conv_head(x)))
         return x
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_chans, H, W) -> (N, num_classes)."""
-        x = self.global_pool(self.forward_features(x))
+        return self.forward_behind(self.conv_stem(self.normalise(x)))
+
+    def forward_behind(self, x: Tensor) -> Tensor:
+        """What the stem's convolution gives, (N, C, H, W) -> (N, num_classes)."""
+        x = self.global_pool(self._features_behind(x))
         if self.pools_first:
             x = self.act2(self.conv_head(x))
         x = F.dropout(self.flatten(x), self.drop_rate, self.training)
