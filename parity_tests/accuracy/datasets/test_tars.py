@@ -65,6 +65,14 @@ def test_the_validation_tar_with_the_ground_truth_beside_it(tmp_path, folder):
     assert dataset.kind == "tar with label file ILSVRC2012_validation_ground_truth.txt"
 
 
+def test_the_tars_as_they_are_downloaded(tmp_path):
+    write_tar(tmp_path / "ILSVRC2012_img_train.tar", {f"{TENCH}.tar": b"x"})
+    write_tar(tmp_path / "ILSVRC2012_img_val.tar", validation(3))
+    kit = tmp_path / "ILSVRC2012_devkit_t12" / "data"
+    write_files(kit, {"ILSVRC2012_validation_ground_truth.txt": "490\n361\n171\n"})
+    assert labels(open_dataset(tmp_path)) == [65, 970, 230]
+
+
 def test_labels_given_for_a_tar(tmp_path):
     path = write_tar(tmp_path / "far" / "v.tar", validation(2))
     write_files(

@@ -36,6 +36,11 @@ class ClassList:
         """From a class's name to its label."""
         return {name: number for number, name in enumerate(self.names or ())}
 
+    @property
+    def are_synsets(self) -> bool:
+        """Whether the classes are known, and named by synset."""
+        return all(map(SYNSET.fullmatch, self.names or ("",)))
+
     def label(self, name: str, where: str) -> int:
         """The label of a class.
 

@@ -23,6 +23,7 @@ WELL_KNOWN: dict[str, str | None] = {
 }
 """Files that people keep labels in, the plainest first, and how their numbers are counted."""
 
+_DEVELOPMENT_KIT = "ILSVRC2012_devkit_t12/data"
 _LABEL_COLUMNS = ("label", "class", "synset", "wnid", "predictionstring")
 _NAME_COLUMNS = ("name", "filename", "file", "file_name", "image", "imageid", "path")
 
@@ -42,8 +43,12 @@ class LabelFile:
 
 
 def find_label_file(*folders: Path) -> list[Path]:
-    """The label files of well-known names that lie in folders, the plainest first."""
-    places = [folder / name for name in WELL_KNOWN for folder in folders]
+    """The label files of well-known names in folders, or in a development kit there.
+
+    The plainest comes first.
+    """
+    lying = [place for folder in folders for place in (folder, folder / _DEVELOPMENT_KIT)]
+    places = [folder / name for name in WELL_KNOWN for folder in lying]
     return [place for place in places if place.is_file()]
 
 

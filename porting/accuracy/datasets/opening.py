@@ -77,7 +77,9 @@ def _of_images(folder: Path, asked: Asked) -> Contents:
             "folders of images by class, images with a label file, tars or TFRecord files"
         )
     told = labelling(found.images, (folder, folder.parent), folder, asked)
-    strangers = [name for name in found.others if name not in WELL_KNOWN]
+    strangers = [
+        name for name in found.others if name not in WELL_KNOWN and folder / name != asked.labels
+    ]
     notes = (*told.notes, *left_out(strangers))
     store = FolderStore(folder, found.images)
     return Contents(folder, f"folder {told.kind}", store, told.labels, {}, notes)

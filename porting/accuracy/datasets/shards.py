@@ -15,7 +15,7 @@ OF_N = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _COUNTED = re.compile(r"(.*?)(\d+)(\D*)")
-_VALIDATION = re.compile(r"(^|[^a-z])val(idation)?([^a-z]|$)")
+_VALIDATION = re.compile(r"(^|[^a-z])val(id(ation)?)?([^a-z]|$)")
 _MOST = 100_000
 
 

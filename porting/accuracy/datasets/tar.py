@@ -20,8 +20,8 @@ _PACKED = {
 }
 """How compressed files begin, and what unpacks them."""
 
-_DAMAGE = (tarfile.TarError, OSError, ValueError, TypeError, IndexError, KeyError, OverflowError,
-           EOFError, RecursionError)  # fmt: skip
+_DAMAGE = (tarfile.TarError, OSError, ValueError, TypeError, LookupError, OverflowError,
+           EOFError, RecursionError, MemoryError)  # fmt: skip
 """What tarfile raises over a damaged archive."""
 
 

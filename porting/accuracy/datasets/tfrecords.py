@@ -168,7 +168,7 @@ def _checked(path: Path, record: Record, known: ClassList) -> Record:
 def labels_of_records(
     shards: Sequence[Path], records: Sequence[Record], known: ClassList
 ) -> Labels:
-    """The labels of records: by synset where all have one that is a class, else by number.
+    """The labels of records: by synset where all have one and classes are synsets, else by number.
 
     Raises:
         BadInput: a synset or number is no class, or nothing tells how numbers count.
@@ -189,7 +189,7 @@ def _told_labels(
     def place(number: int) -> str:
         return where(shards[records[number].shard], records[number].frame)
 
-    if known.names is not None and all(record.synset for record in records):
+    if known.are_synsets and all(record.synset for record in records):
         found = [known.label(r.synset or "", place(n)) for n, r in enumerate(records)]
         shifts = {(r.label or 0) - label for r, label in zip(records, found, strict=True)}
         counted = _COUNTED.get(shifts.pop(), "") if len(shifts) == 1 else ""
