@@ -38,7 +38,9 @@ def test_what_is_said_of_it(tmp_path):
     assert (dataset.kind, dataset.classes, dataset.path) == (
         "folder by synset", 1000, tmp_path / "val",
     )  # fmt: skip
-    assert "in the 1,000 synsets of ILSVRC2012 in sorted order" in dataset.label_order
+    assert dataset.label_order == (
+        "by the folder's name: its place in ILSVRC2012's 1,000 synsets (sorted), from 0"
+    )
     assert dataset.synsets[1] == GOLDFISH
     assert repr(dataset) == f"DataSet('{tmp_path}/val', folder by synset, 1 examples)"
 
@@ -63,7 +65,7 @@ def test_folders_with_other_names_are_numbered_in_sorted_order(tmp_path):
         "Emu/a.jpg": 0, "cat/a.jpg": 1, "dog/a.jpg": 2,
     }  # fmt: skip
     assert (dataset.kind, dataset.synsets) == ("folder by class", ("Emu", "cat", "dog"))
-    assert "in sorted order" in dataset.label_order
+    assert "its place, from 0, in the sorted 3" in dataset.label_order
 
 
 def test_ten_synsets_for_a_network_of_ten_classes(tmp_path):
@@ -123,13 +125,18 @@ def test_refusals(tmp_path):
 
 def test_an_unknown_folder_is_named_with_the_nearest(tmp_path):
     write_files(tmp_path, ["n01440765/a.jpg", f"{SHARK}/a.jpg"])
-    refused(tmp_path, "/n01440765: n01440765 is not one of .*; the nearest is n01440764; give")
+    refused(
+        tmp_path, ": n01440765, the folder's name, is not one of .*; the nearest is n01440764; give"
+    )
 
 
 def test_folders_of_unknown_classes(tmp_path):
     write_files(tmp_path, ["cat/a.jpg", "dog/a.jpg"])
-    refused(tmp_path, "/cat: cat is not one of .*, or say how many classes the network has")
-    refused(tmp_path, r"2 folders \(cat to dog\), but the network has 3 classes", classes=3)
+    refused(
+        tmp_path,
+        ": cat, the folder's name, is not one of .*, or say how many classes the network has",
+    )
+    refused(tmp_path, r"there are 2 classes \(cat to dog\), but the network has 3;", classes=3)
 
 
 def test_images_beside_folders(tmp_path):

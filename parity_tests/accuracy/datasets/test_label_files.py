@@ -81,6 +81,15 @@ def test_a_file_whose_name_is_wrong_about_its_numbers(tmp_path):
     assert "as 10 of 10 images of known class have them" in dataset.label_order
 
 
+def test_a_few_images_with_their_known_class_by_chance_tell_nothing(tmp_path):
+    folder = write_files(tmp_path / "i", NAMES[:3])
+    write_files(tmp_path, {"l": lines([490, 0, 999])})
+    dataset = open_dataset(folder, labels=tmp_path / "l")
+    assert labels(dataset) == [490, 0, 999]
+    write_files(tmp_path, {"l": lines([490, 5, 6])})
+    refused(folder, "may be counted from 0 or counted from 1 or ILSVRC", labels=tmp_path / "l")
+
+
 def test_a_name_tells_where_no_image_does(tmp_path):
     folder = write_files(tmp_path, OTHERS)
     write_files(folder, {FORM: lines(IDS)})

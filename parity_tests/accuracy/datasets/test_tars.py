@@ -102,6 +102,15 @@ def test_a_link_is_a_problem_and_not_left_out(tmp_path):
         dataset.read(1)
 
 
+def test_a_file_with_holes_is_a_problem(tmp_path):
+    path = write_tar(tmp_path / "v.tar", [f"{TENCH}/a.jpg"])
+    with tarfile.open(path, "a") as archive:
+        info = tarfile.TarInfo(f"{SHARK}/b.jpg")
+        info.type = tarfile.GNUTYPE_SPARSE
+        archive.addfile(info)
+    assert labels(open_dataset(path)) == [0, None]
+
+
 def test_a_name_that_is_there_twice(tmp_path):
     pairs = [(f"{TENCH}/a.jpg", jpeg(0)), (f"{TENCH}/a.jpg", jpeg(1))]
     path = write_tar(tmp_path / "v.tar", pairs)

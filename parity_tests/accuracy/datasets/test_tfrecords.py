@@ -37,7 +37,7 @@ def test_slim_s_records(shard):
     }
     assert (dataset.kind, dataset.classes) == ("TFRecord shards", 1000)
     assert dataset.label_order.startswith(
-        "image/class/synset (labels count from 1: 0 is the background, and never occurs), in the"
+        "image/class/synset (labels count from 1: 0 is the background, and never occurs), in "
     )
 
 

@@ -107,6 +107,13 @@ def test_json_without_a_label(tmp_path, text):
     assert labels(open_dataset(write_tar(tmp_path / "v.tar", files))) == [0, None]
 
 
+def test_endings_in_capitals(tmp_path):
+    files = {"a.JPEG": jpeg(0), "a.CLS": "0"}
+    assert labels(open_dataset(write_tar(tmp_path / "v.tar", files))) == [0]
+    files["a.jpeg"] = jpeg(1)
+    refused(write_tar(tmp_path / "w.tar", files), r"w.tar: a has 2 images \(CLS, JPEG, jpeg\)")
+
+
 def test_refusals(tmp_path):
     two = sample("a", "0") | {"a.png": jpeg(1)}
     refused(
@@ -139,6 +146,7 @@ def test_missing_shards(tmp_path):
     ("pattern", "message"),
     [
         ("v-{0..x}.tar", r"v-{0..x}.tar: {0..x}; expected a range such as"),
+        ("v-{0,0}.tar", r"v-\{0,0\}.tar: names a shard twice"),
         ("v-{3..0}.tar", r"v-{3..0}.tar: {3..0} runs over -2 shards"),
         ("v-{0..9999999}.tar", r"runs over 10,000,000 shards"),
     ],

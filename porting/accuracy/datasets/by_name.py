@@ -57,11 +57,11 @@ def labels_by_class(
     known: ClassList,
     classes: int | None,
     path: object,
-    what: str = "folders",
+    what: str = "the folder's name",
 ) -> Labels:
     """The labels of images by the name of the class that each is in.
 
-    ``what`` says what carries these names. ``classes`` is the number of classes
+    ``what`` says where these names come from. ``classes`` is the number of classes
     that the user stated, or None.
 
     Raises:
@@ -69,13 +69,15 @@ def labels_by_class(
     """
     names = sorted(set(of_images))
     if known.holds(names):
-        order = f"{what} by name, in {known.what}"
+        order = f"by {what}: its place in {known.what}, from 0"
         return _looked_up(of_images, known.numbers, known, order)
     if all(NUMBER.fullmatch(name) for name in names):
         return _numbered(of_images, names, known, path, what)
     if known.names is None and len(names) == known.count:
         numbers = {name: number for number, name in enumerate(names)}
-        order = f"{what} in sorted order, {len(names):,} of them, as many as the network's classes"
+        order = (
+            f"by {what}: its place, from 0, in the sorted {len(names):,}, as {known.what} are many"
+        )
         listed = ClassList(known.count, tuple(names), known.what)
         return _looked_up(of_images, numbers, listed, order)
     raise _no_classes(names, known, classes, path, what)
@@ -93,7 +95,7 @@ def _numbered(
     """Labels of classes whose names are plain numbers."""
     plain = [int(name) for name in names]
     found, order = labels_of_numbers(plain, names, known, lambda place: f"{path}/{names[place]}")
-    return _looked_up(of_images, dict(zip(names, found, strict=True)), known, f"{what}: {order}")
+    return _looked_up(of_images, dict(zip(names, found, strict=True)), known, f"by {what}: {order}")
 
 
 def _no_classes(
@@ -101,13 +103,14 @@ def _no_classes(
 ) -> BadInput:
     if known.names is None:
         return BadInput(
-            f"{path}: {len(names):,} {what} ({names[0]} to {names[-1]}), but the network has "
-            f"{known.count:,} classes; list them in order in a file, and give that as synsets"
+            f"{path}: by {what} there are {len(names):,} classes ({names[0]} to {names[-1]}), but "
+            f"the network has {known.count:,}; list its own in order in a file, and give that as "
+            "synsets"
         )
     other = next(name for name in names if name not in known.numbers)
     way = "give the set's own list of classes as synsets"
     if classes is None and not SYNSET.fullmatch(other):
         way = f"{way}, or say how many classes the network has"
     return BadInput(
-        f"{path}/{other}: {other} is not one of {known.what}{known.nearest(other)}; {way}"
+        f"{path}: {other}, {what}, is not one of {known.what}{known.nearest(other)}; {way}"
     )

@@ -36,7 +36,7 @@ class ClassList:
         """From a class's name to its label."""
         return {name: number for number, name in enumerate(self.names or ())}
 
-    @property
+    @cached_property
     def are_synsets(self) -> bool:
         """Whether the classes are known, and named by synset."""
         return all(map(SYNSET.fullmatch, self.names or ("",)))
@@ -66,7 +66,7 @@ class ClassList:
 def imagenet() -> ClassList:
     """The 1,000 classes of ILSVRC2012 in the order of their synsets' names."""
     names = tuple(synset for synset, _, _ in _listed())
-    return ClassList(len(names), names, "the 1,000 synsets of ILSVRC2012 in sorted order")
+    return ClassList(len(names), names, "ILSVRC2012's 1,000 synsets (sorted)")
 
 
 @lru_cache(maxsize=1)
@@ -121,8 +121,7 @@ def class_list(synsets: Path | None, classes: int | None) -> ClassList:
             f"{synsets}: lists {len(names):,} classes, but the network has {classes:,} "
             "(a background does not count, and belongs in neither)"
         )
-    what = f"the {len(names):,} classes in the order of {synsets}"
-    return ClassList(len(names), names, what)
+    return ClassList(len(names), names, f"the {len(names):,} classes of {synsets} (in its order)")
 
 
 def _class_name(line: str) -> str:

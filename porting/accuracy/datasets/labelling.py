@@ -16,6 +16,8 @@ from porting.accuracy.datasets.label_file import (
 )
 from porting.errors import BadInput
 
+_IN_NAME = "the synset in the file's name"
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -76,7 +78,7 @@ def _flat(images: Sequence[str], places: tuple[Path, ...], path: Path, asked: As
     told = [synset_in_name(name) for name in images]
     synsets = [synset for synset in told if synset is not None]
     if len(synsets) == len(images):
-        labels = labels_by_class(synsets, asked.known, asked.classes, path, "synsets in file names")
+        labels = labels_by_class(synsets, asked.known, asked.classes, path, _IN_NAME)
         return Labelling(labels, "of files named by synset")
     files = find_label_file(*places)
     if files:

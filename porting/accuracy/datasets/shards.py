@@ -36,6 +36,8 @@ def expanded(pattern: Path) -> list[Path]:
         _choices(piece, pattern) if place % 2 else [piece] for place, piece in enumerate(pieces)
     ]
     paths = [pattern.with_name("".join(chosen)) for chosen in itertools.product(*choices)]
+    if len(set(paths)) < len(paths):
+        raise BadInput(f"{pattern}: names a shard twice; expected each once")
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise BadInput(

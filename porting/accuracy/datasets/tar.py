@@ -103,7 +103,7 @@ def _begin(path: Path) -> bytes:
 
 def _walk(path: Path) -> Iterator[Member]:
     try:
-        with tarfile.open(path, "r:") as archive:
+        with tarfile.open(path, "r:", encoding="utf-8", errors="backslashreplace") as archive:
             while (info := archive.next()) is not None:
                 archive.members = []  # type: ignore[attr-defined]  # else every header is kept
                 if archive.offset <= info.offset:

@@ -155,7 +155,8 @@ def _checked(path: Path, record: Record, known: ClassList) -> Record:
     What tells how labels count must not hang on a damaged record.
     """
     odd = record.label is None or not 0 < record.label < known.count
-    if odd or (record.synset and record.synset not in known.numbers):
+    stranger = known.are_synsets and record.synset and record.synset not in known.numbers
+    if odd or stranger:
         data = bytes_at(path, record.frame.offset, record.frame.size + TAIL)
         try:
             sound(memoryview(data), path, record.frame)

@@ -24,19 +24,33 @@ def split(name: str) -> tuple[str, str]:
     """Key and extension of a member: ``a/b.seg.png`` is ``seg.png`` of ``a/b``."""
     folder, _, base = name.rpartition("/")
     stem, _, extension = base.partition(".")
-    return (f"{folder}/{stem}" if folder else stem), extension.lower()
+    return (f"{folder}/{stem}" if folder else stem), extension
 
 
 def is_webdataset(members: Sequence[Member]) -> bool:
     """Whether images have files of labels beside them in a tar."""
-    keys: dict[str, set[str]] = {}
-    for member in members:
-        key, extension = split(member.name)
-        keys.setdefault(key, set()).add(extension)
     return any(
-        not found.isdisjoint(_LABELS) and any(f".{e}" in SUFFIXES for e in found)
-        for found in keys.values()
+        _label_of(files) is not None and any(map(_is_plain, files))
+        for files in _by_key(members).values()
     )
+
+
+def _by_key(members: Sequence[Member]) -> dict[str, list[Member]]:
+    keys: dict[str, list[Member]] = {}
+    for member in members:
+        keys.setdefault(split(member.name)[0], []).append(member)
+    return keys
+
+
+def _is_plain(member: Member) -> bool:
+    """Whether a member is the image of its key, and not one beside it as ``key.seg.png``."""
+    return is_image(member.name) and f".{split(member.name)[1].lower()}" in SUFFIXES
+
+
+def _label_of(files: Sequence[Member]) -> Member | None:
+    """The file of a label among those of a key."""
+    found = {split(file.name)[1].lower(): file for file in files}
+    return next((found[extension] for extension in _LABELS if extension in found), None)
 
 
 def read_shards(
@@ -68,22 +82,17 @@ def _pairs(
     path: Path, members: Sequence[Member], others: list[str]
 ) -> list[tuple[Member, Member | None]]:
     """The image of each key and the file of its label; the rest goes into ``others``."""
-    keys: dict[str, dict[str, Member]] = {}
-    for member in members:
-        key, extension = split(member.name)
-        keys.setdefault(key, {})[extension] = member
     pairs = []
-    for key, files in keys.items():
-        images = [member for member in files.values() if is_image(member.name)]
-        label = next((files[extension] for extension in _LABELS if extension in files), None)
-        plain = [image for image in images if f".{split(image.name)[1]}" in SUFFIXES]
-        if len(plain) > 1 or (label is not None and not plain):
+    for key, files in _by_key(members).items():
+        images, label = list(filter(_is_plain, files)), _label_of(files)
+        if len(images) > 1 or (label is not None and not images):
+            extensions = ", ".join(sorted(split(file.name)[1] for file in files))
             raise BadInput(
-                f"{path}: {key} has {len(plain)} images ({', '.join(sorted(files))}); expected "
-                f"one of {', '.join(SUFFIXES)}"
+                f"{path}: {key} has {len(images)} images ({extensions}); expected one of "
+                f"{', '.join(SUFFIXES)}"
             )
-        pairs += [(image, label) for image in plain]
-        others += [file.name for file in files.values() if file is not label and file not in plain]
+        pairs += [(image, label) for image in images]
+        others += [file.name for file in files if file is not label and file not in images]
     return pairs
 
 
