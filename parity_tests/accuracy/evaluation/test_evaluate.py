@@ -161,7 +161,7 @@ class TestImagesThatCannotBeRead:
     def test_nothing_left(self, spoiled, evaluated):
         for file in spoiled.glob("*.jpg"):
             file.write_text("nothing")
-        with pytest.raises(BadExample, match="none of the 70 images can be used; .*000.jpg"):
+        with pytest.raises(BadExample, match=r"none of the 70 images can be used; .*000\.jpg"):
             evaluation_report(evaluated(data=spoiled, on_error="skip"))
 
 

@@ -65,9 +65,11 @@ def test_another_evaluation_is_refused_and_what_changed_is_said(tmp_path):
     told = {"checkpoint": {"sha256": "aa", "file": "x.pth"}, "batch": 16}
     Journal(tmp_path, told)
     other = {"checkpoint": {"sha256": "bb", "file": "x.pth"}, "batch": 16}
-    with pytest.raises(BadInput, match="checkpoint sha256 was aa, is bb. Take up that one, .*--fr"):
+    with pytest.raises(
+        BadInput, match=r"checkpoint sha256 was aa, is bb. Take up that one, .*--fr"
+    ):
         Journal(tmp_path, other)
-    with pytest.raises(BadInput, match="checkpoint was .*, is absent; source was absent, is 1"):
+    with pytest.raises(BadInput, match=r"checkpoint was .*, is absent; source was absent, is 1"):
         Journal(tmp_path, {"source": 1, "batch": 16})
     with Journal(tmp_path, other, fresh=True) as journal:
         journal.add(batch(0))

@@ -6,7 +6,7 @@ Built anew in each process that evaluates.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,21 +100,26 @@ def _own_module(inputs: Inputs) -> nn.Module:
 def _on_device(network: nn.Module, side: Side, device: str) -> Predictor:
     import torch
 
-    from genmobilenet import deploy
-    from genmobilenet.network import GenMobileNet
-
-    if isinstance(network, GenMobileNet):
-        network = deploy(network)
-    network = network.to(device)
+    fitted = lru_cache(maxsize=1)(partial(_deployed, network, device))
 
     def predict(pixels: np.ndarray) -> np.ndarray:
         # (N, H, W, C) to (N, C, H, W) in channels-last order: a view, no copy.
         given = torch.from_numpy(_normalised(pixels, side)).permute(0, 3, 1, 2)
         with torch.inference_mode():
-            scores: Any = network(given.to(device))
+            scores: Any = fitted(pixels.shape[1:3])(given.to(device))
         return np.asarray(scores.float().cpu().numpy())
 
     return predict
+
+
+def _deployed(network: nn.Module, device: str, size: tuple[int, int]) -> nn.Module:
+    """A network of this package in its deploy form for images of a size; another as it is."""
+    from genmobilenet import deploy
+    from genmobilenet.network import GenMobileNet
+
+    if isinstance(network, GenMobileNet):
+        network = deploy(network, size)
+    return network.to(device)
 
 
 def _normalised(pixels: np.ndarray, side: Side) -> np.ndarray:
