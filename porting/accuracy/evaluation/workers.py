@@ -48,9 +48,7 @@ def evaluated(work: Work, batches: Iterable[int], workers: int) -> Iterator[Batc
         BadInput: a file cannot be read, or a judge is not installed.
     """
     if not workers:
-        bench = Bench(work)
-        for batch in batches:
-            yield bench.evaluate(batch)
+        yield from _evaluated_here(work, batches)
         return
     ahead = workers * AHEAD
     with _pool(work, workers) as pool:
@@ -60,6 +58,20 @@ def evaluated(work: Work, batches: Iterable[int], workers: int) -> Iterator[Batc
         here = Bench(work)
         for pixels in _as_finished(pool, _make_pixels, batches, ahead):
             yield here.answers(pixels)
+
+
+def _evaluated_here(work: Work, batches: Iterable[int]) -> Iterator[Batch]:
+    import torch
+
+    threads = torch.get_num_threads()
+    with _one_thread():
+        torch.set_num_threads(1)
+        try:
+            bench = Bench(work)
+            for batch in batches:
+                yield bench.evaluate(batch)
+        finally:
+            torch.set_num_threads(threads)
 
 
 def _as_finished(
@@ -86,13 +98,22 @@ def _pool(work: Work, workers: int) -> Iterator[ProcessPoolExecutor]:
     """Processes with a thread each, which end with this one."""
     # Spawned, as neither PyTorch nor TensorFlow survives a fork.
     context = multiprocessing.get_context("spawn")
+    with _one_thread():
+        pool = ProcessPoolExecutor(workers, context, _begin, (work,))
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """What is begun meanwhile keeps to one thread."""
     kept = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ |= ONE_THREAD
-    pool = ProcessPoolExecutor(workers, context, _begin, (work,))
     try:
-        yield pool
+        yield
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
         for name, value in kept.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 

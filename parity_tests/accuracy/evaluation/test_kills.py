@@ -1,0 +1,101 @@
+"""An evaluation that is killed again and again ends with the figures of an undisturbed one."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+KILLS = 20
+IMAGES = 2400
+
+
+@pytest.fixture(scope="module")
+def many(photos, tmp_path_factory):
+    """The photos over and over under other names: enough work to be killed in."""
+    folder = tmp_path_factory.mktemp("many")
+    lines = (photos / "labels.csv").read_text().splitlines()[1:]
+    labels = ["name,synset"]
+    for number in range(IMAGES):
+        name, synset = lines[number % len(lines)].split(",")
+        os.link(photos / name, folder / f"{number:05}.jpg")
+        labels.append(f"{number:05}.jpg,{synset}")
+    (folder / "labels.csv").write_text("\n".join(labels))
+    return folder
+
+
+def command(small, data, folder, name, *more):
+    words = ["evaluate", data, "--source", small[0], "--checkpoint", small[1], "--labels",
+             data / "labels.csv", "--journal", folder / name, "--json", folder / f"{name}.json",
+             "--rows", folder / f"{name}.csv", *more]  # fmt: skip
+    return [sys.executable, "-m", "porting", *map(str, words)]
+
+
+def finished(folder):
+    return sum(part.read_bytes().count(b"\n") for part in folder.glob("batches-*"))
+
+
+def children(process):
+    return [
+        int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    ]
+
+
+def gone(process):
+    try:
+        return "Z" in Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return True
+
+
+@pytest.mark.slow
+def test_twenty_kills(small, many, tmp_path):
+    whole = command(small, many, tmp_path, "whole", "--workers", "2")
+    subprocess.run(whole, check=True, capture_output=True)
+    moments, left_behind = random.Random(20), []
+    for kill in range(KILLS):
+        words = command(small, many, tmp_path, "killed", "--workers", str(kill % 2 * 2))
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        before = finished(tmp_path / "killed")
+        while kill % 4 and finished(tmp_path / "killed") == before and process.poll() is None:
+            time.sleep(0.02)  # three in four are killed at work, the others at their start
+        time.sleep(moments.random() * (0.2 if kill % 4 else 6))
+        assert process.poll() is None, process.stderr.read().decode()
+        left_behind += children(process.pid)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert KILLS // 2 < finished(tmp_path / "killed") < IMAGES // 16
+    subprocess.run(command(small, many, tmp_path, "killed"), check=True, capture_output=True)
+    for ending in ("json", "csv"):
+        found, expected = (tmp_path / f"{n}.{ending}" for n in ("killed", "whole"))
+        assert found.read_bytes() == expected.read_bytes()
+    assert len(left_behind) > KILLS / 2
+    assert all(gone(process) for process in left_behind)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_ends_the_run_and_what_is_finished_is_kept(small, many, tmp_path):
+    words = command(small, many, tmp_path, "run", "--workers", "2")
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while not finished(tmp_path / "run"):
+        assert process.poll() is None
+        time.sleep(0.02)
+    workers = [
+        child for child in children(process.pid)
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]  # fmt: skip
+    os.kill(workers[0], signal.SIGKILL)
+    complaint = process.communicate()[1].decode()
+    assert process.returncode == 2
+    assert "a process that evaluates was killed" in complaint
+    kept = finished(tmp_path / "run")
+    subprocess.run(words, check=True, capture_output=True)
+    assert kept < finished(tmp_path / "run") == IMAGES // 16
+    assert json.loads((tmp_path / "run.json").read_text())["data"]["used"] == IMAGES
