@@ -10,7 +10,7 @@ import torch
 
 from porting.accuracy.evaluation import evaluate as evaluating
 from porting.accuracy.evaluation.bench import Batch, Bench
-from porting.accuracy.evaluation.journal import RUN, Journal
+from porting.accuracy.evaluation.journal import RUN, Journal, discard
 from porting.accuracy.evaluation.report import evaluation_report
 from porting.errors import BadInput
 
@@ -71,7 +71,8 @@ def test_another_evaluation_is_refused_and_what_changed_is_said(tmp_path):
         Journal(tmp_path, other)
     with pytest.raises(BadInput, match=r"checkpoint was .*, is absent; source was absent, is 1"):
         Journal(tmp_path, {"source": 1, "batch": 16})
-    with Journal(tmp_path, other, fresh=True) as journal:
+    discard(tmp_path)
+    with Journal(tmp_path, other) as journal:
         journal.add(batch(0))
     with pytest.raises(BadInput, match="was bb, is aa"):
         Journal(tmp_path, told)
@@ -80,7 +81,8 @@ def test_another_evaluation_is_refused_and_what_changed_is_said(tmp_path):
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "batches-1.jsonl").write_text("mine")
     with pytest.raises(BadInput, match=f"holds batches, but no {RUN}"):
-        Journal(tmp_path, {}, fresh=True)
+        discard(tmp_path)
+        Journal(tmp_path, {})
     (tmp_path / RUN).write_text("{")
     with pytest.raises(BadInput, match="cannot be read"):
         Journal(tmp_path, {})

@@ -15,7 +15,7 @@ from porting.accuracy.datasets import DataSet
 from porting.accuracy.evaluation.answers import ANSWERED, FAILED, Answers
 from porting.accuracy.evaluation.bench import Batch, Work
 from porting.accuracy.evaluation.figures import right
-from porting.accuracy.evaluation.journal import Journal
+from porting.accuracy.evaluation.journal import Journal, discard
 from porting.accuracy.evaluation.preparing import Prepared, prepare
 from porting.accuracy.evaluation.ranks import Ranks, join, leave
 from porting.accuracy.evaluation.side import Inputs, Side
@@ -123,9 +123,10 @@ def carry_out(
     work = Work(prepared.dataset, prepared.inputs, prepared.sides, BATCH, device)
     told = {**prepared.told, "batch": BATCH, "device": device}
     tally = _Tally(work, progress if ranks.first else None)
-    if fresh:
-        ranks.gathered(None)  # nobody reads what the first is about to remove
-    with Journal(folder, told, fresh and ranks.first) as kept:
+    if fresh and ranks.first:
+        discard(folder)
+    ranks.gathered(None)  # nobody reads what the first is about to remove
+    with Journal(folder, told) as kept:
         mine = {batch.number: batch for batch in kept.finished()}
         for batch in mine.values():
             tally.add(batch, on_error)

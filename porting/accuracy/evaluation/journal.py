@@ -38,11 +38,9 @@ class Journal:
         OutputError: the folder cannot be written to.
     """
 
-    def __init__(self, folder: Path, told: Mapping[str, Any], fresh: bool = False) -> None:
+    def __init__(self, folder: Path, told: Mapping[str, Any]) -> None:
         self.folder = folder
         told = json.loads(json.dumps(encoded({"journal": JOURNAL_VERSION, **told})))
-        if fresh and (folder / RUN).is_file():
-            shutil.rmtree(folder)
         _check_same(folder, told)
         write_text(folder / RUN, json.dumps(told, indent=1))
         self._stream: IO[bytes] | None = None
@@ -92,6 +90,12 @@ class Journal:
             except FileExistsError:  # of an earlier process of the same number
                 continue
         raise OutputError(f"{self.folder}: holds too many parts")
+
+
+def discard(folder: Path) -> None:
+    """Remove a journal, where the folder holds one; anything else is left alone."""
+    if (folder / RUN).is_file():
+        shutil.rmtree(folder)
 
 
 def _batches_of(part: Path) -> Iterator[Batch]:

@@ -1,0 +1,126 @@
+"""``porting evaluate`` of a port alone, beside what decoding and forward passes allow alone.
+
+All three with a process a core and one thread each, in one run. The goal: 90 %
+of the slower of the two.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.photos import photos, write_photos
+from benchmarks.sources import bench_sources
+from porting.accuracy.evaluation.evaluate import BATCH, Standing, evaluate
+from porting.accuracy.evaluation.side import Inputs
+from porting.accuracy.evaluation.workers import ONE_THREAD, cores
+
+IMAGES, SECONDS, SIZE = 1600, 12.0, 224
+GOAL = 0.9
+
+
+def decoding(_weights: str) -> Callable[[], Any]:
+    """What preprocesses a batch."""
+    from porting.accuracy.preprocessing import named_pipeline
+
+    pipeline, data = named_pipeline("mnasnet", SIZE), photos(BATCH)
+    return lambda: np.stack([pipeline(one) for one in data])
+
+
+def forward(weights: str) -> Callable[[], Any]:
+    """What runs the deployed network on a batch."""
+    import torch
+
+    from genmobilenet import create_model, deploy
+
+    network = deploy(create_model("tf_mnasnet_100", checkpoint_path=weights).eval(), SIZE)
+    shape = (BATCH, 3, SIZE, SIZE)
+    images = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+
+    def run() -> Any:
+        with torch.inference_mode():
+            return network(images)
+
+    return run
+
+
+def count(
+    make: Callable[[str], Callable[[], Any]], weights: str, start: Barrier, done: Any
+) -> None:
+    """Images in ``SECONDS``, in a process of its own."""
+    run = make(weights)
+    run()
+    start.wait()
+    begun, batches = time.perf_counter(), 0
+    while (taken := time.perf_counter() - begun) < SECONDS:
+        run()
+        batches += 1
+    done.put(batches * BATCH / taken)
+
+
+def alone(make: Callable[[str], Callable[[], Any]], weights: str) -> float:
+    """Images a second of all cores together."""
+    context = multiprocessing.get_context("spawn")
+    start, done = context.Barrier(cores()), context.Queue()
+    workers = [
+        context.Process(target=count, args=(make, weights, start, done)) for _ in range(cores())
+    ]
+    for worker in workers:
+        worker.start()
+    total = sum(done.get() for _ in workers)
+    for worker in workers:
+        worker.join()
+    return float(total)
+
+
+def evaluating(weights: Path, folder: Path) -> float:
+    """Images a second of an evaluation, from its first finished batch to its last but ``cores``."""
+    seen: list[tuple[float, int]] = []
+
+    def watch(standing: Standing) -> None:
+        seen.append((time.perf_counter(), standing.done))
+
+    evaluate(folder / "photos", Inputs(None, weights), journal=folder / "journal", progress=watch)
+    (begun, first), (ended, last) = seen[0], seen[-cores()]
+    return (last - first) / (ended - begun)
+
+
+def main() -> None:
+    """Measure and print."""
+    from porting.api import port
+    from porting.release import write_release
+
+    os.environ |= ONE_THREAD
+    with bench_sources() as sources, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        weights = write_release(port(sources.b1, verify=False), folder).weights
+        write_photos(folder / "photos", IMAGES)
+        rates = {
+            "decoding and preprocessing alone": alone(decoding, str(weights)),
+            "forward passes alone": alone(forward, str(weights)),
+        }
+        whole = evaluating(weights, folder)
+        again = alone(forward, str(weights))
+    rates["forward passes alone, again"] = again
+    table = Table(f"MNASNet-B1 at {SIZE}, {cores()} cores", "images a second")
+    for what, rate in rates.items():
+        table.add_row(what, f"{rate:.1f}")
+    table.add_row("porting evaluate of the port alone", f"{whole:.1f}")
+    slower = min(rates["decoding and preprocessing alone"],
+                 (rates["forward passes alone"] + again) / 2)  # fmt: skip
+    table.add_row(f"over the slower of the two; goal {GOAL:g}", f"{whole / slower:.2f}")
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""JPEGs to measure on: real photos where ``PORTING_ARTIFACTS`` has some, else made ones."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+
+SIZES = ((375, 500), (500, 375), (333, 500), (375, 500), (500, 500), (480, 640))
+"""Heights and widths in pixels as ImageNet has them."""
+
+
+def photos(count: int) -> list[bytes]:
+    """So many encoded photos; real ones come again where there are fewer."""
+    folder = Path(os.environ.get("PORTING_ARTIFACTS", "nowhere"), "images")
+    found = [file.read_bytes() for file in sorted(folder.glob("*.JPEG"))]
+    found = found or [_made(number) for number in range(48)]
+    return [found[number % len(found)] for number in range(count)]
+
+
+def write_photos(folder: Path, count: int) -> None:
+    """So many as files in folders by synset, as a data set has them."""
+    from porting.accuracy.datasets.classes import imagenet
+
+    names = imagenet().names
+    assert names is not None  # ImageNet's are known
+    for number, data in enumerate(photos(count)):
+        place = folder / names[number % len(names)]
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{number:06}.JPEG").write_bytes(data)
+
+
+def _made(number: int) -> bytes:
+    """A picture with as much detail as a photo: about 110 KB."""
+    from PIL import Image
+
+    height, width = SIZES[number % len(SIZES)]
+    generator = np.random.default_rng(number)
+    coarse = generator.integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    values = np.asarray(smooth) + generator.normal(0, 12, (height, width, 3))
+    file = io.BytesIO()
+    picture = Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+    picture.save(file, "JPEG", quality=88, subsampling="4:2:0")
+    return file.getvalue()
