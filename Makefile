@@ -15,8 +15,14 @@ REPORTS ?= checkpoints/reports
 # Folders whose sources `make port-all` ports besides those of checkpoints/google.
 FROM ?=
 
-.PHONY: help install port-mnasnet port-all parity test test-tflite-runtime test-others \
-	test-all lint types bench clean
+# What `make accuracy` counts right answers on, and of what: a published name, or a path. LABELS
+# names a file of labels; WITH holds more options of `porting evaluate`.
+DATA ?=
+LABELS ?=
+WITH ?=
+
+.PHONY: help install port-mnasnet port-all parity accuracy test test-tflite-runtime \
+	test-others test-all lint types bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -49,6 +55,11 @@ parity: $(INSTALLED) ## compare all that was ported, tap by tap; reports in chec
 		name="$(REPORTS)/$$(basename "$$ported" .pth)"; \
 		$(BIN)/porting diff "$$source" "$$ported" --report "$$name.html" --json "$$name.json" || status=$$?; \
 	done < $(VENV)/.pairs; exit $$status
+
+accuracy: $(INSTALLED) ## reproduce a stated accuracy: DATA=images MODEL=published name or file
+	@$(if $(and $(DATA),$(MODEL)),,echo "wanted: DATA=images MODEL=a published name, or a file"; exit 2)
+	@$(BIN)/python -m porting.accuracy.reproduce "$(DATA)" "$(MODEL)" --out "$(OUT)" \
+		--reports "$(REPORTS)" $(if $(LABELS),--labels "$(LABELS)") $(WITH)
 
 test: $(INSTALLED) ## the quick tests
 	$(BIN)/python -m pytest
@@ -85,6 +96,8 @@ bench: $(INSTALLED) ## speed and memory, side by side with importing torch
 	$(BIN)/python -m benchmarks.diff_time
 	$(BIN)/python -m benchmarks.noise
 	$(BIN)/python -m benchmarks.fine_tuning
+	$(BIN)/python -m benchmarks.preprocessing_time
+	$(BIN)/python -m benchmarks.evaluation_speed
 
 clean: ## remove the environment and what was ported
 	rm -rf $(VENV) $(VENV)-tflite-runtime $(VENV)-others $(OUT) $(REPORTS) checkpoints/rehearsal

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from genmobilenet import get_config
+from parity_tests.building.photos import jpeg_of
 from parity_tests.building.tflite_networks import network_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,6 +63,24 @@ def test_a_port_from_elsewhere_is_compared_and_a_lost_source_fails(make, tmp_pat
     assert done.returncode == 2
     assert "its source is neither where it lay nor in the folders given" in done.stderr
     assert make("parity", f"SOURCE={moved}").returncode == 0
+
+
+def test_a_source_is_ported_and_evaluated_beside_its_judge(make, tmp_path):
+    source = tmp_path / "small.tflite"
+    source.write_bytes(network_file(get_config("tf_mnasnet_small")))
+    for number, synset in enumerate(("n01440764", "n02119789")):
+        (tmp_path / "images" / synset).mkdir(parents=True)
+        (tmp_path / "images" / synset / "a.JPEG").write_bytes(jpeg_of(80, 90, seed=number))
+    words = ["accuracy", f"DATA={tmp_path / 'images'}", f"MODEL={source}"]
+    done = make(*words, f"WITH=--journal {tmp_path / 'journal'} --workers 0")
+    assert done.returncode == 0, done.stderr
+    assert "the port is the judge: 0 of 2 answers differ" in done.stdout
+    [report] = (tmp_path / "reports").glob("*-on-images.json")
+    assert json.loads(report.read_text())["data"]["used"] == 2
+    assert report.with_suffix(".html").is_file()
+    done = make("accuracy", f"DATA={tmp_path / 'images'}")
+    assert done.returncode == 2
+    assert "wanted: DATA=images MODEL=" in done.stdout
 
 
 def test_all_that_is_on_disk_is_ported(venv, tmp_path):

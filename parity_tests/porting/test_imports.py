@@ -26,6 +26,12 @@ RULES = [
     ("import porting.catalog.supply, porting.catalog.port_all", (*HEAVY, "requests")),
     ("import porting.catalog.registry, porting.catalog.fetch", ("porting.sources", "requests")),
     ("import porting.catalog.at_hand", ("porting.mapping", "porting.judges", "porting.parity")),
+    ("import porting.accuracy.datasets", (*HEAVY, "PIL", "porting.mapping", "porting.parity")),
+    ("import porting.accuracy.preprocessing", (*HEAVY, "PIL", "numba", "simplejpeg")),
+    (
+        "import porting.accuracy.evaluation.evaluate, porting.accuracy.evaluation.rows",
+        (*HEAVY, "PIL", "numba", "scipy", "pyarrow"),
+    ),
     ("import porting.cli", ("torch", "tensorflow", "ai_edge_litert", "h5py", "onnx")),
     ("import genmobilenet.network", ("tensorflow", "ai_edge_litert", "porting")),
     ("import porting.sources", ("porting.mapping", "porting.judges", "porting.parity")),
