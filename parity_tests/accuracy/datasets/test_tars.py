@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tarfile
 
 import pytest
@@ -185,9 +184,17 @@ def test_a_tar_that_shrinks_while_it_is_open(tmp_path):
         dataset.read(1)
 
 
+def test_names_that_are_no_utf_8_can_still_be_printed(tmp_path):
+    path = write_tar(tmp_path / "v.tar", [f"{TENCH}/a_long_enough_name.jpg"], tarfile.USTAR_FORMAT)
+    raw = path.read_bytes().replace(b"long", b"l\xfcng")
+    header = bytearray(raw[:512])
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    path.write_bytes(header + raw[512:])
+    name = open_dataset(path).example(0).name
+    assert name.encode() == rf"v.tar:{TENCH}/a_l\xfcng_enough_name.jpg".encode()
+
+
 def test_a_tar_by_its_first_header(tmp_path):
-    stream = io.BytesIO()
-    path = write_tar(tmp_path / "v.tar", [f"{TENCH}/a.jpg"])
-    stream.write(path.read_bytes())
-    (tmp_path / "images").write_bytes(stream.getvalue())
+    write_tar(tmp_path / "v.tar", [f"{TENCH}/a.jpg"]).rename(tmp_path / "images")
     assert labels(open_dataset(tmp_path / "images")) == [0]
