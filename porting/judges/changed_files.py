@@ -68,6 +68,18 @@ def with_every_result(content: bytes) -> bytes:
     return bytes(changed)
 
 
+def with_output(content: bytes, tensor: int) -> bytes:
+    """A file whose graph's output is one of its tensors alone.
+
+    Raises:
+        MissingJudge: the schema classes are not installed.
+    """
+    graph = _schema().Model.GetRootAsModel(content, 0).Subgraphs(0)
+    changed = bytearray(content)
+    point_at(changed, place(graph, _GRAPH_OUTPUTS), 1, struct.pack("<i", tensor))
+    return bytes(changed)
+
+
 def _schema() -> Any:
     try:
         import tflite

@@ -13,8 +13,9 @@ import numpy as np
 
 from porting.errors import BadInput, MissingJudge
 from porting.judges.affine import Affine, affine_of
-from porting.judges.changed_files import dequantised, with_every_result
+from porting.judges.changed_files import dequantised, with_every_result, with_output
 from porting.judges.run import Run
+from porting.judges.silence import silent
 from porting.sources.tflite import TFLiteSource
 
 TFLITE_RUNTIME = "tflite-runtime"
@@ -28,7 +29,9 @@ class LiteRTJudge:
     LiteRT's plain kernels are used, without the XNNPACK delegate: a delegate
     keeps intermediate results to itself. With ``in_float`` the file is run
     with everything that it holds in integers turned into float32 first, which
-    tells an error of the port from the effect of computing in int8.
+    tells an error of the port from the effect of computing in int8. With
+    ``only``, a tensor's name, no other result is kept, and LiteRT runs as it
+    does by itself, its delegate included: three times as fast.
 
     Raises:
         MissingJudge: LiteRT is not installed.
@@ -36,21 +39,29 @@ class LiteRTJudge:
         UnsupportedSource: with ``in_float``, the file has no float counterpart.
     """
 
-    def __init__(self, source: TFLiteSource, in_float: bool = False) -> None:
+    def __init__(
+        self, source: TFLiteSource, in_float: bool = False, only: str | None = None
+    ) -> None:
         runtime, name, self.version = _runtime()
         self._source = source
         self.name = f"{name} on dequantised weights" if in_float else name
-        content = _content(source.path, in_float, name == TFLITE_RUNTIME)
-        kernels = runtime.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        content = _content(source.path, in_float, name == TFLITE_RUNTIME and only is None)
+        kept = {
+            "experimental_op_resolver_type":
+                runtime.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            "experimental_preserve_all_tensors": True,
+        }  # fmt: skip
+        if only is not None:
+            kept, content = {}, with_output(source.path.read_bytes(), source.index_of(only))
         try:
-            self._interpreter: Any = runtime.Interpreter(
-                model_path=None if content else str(source.path),
-                model_content=content,
-                num_threads=_threads(),
-                experimental_op_resolver_type=kernels,
-                experimental_preserve_all_tensors=True,
-            )
-            self._interpreter.allocate_tensors()
+            with silent():  # a delegate tells of itself
+                self._interpreter: Any = runtime.Interpreter(
+                    model_path=None if content else str(source.path),
+                    model_content=content,
+                    num_threads=_threads(),
+                    **kept,
+                )
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise BadInput(f"{source.path}: LiteRT cannot run it: {error}") from error
         self._input: dict[str, Any] = self._interpreter.get_input_details()[0]

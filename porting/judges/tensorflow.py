@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from genmobilenet.config import NetworkConfig
 from porting.errors import BadInput, MissingJudge
 from porting.judges.run import Run
+from porting.judges.silence import silent
 from porting.sources.checkpoint.object_graph import GRAPH_KEY
 from porting.sources.checkpoint.weight_sets import EMA_SUFFIX, is_statistic
 
@@ -28,7 +29,8 @@ def import_tensorflow() -> Any:
     # The oneDNN kernels add in an order of their own and announce themselves.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
-        with _silent_start():
+        # It looks for GPUs before its log is set up, and says so whatever the log level is.
+        with nullcontext() if "tensorflow" in sys.modules else silent():
             import tensorflow as tf
     except ImportError as error:
         raise MissingJudge(
@@ -37,27 +39,6 @@ def import_tensorflow() -> Any:
         ) from error
     tf.get_logger().setLevel("ERROR")
     return tf
-
-
-@contextmanager
-def _silent_start() -> Iterator[None]:
-    """Keep what TensorFlow's C++ side writes on being loaded off the terminal.
-
-    It looks for GPUs before its log is set up, and says so whatever the log level is.
-    """
-    if "tensorflow" in sys.modules:
-        yield
-        return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def reason_of(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from porting.errors import BadInput, MissingJudge
+from porting.errors import BadInput
 from porting.judges.run import Run
 from porting.mapping.convention import InputConvention
 from porting.mapping.keras_taps import keras_taps
@@ -177,27 +176,6 @@ _APPLICATIONS = {
     "mobilenetv3_small": "MobileNetV3Small",
 }
 """Start of a network's name -> what keras.applications calls the family."""
-
-
-def judged_by(source: Source) -> str:
-    """The judge of a source and its version, without starting it.
-
-    Raises:
-        MissingJudge: the judge's package is not installed.
-    """
-    if isinstance(source, TFLiteSource):
-        from porting.judges.litert import installed_runtime
-
-        return installed_runtime()
-    package = "keras" if isinstance(source, KerasSource) else "tensorflow"
-    name = {"keras": "Keras", "tensorflow": "TensorFlow"}[package]
-    try:
-        return f"{name} {importlib.metadata.version(package)}"
-    except importlib.metadata.PackageNotFoundError:
-        raise MissingJudge(
-            f"the judge of {source.path} is {name}, which is not installed: "
-            "pip install 'genmobilenet[tensorflow]', or leave --source out"
-        ) from None
 
 
 def first_class(match: Match | ModuleMatch) -> int:

@@ -13,7 +13,6 @@ import numpy as np
 
 from porting.accuracy.evaluation.side import Inputs, Side
 from porting.catalog.at_hand import open_published
-from porting.parity.names import CLASSIFIER
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,16 +39,14 @@ def predictor_of(inputs: Inputs, side: Side, device: str) -> Predictor:
 
 def judge_of(inputs: Inputs, side: Side) -> Predictor:
     """The source's judge, asked for its logits alone."""
-    from porting.parity.panel import panel_of
+    from porting.parity.answering import answering
 
-    source, match = _judged(inputs)
-    panel = panel_of(source, match)
-    logits = panel.alone(CLASSIFIER)
+    judge = answering(*_judged(inputs))
 
     def predict(pixels: np.ndarray) -> np.ndarray:
-        given = pixels if panel.normalises else _normalised(pixels, side)
+        given = pixels if judge.normalises else _normalised(pixels, side)
         # Some files have the classes as channels of one pixel.
-        return np.asarray(logits(given), np.float32).reshape(len(pixels), -1)
+        return np.asarray(judge.logits(given), np.float32).reshape(len(pixels), -1)
 
     return predict
 

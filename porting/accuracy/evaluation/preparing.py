@@ -103,7 +103,8 @@ def _sides(known: _Known, dataset: DataSet, pipeline: str) -> list[Side]:
 def _from_source(inputs: Inputs) -> _Known:
     """From the source, and the checkpoint in its network where there is one."""
     from porting.mapping.recognise import find_match
-    from porting.parity.panel import first_class, judged_by
+    from porting.parity.answering import judged_by
+    from porting.parity.panel import first_class
     from porting.subject import subject_from_file
 
     assert inputs.source is not None  # asked for

@@ -1,0 +1,71 @@
+"""The judge of a source where its answers alone count, and not what lies between."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from porting.errors import MissingJudge
+from porting.mapping.module_match import ModuleMatch
+from porting.mapping.recognise import Match
+from porting.parity.names import CLASSIFIER
+from porting.parity.panel import panel_of
+from porting.sources import Source
+from porting.sources.keras import KerasSource
+from porting.sources.tflite import TFLiteSource
+
+
+@dataclass(frozen=True)
+class Answering:
+    """A source's judge, asked for its logits alone.
+
+    ``logits`` gives them for inputs (N, H, W, C): all classes, those that a port
+    drops too. ``normalises`` says that it takes plain pixels.
+    """
+
+    logits: Callable[[np.ndarray], np.ndarray]
+    normalises: bool
+
+
+def answering(source: Source, match: Match | ModuleMatch) -> Answering:
+    """The judge of :func:`panel_of` that runs the source as it is, as fast as it can.
+
+    Raises:
+        MissingJudge: the judge's package is not installed.
+    """
+    if not isinstance(source, TFLiteSource):
+        panel = panel_of(source, match)
+        return Answering(panel.alone(CLASSIFIER), panel.normalises)
+    from porting.judges.litert import LiteRTJudge
+
+    assert match.alignment is not None  # what has a graph is always matched by it
+    asked = {CLASSIFIER: dict(match.alignment.taps)[CLASSIFIER]}
+    judge = LiteRTJudge(source, only=asked[CLASSIFIER])
+    return Answering(
+        lambda inputs: judge.run(inputs, asked).taps[CLASSIFIER],
+        bool(match.alignment.normalisation),
+    )
+
+
+def judged_by(source: Source) -> str:
+    """The judge of a source and its version, without starting it.
+
+    Raises:
+        MissingJudge: the judge's package is not installed.
+    """
+    if isinstance(source, TFLiteSource):
+        from porting.judges.litert import installed_runtime
+
+        return installed_runtime()
+    package = "keras" if isinstance(source, KerasSource) else "tensorflow"
+    name = {"keras": "Keras", "tensorflow": "TensorFlow"}[package]
+    try:
+        return f"{name} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        raise MissingJudge(
+            f"the judge of {source.path} is {name}, which is not installed: "
+            "pip install 'genmobilenet[tensorflow]', or leave --source out"
+        ) from None
