@@ -53,7 +53,11 @@ class OutputError(BadInput):
     """A result cannot be written where it was asked for."""
 
 
-class MissingJudge(BadInput):
+class MissingPackage(BadInput):
+    """A package that the work needs is not installed."""
+
+
+class MissingJudge(MissingPackage):
     """The package that runs a judge is not installed."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from genmobilenet import create_model
 from porting.accuracy.evaluation.figures import difference, share
 from porting.accuracy.evaluation.report import evaluation_report
 from porting.accuracy.preprocessing import named_pipeline
-from porting.errors import BadExample, BadInput
+from porting.errors import BadExample, BadInput, MissingPackage
 
 SIZE = 64  # of the images that the small network takes
 MEAN, STD = np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 57.375])
@@ -178,3 +180,9 @@ def test_shares_and_differences():
     # Agresti and Min: (20 +- 1.96 sqrt(41 - 400 / 102)) / 102.
     assert (change.low, change.high) == pytest.approx((7.906, 31.310), abs=1e-2)
     assert difference(before, before).p == 1.0
+
+
+def test_a_package_that_is_missing_is_named(evaluated, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "numba" else 1)
+    with pytest.raises(MissingPackage, match=r"evaluating needs numba, .*genmobilenet\[accuracy\]"):
+        evaluated()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from genmobilenet.zoo import get_config
 from porting.accuracy.datasets import DataSet, open_dataset
 from porting.accuracy.evaluation.side import Inputs, Side
+from porting.accuracy.packages import NEEDED, check_installed
 from porting.accuracy.preprocessing import named_pipeline
 from porting.catalog.at_hand import open_published, published_as
 from porting.errors import BadInput
@@ -64,7 +65,9 @@ def prepare(
 
     Raises:
         BadInput: one cannot be read, or they do not fit; nothing is given to evaluate.
+        MissingPackage: what evaluating needs is not installed.
     """
+    check_installed(*NEEDED)
     if inputs.source is None and inputs.checkpoint is None:
         raise BadInput("nothing to evaluate: give a source with --source, a network with "
                        "--checkpoint, or both")  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 
 from porting.accuracy.evaluation.answers import ANSWERED
 from porting.accuracy.evaluation.evaluate import Evaluation
+from porting.accuracy.packages import check_installed
 from porting.errors import BadInput, OutputError
 from porting.release.writing import sync, temporary
 
@@ -24,7 +25,10 @@ def check_rows_file(path: Path) -> None:
 
     Raises:
         BadInput: it is neither ``.parquet`` nor ``.csv``.
+        MissingPackage: ``.parquet`` is asked for, and pyarrow is not installed.
     """
+    if path.suffix == PARQUET:
+        check_installed("pyarrow")
     if path.suffix not in (PARQUET, CSV):
         raise BadInput(f"{path}: rows are written as {PARQUET} or {CSV}, by the file's ending")
 

@@ -15,8 +15,14 @@ Loop = TypeVar("Loop", bound=Callable[..., np.ndarray])
 
 
 def _compiled(loop: Loop) -> Loop:
-    """The same function in machine code, kept on disk from run to run; it holds no lock."""
-    return cast(Loop, njit(cache=True, nogil=True)(loop))
+    """The same function in machine code, kept on disk from run to run where one can write.
+
+    It holds no lock.
+    """
+    try:
+        return cast(Loop, njit(cache=True, nogil=True)(loop))
+    except RuntimeError:  # neither beside the source nor in the user's own folder
+        return cast(Loop, njit(nogil=True)(loop))
 
 
 @_compiled
