@@ -16,6 +16,7 @@ from porting.options import (
     Classes,
     DataArgument,
     DeviceOption,
+    EvaluationOption,
     FreshOption,
     ImagesOption,
     JournalOption,
@@ -181,6 +182,7 @@ def evaluate(
     workers: WorkersOption = None,
     device: DeviceOption = "cpu",
     rows: RowsOption = None,
+    report: ReportOption = None,
     json_file: JsonFileOption = None,
 ) -> None:
     """Count right answers of a source's judge and of a network, on the same pixels.
@@ -193,16 +195,16 @@ def evaluate(
     from porting.accuracy.evaluation.rows import check_rows_file, write_rows
     from porting.accuracy.evaluation.side import Inputs
     from porting.release.writing import check_file
-    from porting.reports.comparison import write_report
     from porting.reports.diff import print_written
     from porting.reports.evaluation import print_evaluation
+    from porting.reports.html import write_reports
     from porting.reports.progress import evaluation_bar
 
     printed = json_file is not None and str(json_file) == "-"
     data_file = None if printed else json_file
     if rows is not None:
         check_rows_file(rows)
-    for file in filter(None, (rows, data_file)):
+    for file in filter(None, (rows, report, data_file)):
         check_file(file)
     inputs = Inputs(source, checkpoint, model, weights.value if weights else None, onto)
     with evaluation_bar() as progress:
@@ -217,30 +219,33 @@ def evaluate(
     show(told, printed, print_evaluation)
     if rows is not None:
         write_rows(found, rows)
-    if data_file is not None:
-        write_report(told, data_file)
+    written = [*([] if rows is None else [str(rows)]), *write_reports(told, report, data_file)]
     if not printed:
-        show({"wrote": [str(f) for f in (rows, data_file) if f]}, False, print_written)
+        show({"wrote": written}, False, print_written)
     if told["verdict"]["differs"]:
         raise typer.Exit(1)
 
 
 @app.command()
 def report(
-    comparison: Annotated[
-        Path, typer.Argument(metavar="FILE.json", help="What porting diff --json wrote.")
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE.json", help="What porting diff or porting evaluate wrote with --json."
+        ),
     ],
+    evaluation: EvaluationOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="HTML file; by default beside the JSON.")
     ] = None,
 ) -> None:
-    """Make the HTML report from a comparison's JSON."""
-    from porting.reports.comparison import read_report
+    """Make the HTML report from a comparison's or an evaluation's JSON, or one from both."""
     from porting.reports.html import print_page, write_page
+    from porting.reports.reading import read_report, read_together
 
-    data = read_report(comparison)
-    page = out or comparison.with_suffix(".html")
-    write_page(data, page)
+    both = (read_report(data), None) if evaluation is None else read_together(data, evaluation)
+    page = out or data.with_suffix(".html")
+    write_page(both[0], page, both[1])
     show({"report": str(page)}, False, print_page)
 
 

@@ -111,6 +111,12 @@ ReportOption = Annotated[Path | None, typer.Option("--report", help="HTML file t
 JsonFileOption = Annotated[
     Path | None, typer.Option("--json", help="JSON file to write; - prints it.")
 ]
+EvaluationOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--evaluation", help="What porting evaluate --json wrote, for a section in a comparison's."
+    ),
+]
 AtolOption = Annotated[
     float | None, typer.Option("--atol", min=0, help="Absolute tolerance, in place of the noise.")
 ]

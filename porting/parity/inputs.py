@@ -40,7 +40,7 @@ class ImageStream:
     def __iter__(self) -> Iterator[np.ndarray]:
         for image in self._images:
             if len(self.thumbnails) < THUMBNAILS:
-                self.thumbnails.append(_thumbnail(image))
+                self.thumbnails.append(thumbnail(image))
             yield image
 
     def plain(self) -> Iterator[np.ndarray]:
@@ -167,12 +167,13 @@ def _decoded(file: Path, size: int, channels: int) -> np.ndarray:
     return np.asarray(image).reshape(size, size, channels)
 
 
-def _thumbnail(image: np.ndarray) -> str:
+def thumbnail(image: np.ndarray, side: int = THUMBNAIL_SIDE) -> str:
+    """An image (H, W, 1 or 3), values 0..255, as a JPEG of at most ``side`` pixels: a data URI."""
     from PIL import Image
 
     pixels = np.clip(image, 0, 255).astype(np.uint8)
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels[..., :3])
-    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    picture.thumbnail((side, side))
     packed = io.BytesIO()
     picture.save(packed, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(packed.getvalue()).decode("ascii")

@@ -7,24 +7,18 @@ are rounded to four digits.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from dataclasses import asdict
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from porting.diff import Diff
-from porting.errors import BadInput
 from porting.mapping.plan import CONSTANTS, Plan
 from porting.parity.compare import Comparison, TapResult
 from porting.parity.figures import TapFigures
 from porting.plain_json import encoded
 from porting.release.card import versions
-from porting.reports.checking import problems
-
-SCHEMA, SCHEMA_VERSION = "genmobilenet.comparison", 2
+from porting.reports.reading import COMPARISON, COMPARISON_VERSION
 
 
 def comparison_report(diff: Diff) -> dict[str, Any]:
@@ -80,8 +74,8 @@ def plan_summary(plan: Plan) -> dict[str, Any]:
 def figures_json(comparison: Comparison) -> dict[str, Any]:
     """What the comparison itself has to say, without where its sides came from."""
     data = {
-        "schema": SCHEMA,
-        "version": SCHEMA_VERSION,
+        "schema": COMPARISON,
+        "version": COMPARISON_VERSION,
         "agrees": bool(comparison),
         "summary": comparison.summary(),
         "culprit": comparison.culprit.tap if comparison.culprit else None,
@@ -95,47 +89,6 @@ def figures_json(comparison: Comparison) -> dict[str, Any]:
         "taps": [_tap(result) for result in comparison.taps],
     }
     return dict(encoded(data))
-
-
-def write_report(data: dict[str, Any], path: Path) -> None:
-    """Write a report's data, whole or not at all.
-
-    Raises:
-        OutputError: the path cannot be written.
-    """
-    from porting.release.writing import write_text
-
-    write_text(path, json.dumps(data, separators=(",", ":")) + "\n")
-
-
-def read_report(path: Path) -> dict[str, Any]:
-    """Read a report's data back.
-
-    Raises:
-        BadInput: it is not a report, or one of another version.
-    """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInput(f"{path}: no such file") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"{path}: not a readable report ({error})") from error
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        raise BadInput(f"{path}: not a report of `porting diff --json`")
-    if data.get("version") != SCHEMA_VERSION:
-        raise BadInput(
-            f"{path}: a report of version {data.get('version')}; version {SCHEMA_VERSION} is read"
-        )
-    wrong = next(problems(data, schema()), None)
-    if wrong is not None:
-        raise BadInput(f"{path}: {wrong}")
-    return data
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of a report."""
-    text = resources.files("porting.reports").joinpath("schema.json").read_text(encoding="utf-8")
-    return dict(json.loads(text))
 
 
 def _tap(result: TapResult) -> dict[str, Any]:

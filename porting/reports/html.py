@@ -1,9 +1,10 @@
-"""The HTML report: one file, made from a comparison's JSON alone, that asks the network nothing."""
+"""The HTML report: one file, made from JSON alone, that asks the network nothing."""
 
 from __future__ import annotations
 
 import html
 import json
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,39 +12,73 @@ from typing import Any
 import typer
 
 from porting.release.writing import write_text
-from porting.reports.comparison import write_report
+from porting.reports.reading import EVALUATION, write_report
 
 CHARTS = "echarts.min.js"
 """Apache ECharts 5.6.0, ``echarts.min.js`` of its npm package, unchanged."""
 
-SCRIPTS = ("base.js", "charts.js", "tap.js", "table.js", "page.js")
+EVALUATION_SCRIPTS = ("intervals.js", "evaluation.js", "explanation.js")
+COMPARISON_SCRIPTS = ("charts.js", "tap.js", "table.js", "comparison.js")
 """In this order in one script element: each uses what stands before it; the last sets off."""
 
+SHOWN = 60
+"""Images of an evaluation, differing or left out, that a page lists at most."""
 
-def page(data: dict[str, Any]) -> str:
-    """The report as HTML."""
-    parts = {
-        "title": html.escape(f"{data['source']['file']}: {_verdict(data)}"),
-        "style": _part("page.css"),
-        # Inside a script element nothing but "<" can end it early.
-        "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
-        "charts": _part(CHARTS).replace("</script", "<\\/script"),
-        "script": "\n".join(_part(name) for name in SCRIPTS),
+
+def page(data: dict[str, Any], evaluation: dict[str, Any] | None = None) -> str:
+    """The report on a comparison, with an evaluation's section where one is given, as HTML.
+
+    ``data`` may be an evaluation itself, whose page then holds that section alone.
+    """
+    if data["schema"] == EVALUATION:
+        return _evaluation_page(data)
+    section = "" if evaluation is None else _part("evaluation.html")
+    scripts = () if evaluation is None else EVALUATION_SCRIPTS
+    charts = _part(CHARTS).replace("</script", "<\\/script")
+    return _filled(
+        "page.html",
+        title=html.escape(f"{data['source']['file']}: {_verdict(data)}"),
+        sections=_filled("comparison.html", evaluation=section),
+        data=_as_script({"comparison": data, "evaluation": evaluation and _shown(evaluation)}),
+        charts=f"<script>{charts}</script>\n",
+        script=_scripts("base.js", *scripts, *COMPARISON_SCRIPTS),
+        style=_part("page.css"),
+    )
+
+
+def _evaluation_page(evaluation: dict[str, Any]) -> str:
+    files = (evaluation["made_from"].get(what) for what in ("checkpoint", "source"))
+    name = next(file["file"] for file in files if file)
+    return _filled(
+        "page.html",
+        title=html.escape(f"{name}: {evaluation['verdict']['sentence']}"),
+        sections=_part("evaluation.html"),
+        data=_as_script({"comparison": None, "evaluation": _shown(evaluation)}),
+        charts="",
+        script=_scripts("base.js", *EVALUATION_SCRIPTS, "evaluation_page.js"),
+        style=_part("page.css"),
+    )
+
+
+def _shown(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """An evaluation with the images that a page lists; how many there are, its counts tell."""
+    found, agreement = evaluation["data"], evaluation["agreement"]
+    if agreement is not None:
+        agreement = {**agreement, "differing": agreement["differing"][:SHOWN]}
+    return {
+        **evaluation,
+        "data": {**found, "failed": found["failed"][:SHOWN]},
+        "agreement": agreement,
     }
-    text = _part("page.html")
-    for name, part in parts.items():
-        before, _, after = text.partition("{{" + name + "}}")
-        text = before + part + after
-    return text
 
 
-def write_page(data: dict[str, Any], path: Path) -> None:
-    """Write the report, whole or not at all.
+def write_page(data: dict[str, Any], path: Path, evaluation: dict[str, Any] | None = None) -> None:
+    """Write the page of :func:`page`, whole or not at all.
 
     Raises:
         OutputError: the path cannot be written.
     """
-    write_text(path, page(data))
+    write_text(path, page(data, evaluation))
 
 
 def write_reports(data: dict[str, Any], page: Path | None, data_file: Path | None) -> list[str]:
@@ -66,6 +101,20 @@ def print_page(data: dict[str, Any]) -> None:
 
 def _verdict(data: dict[str, Any]) -> str:
     return "at parity" if data["agrees"] else "not at parity"
+
+
+def _filled(template: str, **parts: str) -> str:
+    """A template with its parts: in one go, for a name in a part may look like a place in it."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _part(template))
+
+
+def _as_script(value: Any) -> str:
+    # Inside a script element nothing but "<" can end it early.
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _scripts(*names: str) -> str:
+    return "\n".join(map(_part, names))
 
 
 def _part(name: str) -> str:

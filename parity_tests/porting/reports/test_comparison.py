@@ -14,15 +14,11 @@ from parity_tests.building.tflite_networks import network_file
 from porting.diff import diff
 from porting.errors import BadInput, OutputError
 from porting.parity import verify
-from porting.reports.comparison import (
-    comparison_report,
-    encoded,
-    read_report,
-    schema,
-    write_report,
-)
+from porting.plain_json import encoded
+from porting.reports.comparison import comparison_report
 from porting.reports.diff import print_diff
 from porting.reports.html import page, write_page
+from porting.reports.reading import read_report, schema, write_report
 from porting.sources import open_source
 from porting.subject import subject_from_module
 
@@ -108,7 +104,7 @@ def test_numbers_that_json_does_not_have():
     ("text", "message"),
     [
         ("{", "not a readable report"),
-        ("[]", "not a report of `porting diff --json`"),
+        ("[]", "not a report of `porting diff --json` or `porting evaluate --json`"),
         ('{"schema": "genmobilenet.comparison", "version": 1}', "a report of version 1"),
         ('{"schema": "genmobilenet.comparison", "version": 2}', "a report without agrees, culprit"),
     ],

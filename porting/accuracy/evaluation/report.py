@@ -1,6 +1,7 @@
 """An evaluation as plain data: what ``porting evaluate --json`` writes.
 
-The terminal's text, the rows and the page are made from it alone, but for the images.
+The terminal's text and the page are made from it alone; ``evaluation_schema.json`` in
+``porting/reports`` describes it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from porting.accuracy.datasets.classes import imagenet, imagenet_names
 from porting.accuracy.evaluation.answers import FAILED
 from porting.accuracy.evaluation.evaluate import Evaluation
 from porting.accuracy.evaluation.figures import Share, difference, share
+from porting.accuracy.evaluation.thumbnails import thumbnails
 from porting.accuracy.evaluation.verdict import SIGNIFICANT, near_tie, sentence_of
 from porting.errors import BadExample
 from porting.plain_json import encoded
@@ -101,7 +103,10 @@ def _agreement(evaluation: Evaluation) -> dict[str, Any]:
         "top1": _share(share(int((best[:, 0, 0] == best[:, 1, 0]).sum()), used)),
         "top5_sets": _share(share(int(same_sets.sum()), used)),
         "difference": {**asdict(change), "points": change.points},
-        "differing": [_differing(evaluation, number) for number in differing(evaluation)],
+        "differing": [
+            {**_differing(evaluation, number), "thumbnail": seen}
+            for number, seen in thumbnails(evaluation, differing(evaluation))
+        ],
     }
 
 

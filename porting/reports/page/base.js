@@ -1,11 +1,7 @@
 "use strict";
 
-const data = JSON.parse(document.getElementById("data").textContent);
-const READINGS = ["accumulated", "isolated"];
-const LABEL = { accumulated: "Accumulated", isolated: "Isolated" };
+const { comparison: data, evaluation } = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
-const charts = new Map();
-const state = { sort: "depth", descending: false, open: null };
 
 function make(tag, text, className) {
   const element = document.createElement(tag);
@@ -24,8 +20,19 @@ function number(value, digits = 3) {
 }
 
 const percent = (share) => (share === 0 ? "0" : `${number(100 * share, 2)} %`);
-const first = (tap) => tap.accumulated ?? tap.isolated;
-// Of the input that lies farthest beyond its noise, as the band is.
-const off = (figures) => Number(figures.worst_abs) / (figures.scale || 1);
-const ratioOf = (tap, reading) => (tap[reading] ? Number(tap[reading].ratio) : NaN);
-const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+const listed = (values) => `(${values.map((value) => number(value, 6)).join(", ")})`;
+const affineText = ({ size, mean, std }) => `${size} × ${size}, RGB 0..255, minus ${listed(mean)}, over ${listed(std)}`;
+const versionsText = (versions) => Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ");
+
+function writeFacts(list, facts) {
+  for (const [value, text] of facts) {
+    const item = make("li");
+    item.append(make("b", value), make("span", text));
+    list.append(item);
+  }
+}
+
+function writePairs(list, pairs) {
+  for (const [label, value] of pairs) list.append(make("dt", label), make("dd", value));
+}

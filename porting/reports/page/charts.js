@@ -1,3 +1,13 @@
+const READINGS = ["accumulated", "isolated"];
+const LABEL = { accumulated: "Accumulated", isolated: "Isolated" };
+const charts = new Map();
+const state = { sort: "depth", descending: false, open: null };
+const first = (tap) => tap.accumulated ?? tap.isolated;
+// Of the input that lies farthest beyond its noise, as the band is.
+const off = (figures) => Number(figures.worst_abs) / (figures.scale || 1);
+const ratioOf = (tap, reading) => (tap[reading] ? Number(tap[reading].ratio) : NaN);
+const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
 function draw(element, option) {
   charts.get(element)?.dispose();
   const chart = echarts.init(element, null, { renderer: "svg" });

@@ -1,20 +1,15 @@
 function writeHeader() {
   byId("title").textContent = `${data.source.file} and ${data.subject.file ?? data.subject.model}`;
   byId("badge").textContent = data.agrees ? "At parity" : "Not at parity";
-  byId("badge").className = data.agrees ? "" : "bad";
-  byId("summary").textContent = `${data.summary.charAt(0).toUpperCase()}${data.summary.slice(1)}.`;
+  byId("badge").classList.toggle("bad", !data.agrees);
+  byId("summary").textContent = sentence(data.summary);
   const logits = data.taps.find((tap) => tap.tap === "classifier") ?? data.taps[data.taps.length - 1];
-  const facts = [
+  writeFacts(byId("facts"), [
     [String(data.taps.length), "taps compared"],
     [String(data.inputs.count), data.inputs.count === 1 ? "image" : "images"],
     [`${number(data.needed.factor)}×`, `the noise needed, of ${data.tolerance.factor}× allowed`],
     [number(first(logits).relative), `${logits.tap}: difference over scale`],
-  ];
-  for (const [value, text] of facts) {
-    const item = make("li");
-    item.append(make("b", value), make("span", text));
-    byId("facts").append(item);
-  }
+  ]);
 }
 
 function planText(plan) {
@@ -25,9 +20,7 @@ function planText(plan) {
 function writeBelow() {
   const { inputs } = data;
   const skipped = inputs.skipped.map((skip) => `${skip.file} (${skip.reason})`).join("; ");
-  const { convention } = inputs;
-  const affine = `minus (${convention.mean.map((v) => number(v, 6)).join(", ")}), over (${convention.std.map((v) => number(v, 6)).join(", ")})`;
-  byId("inputs").textContent = `${inputs.count} compared: ${inputs.what}. ${convention.size} × ${convention.size}, RGB 0..255, ${affine}.${inputs.count > inputs.thumbnails.length ? ` Below the first ${inputs.thumbnails.length}.` : ""}${skipped ? ` Skipped: ${skipped}.` : ""}`;
+  byId("inputs").textContent = `${inputs.count} compared: ${inputs.what}. ${affineText(inputs.convention)}.${inputs.count > inputs.thumbnails.length ? ` Below the first ${inputs.thumbnails.length}.` : ""}${skipped ? ` Skipped: ${skipped}.` : ""}`;
   inputs.thumbnails.forEach((source, place) => {
     const image = make("img");
     image.src = source;
@@ -49,14 +42,14 @@ function writeBelow() {
     ["Judge", `${data.judge.name} ${data.judge.version}`],
     ["Tolerance", tolerance],
     ["Needed", `${number(data.needed.factor)} times the noise, or ${number(data.needed.atol)} absolute, or ${number(data.needed.rtol)} relative to each value`],
-    ["Versions", Object.entries(data.versions).map(([name, version]) => `${name} ${version}`).join(", ")],
+    ["Versions", versionsText(data.versions)],
   ];
   if (data.quantised) {
     const last = data.quantised.taps[data.quantised.taps.length - 1];
     const off = last.steps === null ? `${number(last.relative)} of its scale` : `${number(last.steps)} quantisation steps`;
     pairs.push(["Quantised run", `${data.quantised.judge} ${data.quantised.version}: ${last.tap} within ${off}; not judged`]);
   }
-  for (const [label, value] of pairs) byId("provenance").append(make("dt", label), make("dd", value));
+  writePairs(byId("provenance"), pairs);
 }
 
 function drawAll() {
@@ -69,6 +62,11 @@ writeTableHead();
 writeRows();
 writeBelow();
 drawDepth();
+if (evaluation) {
+  writeEvaluation();
+  writeVerdict(byId("evaluation-badge"), byId("evaluation-summary"));
+  byId("evaluation-verdict").hidden = false;
+}
 byId("filter").addEventListener("input", writeRows);
 byId("failing").addEventListener("change", writeRows);
 byId("close").addEventListener("click", closeTap);

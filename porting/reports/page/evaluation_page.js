@@ -1,0 +1,4 @@
+const files = ["source", "checkpoint"].map((what) => evaluation.made_from[what]?.file).filter(Boolean);
+byId("title").textContent = `${files.join(" and ")} on ${images(evaluation.data.examples)}`;
+writeVerdict(byId("badge"), byId("summary"));
+writeEvaluation();
