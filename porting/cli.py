@@ -17,6 +17,7 @@ from porting.options import (
     DataArgument,
     DeviceOption,
     EvaluationOption,
+    ExplainOption,
     FreshOption,
     ImagesOption,
     JournalOption,
@@ -176,6 +177,7 @@ def evaluate(
     synsets: SynsetsOption = None,
     preprocessing: PreprocessingOption = None,
     stated: StatedOption = None,
+    explain: ExplainOption = False,
     on_error: OnErrorOption = OnError.stop,
     journal: JournalOption = None,
     fresh: FreshOption = False,
@@ -211,7 +213,7 @@ def evaluate(
         found = evaluate_images(
             data, inputs, labels=labels, synsets=synsets, preprocessing=preprocessing,
             stated=stated, on_error=on_error.value, journal=journal, fresh=fresh, workers=workers,
-            device=device, progress=progress,
+            device=device, explain=explain, progress=progress,
         )  # fmt: skip
     if found is None:
         return  # the first of torchrun's ranks reports

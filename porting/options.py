@@ -170,6 +170,14 @@ StatedOption = Annotated[
     float | None,
     typer.Option("--stated", min=0, max=100, help="Top-1 in percent that the authors state."),
 ]
+ExplainOption = Annotated[
+    bool,
+    typer.Option(
+        "--explain",
+        help="Take the gap to the stated accuracy apart: evaluate the port with one thing "
+        "changed at a time (weights, decoder, crop, resize, ...). Takes 10 to 20 times as long.",
+    ),
+]
 RowsOption = Annotated[
     Path | None, typer.Option("--rows", help="File for a row an image: .parquet or .csv.")
 ]

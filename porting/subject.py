@@ -61,7 +61,7 @@ def subject_from_file(
     path = Path(file)
     state, unwrapped = read_stored(path)
     digest = sha256_of(path)
-    card = _card_of(path, digest)
+    card = card_beside(path, digest)
     built_by = card.get("onto")
     if built_by is not None and onto is None:
         raise BadInput(
@@ -198,7 +198,7 @@ def _calibration_note(card: dict[str, Any]) -> tuple[str, ...]:
     return (f"its batch norms are calibrated on {found.get('images_are')}",)
 
 
-def _card_of(path: Path, digest: str) -> dict[str, Any]:
+def card_beside(path: Path, digest: str | None) -> dict[str, Any]:
     """The card beside a ported file, if it is that file's; else nothing."""
     try:
         card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from porting.reports.explanation import print_explanation
 from porting.reports.inspection import input_lines
 from porting.reports.lines import print_lines
 
@@ -31,6 +32,8 @@ def print_evaluation(data: dict[str, Any]) -> None:
     pairs += [("left out", _of_failed(failed)) for failed in found["failed"][:SHOWN]]
     pairs.append(("verdict", data["verdict"]["sentence"]))
     print_lines(pairs)
+    if data["explanation"] is not None:
+        print_explanation(data["explanation"])
 
 
 def _made_from(told: dict[str, Any]) -> list[tuple[str, str]]:

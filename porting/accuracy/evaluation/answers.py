@@ -8,6 +8,8 @@ import numpy as np
 
 BEST = 5
 NOT_YET, ANSWERED, FAILED = 0, 1, 2
+UNANSWERED = -3
+"""In the place of a class: no answer, as where the image could not be made into pixels."""
 
 
 @dataclass
@@ -15,7 +17,7 @@ class Answers:
     """Answers of all sides on all images, a few bytes each.
 
     ``state`` (N,) is one of the three above. ``best`` (N, sides, 5) are classes
-    of the data set, the best first, -1 for a background; ``margin`` (N, sides)
+    of the data set, the best first, -1 for a background, -3 for no answer; ``margin`` (N, sides)
     is the best score less the second. ``reasons`` says by number why an image failed.
     """
 
@@ -29,7 +31,7 @@ class Answers:
         """No answer yet."""
         return cls(
             np.zeros(images, np.uint8),
-            np.full((images, sides, BEST), -1, np.int16),
+            np.full((images, sides, BEST), UNANSWERED, np.int16),
             np.zeros((images, sides), np.float32),
         )
 

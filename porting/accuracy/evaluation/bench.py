@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from porting.accuracy.datasets import DataSet
-from porting.accuracy.evaluation.answers import BEST, best_of
+from porting.accuracy.evaluation.answers import BEST, UNANSWERED, best_of
 from porting.accuracy.evaluation.predictors import Predictor, predictor_of
 from porting.accuracy.evaluation.side import Inputs, Side
 from porting.accuracy.preprocessing import Pipeline, parse_pipeline
+from porting.accuracy.preprocessing.pipeline import Done
 from porting.errors import BadExample
 
 
@@ -30,23 +31,32 @@ class Batch:
 
 @dataclass
 class Pixels:
-    """A batch's images, by pipeline: (usable, size, size, 3) float32."""
+    """A batch's images, by pipeline: their numbers, and (usable, size, size, 3) float32."""
 
     number: int
-    usable: list[int]
-    by_pipeline: dict[str, np.ndarray]
+    by_pipeline: dict[str, tuple[list[int], np.ndarray]]
     failed: dict[int, str]
 
 
 @dataclass(frozen=True)
 class Work:
-    """Everything that a process needs in order to evaluate; picklable."""
+    """Everything that a process needs in order to evaluate; picklable.
+
+    An image that cannot be made into pixels for one of ``sides`` has failed; for
+    one of ``variants`` it stays without that one's answer.
+    """
 
     dataset: DataSet
     inputs: Inputs
     sides: tuple[Side, ...]
     batch: int
     device: str = "cpu"
+    variants: tuple[Side, ...] = ()
+
+    @property
+    def answering(self) -> tuple[Side, ...]:
+        """All that answer, in the order of their answers."""
+        return (*self.sides, *self.variants)
 
     @property
     def batches(self) -> int:
@@ -68,52 +78,63 @@ class Bench:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._pipelines: dict[str, Pipeline] = {
-            side.pipeline: parse_pipeline(side.pipeline) for side in work.sides
+            side.pipeline: parse_pipeline(side.pipeline) for side in work.answering
         }
-        self._predictors: dict[int, Predictor] = {}
+        self._needed = {side.pipeline for side in work.sides}
+        self._predictors: dict[tuple[str, str | None], Predictor] = {}
 
     def pixels(self, batch: int) -> Pixels:
         """Read, decode and preprocess a batch; every pipeline for every image."""
-        usable, rows, failed = [], [], {}
+        made: dict[str, dict[int, np.ndarray]] = {text: {} for text in self._pipelines}
+        failed = {}
         for number in self._work.numbers(batch):
             try:
-                rows.append(self._made(number))
-                usable.append(number)
+                for text, image in self._made(number).items():
+                    made[text][number] = image
             except BadExample as error:
                 failed[number] = str(error)
-        columns = zip(*rows, strict=True) if rows else ([] for _ in self._pipelines)
-        stacked = [np.stack(column) if rows else np.empty(0) for column in columns]
-        return Pixels(batch, usable, dict(zip(self._pipelines, stacked, strict=True)), failed)
+        stacked = {
+            text: (list(images), np.stack(list(images.values())) if images else np.empty(0))
+            for text, images in made.items()
+        }
+        return Pixels(batch, stacked, failed)
 
-    def _made(self, number: int) -> list[np.ndarray]:
-        dataset = self._work.dataset
-        data = dataset.read(number)
-        try:
-            return [pipeline(data) for pipeline in self._pipelines.values()]
-        except BadExample as error:
-            name = dataset.example(number).name
-            raise BadExample(f"{dataset.path}: {name}: {error}") from error
+    def _made(self, number: int) -> dict[str, np.ndarray]:
+        """An image by pipeline; steps with which several of them begin are done once."""
+        dataset, made = self._work.dataset, {}
+        data, done = dataset.read(number), Done()
+        for text, pipeline in self._pipelines.items():
+            try:
+                made[text] = pipeline(data, done)
+            except BadExample as error:
+                if text in self._needed:
+                    name = dataset.example(number).name
+                    raise BadExample(f"{dataset.path}: {name}: {error}") from error
+        return made
 
     def answers(self, pixels: Pixels) -> Batch:
         """Have every side answer."""
         numbers = self._work.numbers(pixels.number)
-        best = np.full((len(numbers), len(self._work.sides), BEST), -1, np.int16)
-        margin = np.zeros((len(numbers), len(self._work.sides)), np.float32)
-        rows = [number - numbers.start for number in pixels.usable]
-        for column, side in enumerate(self._work.sides if rows else ()):
-            scores = self._predictor(column)(pixels.by_pipeline[side.pipeline])
-            best[rows, column], margin[rows, column] = best_of(scores, side.background)
+        sides = self._work.answering
+        best = np.full((len(numbers), len(sides), BEST), UNANSWERED, np.int16)
+        margin = np.zeros((len(numbers), len(sides)), np.float32)
+        for column, side in enumerate(sides):
+            usable, images = pixels.by_pipeline[side.pipeline]
+            if usable:
+                rows = [number - numbers.start for number in usable]
+                scores = self._predictor(side)(images, side)
+                best[rows, column], margin[rows, column] = best_of(scores, side.background)
         return Batch(pixels.number, best, margin, pixels.failed)
 
     def evaluate(self, batch: int) -> Batch:
         """A batch from its files to its answers."""
         return self.answers(self.pixels(batch))
 
-    def _predictor(self, side: int) -> Predictor:
-        if side not in self._predictors:
-            work = self._work
-            self._predictors[side] = predictor_of(work.inputs, work.sides[side], work.device)
-        return self._predictors[side]
+    def _predictor(self, side: Side) -> Predictor:
+        key = side.runs, side.weights
+        if key not in self._predictors:
+            self._predictors[key] = predictor_of(self._work.inputs, side, self._work.device)
+        return self._predictors[key]
 
 
 def to_line(batch: Batch) -> dict[str, Any]:

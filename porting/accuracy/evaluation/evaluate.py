@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import numpy as np
 from porting.accuracy.datasets import DataSet
 from porting.accuracy.evaluation.answers import ANSWERED, FAILED, Answers
 from porting.accuracy.evaluation.bench import Batch, Work
+from porting.accuracy.evaluation.explaining import explained, with_changes
+from porting.accuracy.evaluation.explanation import Explanation
 from porting.accuracy.evaluation.figures import right
 from porting.accuracy.evaluation.journal import Journal, discard
 from porting.accuracy.evaluation.preparing import Prepared, prepare
@@ -50,7 +53,9 @@ class Evaluation:
 
     ``labels`` (N,) are the images', -1 where one has none; ``answers`` those of
     ``sides``. ``told`` is plain data by topic, ``inputs`` the files, ``stated``
-    the authors' top-1 in percent where it is published.
+    the authors' top-1 in percent where it is published. Where it was asked for,
+    ``explanation`` takes the distance to that apart; its variants' answers stand
+    behind those of the sides.
     """
 
     dataset: DataSet
@@ -61,6 +66,7 @@ class Evaluation:
     answers: Answers
     told: dict[str, Any]
     stated: float | None = None
+    explanation: Explanation | None = None
 
     @property
     def usable(self) -> np.ndarray:
@@ -86,6 +92,7 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
     fresh: bool = False,
     workers: int | None = None,
     device: str = "cpu",
+    explain: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation | None:
     """Evaluate a source's judge and a network, or one of them, on labelled images.
@@ -96,7 +103,8 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
     for images that cannot be read. What is finished is in ``journal``, from
     which the same call goes on. ``workers`` are processes, by default as many as
     there are cores; 0 works in this one. Under ``torchrun`` the ranks share the
-    work, and all but the first return None.
+    work, and all but the first return None. ``explain`` evaluates the port with one
+    thing changed at a time as well; of a source alone, the network ported anew from it.
 
     Raises:
         BadInput: something cannot be read or does not fit; BadExample: an image.
@@ -107,10 +115,16 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
     prepared = prepare(inputs, data, labels, synsets, preprocessing)
     if stated is not None:
         prepared = replace(prepared, stated=stated)
-    folder = journal or EVALUATED / _name_of(prepared)
+    folder = journal or EVALUATED / (_name_of(prepared) + ("-explained" if explain else ""))
     ranks = join(device)
+    carried = partial(
+        carry_out, fresh=fresh, ranks=ranks, workers=workers, device=device, on_error=on_error,
+        progress=progress,
+    )  # fmt: skip
     try:
-        return carry_out(prepared, folder, fresh, ranks, workers, device, on_error, progress)
+        if explain:
+            return explained(*with_changes(prepared), folder, carried, ranks)
+        return carried(prepared, folder)
     finally:
         leave()
 
@@ -120,7 +134,9 @@ def carry_out(
     device: str, on_error: str, progress: Progress | None,
 ) -> Evaluation | None:  # fmt: skip
     """Evaluate what is not in the journal yet; the first rank gets everything."""
-    work = Work(prepared.dataset, prepared.inputs, prepared.sides, BATCH, device)
+    work = Work(
+        prepared.dataset, prepared.inputs, prepared.sides, BATCH, device, prepared.variants
+    )  # fmt: skip
     told = {**prepared.told, "batch": BATCH, "device": device}
     tally = _Tally(work, progress if ranks.first else None)
     if fresh and ranks.first:
@@ -155,7 +171,7 @@ class _Tally:
         dataset = work.dataset
         found = (dataset.example(number).label for number in range(len(dataset)))
         self.labels = np.array([-1 if label is None else label for label in found], np.int32)
-        self.answers = Answers.none_of(len(dataset), len(work.sides))
+        self.answers = Answers.none_of(len(dataset), len(work.answering))
         self._work, self._progress = work, progress
         self._right = np.zeros(len(work.sides), np.int64)
         self._done = 0
@@ -173,7 +189,7 @@ class _Tally:
         self._done += len(numbers)
         usable = self.answers.state[numbers] == ANSWERED
         best, labels = self.answers.best[numbers][usable], self.labels[numbers][usable]
-        self._right += (best[:, :, 0] == labels[:, None]).sum(0)
+        self._right += (best[:, : len(self._right), 0] == labels[:, None]).sum(0)
         if self._progress is not None:
             names = (side.name for side in self._work.sides)
             standing = dict(zip(names, self._right.tolist(), strict=True))

@@ -21,29 +21,32 @@ if TYPE_CHECKING:
     from porting.mapping.recognise import Match
     from porting.sources import Source
 
-Predictor = Callable[[np.ndarray], np.ndarray]
-"""Pixels (N, H, W, C), 0..255, float32 -> scores (N, classes), float32."""
+Predictor = Callable[[np.ndarray, Side], np.ndarray]
+"""Pixels (N, H, W, C), 0..255, float32, as a side normalises them -> scores (N, classes), float32.
+
+One serves all sides that run the same.
+"""
 
 
 def predictor_of(inputs: Inputs, side: Side, device: str) -> Predictor:
-    """The predictor of a side.
+    """The predictor of a side, and of every other that ``runs`` the same with the same weights.
 
     Raises:
         BadInput: a file cannot be read, or does not fit.
         MissingJudge: the judge's package is not installed.
     """
     if side.runs == "judge":
-        return judge_of(inputs, side)
-    return _on_device(network_of(inputs, side), side, device)
+        return judge_of(inputs)
+    return _on_device(network_of(inputs, side), device)
 
 
-def judge_of(inputs: Inputs, side: Side) -> Predictor:
+def judge_of(inputs: Inputs) -> Predictor:
     """The source's judge, asked for its logits alone."""
     from porting.parity.answering import answering
 
     judge = answering(*_judged(inputs))
 
-    def predict(pixels: np.ndarray) -> np.ndarray:
+    def predict(pixels: np.ndarray, side: Side) -> np.ndarray:
         given = pixels if judge.normalises else _normalised(pixels, side)
         # Some files have the classes as channels of one pixel.
         return np.asarray(judge.logits(given), np.float32).reshape(len(pixels), -1)
@@ -94,12 +97,12 @@ def _own_module(inputs: Inputs) -> nn.Module:
     return module.eval()
 
 
-def _on_device(network: nn.Module, side: Side, device: str) -> Predictor:
+def _on_device(network: nn.Module, device: str) -> Predictor:
     import torch
 
     fitted = lru_cache(maxsize=1)(partial(_deployed, network, device))
 
-    def predict(pixels: np.ndarray) -> np.ndarray:
+    def predict(pixels: np.ndarray, side: Side) -> np.ndarray:
         # (N, H, W, C) to (N, C, H, W) in channels-last order: a view, no copy.
         given = torch.from_numpy(_normalised(pixels, side)).permute(0, 3, 1, 2)
         with torch.inference_mode():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,9 @@ class Prepared:
     """``told`` is, by topic, all that the figures rest on: plain data.
 
     ``stated`` is the top-1 in percent that the authors of a published source state.
+    ``weight_set`` is that of the port, None where it is not known; ``anew`` has,
+    by weight set, the network that can be ported anew from the source.
+    ``variants`` answer beside the sides, to explain them.
     """
 
     inputs: Inputs
@@ -44,6 +47,9 @@ class Prepared:
     convention: InputConvention
     told: dict[str, Any]
     stated: float | None
+    weight_set: str | None = None
+    anew: Mapping[str, Side] = field(default_factory=dict)
+    variants: tuple[Side, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,8 @@ class _Known:
     normalises: bool
     told: dict[str, Any]
     stated: float | None
+    weight_set: str | None
+    weight_sets: tuple[str, ...] = ()
 
 
 def prepare(
@@ -87,7 +95,10 @@ def prepare(
         "sides": {side.name: side.to_json() for side in sides},
         "versions": _versions(),
     }
-    return Prepared(known.inputs, sides, dataset, convention, told, known.stated)
+    return Prepared(
+        known.inputs, sides, dataset, convention, told, known.stated, known.weight_set,
+        _anew(known, dataset, pipeline),
+    )  # fmt: skip
 
 
 def _sides(known: _Known, dataset: DataSet, pipeline: str) -> list[Side]:
@@ -103,12 +114,22 @@ def _sides(known: _Known, dataset: DataSet, pipeline: str) -> list[Side]:
     return sides
 
 
+def _anew(known: _Known, dataset: DataSet, pipeline: str) -> dict[str, Side]:
+    """The source's network with each of its weight sets; none beside a module of somebody's own."""
+    convention = known.convention
+    if known.inputs.source is None or known.inputs.onto is not None:
+        return {}
+    background = _background(convention.classes + known.dropped, dataset)
+    made = Side("port", "source", pipeline, convention.mean, convention.std, background)
+    return {name: replace(made, weights=name) for name in known.weight_sets}
+
+
 def _from_source(inputs: Inputs) -> _Known:
     """From the source, and the checkpoint in its network where there is one."""
     from porting.mapping.recognise import find_match
     from porting.parity.answering import judged_by
     from porting.parity.panel import first_class
-    from porting.subject import subject_from_file
+    from porting.subject import card_beside, subject_from_file
 
     assert inputs.source is not None  # asked for
     source = open_published(inputs.source)
@@ -116,31 +137,36 @@ def _from_source(inputs: Inputs) -> _Known:
     told: dict[str, Any] = {"source": {"file": source.path.name, "sha256": source.sha256}}
     if inputs.checkpoint is None:
         match, normalises = find_match(source, inputs.model, inputs.weights), False
-        inputs = replace(inputs, model=match.model)
+        inputs, weight_set = replace(inputs, model=match.model), match.plan.weight_set
     else:
         subject = subject_from_file(
             source, inputs.checkpoint, inputs.model, inputs.weights, inputs.onto
         )
         match, normalises = subject.match, subject.match.normalises
         told["checkpoint"] = _checkpoint(inputs.checkpoint, subject.model, subject.sha256)
+        card = card_beside(inputs.checkpoint, subject.sha256)
+        weight_set = inputs.weights or card.get("source", {}).get("weight_set")
         if inputs.onto is None:
             inputs = replace(inputs, model=subject.model)
     told["source"] |= {"weights": match.plan.weight_set, "judge": judged_by(source)}
     convention = convention_of(source, match)
     entry = published_as(source)
     stated = None if entry is None else entry.top1
-    return _Known(inputs, convention, first_class(match), normalises, told, stated)
+    return _Known(
+        inputs, convention, first_class(match), normalises, told, stated, weight_set,
+        source.weight_sets,
+    )  # fmt: skip
 
 
 def _from_card(inputs: Inputs) -> _Known:
     """From the checkpoint alone: its card tells, or its network's name."""
     from genmobilenet.factory import read_state_dict
+    from porting.subject import card_beside
 
     path = inputs.checkpoint
     assert path is not None  # asked for
-    digest, card = sha256_of(path), _card_of(path)
-    if card.get("weights", {}).get("sha256") != digest:
-        card = {}
+    digest = sha256_of(path)
+    card = card_beside(path, digest)
     model = inputs.model or card.get("model")
     onto = inputs.onto or card.get("onto")
     if model is None or onto is not None:
@@ -152,7 +178,8 @@ def _from_card(inputs: Inputs) -> _Known:
     convention = _convention(card.get("input"), model, state)
     told = {"checkpoint": _checkpoint(path, model, digest)}
     stated = card.get("source", {}).get("published", {}).get("top1")
-    return _Known(replace(inputs, model=model), convention, 0, False, told, stated)
+    weight_set = card.get("source", {}).get("weight_set")
+    return _Known(replace(inputs, model=model), convention, 0, False, told, stated, weight_set)
 
 
 def _convention(stated: Any, model: str, state: dict[str, Any]) -> InputConvention:
@@ -160,21 +187,14 @@ def _convention(stated: Any, model: str, state: dict[str, Any]) -> InputConventi
     plain, config = model.removeprefix("tf_"), get_config(model)
     if isinstance(stated, dict):
         steps = preprocessing_of(plain, stated["size"])
-        return InputConvention(**{"preprocessing": steps, **stated})
+        affine = {name: tuple(stated[name]) for name in ("mean", "std")}
+        return InputConvention(**{"preprocessing": steps, **stated, **affine})
     mean, std = family_affine(plain)
     size, bias = config.input_size, state.get("classifier.bias")
     classes = config.num_classes if bias is None else int(bias.numel())
     evidence, steps = "the family's training code", preprocessing_of(plain, size)
     found = InputConvention(size, config.in_chans, classes, mean, std, evidence, steps)
     return found.taken_in() if "normalise.mean" in state else found
-
-
-def _card_of(path: Path) -> dict[str, Any]:
-    try:
-        card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return card if isinstance(card, dict) else {}
 
 
 def _checkpoint(path: Path, model: str, digest: str | None) -> dict[str, Any]:

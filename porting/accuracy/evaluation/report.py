@@ -1,7 +1,8 @@
 """An evaluation as plain data: what ``porting evaluate --json`` writes.
 
 The terminal's text and the page are made from it alone; ``evaluation_schema.json`` in
-``porting/reports`` describes it.
+``porting/reports`` describes it. ``explanation`` is what
+``porting.accuracy.evaluation.explanation`` says, or null.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def evaluation_report(evaluation: Evaluation) -> dict[str, Any]:
     if not evaluation.usable.any():
         raise BadExample(f"none of the {len(failed):,} images can be used; "
                          f"{evaluation.answers.reasons[int(failed[0])]}")  # fmt: skip
-    dataset = evaluation.dataset
+    dataset, explanation = evaluation.dataset, evaluation.explanation
     data = {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
@@ -51,6 +52,7 @@ def evaluation_report(evaluation: Evaluation) -> dict[str, Any]:
         "sides": {side.name: _side(evaluation, n) for n, side in enumerate(evaluation.sides)},
         "stated": evaluation.stated,
         "agreement": _agreement(evaluation) if _compares(evaluation) else None,
+        "explanation": None if explanation is None else explanation.to_json(),
         "convention": evaluation.convention.to_json(),
         "made_from": evaluation.told,
     }

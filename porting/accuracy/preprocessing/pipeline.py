@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from porting.accuracy.preprocessing.steps import First, Further
+from porting.accuracy.preprocessing.steps import First, Further, Step
+
+Done = dict[tuple[Step, ...], np.ndarray]
+"""What has been made of an image, by the steps up to there."""
 
 
 @dataclass(frozen=True)
@@ -19,15 +22,25 @@ class Pipeline:
     decode: First
     steps: tuple[Further, ...]
 
-    def __call__(self, data: bytes) -> np.ndarray:
+    def __call__(self, data: bytes, done: Done | None = None) -> np.ndarray:
         """Encoded image -> pixels (size, size, 3), RGB, 0..255, float32.
+
+        ``done`` has what steps have made of this very image, for pipelines that
+        begin alike; it is added to.
 
         Raises:
             BadExample: it cannot be decoded, or is too small.
         """
-        image = self.decode(data)
+        done = {} if done is None else done
+        steps: tuple[Step, ...] = (self.decode,)
+        if steps not in done:
+            done[steps] = self.decode(data)
+        image = done[steps]
         for step in self.steps:
-            image = step(image)
+            steps = (*steps, step)
+            if steps not in done:
+                done[steps] = step(image)
+            image = done[steps]
         return np.ascontiguousarray(image, np.float32)
 
     def __str__(self) -> str:

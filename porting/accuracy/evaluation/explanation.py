@@ -1,0 +1,225 @@
+"""The gap between a port's accuracy and the stated one, taken apart.
+
+Each change moves the port's top-1, counted on the images that both answer. A
+change *helps* where its 95 % interval leaves 0 out and it brings the port nearer
+to what is stated. As plain data::
+
+    base      top-1 in percent of the port as it is
+    stated    the authors' top-1 in percent, or null
+    changes   topic, change (what stands for what), points (by which it moves), low and high
+              (their interval), p (McNemar's), gained and lost (images), of (how many both
+              answer), top1 (base and points), helps
+    left_out  topic, why: what is not changed here
+    best      topic, change, points, top1, remaining: of those that help, the one
+              that leaves the least to what is stated, or null
+    combined  changes (topic, change, points: of each alone), and of them at once points, low,
+              high, p, gained, lost, of, top1, remaining; null where that comes no nearer
+    sentence  the same in words
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from porting.accuracy.evaluation.answers import ANSWERED, UNANSWERED, Answers
+from porting.accuracy.evaluation.changes import (
+    PARTS_OF_PREPROCESSING,
+    PREPROCESSING,
+    Change,
+    LeftOut,
+)
+from porting.accuracy.evaluation.figures import Difference, difference, right, share
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What one gave as its best answers: (N, 5) classes, of labels (N,), where ``usable`` (N,)."""
+
+    best: np.ndarray
+    labels: np.ndarray
+    usable: np.ndarray
+
+    def right(self) -> np.ndarray:
+        """(N,) whether the first answer is the label."""
+        return right(self.best, self.labels, 1)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What ``changes`` do to the port's top-1 (``base`` percent): one, or several at once."""
+
+    changes: tuple[Change, ...]
+    base: float
+    difference: Difference
+
+    @property
+    def top1(self) -> float:
+        """The port's top-1 in percent as it would be with the changes."""
+        return min(max(self.base + self.difference.points, 0.0), 100.0)
+
+    def remaining(self, stated: float) -> float:
+        """How many points are then left to what is stated."""
+        return abs(stated - self.top1)
+
+    def helps(self, stated: float | None) -> bool:
+        """Whether it comes nearer, beyond chance."""
+        if stated is None:
+            return False
+        return beyond_chance(self.difference) and self.remaining(stated) < abs(stated - self.base)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Effects of single changes and of several at once, against ``stated`` in percent.
+
+    ``chance`` is whether the stated accuracy is within the interval of the port's.
+    """
+
+    base: float
+    stated: float | None
+    chance: bool
+    effects: tuple[Effect, ...]
+    left_out: tuple[LeftOut, ...]
+    combined: Effect | None = None
+
+    @property
+    def best(self) -> Effect | None:
+        """The single change that explains most."""
+        return next(iter(self.helping()), None)
+
+    def helping(self) -> list[Effect]:
+        """Single changes that help, the one that leaves the least first."""
+        stated = self.stated
+        if stated is None:
+            return []
+        found = (effect for effect in self.effects if effect.helps(stated))
+        return sorted(found, key=lambda effect: effect.remaining(stated))
+
+    def chain(self) -> list[Effect]:
+        """What to try at once, the best first: of each topic one.
+
+        The preprocessing as a whole stands for its parts: the authors' is what
+        the stated accuracy was measured with, and a part helps for its sake.
+        """
+        helping = self.helping()
+        topics = {topic_of(effect) for effect in helping}
+        if PREPROCESSING in topics:
+            topics -= PARTS_OF_PREPROCESSING
+        found: dict[str, Effect] = {}
+        for effect in helping:
+            if topic_of(effect) in topics:
+                found.setdefault(topic_of(effect), effect)
+        return list(found.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, as this module's text says."""
+        best = self.best
+        return {
+            "base": self.base,
+            "stated": self.stated,
+            "changes": [
+                {**_named(effect), **_figures(effect), "helps": effect.helps(self.stated)}
+                for effect in self.effects
+            ],
+            "left_out": [asdict(left) for left in self.left_out],
+            "best": None if best is None else _named(best) | self._reached(best),
+            "combined": None if self.combined is None else self._combined(self.combined),
+            "sentence": self.sentence,
+        }
+
+    @property
+    def sentence(self) -> str:
+        """What explains the gap, in words."""
+        if self.stated is None:
+            return "no accuracy is stated to explain the distance to; give it with --stated"
+        gap = f"{abs(self.stated - self.base):.2f} points between the port's {self.base:.2f} and"
+        chance = "; so few images leave that distance within chance" if self.chance else ""
+        of_stated = f"the stated {self.stated:.2f}"
+        best = self.best
+        if best is None:
+            return f"no single change explains the {gap} {of_stated} beyond chance{chance}"
+        if self.combined is None:
+            (change,) = best.changes
+            return f"{_said(change, best.difference)}: {best.top1:.2f} of {of_stated}{chance}"
+        alone = {effect.changes[0]: effect for effect in self.effects}
+        parts = [_said(change, alone[change].difference) for change in self.combined.changes]
+        together = f"together {self.combined.difference.points:+.2f}"
+        return f"{' and '.join(parts)}, {together}: {self.combined.top1:.2f} of {of_stated}{chance}"
+
+    def _reached(self, effect: Effect) -> dict[str, float]:
+        assert self.stated is not None  # nothing helps otherwise
+        points = effect.difference.points
+        return {"points": points, "top1": effect.top1, "remaining": effect.remaining(self.stated)}
+
+    def _combined(self, effect: Effect) -> dict[str, Any]:
+        alone = {one.changes[0]: one for one in self.effects}
+        each = [
+            {**_named(alone[change]), "points": alone[change].difference.points}
+            for change in effect.changes
+        ]
+        return {"changes": each, **_figures(effect), **self._reached(effect)}
+
+
+def topic_of(effect: Effect) -> str:
+    """The topic of a single change."""
+    return effect.changes[0].topic
+
+
+def beyond_chance(change: Difference) -> bool:
+    """Whether the interval leaves 0 out."""
+    return change.low > 0 or change.high < 0
+
+
+def answered(answers: Answers, labels: np.ndarray, column: int, shift: int = 0) -> Answered:
+    """What a column of the answers says, of labels that count ``shift`` higher."""
+    best = answers.best[:, column]
+    usable = (answers.state == ANSWERED) & (best[:, 0] != UNANSWERED)
+    return Answered(best, np.where(labels < 0, UNANSWERED, labels + shift), usable)
+
+
+def effect_of(changes: Sequence[Change], base: Answered, other: Answered) -> Effect | None:
+    """What changes do, on the images that both answer; None where there is no such image."""
+    both = base.usable & other.usable
+    if not both.any():
+        return None
+    found = difference(base.right()[both], other.right()[both])
+    return Effect(tuple(changes), 100 * float(base.right()[base.usable].mean()), found)
+
+
+def within_chance(base: Answered, stated: float | None) -> bool:
+    """Whether the stated top-1 in percent is in the interval of the one found."""
+    if stated is None:
+        return False
+    found = share(int(base.right()[base.usable].sum()), int(base.usable.sum()))
+    return found.low <= stated <= found.high
+
+
+def nearest(
+    first: tuple[Effect, Answered], longer: Iterable[tuple[Effect, Answered]], stated: float
+) -> Effect | None:
+    """Of ever more changes at once those beyond which more bring nothing; None for the first."""
+    (kept, answers), found = first, None
+    for effect, other in longer:
+        both = answers.usable & other.usable
+        step = difference(answers.right()[both], other.right()[both])
+        if beyond_chance(step) and effect.remaining(stated) < kept.remaining(stated):
+            kept, answers, found = effect, other, effect
+    return found
+
+
+def _named(effect: Effect) -> dict[str, str]:
+    (change,) = effect.changes
+    return {"topic": change.topic, "change": change.words}
+
+
+def _figures(effect: Effect) -> dict[str, Any]:
+    found = effect.difference
+    return {"top1": effect.top1, "points": found.points, **asdict(found)}
+
+
+def _said(change: Change, alone: Difference) -> str:
+    return f"{change.topic} ({change.words}) {alone.points:+.2f}"

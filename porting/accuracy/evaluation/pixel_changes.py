@@ -1,0 +1,248 @@
+"""What can be changed in how pixels are made, one thing at a time: a table of topics.
+
+Each change is a function from a pipeline to another; it gives None where it means
+nothing for that pipeline.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+from porting.accuracy.preprocessing import Pipeline, parse_pipeline
+from porting.accuracy.preprocessing.language import CROP_SHARE
+from porting.accuracy.preprocessing.steps import (
+    Crop,
+    Decode,
+    DecodeAndCrop,
+    Further,
+    Resize,
+    ResizeShorter,
+    Round,
+    SwapChannels,
+)
+from porting.accuracy.preprocessing.windows import Centre, Fraction, Padded, Square, WindowRule
+
+PixelChange = Callable[[Pipeline], Pipeline | None]
+
+TPU_PADDING = 32
+"""``CROP_PADDING`` in tensorflow/tpu ``models/official/mnasnet/preprocessing.py``, in pixels."""
+
+DECODERS = {
+    "tf": "TensorFlow's fast DCT",
+    "tf-accurate": "TensorFlow's accurate DCT",
+    "pillow": "Pillow's decoder",
+}
+RESIZERS = {
+    "legacy": "TensorFlow 1's",
+    "tf2": "TensorFlow 2's",
+    "tf2-antialiased": "TensorFlow 2's antialiased",
+    "pillow": "Pillow's antialiased",
+}
+
+
+@dataclass(frozen=True)
+class PixelTopic:
+    """One thing about pixels: ``said`` puts a pipeline's way into words, ``changes`` are others.
+
+    ``without`` says why there may be no change of it.
+    """
+
+    name: str
+    what: str
+    said: Callable[[Pipeline], str]
+    changes: tuple[PixelChange, ...]
+    without: str
+
+
+def changed_pipelines(topic: PixelTopic, text: str) -> Iterator[tuple[str, PixelChange]]:
+    """Every change of a topic that means something for a pipeline's text, and its words."""
+    before = parse_pipeline(text)
+    seen = {text}
+    for change in topic.changes:
+        after = change(before)
+        if after is not None and str(after) not in seen:
+            seen.add(str(after))
+            yield f"{topic.said(after)} for {topic.said(before)}", change
+
+
+def output_size(pipeline: Pipeline, otherwise: int) -> int:
+    """The side in pixels of what a pipeline makes, as its steps say it."""
+    found = otherwise
+    for step in pipeline.steps:
+        if isinstance(step, Resize):
+            found = step.size
+        elif isinstance(step, Crop) and isinstance(step.rule, Centre):
+            found = step.rule.side
+    return found
+
+
+def _resizing(pipeline: Pipeline) -> Resize | ResizeShorter | None:
+    """The one step that resizes, or None where there is none, or several."""
+    found = [step for step in pipeline.steps if isinstance(step, (Resize, ResizeShorter))]
+    return found[0] if len(found) == 1 else None
+
+
+def _decoded(decoder: str, pipeline: Pipeline) -> Pipeline | None:
+    """A window that one decoder cuts is, with another, a slice of the whole image."""
+    decode = pipeline.decode
+    if isinstance(decode, DecodeAndCrop):
+        if decoder == "tf":
+            return None
+        return Pipeline(Decode(decoder), (Crop(decode.rule), *pipeline.steps))
+    return replace(pipeline, decode=Decode(decoder))
+
+
+def _decoder_said(pipeline: Pipeline) -> str:
+    return DECODERS[getattr(pipeline.decode, "decoder", "tf")]
+
+
+def _cropped(rule_of: Callable[[int], WindowRule], pipeline: Pipeline) -> Pipeline | None:
+    """Another window, cut where the first was: by the decoder, or after it."""
+    resize = _resizing(pipeline)
+    if resize is None:
+        return None
+    size = output_size(pipeline, resize.size)
+    rule = rule_of(size)
+    rest = _with_resize(_uncropped(pipeline), Resize(resize.resizer, resize.kernel, size))
+    if isinstance(pipeline.decode, DecodeAndCrop):
+        return Pipeline(DecodeAndCrop(rule), rest)
+    return Pipeline(pipeline.decode, (Crop(rule), *rest))
+
+
+def _cropped_as_torchvision(pipeline: Pipeline) -> Pipeline | None:
+    """The shorter side to size / 0.875, then the middle."""
+    resize = _resizing(pipeline)
+    if resize is None:
+        return None
+    size = output_size(pipeline, resize.size)
+    shorter = ResizeShorter(resize.resizer, resize.kernel, math.floor(size / CROP_SHARE))
+    rest = _with_resize(_uncropped(pipeline), shorter, Crop(Centre(size)))
+    decode = pipeline.decode
+    return Pipeline(Decode("tf") if isinstance(decode, DecodeAndCrop) else decode, rest)
+
+
+def _cropped_elsewhere(pipeline: Pipeline) -> Pipeline | None:
+    """The same window by the decoder in place of a slice, or the other way round."""
+    decode, first = pipeline.decode, next(iter(pipeline.steps), None)
+    if isinstance(decode, DecodeAndCrop):
+        return Pipeline(Decode("tf"), (Crop(decode.rule), *pipeline.steps))
+    if decode == Decode("tf") and isinstance(first, Crop) and not isinstance(first.rule, Centre):
+        return Pipeline(DecodeAndCrop(first.rule), pipeline.steps[1:])
+    return None
+
+
+def _uncropped(pipeline: Pipeline) -> tuple[Further, ...]:
+    return tuple(step for step in pipeline.steps if not isinstance(step, Crop))
+
+
+def _with_resize(steps: tuple[Further, ...], *instead: Further) -> tuple[Further, ...]:
+    """Steps with others in the place of the one that resizes."""
+    place = next(n for n, s in enumerate(steps) if isinstance(s, (Resize, ResizeShorter)))
+    return (*steps[:place], *instead, *steps[place + 1 :])
+
+
+def _crop_said(pipeline: Pipeline) -> str:
+    if isinstance(pipeline.decode, DecodeAndCrop):
+        return f"{pipeline.decode.rule} by the decoder"
+    rules = " and ".join(str(step.rule) for step in pipeline.steps if isinstance(step, Crop))
+    resize = _resizing(pipeline)
+    if isinstance(resize, ResizeShorter):
+        return f"torchvision's ({resize.size}, {rules or 'no crop'})"
+    return f"{rules} as a slice" if rules else "no crop"
+
+
+def _resized(
+    pipeline: Pipeline, kernel: str | None = None, resizer: str | None = None,
+    of: tuple[str, ...] = tuple(RESIZERS),
+) -> Pipeline | None:  # fmt: skip
+    """Another kernel or another's way, where it is resized by one of ``of``."""
+    before = _resizing(pipeline)
+    if before is None or before.resizer not in of:
+        return None
+    after = replace(before, kernel=kernel or before.kernel, resizer=resizer or before.resizer)
+    return replace(pipeline, steps=_with_resize(pipeline.steps, after))
+
+
+def _resize_said(pipeline: Pipeline) -> str:
+    resize = _resizing(pipeline)
+    return "none" if resize is None else f"{RESIZERS[resize.resizer]} {resize.kernel}"
+
+
+def _rounded(pipeline: Pipeline) -> Pipeline | None:
+    """With the step ``round``, or without it; no change where pixels are whole anyhow."""
+    resize = _resizing(pipeline)
+    if resize is None or resize.resizer == "pillow":
+        return None
+    without = tuple(step for step in pipeline.steps if not isinstance(step, Round))
+    if len(without) < len(pipeline.steps):
+        return replace(pipeline, steps=without)
+    return replace(pipeline, steps=(*pipeline.steps, Round()))
+
+
+def _rounding_said(pipeline: Pipeline) -> str:
+    return "rounded" if any(isinstance(s, Round) for s in pipeline.steps) else "unrounded"
+
+
+def _swapped(pipeline: Pipeline) -> Pipeline:
+    without = tuple(step for step in pipeline.steps if not isinstance(step, SwapChannels))
+    if len(without) < len(pipeline.steps):
+        return replace(pipeline, steps=without)
+    return replace(pipeline, steps=(*pipeline.steps, SwapChannels()))
+
+
+def _channels_said(pipeline: Pipeline) -> str:
+    return "BGR" if any(isinstance(s, SwapChannels) for s in pipeline.steps) else "RGB"
+
+
+NO_ONE_RESIZE = "the steps have no resize, or several"
+
+PARTS = (
+    PixelTopic(
+        "decoder", "how a JPEG's bytes become pixels", _decoder_said,
+        tuple(partial(_decoded, name) for name in DECODERS), "",
+    ),
+    PixelTopic(
+        "crop", "which part of the image is kept, and where it is cut", _crop_said,
+        (
+            partial(_cropped, partial(Padded, padding=TPU_PADDING)),
+            partial(_cropped, lambda _: Fraction(CROP_SHARE)),
+            partial(_cropped, lambda _: Square(CROP_SHARE)),
+            _cropped_as_torchvision,
+            _cropped_elsewhere,
+        ),
+        NO_ONE_RESIZE,
+    ),
+    PixelTopic(
+        "resize", "the kernel, and which coordinates TensorFlow's own resizing goes by",
+        _resize_said,
+        (
+            partial(_resized, kernel="bilinear"),
+            partial(_resized, kernel="bicubic"),
+            partial(_resized, resizer="tf2", of=("legacy",)),
+            partial(_resized, resizer="legacy", of=("tf2",)),
+        ),
+        NO_ONE_RESIZE,
+    ),
+    PixelTopic(
+        "antialiasing", "whether resizing takes all pixels in, or some at points", _resize_said,
+        (
+            partial(_resized, resizer="tf2-antialiased", of=("tf2",)),
+            partial(_resized, resizer="tf2", of=("tf2-antialiased", "pillow")),
+            partial(_resized, resizer="pillow", of=("legacy",)),
+            partial(_resized, resizer="legacy", of=("pillow",)),
+        ),
+        NO_ONE_RESIZE,
+    ),
+    PixelTopic(
+        "rounding", "whether pixels are whole numbers", _rounding_said, (_rounded,),
+        "pixels are whole as they are: a Pillow resize rounds, and so does no resize",
+    ),
+)  # fmt: skip
+"""What makes up the preprocessing as a whole."""
+
+CHANNEL_ORDER = PixelTopic(
+    "channel order", "RGB or BGR", _channels_said, (_swapped,), "",
+)  # fmt: skip
