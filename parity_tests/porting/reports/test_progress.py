@@ -9,10 +9,10 @@ import sys
 
 MOVING = """
 import sys, time
-from porting.judges.tensorflow import _silent_start
+from porting.judges.silence import silent
 from porting.reports.progress import progress_bar
 with progress_bar("judging") as progress:
-    with _silent_start():  # as while TensorFlow starts
+    with silent():  # as while TensorFlow starts
         time.sleep(1)
 print(progress is not None)
 """
