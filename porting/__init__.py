@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from porting.accuracy.api import evaluate
     from porting.api import Port, port
     from porting.diff import compare
     from porting.errors import PortingError
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 _HOME = {
     "Port": "porting.api",
     "compare": "porting.diff",
+    "evaluate": "porting.accuracy.api",
     "PortingError": "porting.errors",
     "open_source": "porting.sources",
     "port": "porting.api",
 }
 
-__all__ = ["Port", "PortingError", "compare", "open_source", "port"]
+__all__ = ["Port", "PortingError", "compare", "evaluate", "open_source", "port"]
 
 
 def __getattr__(name: str) -> Any:

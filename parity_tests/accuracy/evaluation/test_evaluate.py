@@ -9,6 +9,7 @@ import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
 
+import porting
 from genmobilenet import create_model
 from porting.accuracy.evaluation.figures import difference, share
 from porting.accuracy.evaluation.report import evaluation_report
@@ -186,3 +187,19 @@ def test_a_package_that_is_missing_is_named(evaluated, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "numba" else 1)
     with pytest.raises(MissingPackage, match=r"evaluating needs numba, .*genmobilenet\[accuracy\]"):
         evaluated()
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:7", "toaster"])
+def test_a_device_that_is_not_there_is_named(evaluated, device):
+    if device.startswith("cuda") and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(BadInput, match=f"device '{device}': cannot be used: "):
+        evaluated(device=device)
+
+
+def test_from_python(small, photos, evaluated, tmp_path):
+    labels, journal = photos / "labels.csv", tmp_path / "python"
+    found = porting.evaluate(str(photos), *small, labels=labels, journal=journal, workers=0)
+    expected = evaluated()
+    assert np.array_equal(found.answers.best, expected.answers.best)
+    assert found.told == expected.told

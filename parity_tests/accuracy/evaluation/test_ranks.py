@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -75,3 +76,12 @@ def rank_of(launcher):
         if b"evaluate" in Path(f"/proc/{child}/cmdline").read_bytes():
             return int(child)
     raise AssertionError("no rank is running")
+
+
+@pytest.mark.slow
+def test_pixels_made_by_workers_and_answered_here(small, photos, alone, evaluated):
+    """As with a network on a GPU; ``cpu:0`` is a device like another."""
+    found = evaluated(device="cpu:0", workers=2)
+    told = json.loads((alone / "run.json").read_text())
+    for name, number in (("judge", 0), ("port", 1)):
+        assert int(found.right(number).sum()) == told["sides"][name]["top1"]["count"]

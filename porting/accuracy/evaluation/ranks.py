@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from porting.errors import BadInput
+
 PATIENCE = timedelta(days=7)
 """How long a rank waits for the others: one with slower cores must not end the run."""
 
@@ -51,18 +53,34 @@ def join(device: str) -> Ranks:
     """Join the run that ``torchrun`` has set up in the environment; else run alone.
 
     gloo carries what the ranks say on CPUs, nccl on GPUs.
+
+    Raises:
+        BadInput: there is no such device.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
+    if device != "cpu":
+        _check_device(device)
     if size == 1:
         return Ranks()
     import torch
     import torch.distributed as dist
 
     if not dist.is_initialized():
-        if device != "cpu":
+        on_gpus = device.startswith("cuda")
+        if on_gpus:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("gloo" if device == "cpu" else "nccl", timeout=PATIENCE)
+        dist.init_process_group("nccl" if on_gpus else "gloo", timeout=PATIENCE)
     return Ranks(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_WORLD_SIZE"]))
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"device {device!r}: cannot be used: {reason}") from error
 
 
 def leave() -> None:
