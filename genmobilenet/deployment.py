@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from operator import index
 from typing import Any
 
 import torch
@@ -71,6 +72,12 @@ class DeployedNet(GenMobileNet):
         self._fold()
         self.requires_grad_(False).eval()
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # Looked at in each pass: no walk through the parts, which would take a twentieth of it.
+        self._hooks = tuple(
+            hooks
+            for part in self.modules()
+            for hooks in (part._forward_hooks, part._forward_pre_hooks)
+        )
         self._resolve()
 
     def _fold(self) -> None:
@@ -110,7 +117,11 @@ class DeployedNet(GenMobileNet):
         found = self._through_engines(x) if self._engines_take(x) else None
         if found is not None:
             return found
-        return super().forward(x.contiguous(memory_format=torch.channels_last))
+        x = x.contiguous(memory_format=torch.channels_last)
+        # A compiler is to take the sides for numbers: every layer asks for the parity of its own,
+        # which as a formula of an open one grows beyond what compilers solve.
+        index(x.shape[2]), index(x.shape[3])
+        return super().forward(x)
 
     def _engines_take(self, x: Tensor) -> bool:
         if torch.compiler.is_compiling() or torch._C._get_tracing_state():
@@ -125,7 +136,7 @@ class DeployedNet(GenMobileNet):
             and x.dtype == weight.dtype == torch.float32
             and not (x.requires_grad and torch.is_grad_enabled())
             and not torch.is_autocast_enabled("cpu")
-            and not any(part._forward_hooks or part._forward_pre_hooks for part in self.modules())
+            and not any(self._hooks)
         )
 
     def _through_engines(self, x: Tensor) -> Tensor | None:

@@ -14,8 +14,9 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> int:
     is one, goes to the end. Source: the notes on padding at
     https://www.tensorflow.org/api_docs/python/tf/nn.
     """
-    places = (size + stride - 1) // stride
-    return max((places - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+    # What the last place lacks of the kernel's reach: the stride decides, not the size itself,
+    # so that at stride 1 a compiler sees a number, and at stride 2 a parity.
+    return max((kernel - 1) * dilation + 1 - stride + -size % stride, 0)
 
 
 class Normalise(nn.Module):

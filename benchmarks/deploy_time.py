@@ -1,0 +1,146 @@
+"""Forward passes of deployed networks, by turns with timm's networks and with LiteRT.
+
+timm's get the same weights and TensorFlow's padding, so that all do the same work; that
+their logits agree is looked at first. Milliseconds are medians, on a CPU, at 224x224.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from benchmarks.others import others_at_hand
+from benchmarks.sources import bench_sources
+from genmobilenet import create_model, deploy
+from genmobilenet.network import GenMobileNet
+from porting import port
+
+# Ours in TensorFlow's form, timm's name, what makes timm's compute the same.
+SAME = {"pad_type": "same", "bn_eps": 1e-3}
+NETWORKS: tuple[tuple[str, str, dict[str, object]], ...] = (
+    ("tf_mnasnet_100", "mnasnet_100", SAME),
+    ("tf_semnasnet_100", "semnasnet_100", SAME),
+    ("tf_mobilenetv2_100", "mobilenetv2_100", SAME),
+    ("tf_mobilenetv3_large_100", "tf_mobilenetv3_large_100", {}),
+)
+THREADS = (1, 2)
+ROUNDS = {1: 41, 16: 7, 64: 3}
+"""Batch sizes, and how often each cell of the table is run."""
+
+TOLERANCE = 1e-3
+"""Of the largest logit: far above rounding, far below another padding or epsilon."""
+
+Forward = Callable[[Tensor], object]
+
+
+def by_turns(forwards: Mapping[str, Forward], x: Tensor, rounds: int) -> dict[str, float]:
+    """Median milliseconds over rounds in which each runs once, so that a busy spell hits all."""
+    taken: dict[str, list[float]] = {name: [] for name in forwards}
+    with torch.inference_mode():
+        for forward in forwards.values():
+            for _ in range(2):
+                forward(x)  # compiles, fills caches; not counted
+        for _ in range(rounds):
+            for name, forward in forwards.items():
+                start = time.perf_counter()
+                forward(x)
+                taken[name].append((time.perf_counter() - start) * 1e3)
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def agree(found: np.ndarray, expected: np.ndarray, what: str) -> None:
+    """End the program where two networks do not compute the same."""
+    apart = float(np.abs(found - expected).max() / np.abs(expected).max())
+    if not apart < TOLERANCE:
+        sys.exit(f"{what}: logits {apart:.1e} of the largest apart, expected {TOLERANCE:g}")
+
+
+def drawn(name: str) -> GenMobileNet:
+    """A network with random weights whose activations keep their size."""
+    torch.manual_seed(0)
+    model = create_model(name)
+    with torch.no_grad():
+        model.train()(torch.randn(8, 3, 96, 96))
+        model.train()(torch.randn(8, 3, 96, 96))
+    return model.eval()
+
+
+def against_timm() -> Iterator[tuple[str, int, int, float, float]]:
+    """Network, batch, threads, milliseconds of timm's and of the deployed one."""
+    import timm
+
+    for name, other, options in NETWORKS:
+        model = drawn(name)
+        theirs = timm.create_model(other, **options).eval()
+        theirs.load_state_dict(model.state_dict())
+        ours = deploy(model)
+        with torch.inference_mode():
+            x = torch.randn(1, 3, 224, 224)
+            agree(ours(x).numpy(), theirs(x).numpy(), f"{name} and timm's {other}")
+        for threads in THREADS:
+            torch.set_num_threads(threads)
+            for batch, rounds in ROUNDS.items():
+                x = torch.randn(batch, 3, 224, 224)
+                took = by_turns({"timm": theirs, "deployed": ours}, x, rounds)
+                yield name, batch, threads, took["timm"], took["deployed"]
+
+
+def against_litert(b1: Path) -> tuple[float, float]:
+    """Milliseconds of LiteRT and of the deployed port of one file, a batch of one, one thread.
+
+    LiteRT runs as it comes, with its XNNPACK delegate.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    torch.set_num_threads(1)
+    ported = port(b1, verify=False)
+    model = create_model(ported.model, num_classes=ported.convention.classes)
+    model.load_state_dict(ported.state_dict)
+    ours = deploy(model.eval(), ported.convention.size)
+    interpreter = Interpreter(str(b1), num_threads=1)
+    interpreter.allocate_tensors()
+    place, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    x = torch.rand(1, *place["shape"][1:]) * 2 - 1  # NHWC
+    interpreter.set_tensor(place["index"], x.numpy())
+    x = x.permute(0, 3, 1, 2).contiguous()
+    interpreter.invoke()
+    agree(ours(x).numpy(), interpreter.get_tensor(result["index"]), f"{b1.name} and its port")
+    took = by_turns({"LiteRT": lambda _: interpreter.invoke(), "deployed": ours}, x, ROUNDS[1])
+    return took["LiteRT"], took["deployed"]
+
+
+def main() -> None:
+    """Print both tables."""
+    console = Console(width=100)
+    if others_at_hand():
+        table = Table("network", "batch", "threads", "timm, ms", "deployed, ms", "times as fast")
+        gains = []
+        for name, batch, threads, theirs, ours in against_timm():
+            gains.append(theirs / ours)
+            figures = f"{theirs:.1f}", f"{ours:.1f}", f"{gains[-1]:.2f}"
+            table.add_row(name, str(batch), str(threads), *figures)
+        table.add_row(
+            "median, least", "", "", "", "", f"{statistics.median(gains):.2f}, {min(gains):.2f}"
+        )
+        console.print(table)
+    else:
+        console.print("timm: left out, PORTING_OTHERS does not name a folder that has it")
+    with bench_sources() as sources:
+        theirs, ours = against_litert(sources.b1)
+    console.print(
+        f"{sources.b1.name}, batch 1, one thread: LiteRT {theirs:.1f} ms, deployed {ours:.1f} ms, "
+        f"{ours / theirs:.2f} times LiteRT's"
+    )
+
+
+if __name__ == "__main__":
+    main()
