@@ -21,13 +21,22 @@ _VARIABLES = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean",
 def variables(model: str, scheme: str, root: str, seed: int = 0) -> dict[str, np.ndarray]:
     """Google's variables of a network with random values, by full name."""
     generator = np.random.default_rng(seed)
+    named = variables_of(create_model(model).state_dict(), model, scheme, root)
+    return {
+        name: generator.standard_normal(values.shape).astype(np.float32)
+        for name, values in named.items()
+    }
+
+
+def variables_of(state: dict, model: str, scheme: str, root: str) -> dict[str, np.ndarray]:
+    """A network's state dict as Google's variables, by full name."""
     scopes = layer_scopes(get_config(model), scheme)
     made = {}
-    for key, tensor in create_model(model).state_dict().items():
+    for key, tensor in state.items():
         path, _, kind = key.rpartition(".")
         if kind == "num_batches_tracked":
             continue
-        shape, name = tuple(tensor.shape), kind
+        values, name = tensor.numpy(), kind
         if path.rsplit(".", 1)[-1].startswith("bn"):
             name = _VARIABLES[kind]
         elif kind == "weight":
@@ -35,9 +44,8 @@ def variables(model: str, scheme: str, root: str, seed: int = 0) -> dict[str, np
             name = "depthwise_kernel" if depthwise else "kernel"
             # OIHW -> HWIO (depthwise: HWOI), OI -> IO.
             axes = (2, 3, 0, 1) if depthwise else (2, 3, 1, 0)
-            shape = tuple(shape[i] for i in axes) if len(shape) == 4 else shape[::-1]
-        values = generator.standard_normal(shape)
-        made[f"{root}/{scopes[path]}/{name}"] = values.astype(np.float32)
+            values = values.transpose(axes) if values.ndim == 4 else values.T
+        made[f"{root}/{scopes[path]}/{name}"] = np.ascontiguousarray(values)
     return made
 
 

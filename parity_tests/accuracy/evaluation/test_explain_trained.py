@@ -1,0 +1,60 @@
+"""A port of raw weights, run on Pillow's pixels: both causes of its gap are found, and no other."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import porting
+from parity_tests.building.command import porting as command
+from parity_tests.building.trained_network import SIZE, write_images, write_trained
+from porting.accuracy.evaluation.evaluate import evaluate
+from porting.accuracy.evaluation.side import Inputs
+from porting.accuracy.preprocessing import NAMED
+from porting.release import write_release
+
+IMAGES = 320
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    pytest.importorskip("tensorflow")
+    return write_trained(tmp_path_factory.mktemp("trained") / "model.ckpt-100")
+
+
+def test_weights_and_preprocessing_explain_the_gap(source, tmp_path):
+    data = write_images(tmp_path / "images", IMAGES)
+    published = evaluate(
+        data, Inputs(source, None), preprocessing=NAMED["mnasnet"](SIZE),
+        journal=tmp_path / "published", workers=0,
+    )  # fmt: skip
+    stated = 100 * published.right(0).mean()
+    port = write_release(porting.port(source, weights="raw", verify=False), tmp_path / "ported")
+    words = (
+        "evaluate", data, "--source", source, "--checkpoint", port.weights, "--preprocessing",
+        NAMED["pillow"](SIZE), "--journal", tmp_path / "journal", "--stated", f"{stated:.4f}",
+        "--explain", "--workers", 1, "--json",
+    )  # fmt: skip
+    done = command(*words, tmp_path / "found.json")
+    assert done.returncode == 0, done.stderr
+    assert max(len(line) for line in done.stdout.splitlines() if str(tmp_path) not in line) <= 80
+    found = json.loads((tmp_path / "found.json").read_text())["explanation"]
+    combined = found["combined"]
+    named = {(change["topic"], change["change"]) for change in combined["changes"]}
+    assert named == {
+        ("weights", "ema for raw"), ("preprocessing", "the authors' for Pillow's"),
+    }  # fmt: skip
+    assert combined["remaining"] < 0.5 < abs(stated - found["base"]) - 20
+    assert found["best"]["remaining"] > 5
+    assert " and " in found["sentence"] and f"of the stated {stated:.2f}" in found["sentence"]
+    helping = {change["topic"] for change in found["changes"] if change["helps"]}
+    assert helping >= {"weights", "preprocessing"}
+    assert not helping & {"normalisation", "channel order", "label offset"}
+    parts = sorted((tmp_path / "journal").rglob("batches-*"))
+    assert [part.parent.parent.name for part in parts] == [tmp_path.name, "combined"]
+    again = command(*words, tmp_path / "found.json")
+    assert again.stdout == done.stdout
+    assert sorted((tmp_path / "journal").rglob("batches-*")) == parts, "nothing was left to do"
