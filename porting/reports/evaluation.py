@@ -10,7 +10,7 @@ from porting.reports.inspection import input_lines
 from porting.reports.lines import print_lines
 
 SHOWN = 10
-"""Images listed at most; the JSON, the rows and the page have all."""
+"""Images listed at most; the page lists more, the JSON and the rows have all."""
 
 
 def print_evaluation(data: dict[str, Any]) -> None:
@@ -21,19 +21,28 @@ def print_evaluation(data: dict[str, Any]) -> None:
         ("labels", found["label_order"]),
         *(("note", note) for note in found["notes"]),
         *_made_from(data["made_from"]),
-        *input_lines(data["convention"]),
-        ("pixels", "; ".join(dict.fromkeys(side["pipeline"] for side in data["sides"].values()))),
+        *_input(data),
         *((name, _accuracy(side)) for name, side in data["sides"].items()),
     ]
     if data["stated"] is not None:
         pairs.append(("stated", f"top-1 {data['stated']:.2f} %"))
     if data["agreement"] is not None:
         pairs += _agreement(data["agreement"])
-    pairs += [("left out", _of_failed(failed)) for failed in found["failed"][:SHOWN]]
+    pairs += _listed("left out", [_of_failed(failed) for failed in found["failed"]])
     pairs.append(("verdict", data["verdict"]["sentence"]))
     print_lines(pairs)
     if data["explanation"] is not None:
         print_explanation(data["explanation"])
+
+
+def _input(data: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the networks take; the authors' pipeline is named once where it is the one in use."""
+    by_authors = data["convention"]["preprocessing"]
+    in_use = list(dict.fromkeys(side["pipeline"] for side in data["sides"].values()))
+    if in_use == [by_authors]:
+        convention = {**data["convention"], "preprocessing": None}
+        return [*input_lines(convention), ("pixels", f"as its authors made them: {by_authors}")]
+    return [*input_lines(data["convention"]), ("pixels", "; ".join(in_use))]
 
 
 def _made_from(told: dict[str, Any]) -> list[tuple[str, str]]:
@@ -57,26 +66,32 @@ def _accuracy(side: dict[str, Any]) -> str:
 
 def _agreement(agreement: dict[str, Any]) -> list[tuple[str, str]]:
     top1, sets, change = (agreement[key] for key in ("top1", "top5_sets", "difference"))
-    listed = agreement["differing"]
-    pairs = [
-        ("agree", f"answers {top1['count']:,} of {top1['of']:,}, sets of five {sets['count']:,}"),
+    return [
+        ("agree", f"on {top1['count']:,} of {top1['of']:,} answers, on {sets['count']:,} sets of "
+         "five"),
         ("port - judge", f"{change['points']:+.2f} points ({change['low']:+.2f} to "
-         f"{change['high']:+.2f}); right alone: port {change['gained']}, judge {change['lost']}; "
-         f"McNemar p = {change['p']:.2g}"),
+         f"{change['high']:+.2f}); right alone: port {change['gained']:,}, judge "
+         f"{change['lost']:,}; McNemar p = {change['p']:.2g}"),
+        *_listed("differ", [_of_differing(image) for image in agreement["differing"]]),
     ]  # fmt: skip
-    pairs += [("differ", _of_differing(image)) for image in listed[:SHOWN]]
-    if len(listed) > SHOWN:
-        pairs.append(("", f"and {len(listed) - SHOWN:,} more"))
-    return pairs
+
+
+def _listed(label: str, entries: list[str]) -> list[tuple[str, str]]:
+    """The first entries, a line or two each, under one label, and how many more there are."""
+    lines = entries[:SHOWN]
+    if len(entries) > SHOWN:
+        lines = [*lines, f"and {len(entries) - SHOWN:,} more"]
+    return [(label if not number else "", line) for number, line in enumerate(lines)]
 
 
 def _of_differing(image: dict[str, Any]) -> str:
+    """Image and label; below, by what margin each side answered what."""
     answers = ", ".join(
-        f"{name} {image[name]['called']} (by {image[name]['margin']:.3g})"
+        f"{name} {image[name]['called']} by {float(image[name]['margin']):.3g}"
         for name in ("judge", "port")
     )
     tie = "; a near tie" if image["near_tie"] else ""
-    return f"{Path(image['name']).name}: {answers}; it is {image['called']}{tie}"
+    return f"{Path(image['name']).name}, {image['called']}:\n  {answers}{tie}"
 
 
 def _of_failed(failed: dict[str, str]) -> str:

@@ -2,65 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-
-import numpy as np
 import pytest
 
-from porting.parity.compare import Comparer
-from porting.reports.comparison import figures_json
+from parity_tests.building.browsing import Opened, needs_chromium
+from parity_tests.building.comparisons import report_of
 from porting.reports.html import page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 TAPS = 300
 BAD = 211
-PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 
-def report_of(taps, bad=None):
-    """A report's data as `porting diff --json` writes it, with taps of many shapes."""
-    generator = np.random.default_rng(0)
-    names = {f"blocks.{i // 10}.{i % 10}.act": f"net/block_{i}/Relu" for i in range(taps)}
-    comparer = Comparer(names, ("accumulated", "isolated"))
-    judge, port = {}, {}
-    for number, tap in enumerate(names):
-        shape = (1, 1 + number % 40, *((4 + number % 30,) * 2 if number % 7 else ()))
-        judge[tap] = generator.standard_normal(shape).astype(np.float32)
-        port[tap] = judge[tap] + 1e-6 * generator.standard_normal(shape).astype(np.float32)
-        if number == bad:
-            port[tap] += np.float32(0.5)
-    for reading in ("accumulated", "isolated"):
-        comparer.add(reading, judge, port, dict.fromkeys(names, np.array([4e-6])))
-    comparison = comparer.finish("Judge <b>", "1.0")
-    return {
-        **figures_json(comparison),
-        "source": {"file": "</script>.tflite", "format": "tflite", "sha256": "0" * 64,
-                   "weight_set": "as stored"},
-        "subject": {"model": "net", "file": "net.pth", "sha256": "1" * 64, "notes": ["a note"]},
-        "inputs": {
-            "count": 1, "what": "1 random image",
-            "convention": {"size": 224, "mean": [1, 2, 3], "std": [4, 5, 6]},
-            "skipped": [{"file": "broken.png", "reason": "cut short"}],
-            "thumbnails": [PIXEL],
-        },
-        "quantised": None,
-        "versions": {"python": "3"},
-    }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield opened
-        opened.close()
+def rows_of(opened):
+    """Names of the taps in the table, in its order."""
+    return opened.page.locator("#taps tbody td button").all_inner_texts()
 
 
 @pytest.fixture(scope="module")
@@ -71,30 +27,6 @@ def files(tmp_path_factory):
     return folder
 
 
-class Opened:
-    """A page with what it complained of and asked for."""
-
-    def __init__(self, browser, path, width=1280, scheme="light", fragment=""):
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        self.page = context.new_page()
-        self.complaints, self.requests = [], []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.url = path.as_uri()
-        self.page.goto(self.url + fragment)
-
-    def rows(self):
-        """Names of the taps in the table, in its order."""
-        return self.page.locator("#taps tbody td button").all_inner_texts()
-
-    def check_quiet(self):
-        """No complaint, and nothing asked for but the file itself."""
-        assert self.complaints == []
-        asked = [u for u in self.requests if not u.startswith("data:")]
-        assert {u.partition("#")[0] for u in asked} == {self.url}
-
-
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["good", "bad"])
@@ -103,8 +35,7 @@ def test_it_opens_quietly_at_both_widths_in_both_schemes(browser, files, width, 
     opened.page.locator("#taps tbody button").nth(40).click()
     assert opened.page.locator("#depth svg").count() == 1
     assert opened.page.locator("#readings svg").count() >= 6
-    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert opened.page.evaluate(overflow) == 0
+    opened.check_fits()
     opened.check_quiet()
 
 
@@ -123,28 +54,28 @@ def test_the_verdict_is_in_the_first_lines(browser, files):
 
 def test_sorting(browser, files):
     opened = Opened(browser, files / "bad.html")
-    assert opened.rows()[:2] == ["blocks.0.0.act", "blocks.0.1.act"]
+    assert rows_of(opened)[:2] == ["blocks.0.0.act", "blocks.0.1.act"]
     header = opened.page.locator('th[data-key="accumulated"] button')
     header.click()
-    assert opened.rows()[0] == "blocks.21.1.act"
+    assert rows_of(opened)[0] == "blocks.21.1.act"
     assert opened.page.locator('th[aria-sort="descending"]').count() == 1
     header.click()
-    assert opened.rows()[-1] == "blocks.21.1.act"
+    assert rows_of(opened)[-1] == "blocks.21.1.act"
     opened.page.locator('th[data-key="tap"] button').click()
     # Numbers in names count as numbers.
-    assert opened.rows().index("blocks.2.9.act") < opened.rows().index("blocks.10.0.act")
+    assert rows_of(opened).index("blocks.2.9.act") < rows_of(opened).index("blocks.10.0.act")
 
 
 def test_filtering(browser, files):
     opened = Opened(browser, files / "bad.html")
     opened.page.get_by_label("Filter").fill("blocks.21.")
-    assert len(opened.rows()) == 10
+    assert len(rows_of(opened)) == 10
     assert opened.page.locator("#count").inner_text() == "10 of 300 taps"
     opened.page.get_by_label("Filter").fill("block_7/")
-    assert opened.rows() == ["blocks.0.7.act"]
+    assert rows_of(opened) == ["blocks.0.7.act"]
     opened.page.get_by_label("Filter").fill("")
     opened.page.get_by_label("only those that disagree").check()
-    assert opened.rows() == ["blocks.21.1.act"]
+    assert rows_of(opened) == ["blocks.21.1.act"]
 
 
 def test_by_keyboard(browser, files):

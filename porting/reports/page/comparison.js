@@ -63,6 +63,9 @@ writeRows();
 writeBelow();
 drawDepth();
 if (evaluation) {
+  const sides = Object.entries(evaluation.sides);
+  const top1 = sides.map(([, side]) => percentOf(side.top1)).join(" / ");
+  writeFacts(byId("facts"), [[top1, `top-1 of ${sides.map(([name]) => name).join(" and ")}, on ${images(evaluation.data.used)}`]]);
   writeEvaluation();
   writeVerdict(byId("evaluation-badge"), byId("evaluation-summary"));
   byId("evaluation-verdict").hidden = false;

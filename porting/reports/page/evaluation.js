@@ -19,8 +19,8 @@ function writeVerdict(badge, summary) {
 function factsOf({ top1, top5_sets: sets, difference }) {
   return [
     [`${count(top1.count)} of ${count(top1.of)}`, `answers are the same: ${percentOf(top1)} (${bounds(top1)})`],
-    [`${count(sets.count)} of ${count(sets.of)}`, `sets of five are the same: ${percentOf(sets)} (${bounds(sets)})`],
-    [signed(difference.points), `points, port against judge (${signed(difference.low)} to ${signed(difference.high)})`],
+    [`${count(sets.count)} of ${count(sets.of)}`, `sets of five are the same: ${percentOf(sets)}`],
+    [signed(difference.points), `points, port less judge (${signed(difference.low)} to ${signed(difference.high)})`],
     [number(difference.p, 2), `McNemar's p; right alone: port ${count(difference.gained)}, judge ${count(difference.lost)}`],
   ];
 }

@@ -1,4 +1,7 @@
-const CHANGE_COLUMNS = ["changed", "to what, for what", "top-1", "points", "95 % interval, in points", "p", "gained, lost"];
+const CHANGE_COLUMNS = [
+  ["changed", "text"], ["to what, for what", "text"], ["top-1", "wide"], ["points", ""],
+  ["95 % interval", ""], ["p", "wide"], ["gained, lost", "wide"],
+];
 
 function writeExplanation(explanation) {
   const { changes, combined } = explanation;
@@ -6,18 +9,24 @@ function writeExplanation(explanation) {
   byId("explanation").hidden = false;
   byId("explained").textContent = sentence(explanation.sentence);
   byId("unchanged").textContent = explanation.left_out.map(({ topic, why }) => `Not changed: ${topic} (${why}).`).join(" ");
-  document.querySelector("#changes thead tr").append(...CHANGE_COLUMNS.map((label, place) => {
-    const cell = make("th", label, place < 2 ? "text" : "");
+  document.querySelector("#changes thead tr").append(...CHANGE_COLUMNS.map(([label, className]) => {
+    const cell = make("th", label, className);
     cell.scope = "col";
     return cell;
   }));
   const axis = rounded([0, ...rows.flatMap(({ low, high }) => [low, high])]);
   document.querySelector("#changes tbody").append(...rows.map((change) => changeRow(change, axis)));
-  const foot = make("tr");
-  const ticks = make("td");
-  ticks.append(axisOf(axis));
-  foot.append(...Array.from({ length: 4 }, () => make("td")), ticks, make("td"), make("td"));
-  document.querySelector("#changes tfoot").append(foot);
+  document.querySelector("#changes tfoot").append(rowOfCells(["", "", "", "", axisOf(axis), "", ""]));
+}
+
+function rowOfCells(contents) {
+  const row = make("tr");
+  contents.forEach((content, place) => {
+    const cell = make("td", undefined, CHANGE_COLUMNS[place][1]);
+    cell.append(content);
+    row.append(cell);
+  });
+  return row;
 }
 
 function together(combined) {
@@ -26,15 +35,13 @@ function together(combined) {
 }
 
 function changeRow(change, axis) {
-  const row = make("tr", undefined, change.helps ? "helps" : "");
-  const text = (value, className) => make("td", value, className);
-  const plot = make("td");
+  const plot = make("div");
   plot.append(plotOf({ ...change, value: change.points }, axis, change.helps ? "good" : "open", true));
   plot.append(make("span", `${signed(change.low)} to ${signed(change.high)}`, "value"));
-  row.append(
-    text(change.topic, "text"), text(change.helps ? `${change.change} (helps)` : change.change, "text"),
-    text(change.top1.toFixed(2)), text(signed(change.points)), plot, text(number(change.p, 1)),
-    text(`${count(change.gained)}, ${count(change.lost)}`),
-  );
+  const row = rowOfCells([
+    change.topic, change.helps ? `${change.change} (helps)` : change.change, change.top1.toFixed(2),
+    signed(change.points), plot, number(change.p, 1), `${count(change.gained)}, ${count(change.lost)}`,
+  ]);
+  row.className = change.helps ? "helps" : "";
   return row;
 }

@@ -39,7 +39,7 @@ function axisOf(axis) {
   axis.ticks.forEach((tick, number) => {
     // On a narrow screen every second number is left out.
     const text = svg("text", { x: axis.place(tick), y: 13, "text-anchor": "middle" }, number % 2 ? "odd" : "");
-    text.textContent = String(tick);
+    text.textContent = String(tick).replace("-", "−");
     plot.append(text);
   });
   return plot;

@@ -1,0 +1,93 @@
+"""What an evaluation writes: by its schema, and with the images that the networks saw."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+
+import jsonschema
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from parity_tests.building.command import porting
+from porting.accuracy.evaluation import thumbnails
+from porting.accuracy.evaluation.report import differing, evaluation_report
+from porting.accuracy.preprocessing import parse_pipeline
+from porting.reports.html import page
+from porting.reports.reading import EVALUATION, read_report, schema, write_report
+
+
+@pytest.fixture(scope="session")
+def wrong(small, tmp_path_factory):
+    """The port with a fault that changes some answers."""
+    state = torch.load(small[1], weights_only=True)
+    state["blocks.3.1.conv_dw.weight"] *= 2
+    path = tmp_path_factory.mktemp("wrong") / "wrong.pth"
+    torch.save(state, path)
+    return path
+
+
+def decoded(uri):
+    kind, _, packed = uri.partition(",")
+    assert kind == "data:image/jpeg;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(packed))), np.float32)
+
+
+@pytest.mark.parametrize("alone", [{}, {"source": None}, {"checkpoint": None}], ids=str)
+def test_it_keeps_to_its_schema_whoever_answers(evaluated, wrong, tmp_path, alone):
+    data = evaluation_report(evaluated(**(alone or {"checkpoint": wrong})))
+    jsonschema.validate(data, schema(EVALUATION))
+    write_report(data, tmp_path / "e.json")
+    assert read_report(tmp_path / "e.json") == data
+
+
+def test_thumbnails_are_what_the_networks_saw(evaluated, wrong, photos):
+    found = evaluated(checkpoint=wrong)
+    images = evaluation_report(found)["agreement"]["differing"]
+    pipeline = parse_pipeline(found.sides[0].pipeline)
+    for image in images[:3]:
+        seen = decoded(image["thumbnail"])
+        pixels = pipeline((photos / image["name"]).read_bytes())
+        assert seen.shape == pixels.shape
+        # The photos are noise, of which JPEG keeps but the coarse.
+        assert np.corrcoef(seen.ravel(), pixels.ravel())[0, 1] > 0.7
+
+
+def test_the_first_alone_have_thumbnails(evaluated, wrong, monkeypatch):
+    monkeypatch.setattr(thumbnails, "THUMBNAILS", 2)
+    found = evaluated(checkpoint=wrong)
+    images = evaluation_report(found)["agreement"]["differing"]
+    assert [image["number"] for image in images] == differing(found)
+    assert [image["thumbnail"] is None for image in images] == [False] * 2 + [True] * (
+        len(images) - 2
+    )
+
+
+def test_an_image_that_is_gone_has_no_thumbnail(evaluated, wrong, photos, tmp_path):
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for file in photos.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    found = evaluated(checkpoint=wrong, data=folder)
+    gone = differing(found)[0]
+    (folder / found.dataset.example(gone).name).unlink()
+    images = evaluation_report(found)["agreement"]["differing"]
+    assert images[0]["thumbnail"] is None
+    assert images[1]["thumbnail"] is not None
+
+
+@pytest.mark.slow
+def test_the_command_writes_page_and_data(small, photos, wrong, tmp_path):
+    done = porting(
+        "evaluate", photos, "--source", small[0], "--checkpoint", wrong, "--labels",
+        photos / "labels.csv", "--workers", 0, "--journal", tmp_path / "journal", "--report",
+        tmp_path / "e.html", "--json", tmp_path / "e.json",
+    )  # fmt: skip
+    data = json.loads((tmp_path / "e.json").read_text())
+    assert done.returncode == (1 if data["verdict"]["differs"] else 0), done.stderr
+    assert (tmp_path / "e.html").read_text(encoding="utf-8") == page(data)
+    assert f"wrote    {tmp_path / 'e.html'}\nwrote    {tmp_path / 'e.json'}" in done.stdout
+    assert max(map(len, done.stdout.splitlines()[:-2])) <= 80

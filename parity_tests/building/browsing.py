@@ -1,0 +1,37 @@
+"""Pages in a headless browser."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw"
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+
+
+class Opened:
+    """A page with what it complained of and asked for."""
+
+    def __init__(self, browser, path, width=1280, scheme="light", fragment=""):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.page = context.new_page()
+        self.complaints, self.requests = [], []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.url = path.as_uri()
+        self.page.goto(self.url + fragment)
+
+    def check_quiet(self):
+        """No complaint, and nothing asked for but the file itself."""
+        assert self.complaints == []
+        asked = [u for u in self.requests if not u.startswith("data:")]
+        assert {u.partition("#")[0] for u in asked} == {self.url}
+
+    def check_fits(self):
+        """Nothing sticks out at the side."""
+        root = "document.documentElement"
+        assert self.page.evaluate(f"{root}.scrollWidth - {root}.clientWidth") == 0

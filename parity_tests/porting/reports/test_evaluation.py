@@ -1,0 +1,150 @@
+"""An evaluation as text and as JSON, made up."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import jsonschema
+import pytest
+
+from parity_tests.building.browsing import PIXEL
+from parity_tests.building.command import porting
+from parity_tests.building.comparisons import report_of
+from parity_tests.building.evaluations import (
+    HOSTILE,
+    PIPELINE,
+    differing_image,
+    evaluation_data,
+    explanation_data,
+    side_of,
+)
+from porting.errors import BadInput
+from porting.reports.evaluation import print_evaluation
+from porting.reports.html import SHOWN, page
+from porting.reports.reading import EVALUATION, read_report, read_together, schema, write_report
+
+WHOLE = evaluation_data(
+    [differing_image(n, PIXEL, called=HOSTILE) for n in range(SHOWN + 1)],
+    failed=["a.jpg", "b.jpg"], explanation=explanation_data(),
+)  # fmt: skip
+"""With something under every key."""
+
+
+@pytest.fixture
+def said(capsys, monkeypatch):
+    """What is printed of data at 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def lines(data):
+        print_evaluation({**data, "explanation": None})
+        return capsys.readouterr().out.splitlines()
+
+    return lines
+
+
+def test_the_schema_knows_every_key():
+    jsonschema.Draft202012Validator.check_schema(schema(EVALUATION))
+    jsonschema.validate(WHOLE, schema(EVALUATION))
+    without = {key: value for key, value in WHOLE.items() if key != "explanation"}
+    jsonschema.validate(without, schema(EVALUATION))
+
+
+def test_there_and_back(tmp_path):
+    write_report(WHOLE, tmp_path / "e.json")
+    assert read_report(tmp_path / "e.json") == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("schema_version",), 2, "a report of version 2; version 1 is read"),
+        (("verdict", "differs"), "no", "verdict.differs is 'no', expected boolean"),
+        (("agreement",), 5, "agreement is 5, expected"),
+        (("agreement", "differing", 1, "thumbnail"), 7, r"agreement.differing\[1\].thumbnail is 7"),
+        (
+            ("agreement", "differing", 1, "port"),
+            {},
+            r"agreement.differing\[1\].port without answer",
+        ),
+        (("sides", "port", "top1", "low"), None, "sides.port.top1.low is null, expected number"),
+        (("data", "failed", 0), "a.jpg", r"data.failed\[0\] is 'a.jpg', expected object"),
+        (("explanation", "changes", 2, "p"), "x", r"explanation.changes\[2\].p is 'x'"),
+        (("made_from", "source"), {}, "made_from.source without file, judge, sha256, weights"),
+    ],
+)
+def test_fields_of_another_type_are_refused(tmp_path, place, value, message):
+    changed = copy.deepcopy(WHOLE)
+    inner = changed
+    for part in place[:-1]:
+        inner = inner[part]
+    inner[place[-1]] = value
+    write_report(changed, tmp_path / "e.json")
+    with pytest.raises(BadInput, match=rf"e.json: \S*{message}"):
+        read_report(tmp_path / "e.json")
+
+
+def test_a_page_from_either_or_both(tmp_path):
+    write_report(WHOLE, tmp_path / "e.json")
+    write_report(report_of(3), tmp_path / "c.json")
+    assert porting("report", tmp_path / "e.json").returncode == 0
+    assert (tmp_path / "e.html").read_text(encoding="utf-8") == page(WHOLE)
+    both = ("--evaluation", tmp_path / "e.json", "--out", tmp_path / "both.html")
+    assert porting("report", tmp_path / "c.json", *both).returncode == 0
+    text = (tmp_path / "both.html").read_text(encoding="utf-8")
+    assert text == page(report_of(3), WHOLE)
+    done = porting("report", tmp_path / "e.json", *both)
+    assert done.returncode == 2
+    assert "e.json: not a report of `porting diff --json`" in " ".join(done.stderr.split())
+
+
+def test_an_evaluation_of_something_else_is_refused(tmp_path):
+    comparison = report_of(3)
+    write_report(comparison, tmp_path / "c.json")
+    for what, names in (("source", "source"), ("checkpoint", "network")):
+        other = copy.deepcopy(WHOLE)
+        other["made_from"][what]["sha256"] = "5" * 64
+        write_report(other, tmp_path / "e.json")
+        with pytest.raises(BadInput, match=rf"evaluates the {names} net\.\w+ \(SHA-256 5555"):
+            read_together(tmp_path / "c.json", tmp_path / "e.json")
+        del other["made_from"][what]
+        write_report(other, tmp_path / "e.json")
+        with pytest.raises(BadInput, match=f"e.json: evaluates no {names}; .*c.json: compares"):
+            read_together(tmp_path / "c.json", tmp_path / "e.json")
+    write_report(WHOLE, tmp_path / "e.json")
+    assert read_together(tmp_path / "c.json", tmp_path / "e.json") == (comparison, WHOLE)
+    with pytest.raises(BadInput, match=r"e.json: not a report of `porting diff --json`"):
+        read_together(tmp_path / "e.json", tmp_path / "c.json")
+
+
+def test_names_end_no_script_and_take_no_place():
+    text = page(evaluation_data([differing_image(0, called=HOSTILE)]))
+    assert "<img src=x" not in text
+    assert text.count('<script type="application/json"') == 1
+    hostile = copy.deepcopy(WHOLE)
+    hostile["made_from"]["checkpoint"]["file"] = "{{script}}"
+    title = page(hostile).partition("</title>")[0]
+    assert title.endswith("<title>{{script}}: 61 of 80 answers differ")
+    assert json.loads(page(hostile).partition('id="data">')[2].partition("</script>")[0])
+
+
+def test_text_fits_80_columns_and_says_no_pipeline_twice(said):
+    lines = said(WHOLE)
+    assert max(map(len, lines)) <= 80
+    words = " ".join(" ".join(lines).split())
+    assert words.count(PIPELINE) == 1
+    assert f"as its authors made them: {PIPELINE}" in words
+    other = said(evaluation_data(sides={"port": side_of("port", 7, 80, "decode pillow")}))
+    words = " ".join(" ".join(other).split())
+    assert f"its authors made it of image files by: {PIPELINE} pixels decode pillow" in words
+
+
+def test_text_lists_ten_images_and_counts_the_others(said):
+    lines = said(evaluation_data([differing_image(n) for n in range(12)], failed=["a.jpg"]))
+    at = next(number for number, line in enumerate(lines) if line.startswith("differ"))
+    assert lines[at].split() == ["differ", "000.jpg,", "tench:"]
+    assert lines[at + 1].strip() == "judge tench by 1.25, port sleeping bag by 0.0824"
+    assert lines[at + 20].strip() == "and 2 more"
+    assert "left out      a.jpg: cut short" in lines
+    tie = said(evaluation_data([differing_image(0, near_tie=True)]))
+    assert any(line.endswith("by 0.0824; a near tie") for line in tie)

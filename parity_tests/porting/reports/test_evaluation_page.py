@@ -1,0 +1,190 @@
+"""An evaluation's page, and its section in a comparison's, in a browser."""
+
+from __future__ import annotations
+
+import pytest
+
+from parity_tests.building.browsing import PIXEL, Opened, needs_chromium
+from parity_tests.building.comparisons import report_of
+from parity_tests.building.evaluations import (
+    HOSTILE,
+    differing_image,
+    evaluation_data,
+    explanation_data,
+    side_of,
+)
+from porting.reports.html import SHOWN, page
+
+PAGES = {
+    "same": evaluation_data(),
+    "ties": evaluation_data([differing_image(3, PIXEL, near_tie=True)]),
+    "differs": evaluation_data(
+        [differing_image(n, PIXEL if n else None, called=HOSTILE) for n in range(SHOWN + 5)],
+        failed=[f"{HOSTILE}.jpg", "b.jpg"], differs=True, explanation=explanation_data(),
+    ),
+    "alone": evaluation_data(
+        sides={"port": side_of("port", 70, 80)}, agreement=None, stated=None,
+    ),
+}  # fmt: skip
+
+MINUS = "\N{MINUS SIGN}"
+
+pytestmark = needs_chromium
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages")
+    for name, data in PAGES.items():
+        (folder / f"{name}.html").write_text(page(data), encoding="utf-8")
+    both = page(report_of(12), PAGES["differs"])
+    (folder / "both.html").write_text(both, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", [*PAGES, "both"])
+def test_it_opens_quietly_at_both_widths_in_both_schemes(browser, files, width, scheme, name):
+    opened = Opened(browser, files / f"{name}.html", width, scheme)
+    assert opened.page.locator("#accuracies svg.interval circle").count() >= 2
+    opened.check_fits()
+    opened.check_quiet()
+
+
+@pytest.mark.parametrize(
+    ("name", "badge", "kind"),
+    [
+        ("same", "The port is the judge", "badge"),
+        ("ties", "The port is the judge", "badge"),
+        ("differs", "Accuracy differs", "badge bad"),
+        ("alone", "Measured", "badge open"),
+    ],
+)
+def test_the_verdict_is_in_the_first_lines(browser, files, name, badge, kind):
+    opened = Opened(browser, files / f"{name}.html").page
+    assert opened.locator("#badge").inner_text() == badge
+    assert opened.locator("#badge").get_attribute("class") == kind
+    assert "of 80 answers differ." in opened.locator("#summary").inner_text()
+    assert not opened.locator("#evaluation-verdict").is_visible()
+
+
+def test_answers_that_differ_without_a_difference_in_accuracy(browser, tmp_path):
+    (tmp_path / "p.html").write_text(page(evaluation_data([differing_image(3)])), encoding="utf-8")
+    badge = Opened(browser, tmp_path / "p.html").page.locator("#badge")
+    assert badge.inner_text() == "Answers differ"
+    assert badge.get_attribute("class") == "badge open"
+
+
+def test_accuracies_with_intervals(browser, files):
+    opened = Opened(browser, files / "ties.html").page
+    top1 = opened.locator("#accuracies figure").nth(0)
+    assert top1.locator(".value").all_inner_texts() == [
+        "87.50 % (78.50 to 93.07)", "86.25 % (77.03 to 92.15)", "49.80 %",
+    ]  # fmt: skip
+    port = top1.locator("svg").nth(1)
+    (left, right), dot = (
+        [float(port.locator("line.range.port").nth(0).get_attribute(x)[:-1]) for x in ("x1", "x2")],
+        float(port.locator("circle.port").get_attribute("cx")[:-1]),
+    )
+    # On the page as in the figures: the dot divides the bar as the share its interval.
+    assert (dot - left) / (right - left) == pytest.approx((86.25 - 77.03) / (92.15 - 77.03), 0.01)
+    facts = opened.locator("#evaluation-facts b").all_inner_texts()
+    assert facts == ["79 of 80", "20 of 80", f"{MINUS}1.25", "0.25"]
+    assert opened.locator("#accuracies figure").nth(1).locator("svg").count() == 3
+
+
+def test_images_that_differ_are_shown(browser, files):
+    opened = Opened(browser, files / "ties.html").page
+    assert opened.locator("#differing-heading").inner_text() == "1 image on which the two differ"
+    card = opened.locator("#images li")
+    assert card.locator("img").get_attribute("src") == PIXEL
+    assert card.locator("p").all_inner_texts() == [
+        "tench", "judge: tench\nright, ahead by 1.25",
+        "port: sleeping bag\nwrong, ahead by 0.0824", "a near tie", "val/003.jpg",
+    ]  # fmt: skip
+    assert not opened.locator("#failed").is_visible()
+    assert not opened.locator("#explanation").is_visible()
+    same = Opened(browser, files / "same.html").page
+    assert not same.locator("#differing").is_visible()
+
+
+def test_a_page_holds_the_first_images_and_counts_the_others(browser, files):
+    text = (files / "differs.html").read_text(encoding="utf-8")
+    assert text.count(PIXEL) == SHOWN - 1
+    opened = Opened(browser, files / "differs.html").page
+    assert opened.locator("#images li").count() == SHOWN
+    assert opened.locator("#images div.picture").inner_text() == "no picture"
+    assert opened.locator("#differing-heading").inner_text() == "65 images on which the two differ"
+    more = "The first 60 are shown; there are 5 more."
+    assert opened.locator("#more-images").inner_text() == more
+
+
+def test_what_came_in_as_text_stays_text(browser, files):
+    opened = Opened(browser, files / "differs.html")
+    assert opened.page.locator("#images .called").nth(0).inner_text() == HOSTILE
+    assert opened.page.locator("#failures dt").nth(0).inner_text() == f"{HOSTILE}.jpg"
+    assert opened.page.locator("#changes tbody tr").nth(2).locator("td").nth(1).inner_text() == (
+        HOSTILE
+    )
+    assert opened.page.locator("img[src=x]").count() == 0
+    opened.check_quiet()
+
+
+def test_the_explanation(browser, files):
+    opened = Opened(browser, files / "differs.html").page
+    rows = opened.locator("#changes tbody tr")
+    assert [rows.nth(n).locator("td").nth(0).inner_text() for n in range(4)] == [
+        "preprocessing", "weights", "channel order", "together",
+    ]  # fmt: skip
+    assert rows.nth(0).locator("td").all_inner_texts() == [
+        "preprocessing", "pillow for slim (helps)", "72.10", f"{MINUS}7.90",
+        f"{MINUS}12.90 to {MINUS}3.90", "0.03", "1, 6",
+    ]  # fmt: skip
+    assert rows.nth(0).get_attribute("class") == "helps"
+    assert rows.nth(1).get_attribute("class") == ""
+    # On one axis: what loses more lies further left, and 0 is marked in each.
+    dots = [float(rows.nth(n).locator("circle").get_attribute("cx")[:-1]) for n in range(3)]
+    assert dots[2] < dots[0] < dots[1]
+    assert opened.locator("#changes .zero").count() == 4
+    assert opened.locator("#unchanged").inner_text() == "Not changed: background (there is none)."
+
+
+def test_what_the_figures_rest_on(browser, files):
+    told = Opened(browser, files / "same.html").page.locator("#rests-on")
+    words = told.inner_text()
+    texts = (
+        "photos: 80 images, folder of files named by synset", "sorted", "1 file is no image",
+        "d" * 64, "0" * 64, "1" * 64, "LiteRT 2", "net, net.pth", "as its authors made them",
+        "RGB 0..255, minus (127.5, 127.5, 127.5)", "torch 2", "16 images, on cpu",
+    )  # fmt: skip
+    assert [text for text in texts if text not in words] == []
+
+
+def test_a_pipeline_that_is_not_the_authors(browser, tmp_path):
+    sides = {"judge": side_of("judge", 7, 80, "decode pillow"), "port": side_of("port", 7, 80)}
+    (tmp_path / "p.html").write_text(page(evaluation_data(sides=sides)), encoding="utf-8")
+    words = Opened(browser, tmp_path / "p.html").page.locator("#rests-on").inner_text()
+    assert "Pixels of the judge\ndecode pillow\n" in words
+    assert "as its authors made them" not in words
+
+
+def test_a_section_in_a_comparison(browser, files):
+    opened = Opened(browser, files / "both.html")
+    assert opened.page.locator("#badge").inner_text() == "At parity"
+    assert opened.page.locator("#evaluation-badge").inner_text() == "Accuracy differs"
+    assert opened.page.locator("#evaluation-summary").inner_text() == "65 of 80 answers differ."
+    assert "87.50 % / 6.25 %" in opened.page.locator("#facts").inner_text()
+    assert opened.page.locator("#images li").count() == SHOWN
+    assert opened.page.locator("#taps tbody tr").count() == 12
+    opened.check_quiet()
+
+
+def test_on_paper(browser, files, tmp_path):
+    opened = Opened(browser, files / "ties.html")
+    opened.page.emulate_media(media="print")
+    assert opened.page.locator("#images img").is_visible()
+    opened.page.pdf(path=tmp_path / "report.pdf")
+    assert (tmp_path / "report.pdf").stat().st_size > 10_000
+    opened.check_quiet()
