@@ -90,7 +90,7 @@ lint: $(INSTALLED) ## style and formatting
 types: $(INSTALLED) ## static types
 	$(BIN)/mypy
 
-bench: $(INSTALLED) ## speed and memory, side by side with importing torch
+bench: $(INSTALLED) $(VENV)-others/.installed ## speed and memory, side by side with others
 	$(BIN)/python -m benchmarks.porting_time
 	$(BIN)/python -m benchmarks.every_format
 	$(BIN)/python -m benchmarks.diff_time
@@ -98,6 +98,7 @@ bench: $(INSTALLED) ## speed and memory, side by side with importing torch
 	$(BIN)/python -m benchmarks.fine_tuning
 	$(BIN)/python -m benchmarks.preprocessing_time
 	$(BIN)/python -m benchmarks.evaluation_speed
+	PORTING_OTHERS="$(abspath $(VENV)-others)" $(BIN)/python -m benchmarks.deploy_time
 
 clean: ## remove the environment and what was ported
 	rm -rf $(VENV) $(VENV)-tflite-runtime $(VENV)-others $(OUT) $(REPORTS) checkpoints/rehearsal
