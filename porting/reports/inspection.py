@@ -80,7 +80,7 @@ def input_lines(convention: dict[str, Any]) -> list[tuple[str, str]]:
     text = f"{size}x{size}, RGB 0..255, minus ({mean}), over ({std})"
     lines = [("input", text), ("", f"known from: {convention['evidence']}")]
     if steps := convention.get("preprocessing"):  # older reports have none
-        lines.append(("", f"its authors made it of image files by: {steps}"))
+        lines.append(("", f"of image files, as its authors have it: {steps}"))
     return lines
 
 

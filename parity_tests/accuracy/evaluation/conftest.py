@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import os
 
 import numpy as np
 import pytest
 
+from parity_tests.accuracy.evaluation.commands import MANY
 from parity_tests.building.photos import jpeg_of
 from porting.accuracy.datasets.classes import imagenet
 from porting.accuracy.evaluation.evaluate import evaluate
@@ -55,3 +57,17 @@ def evaluated(small, photos, tmp_path):
         return evaluate(data, Inputs(source, checkpoint), **options)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def many(photos, tmp_path_factory):
+    """The photos over and over under other names: enough work to be killed in."""
+    folder = tmp_path_factory.mktemp("many")
+    lines = (photos / "labels.csv").read_text().splitlines()[1:]
+    labels = ["name,synset"]
+    for number in range(MANY):
+        name, synset = lines[number % len(lines)].split(",")
+        os.link(photos / name, folder / f"{number:05}.jpg")
+        labels.append(f"{number:05}.jpg,{synset}")
+    (folder / "labels.csv").write_text("\n".join(labels))
+    return folder

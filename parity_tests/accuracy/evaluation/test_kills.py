@@ -7,39 +7,14 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from parity_tests.accuracy.evaluation.commands import MANY, command, finished
+
 KILLS = 20
-IMAGES = 2400
-
-
-@pytest.fixture(scope="module")
-def many(photos, tmp_path_factory):
-    """The photos over and over under other names: enough work to be killed in."""
-    folder = tmp_path_factory.mktemp("many")
-    lines = (photos / "labels.csv").read_text().splitlines()[1:]
-    labels = ["name,synset"]
-    for number in range(IMAGES):
-        name, synset = lines[number % len(lines)].split(",")
-        os.link(photos / name, folder / f"{number:05}.jpg")
-        labels.append(f"{number:05}.jpg,{synset}")
-    (folder / "labels.csv").write_text("\n".join(labels))
-    return folder
-
-
-def command(small, data, folder, name, *more):
-    words = ["evaluate", data, "--source", small[0], "--checkpoint", small[1], "--labels",
-             data / "labels.csv", "--journal", folder / name, "--json", folder / f"{name}.json",
-             "--rows", folder / f"{name}.csv", *more]  # fmt: skip
-    return [sys.executable, "-m", "porting", *map(str, words)]
-
-
-def finished(folder):
-    return sum(part.read_bytes().count(b"\n") for part in folder.glob("batches-*"))
 
 
 def children(process):
@@ -71,7 +46,7 @@ def test_twenty_kills(small, many, tmp_path):
         left_behind += children(process.pid)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert KILLS // 2 < finished(tmp_path / "killed") < IMAGES // 16
+    assert KILLS // 2 < finished(tmp_path / "killed") < MANY // 16
     subprocess.run(command(small, many, tmp_path, "killed"), check=True, capture_output=True)
     for ending in ("json", "csv"):
         found, expected = (tmp_path / f"{n}.{ending}" for n in ("killed", "whole"))
@@ -97,5 +72,5 @@ def test_a_worker_that_is_killed_ends_the_run_and_what_is_finished_is_kept(small
     assert "a process that evaluates was killed" in complaint
     kept = finished(tmp_path / "run")
     subprocess.run(words, check=True, capture_output=True)
-    assert kept < finished(tmp_path / "run") == IMAGES // 16
-    assert json.loads((tmp_path / "run.json").read_text())["data"]["used"] == IMAGES
+    assert kept < finished(tmp_path / "run") == MANY // 16
+    assert json.loads((tmp_path / "run.json").read_text())["data"]["used"] == MANY

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from parity_tests.accuracy.evaluation.test_kills import command, finished
+from parity_tests.accuracy.evaluation.commands import command, finished
 
 
 def torchrun(ranks, words, **options):

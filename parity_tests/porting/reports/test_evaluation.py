@@ -136,7 +136,7 @@ def test_text_fits_80_columns_and_says_no_pipeline_twice(said):
     assert f"as its authors made them: {PIPELINE}" in words
     other = said(evaluation_data(sides={"port": side_of("port", 7, 80, "decode pillow")}))
     words = " ".join(" ".join(other).split())
-    assert f"its authors made it of image files by: {PIPELINE} pixels decode pillow" in words
+    assert f"of image files, as its authors have it: {PIPELINE} pixels decode pillow" in words
 
 
 def test_text_lists_ten_images_and_counts_the_others(said):
