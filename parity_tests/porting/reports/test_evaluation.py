@@ -148,3 +148,11 @@ def test_text_lists_ten_images_and_counts_the_others(said):
     assert "left out      a.jpg: cut short" in lines
     tie = said(evaluation_data([differing_image(0, near_tie=True)]))
     assert any(line.endswith("by 0.0824; a near tie") for line in tie)
+
+
+def test_answers_stay_under_their_image(said):
+    lines = said(evaluation_data([differing_image(0, called="flat-coated retriever, long")]))
+    at = next(number for number, line in enumerate(lines) if line.startswith("differ"))
+    first, second = lines[at + 1 : at + 3]
+    assert first.startswith(" " * 16 + "judge flat-coated")
+    assert second == " " * 16 + "0.0824"

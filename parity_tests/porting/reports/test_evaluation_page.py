@@ -8,6 +8,7 @@ from parity_tests.building.browsing import PIXEL, Opened, needs_chromium
 from parity_tests.building.comparisons import report_of
 from parity_tests.building.evaluations import (
     HOSTILE,
+    change_of,
     differing_image,
     evaluation_data,
     explanation_data,
@@ -101,8 +102,8 @@ def test_images_that_differ_are_shown(browser, files):
     card = opened.locator("#images li")
     assert card.locator("img").get_attribute("src") == PIXEL
     assert card.locator("p").all_inner_texts() == [
-        "tench", "judge: tench\nright, ahead by 1.25",
-        "port: sleeping bag\nwrong, ahead by 0.0824", "a near tie", "val/003.jpg",
+        "tench", "judge: tench\nright, by 1.25",
+        "port: sleeping bag\nwrong, by 0.0824", "a near tie", "val/003.jpg",
     ]  # fmt: skip
     assert not opened.locator("#failed").is_visible()
     assert not opened.locator("#explanation").is_visible()
@@ -139,8 +140,8 @@ def test_the_explanation(browser, files):
         "preprocessing", "weights", "channel order", "together",
     ]  # fmt: skip
     assert rows.nth(0).locator("td").all_inner_texts() == [
-        "preprocessing", "pillow for slim (helps)", "72.10", f"{MINUS}7.90",
-        f"{MINUS}12.90 to {MINUS}3.90", "0.03", "1, 6",
+        "preprocessing", "pillow for slim (helps)",
+        f"{MINUS}7.90 ({MINUS}12.90 to {MINUS}3.90)", "72.10", "0.03", "1, 6",
     ]  # fmt: skip
     assert rows.nth(0).get_attribute("class") == "helps"
     assert rows.nth(1).get_attribute("class") == ""
@@ -149,6 +150,13 @@ def test_the_explanation(browser, files):
     assert dots[2] < dots[0] < dots[1]
     assert opened.locator("#changes .zero").count() == 4
     assert opened.locator("#unchanged").inner_text() == "Not changed: background (there is none)."
+
+
+def test_no_change_at_all_is_on_the_axis_of_changes(browser, tmp_path):
+    far = {**explanation_data(), "changes": [change_of("weights", "raw", -22.0)], "combined": None}
+    (tmp_path / "p.html").write_text(page(evaluation_data(explanation=far)), encoding="utf-8")
+    ticks = Opened(browser, tmp_path / "p.html").page.locator("#changes tfoot text")
+    assert ticks.all_text_contents()[-1] == "0"
 
 
 def test_what_the_figures_rest_on(browser, files):

@@ -81,7 +81,7 @@ function pictureOf(image) {
 function answerOf(side, answer) {
   const line = make("p", `${side}: ${answer.called}`, "answer");
   const how = make("span", undefined, "how");
-  how.append(make("b", answer.right ? "right" : "wrong", answer.right ? "good" : "bad"), `, ahead by ${number(answer.margin)}`);
+  how.append(make("b", answer.right ? "right" : "wrong", answer.right ? "good" : "bad"), `, by ${number(answer.margin)}`);
   line.append(how);
   return line;
 }

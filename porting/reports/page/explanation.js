@@ -1,6 +1,6 @@
 const CHANGE_COLUMNS = [
-  ["changed", "text"], ["to what, for what", "text"], ["top-1", "wide"], ["points", ""],
-  ["95 % interval", ""], ["p", "wide"], ["gained, lost", "wide"],
+  ["changed", "text"], ["to what, for what", "text"], ["points, with 95 % interval", ""],
+  ["top-1", "wide"], ["p", "wide"], ["gained, lost", "wide"],
 ];
 
 function writeExplanation(explanation) {
@@ -16,7 +16,7 @@ function writeExplanation(explanation) {
   }));
   const axis = rounded([0, ...rows.flatMap(({ low, high }) => [low, high])]);
   document.querySelector("#changes tbody").append(...rows.map((change) => changeRow(change, axis)));
-  document.querySelector("#changes tfoot").append(rowOfCells(["", "", "", "", axisOf(axis), "", ""]));
+  document.querySelector("#changes tfoot").append(rowOfCells(["", "", axisOf(axis), "", "", ""]));
 }
 
 function rowOfCells(contents) {
@@ -37,10 +37,10 @@ function together(combined) {
 function changeRow(change, axis) {
   const plot = make("div");
   plot.append(plotOf({ ...change, value: change.points }, axis, change.helps ? "good" : "open", true));
-  plot.append(make("span", `${signed(change.low)} to ${signed(change.high)}`, "value"));
+  plot.append(make("span", `${signed(change.points)} (${signed(change.low)} to ${signed(change.high)})`, "value"));
   const row = rowOfCells([
-    change.topic, change.helps ? `${change.change} (helps)` : change.change, change.top1.toFixed(2),
-    signed(change.points), plot, number(change.p, 1), `${count(change.gained)}, ${count(change.lost)}`,
+    change.topic, change.helps ? `${change.change} (helps)` : change.change, plot,
+    change.top1.toFixed(2), number(change.p, 1), `${count(change.gained)}, ${count(change.lost)}`,
   ]);
   row.className = change.helps ? "helps" : "";
   return row;
