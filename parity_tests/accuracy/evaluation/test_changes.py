@@ -1,0 +1,204 @@
+"""Which changes are laid down for which run, and what each of them alters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from parity_tests.building.photos import jpeg_of
+from porting.accuracy.evaluation.changes import TOPICS, Run, changes_of, combined
+from porting.accuracy.evaluation.side import Side
+from porting.accuracy.preprocessing import NAMED, parse_pipeline
+from porting.mapping.convention import IMAGENET, INCEPTION, InputConvention
+
+MNASNET, SLIM, PILLOW = (NAMED[name](96) for name in ("mnasnet", "slim", "pillow"))
+OWN = "decode tf-accurate, resize tf2 bilinear 96, round"
+BARE = "decode pillow, crop centre 96"
+
+
+def run_of(pipeline, authors=MNASNET, affine=IMAGENET, weight_set="raw", sets=("ema", "raw")):
+    convention = InputConvention(96, 3, 1000, *affine, "a test", authors)
+    base = Side("port", "checkpoint", pipeline, *affine, 0)
+    anew = {name: Side("port", "source", pipeline, *affine, 0, name) for name in sets}
+    return Run(base, convention, weight_set, anew, "there is one set")
+
+
+def laid(run, topic):
+    """By words, what a topic's changes make of the run's pipeline."""
+    return {c.words: c.side.pipeline for c in changes_of(run).changes if c.topic == topic}
+
+
+EXPECTED = {
+    MNASNET: {
+        "preprocessing": [PILLOW],
+        "decoder": ["decode tf-accurate, crop padded 96+32, resize legacy bicubic 96",
+                    "decode pillow, crop padded 96+32, resize legacy bicubic 96"],
+        "crop": ["decode-and-crop fraction 0.875, resize legacy bicubic 96",
+                 "decode-and-crop square 0.875, resize legacy bicubic 96",
+                 "decode tf, resize-shorter legacy bicubic 109, crop centre 96",
+                 "decode tf, crop padded 96+32, resize legacy bicubic 96"],
+        "resize": ["decode-and-crop padded 96+32, resize legacy bilinear 96",
+                   "decode-and-crop padded 96+32, resize tf2 bicubic 96"],
+        "antialiasing": ["decode-and-crop padded 96+32, resize pillow bicubic 96"],
+        "rounding": ["decode-and-crop padded 96+32, resize legacy bicubic 96, round"],
+        "channel order": ["decode-and-crop padded 96+32, resize legacy bicubic 96, swap-channels"],
+    },
+    SLIM: {
+        "preprocessing": [MNASNET],
+        "decoder": ["decode tf-accurate, crop fraction 0.875, resize legacy bilinear 96",
+                    "decode pillow, crop fraction 0.875, resize legacy bilinear 96"],
+        "crop": ["decode tf, crop padded 96+32, resize legacy bilinear 96",
+                 "decode tf, crop square 0.875, resize legacy bilinear 96",
+                 "decode tf, resize-shorter legacy bilinear 109, crop centre 96",
+                 "decode-and-crop fraction 0.875, resize legacy bilinear 96"],
+        "resize": ["decode tf, crop fraction 0.875, resize legacy bicubic 96",
+                   "decode tf, crop fraction 0.875, resize tf2 bilinear 96"],
+        "antialiasing": ["decode tf, crop fraction 0.875, resize pillow bilinear 96"],
+        "rounding": ["decode tf, crop fraction 0.875, resize legacy bilinear 96, round"],
+    },
+    PILLOW: {
+        "preprocessing": [MNASNET],
+        "decoder": [PILLOW.replace("decode pillow", "decode tf"),
+                    PILLOW.replace("decode pillow", "decode tf-accurate")],
+        "crop": ["decode pillow, crop padded 96+32, resize pillow bicubic 96",
+                 "decode pillow, crop fraction 0.875, resize pillow bicubic 96",
+                 "decode pillow, crop square 0.875, resize pillow bicubic 96"],
+        "resize": [PILLOW.replace("bicubic", "bilinear")],
+        "antialiasing": [PILLOW.replace("pillow bicubic", "tf2 bicubic"),
+                         PILLOW.replace("pillow bicubic", "legacy bicubic")],
+        "rounding": [],
+    },
+    OWN: {
+        "preprocessing": [MNASNET],
+        "decoder": ["decode tf, resize tf2 bilinear 96, round",
+                    "decode pillow, resize tf2 bilinear 96, round"],
+        "crop": ["decode tf-accurate, crop padded 96+32, resize tf2 bilinear 96, round",
+                 "decode tf-accurate, crop fraction 0.875, resize tf2 bilinear 96, round",
+                 "decode tf-accurate, crop square 0.875, resize tf2 bilinear 96, round",
+                 "decode tf-accurate, resize-shorter tf2 bilinear 109, crop centre 96, round"],
+        "resize": ["decode tf-accurate, resize tf2 bicubic 96, round",
+                   "decode tf-accurate, resize legacy bilinear 96, round"],
+        "antialiasing": ["decode tf-accurate, resize tf2-antialiased bilinear 96, round"],
+        "rounding": ["decode tf-accurate, resize tf2 bilinear 96"],
+    },
+    BARE: {"preprocessing": [MNASNET], "crop": [], "resize": [], "antialiasing": [],
+           "rounding": []},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pipeline", EXPECTED)
+def test_changes_of_pixels(pipeline):
+    run = run_of(pipeline)
+    for topic, expected in EXPECTED[pipeline].items():
+        assert list(laid(run, topic).values()) == expected, topic
+    told = {left.topic for left in changes_of(run).left_out}
+    assert told == {topic for topic, expected in EXPECTED[pipeline].items() if not expected}
+
+
+@pytest.mark.parametrize("pipeline", EXPECTED)
+def test_every_change_makes_other_pixels_of_the_same_size(pipeline):
+    image = jpeg_of(211, 160, "4:2:0", quality=80)
+    before = parse_pipeline(pipeline)(image)
+    for change in changes_of(run_of(pipeline)).changes:
+        if change.side is None or change.topic in ("weights", "normalisation"):
+            continue
+        after = parse_pipeline(change.side.pipeline)(image)
+        assert after.shape == before.shape == (96, 96, 3), change
+        # What the decoder smooths at a window's edge may be further out than is sampled, and
+        # two decoders are one library, of versions that may differ.
+        edge = "by the decoder" in change.words and "as a slice" in change.words
+        alike = "accurate DCT" in change.words and "Pillow's decoder" in change.words
+        assert edge or alike or not np.array_equal(after, before), change
+
+
+def test_all_sides_have_one_thing_changed():
+    run = run_of(MNASNET)
+    found = changes_of(run)
+    assert {change.topic for change in found.changes} == {topic.name for topic in TOPICS}
+    for change in found.changes:
+        if change.side is None:
+            assert change.topic == "label offset" and change.shift in (1, -1)
+            continue
+        fields = {"weights": ("runs", "weights"), "normalisation": ("mean", "std")}
+        differ = [
+            name for name in ("runs", "pipeline", "mean", "std", "background", "weights")
+            if getattr(change.side, name) != getattr(run.base, name)
+        ]  # fmt: skip
+        assert tuple(differ) == fields.get(change.topic, ("pipeline",)), change
+    assert len(set(found.variants)) == len(found.variants)
+    assert all(change.side is None or change.words in change.side.name for change in found.changes)
+
+
+def test_words_say_what_stands_for_what():
+    run = run_of(PILLOW)
+    assert list(laid(run, "preprocessing")) == ["the authors' for Pillow's"]
+    assert list(laid(run_of(MNASNET), "preprocessing")) == ["Pillow's for the authors'"]
+    assert list(laid(run_of(OWN), "preprocessing")) == ["the authors' for the given steps"]
+    assert list(laid(run, "weights")) == ["ema for raw"]
+    assert list(laid(run, "normalisation")) == [
+        "mean 127.5 std 127.5 for mean 123.7 116.3 103.5 std 58.4 57.12 57.38"
+    ]
+    assert list(laid(run, "channel order")) == ["BGR for RGB"]
+
+
+def test_the_authors_pipeline_is_at_the_size_of_the_runs_pixels():
+    run = run_of(NAMED["pillow"](64), authors=SLIM)
+    assert list(laid(run, "preprocessing").values()) == [NAMED["slim"](64)]
+
+
+class TestWeights:
+    def test_the_other_set_is_ported_anew(self):
+        (change,) = (c for c in changes_of(run_of(MNASNET)).changes if c.topic == "weights")
+        assert (change.side.runs, change.side.weights) == ("source", "ema")
+
+    def test_both_where_it_is_not_known_which_the_port_is_of(self):
+        words = laid(run_of(MNASNET, weight_set=None), "weights")
+        assert list(words) == ["ema for the file's", "raw for the file's"]
+
+    @pytest.mark.parametrize("sets", [(), ("raw",)])
+    def test_none(self, sets):
+        left = changes_of(run_of(MNASNET, sets=sets)).left_out
+        assert [(one.topic, one.why) for one in left] == [("weights", "there is one set")]
+
+
+def test_a_network_that_normalises_by_itself_has_no_other_normalisation():
+    run = run_of(MNASNET, affine=((0.0,) * 3, (1.0,) * 3))
+    (left,) = changes_of(run).left_out
+    assert (left.topic, left.why) == ("normalisation", "the network normalises by itself")
+    # Its weights anew are in a network that does not.
+    affine = dict(zip(("mean", "std"), INCEPTION, strict=True))
+    anew = {name: replace(side, **affine) for name, side in run.anew.items()}
+    (change,) = (c for c in changes_of(replace(run, anew=anew)).changes if c.topic == "weights")
+    assert (change.side.mean, change.side.std) == INCEPTION
+
+
+class TestSeveralAtOnce:
+    def chosen(self, run, *wanted):
+        changes = changes_of(run).changes
+        return [next(c for c in changes if (c.topic, c.words) == one) for one in wanted]
+
+    def test_each_has_its_part(self):
+        run = run_of(PILLOW)
+        order, preprocessing, weights, labels = self.chosen(
+            run, ("channel order", "BGR for RGB"), ("preprocessing", "the authors' for Pillow's"),
+            ("weights", "ema for raw"), ("label offset", "labels one down"),
+        )  # fmt: skip
+        side, shift = combined(run.base, [labels, order, preprocessing, weights])
+        assert side.pipeline == f"{MNASNET}, swap-channels"
+        assert (side.runs, side.weights, shift) == ("source", "ema", -1)
+
+    def test_what_means_nothing_together(self):
+        run = run_of(MNASNET)
+        changes = self.chosen(
+            run, ("antialiasing", "Pillow's antialiased bicubic for TensorFlow 1's bicubic"),
+            ("resize", "TensorFlow 2's bicubic for TensorFlow 1's bicubic"),
+            ("rounding", "rounded for unrounded"),
+            ("resize", "TensorFlow 1's bilinear for TensorFlow 1's bicubic"),
+        )  # fmt: skip
+        antialiased, coordinates, rounded, bilinear = changes
+        assert combined(run.base, [antialiased, coordinates]) is None
+        assert combined(run.base, [antialiased, rounded]) is None
+        side, _ = combined(run.base, [antialiased, bilinear])
+        assert side.pipeline == "decode-and-crop padded 96+32, resize pillow bilinear 96"

@@ -1,0 +1,114 @@
+"""Which changes count as helping, what is tried at once, and what of that is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from porting.accuracy.evaluation.answers import ANSWERED, FAILED, UNANSWERED, Answers
+from porting.accuracy.evaluation.changes import Change
+from porting.accuracy.evaluation.explanation import (
+    Answered,
+    Explanation,
+    answered,
+    effect_of,
+    nearest,
+    within_chance,
+)
+
+OF = 1000
+
+
+def right_on(count):
+    """Answers of which the first so many are right."""
+    best = np.ones((OF, 5), np.int16)
+    best[:count, 0] = 0
+    return Answered(best, np.zeros(OF, int), np.ones(OF, bool))
+
+
+def effect(topic, count, words="this for that", base=500):
+    return effect_of([Change(topic, words, lambda side: side, None)], right_on(base),
+                     right_on(count))  # fmt: skip
+
+
+def explanation(*effects, stated=70.0, combined=None):
+    return Explanation(50.0, stated, False, effects, (), combined)
+
+
+def test_the_best_leaves_the_least_on_either_side():
+    helping = explanation(
+        effect("weights", 560), effect("crop", 760), effect("decoder", 650), effect("resize", 430),
+        effect("rounding", 502),
+    ).helping()  # fmt: skip
+    assert [one.changes[0].topic for one in helping] == ["decoder", "crop", "weights"]
+
+
+@pytest.mark.parametrize(("count", "helps"), [(502, False), (520, True), (880, True), (901, False)])
+def test_what_helps_is_beyond_chance_and_nearer(count, helps):
+    assert effect("weights", count).helps(70.0) is helps
+
+
+def test_one_of_each_topic_is_tried_at_once_the_best_first():
+    chain = explanation(
+        effect("weights", 560), effect("crop", 600, "a"), effect("crop", 650, "b"),
+        effect("decoder", 570),
+    ).chain()  # fmt: skip
+    assert [one.changes[0].words for one in chain] == ["b", "this for that", "this for that"]
+    assert [one.changes[0].topic for one in chain] == ["crop", "decoder", "weights"]
+
+
+def test_the_whole_preprocessing_stands_for_its_parts():
+    chain = explanation(
+        effect("weights", 560), effect("crop", 690), effect("preprocessing", 600),
+        effect("channel order", 540),
+    ).chain()  # fmt: skip
+    assert [one.changes[0].topic for one in chain] == ["preprocessing", "weights", "channel order"]
+
+
+class TestNearest:
+    def longer(self, *counts):
+        return [(effect("weights", count), right_on(count)) for count in counts]
+
+    def test_more_changes_are_kept_as_long_as_they_bring_it_nearer_beyond_chance(self):
+        first, second, third, fourth = self.longer(600, 660, 662, 690)
+        assert nearest(first, [second, third], 70.0) is second[0]
+        assert nearest(first, [second, third, fourth], 70.0) is fourth[0]
+
+    def test_none_where_they_overshoot_or_do_nothing(self):
+        first, overshot, same = self.longer(690, 790, 690)
+        assert nearest(first, [overshot, same], 70.0) is None
+
+
+def test_only_images_that_both_answer_are_counted():
+    answers = Answers.none_of(6, 2)
+    answers.state[:] = ANSWERED, ANSWERED, ANSWERED, ANSWERED, FAILED, ANSWERED
+    answers.best[:, 0, 0] = 3, 3, 3, 0, 3, -1
+    answers.best[:, 1, 0] = 3, 0, UNANSWERED, 3, 3, 3
+    labels = np.array([3, 3, 3, 3, 3, -1])
+    base, other = (answered(answers, labels, column) for column in (0, 1))
+    assert base.usable.tolist() == [True, True, True, True, False, True]
+    assert not base.right()[5]  # no label is no background
+    found = effect_of([], base, other)
+    assert (found.difference.of, found.difference.gained, found.difference.lost) == (4, 1, 1)
+    assert found.base == pytest.approx(60)
+    assert effect_of([], base, Answered(other.best, labels, ~base.usable)) is None
+
+
+def test_labels_are_shifted():
+    answers = Answers.none_of(3, 1)
+    answers.state[:], answers.best[:, 0, 0] = ANSWERED, (4, 3, -1)
+    labels = np.array([3, 3, 0])
+    for shift, right in ((0, [False, True, False]), (1, [True, False, False]),
+                         (-1, [False, False, True])):  # fmt: skip
+        assert answered(answers, labels, 0, shift).right().tolist() == right
+
+
+def test_a_stated_accuracy_within_chance_is_said_to_be():
+    assert within_chance(right_on(700), 72.0)
+    assert not within_chance(right_on(700), 74.0)
+    assert not within_chance(right_on(700), None)
+    told = Explanation(50.0, 52.0, True, (effect("weights", 520),), ()).sentence
+    assert told == (
+        "weights (this for that) +2.00: 52.00 of the stated 52.00; so few images leave that "
+        "distance within chance"
+    )
