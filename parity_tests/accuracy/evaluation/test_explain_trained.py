@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
 import porting
+from parity_tests.accuracy.evaluation.test_ranks import torchrun
 from parity_tests.building.command import porting as command
 from parity_tests.building.trained_network import SIZE, write_images, write_trained
 from porting.accuracy.evaluation.evaluate import evaluate
@@ -58,3 +60,11 @@ def test_weights_and_preprocessing_explain_the_gap(source, tmp_path):
     again = command(*words, tmp_path / "found.json")
     assert again.stdout == done.stdout
     assert sorted((tmp_path / "journal").rglob("batches-*")) == parts, "nothing was left to do"
+    shared = [sys.executable, "-m", "porting", *map(str, words), str(tmp_path / "shared.json")]
+    shared[shared.index(str(tmp_path / "journal"))] = str(tmp_path / "ranks")
+    process = torchrun(2, shared)
+    said, complaint = process.communicate()
+    assert process.returncode == 0, complaint
+    assert said.count("explained") == 1  # the first rank speaks alone
+    assert json.loads((tmp_path / "shared.json").read_text())["explanation"] == found
+    assert len(list((tmp_path / "ranks" / "combined").rglob("batches-*"))) == 2

@@ -1,0 +1,82 @@
+"""What is explained of a source and a port: which weights the port has, and which it might have."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import porting
+from parity_tests.accuracy.evaluation.conftest import write_labels
+from parity_tests.building.checkpoints import write_network
+from parity_tests.building.photos import jpeg_of
+from porting.accuracy.evaluation.changes import changes_of, run_of
+from porting.accuracy.evaluation.preparing import prepare
+from porting.accuracy.evaluation.side import Inputs
+from porting.release import write_release
+
+MODEL = "tf_mnasnet_small"
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """A checkpoint with two weight sets, the port of one, and the same without a card."""
+    folder = tmp_path_factory.mktemp("both")
+    source = folder / "model.ckpt"
+    write_network(source, MODEL)
+    ported = porting.port(source, MODEL, weights="raw", verify=False)
+    port, bare = write_release(ported, folder / "out").weights, folder / "bare.pth"
+    bare.write_bytes(port.read_bytes())
+    return source, port, bare
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    def make(source, checkpoint, **more):
+        (tmp_path / "0.jpg").write_bytes(jpeg_of(40, 40))
+        write_labels(tmp_path, [0])
+        inputs = Inputs(source, checkpoint, model=MODEL, **more)
+        return prepare(inputs, tmp_path, tmp_path / "labels.csv", None, None)
+
+    return make
+
+
+def of_weights(prepared):
+    """What is said of another weight set: changes, or why there is none."""
+    found = changes_of(run_of(prepared))
+    words = [change.words for change in found.changes if change.topic == "weights"]
+    return words or [left.why for left in found.left_out if left.topic == "weights"]
+
+
+def test_the_card_tells_the_weight_set(both, prepared):
+    source, port, _ = both
+    made = prepared(source, port)
+    assert (run_of(made).base.runs, made.weight_set) == ("checkpoint", "raw")
+    assert of_weights(made) == ["ema for raw"]
+
+
+def test_without_a_card_the_option_does(both, prepared):
+    source, _, bare = both
+    assert of_weights(prepared(source, bare, weights="ema")) == ["raw for ema"]
+    assert of_weights(prepared(source, bare)) == ["ema for the file's", "raw for the file's"]
+
+
+def test_a_source_alone_is_ported_anew(both, prepared):
+    made = prepared(both[0], None)
+    base = run_of(made).base
+    assert (base.name, base.runs, base.weights) == ("port", "source", "ema")
+    assert [side.name for side in made.sides] == ["judge"]
+    assert of_weights(made) == ["raw for ema"]
+
+
+def test_why_there_are_no_other_weights(both, small, prepared):
+    source, port, _ = both
+    assert of_weights(prepared(None, port)) == [
+        "other weights would come from the source: give it with --source"
+    ]
+    assert of_weights(prepared(*small)) == ["the source holds one set of weights"]
+    made = prepared(source, port)
+    own = replace(made, inputs=replace(made.inputs, onto="mine:build"), anew={})
+    assert of_weights(own) == [
+        "the port is a module of its own, and other weights would be in another network"
+    ]
