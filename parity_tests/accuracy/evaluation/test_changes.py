@@ -9,6 +9,7 @@ import pytest
 
 from parity_tests.building.photos import jpeg_of
 from porting.accuracy.evaluation.changes import TOPICS, Run, changes_of, combined
+from porting.accuracy.evaluation.explaining import at_once
 from porting.accuracy.evaluation.side import Side
 from porting.accuracy.preprocessing import NAMED, parse_pipeline
 from porting.mapping.convention import IMAGENET, INCEPTION, InputConvention
@@ -202,3 +203,22 @@ class TestSeveralAtOnce:
         assert combined(run.base, [antialiased, rounded]) is None
         side, _ = combined(run.base, [antialiased, bilinear])
         assert side.pipeline == "decode-and-crop padded 96+32, resize pillow bilinear 96"
+
+    def test_ever_more_are_tried_and_what_does_not_go_with_the_others_is_passed_over(self):
+        run = run_of(MNASNET)
+        found = changes_of(run)
+        chosen = self.chosen(
+            run, ("antialiasing", "Pillow's antialiased bicubic for TensorFlow 1's bicubic"),
+            ("weights", "ema for raw"), ("rounding", "rounded for unrounded"),
+            ("channel order", "BGR for RGB"),
+        )  # fmt: skip
+        names = [(change.topic, change.words) for change in found.changes]
+        tried = at_once(found, [names.index((change.topic, change.words)) for change in chosen])
+        topics = [[change.topic for change in changes] for changes, _, _ in tried]
+        assert topics == [
+            ["antialiasing", "weights"], ["antialiasing", "weights", "channel order"],
+        ]  # fmt: skip
+        assert [(side.weights, side.pipeline) for _, side, _ in tried] == [
+            ("ema", "decode-and-crop padded 96+32, resize pillow bicubic 96"),
+            ("ema", "decode-and-crop padded 96+32, resize pillow bicubic 96, swap-channels"),
+        ]

@@ -62,7 +62,7 @@ def by_group(pixels, side):
 def explained(small, colours, tmp_path, monkeypatch):
     """Explain the answers of a function; ``built`` says for what something that answers was."""
 
-    def run(answer=by_colour, labels=LABELS, **options):
+    def run(answer=by_colour, labels=LABELS, inputs=None, **options):
         def predictor_of(inputs, side, device):
             run.built.append((side.runs, side.weights))
             return answer
@@ -72,7 +72,7 @@ def explained(small, colours, tmp_path, monkeypatch):
         write_labels(colours, labels)
         options = {"stated": 100.0, "workers": 0, "explain": True, **options}
         options.setdefault("journal", tmp_path / "journal")
-        inputs = Inputs(None, small[1])
+        inputs = inputs or Inputs(None, small[1])
         found = evaluate(colours, inputs, labels=colours / "labels.csv", **options)
         return evaluation_report(found)
 
@@ -129,6 +129,13 @@ class TestOneCause:
     def test_what_overshoots_as_far_does_not_help(self, explained):
         told = explained(labels=LABELS[::-1], stated=40.0)["explanation"]
         assert told["best"] is None  # 0 is nearer to 40 than 100 is
+
+
+def test_of_a_source_alone_the_network_ported_anew_is_explained(explained, small):
+    report = explained(labels=LABELS[::-1], inputs=Inputs(small[0], None))
+    assert list(report["sides"]) == ["judge", "port"]
+    assert report["explanation"]["best"]["topic"] == "channel order"
+    assert explained.built == [("judge", None), ("source", "as stored")]
 
 
 class TestSeveralCauses:

@@ -64,7 +64,7 @@ def explained(
     found = carried(prepared, folder)
     explanation = None if found is None else _singly(found, changes)
     places = _places(explanation, changes)
-    several = list(_at_once(changes, ranks.gathered(places)[0]))
+    several = list(at_once(changes, ranks.gathered(places)[0]))
     if several:
         sides = tuple(side for _, side, _ in several)
         there = folder / COMBINED / _digest(sides)
@@ -113,7 +113,7 @@ def _places(explanation: Explanation | None, changes: Changes) -> list[int]:
     return [changes.changes.index(effect.changes[0]) for effect in chain]
 
 
-def _at_once(changes: Changes, places: Sequence[int]) -> list[Several]:
+def at_once(changes: Changes, places: Sequence[int]) -> list[Several]:
     """The first two changes at once, the first three, and so on, as far as they go together."""
     found: list[Several] = []
     kept = tuple(changes.changes[place] for place in places[:1])
