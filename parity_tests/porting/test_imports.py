@@ -33,6 +33,7 @@ RULES = [
         (*HEAVY, "PIL", "numba", "scipy", "pyarrow"),
     ),
     ("import porting.cli", ("torch", "tensorflow", "ai_edge_litert", "h5py", "onnx")),
+    ("import genmobilenet.deployment", ("tensorflow", "ai_edge_litert", "porting")),
     ("import genmobilenet.network", ("tensorflow", "ai_edge_litert", "porting")),
     ("import porting.sources", ("porting.mapping", "porting.judges", "porting.parity")),
     ("import porting.judges.litert", ("porting.mapping", "porting.parity")),
