@@ -80,8 +80,8 @@ $(VENV)-others/.installed: $(INSTALLED) requirements-others.lock
 		--target $(VENV)-others --requirement requirements-others.lock
 	@touch $@
 
-test-all: $(INSTALLED) ## every test, the slow ones included
-	$(BIN)/python -m pytest -m ''
+test-all: $(INSTALLED) ## every test, the slow ones included, a process a core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '' --numprocesses auto --dist loadfile
 
 lint: $(INSTALLED) ## style and formatting
 	$(BIN)/ruff check .
