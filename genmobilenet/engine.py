@@ -39,9 +39,16 @@ def compiled(module: nn.Module, example: Tensor) -> Engine | None:
         try:
             return _through_torchscript(module, example)
         except (AttributeError, RuntimeError) as error:
-            reason = (str(error).strip() or repr(error)).splitlines()[0]
+            reason = _reason(error)
     warnings.warn(f"oneDNN's graph compiler is not at hand ({reason}): slower", stacklevel=2)
     return None
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in a line: TorchScript puts a traceback of its own before it."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
+    told = (line.removeprefix("RuntimeError: ") for line in lines if line.startswith("RuntimeE"))
+    return next(told, lines[0])
 
 
 def _through_torchscript(module: nn.Module, example: Tensor) -> Engine:

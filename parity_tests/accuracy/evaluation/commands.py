@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-MANY = 2400
+MANY = 3600
 """Images of the fixture ``many``."""
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from parity_tests.accuracy.evaluation.commands import MANY, command
 
-FEW = 240
+FEW = 360
 SOME = 12
 """MiB that two runs of the same may differ by."""
 
