@@ -52,7 +52,7 @@ def evaluated(small, photos, tmp_path):
     """Evaluate source and port, or others, in this process."""
 
     def run(source=small[0], checkpoint=small[1], data=photos, labels=None, **options):
-        labels = labels or data / "labels.csv"
+        labels = None if labels is False else labels or data / "labels.csv"
         options = {"workers": 0, "journal": tmp_path / "journal", "labels": labels, **options}
         return evaluate(data, Inputs(source, checkpoint), **options)
 

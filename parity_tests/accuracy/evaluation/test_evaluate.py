@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ import porting
 from genmobilenet import create_model
 from porting.accuracy.evaluation.figures import difference, share
 from porting.accuracy.evaluation.report import evaluation_report
+from porting.accuracy.evaluation.rows import write_rows
+from porting.accuracy.evaluation.verdict import sentence_of
 from porting.accuracy.preprocessing import named_pipeline
 from porting.errors import BadExample, BadInput, MissingPackage
 
@@ -203,3 +206,30 @@ def test_from_python(small, photos, evaluated, tmp_path):
     expected = evaluated()
     assert np.array_equal(found.answers.best, expected.answers.best)
     assert found.told == expected.told
+
+
+def test_a_pipeline_of_several_sizes_is_refused(evaluated):
+    with pytest.raises(BadInput, match=r"gives images of several sizes.*crop centre 64"):
+        evaluated(preprocessing="decode tf, resize-shorter pillow bicubic 64")
+
+
+def test_many_near_ties_that_make_a_difference_are_no_noise():
+    before, after = np.ones(200, bool), np.ones(200, bool)
+    after[:40] = False
+    sentence = sentence_of(40, 40, difference(before, after))
+    assert "it is less accurate by 20.00 points" in sentence
+    assert "within noise" in sentence_of(1, 1, difference(before, before))
+
+
+def test_names_that_are_no_text_can_be_shown(photos, evaluated, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for synset, name in (("n01440764", b"caf\xe9.jpg"), ("n02119789", b"a\x1b]0;b\x07\nc.jpg")):
+        (folder / synset).mkdir()
+        place = folder / synset / os.fsdecode(name)
+        place.write_bytes((photos / "000.jpg").read_bytes())
+    found = evaluated(data=folder, labels=False)
+    write_rows(found, tmp_path / "rows.parquet")
+    names = [found.dataset.example(number).name for number in range(2)]
+    assert names == ["n01440764/caf\\udce9.jpg", "n02119789/a\\x1b]0;b\\x07\\nc.jpg"]
+    assert found.usable.all()

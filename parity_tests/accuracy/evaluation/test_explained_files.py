@@ -55,10 +55,12 @@ def test_the_card_tells_the_weight_set(both, prepared):
     assert of_weights(made) == ["ema for raw"]
 
 
-def test_without_a_card_the_option_does(both, prepared):
-    source, _, bare = both
-    assert of_weights(prepared(source, bare, weights="ema")) == ["raw for ema"]
-    assert of_weights(prepared(source, bare)) == ["ema for the file's", "raw for the file's"]
+def test_the_judge_s_weights_say_nothing_of_the_file_s(both, prepared):
+    source, port, bare = both
+    assert of_weights(prepared(source, port, weights="ema")) == ["ema for raw"]
+    for weights in (None, "ema"):
+        found = of_weights(prepared(source, bare, weights=weights))
+        assert found == ["ema for the file's", "raw for the file's"]
 
 
 def test_a_source_alone_is_ported_anew(both, prepared):

@@ -88,6 +88,19 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
         Journal(tmp_path, {})
 
 
+def test_discarding_removes_what_is_a_journal_s_and_nothing_else(tmp_path):
+    (tmp_path / RUN).write_text('{"mine": 1}')
+    (tmp_path / "precious.pth").write_text("mine")
+    discard(tmp_path)
+    assert (tmp_path / RUN).is_file()
+    (tmp_path / RUN).unlink()
+    for folder in (tmp_path, tmp_path / "combined" / "ab"):
+        with Journal(folder, {}) as journal:
+            journal.add(batch(0))
+    discard(tmp_path)
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["precious.pth"]
+
+
 class TestAnEvaluationGoesOn:
     def test_with_the_same_figures_and_nothing_done_twice(self, evaluated, tmp_path, monkeypatch):
         whole = evaluation_report(evaluated(journal=tmp_path / "whole"))

@@ -47,6 +47,32 @@ def test_an_image_too_small_for_its_crop_is_named():
         parse_pipeline("decode tf, crop centre 64")(jpeg_of(30, 20))
 
 
+def test_a_window_larger_than_the_image_is_refused_by_the_decoder_too():
+    with pytest.raises(BadExample, match="20 x 30 pixels are too few for crop centre 64"):
+        parse_pipeline("decode-and-crop centre 64, resize legacy bilinear 64")(jpeg_of(30, 20))
+
+
+def test_a_long_image_is_not_blown_up():
+    with pytest.raises(BadExample, match="pixels, too many, would come of resize-shorter pillow"):
+        named_pipeline("pillow", 224)(jpeg_of(1, 3000))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("decode tf", None),
+        ("decode tf, resize tf2 bilinear 64", 64),
+        ("decode tf, resize-shorter pillow bicubic 64", None),
+        ("decode tf, resize-shorter pillow bicubic 64, crop centre 60", 60),
+        ("decode tf, resize tf2 bilinear 64, crop fraction 0.5", 32),
+        ("decode-and-crop centre 50, round", 50),
+        ("decode tf, crop square 0.5", None),
+    ],
+)
+def test_the_size_is_known_where_there_is_one(text, size):
+    assert parse_pipeline(text).size == size
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

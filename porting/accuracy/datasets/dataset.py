@@ -73,8 +73,7 @@ class DataSet:
 
     @property
     def problems(self) -> list[tuple[str, str]]:
-        name = self.contents.store.name
-        return [(name(number), why) for number, why in sorted(self.contents.faults.items())]
+        return [(self._name(number), why) for number, why in sorted(self.contents.faults.items())]
 
     def __repr__(self) -> str:
         return f"DataSet({str(self.path)!r}, {self.kind}, {len(self):,} examples)"
@@ -89,7 +88,7 @@ class DataSet:
             IndexError: there is none of that number.
         """
         self._check(number)
-        return Example(self.contents.store.name(number), self.contents.labels.numbers[number])
+        return Example(self._name(number), self.contents.labels.numbers[number])
 
     def read(self, number: int) -> bytes:
         """The encoded image of an example.
@@ -101,8 +100,15 @@ class DataSet:
         self._check(number)
         reason = self.contents.faults.get(number)
         if reason is not None:
-            raise BadExample(f"{self.path}: {self.contents.store.name(number)}: {reason}")
+            raise BadExample(f"{self.path}: {self._name(number)}: {reason}")
         return self.contents.store.read(number)
+
+    def _name(self, number: int) -> str:
+        """A name as it can be shown: bytes that are no text, and controls, are spelled out."""
+        name = self.contents.store.name(number)
+        if name.isprintable():
+            return name
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
     def _check(self, number: int) -> None:
         if not 0 <= number < len(self):

@@ -17,7 +17,6 @@ from porting.accuracy.evaluation.pixel_changes import (
     PixelChange,
     PixelTopic,
     changed_pipelines,
-    output_size,
 )
 from porting.accuracy.evaluation.preparing import Prepared
 from porting.accuracy.evaluation.side import Side
@@ -163,7 +162,7 @@ def _ported_anew(anew: Side, side: Side) -> Side:
 
 def _preprocessing(run: Run) -> Laid:
     """The authors', where the run goes by another; Pillow's, where it goes by theirs."""
-    size = output_size(parse_pipeline(run.base.pipeline), run.convention.size)
+    size = parse_pipeline(run.base.pipeline).size or run.convention.size
     authors, pillow = _of_authors(run.convention, size), NAMED["pillow"](size)
     names = {authors: "the authors'", pillow: "Pillow's"}
     text = pillow if run.base.pipeline == authors else authors

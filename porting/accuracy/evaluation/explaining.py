@@ -30,6 +30,7 @@ from porting.accuracy.evaluation.explanation import (
     nearest,
     within_chance,
 )
+from porting.accuracy.evaluation.journal import COMBINED
 from porting.accuracy.evaluation.preparing import Prepared
 from porting.accuracy.evaluation.ranks import Ranks
 from porting.accuracy.evaluation.side import Side
@@ -43,9 +44,6 @@ Carried = Callable[[Prepared, Path], "Evaluation | None"]
 
 Several = tuple[tuple[Change, ...], Side, int]
 """Changes at once, the side that has them, and what is added to labels."""
-
-COMBINED = "combined"
-"""The folder, in a journal's, of what is changed at once."""
 
 
 def with_changes(prepared: Prepared) -> tuple[Prepared, Changes]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +22,9 @@ from porting.plain_json import encoded
 from porting.release.writing import write_text
 
 RUN = "run.json"
+COMBINED = "combined"
+"""Folder for the journals of what an explanation combines, by what it combines."""
+
 _PARTS = "batches-*.jsonl"
 JOURNAL_VERSION = 1
 
@@ -93,9 +95,27 @@ class Journal:
 
 
 def discard(folder: Path) -> None:
-    """Remove a journal, where the folder holds one; anything else is left alone."""
-    if (folder / RUN).is_file():
-        shutil.rmtree(folder)
+    """Remove a journal and those in its folder ``combined``; anything else is left alone.
+
+    Raises:
+        OutputError: it cannot be removed.
+    """
+    try:
+        for below in (folder / COMBINED).glob("*/"):
+            discard(below)
+        if _is_journal(folder / RUN):
+            for file in (folder / RUN, *folder.glob(_PARTS)):
+                file.unlink()
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be removed: {error.strerror or error}") from error
+
+
+def _is_journal(run: Path) -> bool:
+    try:
+        told = json.loads(run.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and "journal" in told
 
 
 def _batches_of(part: Path) -> Iterator[Batch]:

@@ -68,17 +68,6 @@ def changed_pipelines(topic: PixelTopic, text: str) -> Iterator[tuple[str, Pixel
             yield f"{topic.said(after)} for {topic.said(before)}", change
 
 
-def output_size(pipeline: Pipeline, otherwise: int) -> int:
-    """The side in pixels of what a pipeline makes, as its steps say it."""
-    found = otherwise
-    for step in pipeline.steps:
-        if isinstance(step, Resize):
-            found = step.size
-        elif isinstance(step, Crop) and isinstance(step.rule, Centre):
-            found = step.rule.side
-    return found
-
-
 def _resizing(pipeline: Pipeline) -> Resize | ResizeShorter | None:
     """The one step that resizes, or None where there is none, or several."""
     found = [step for step in pipeline.steps if isinstance(step, (Resize, ResizeShorter))]
@@ -104,7 +93,7 @@ def _cropped(rule_of: Callable[[int], WindowRule], pipeline: Pipeline) -> Pipeli
     resize = _resizing(pipeline)
     if resize is None:
         return None
-    size = output_size(pipeline, resize.size)
+    size = pipeline.size or resize.size
     rule = rule_of(size)
     rest = _with_resize(_uncropped(pipeline), Resize(resize.resizer, resize.kernel, size))
     if isinstance(pipeline.decode, DecodeAndCrop):
@@ -117,7 +106,7 @@ def _cropped_as_torchvision(pipeline: Pipeline) -> Pipeline | None:
     resize = _resizing(pipeline)
     if resize is None:
         return None
-    size = output_size(pipeline, resize.size)
+    size = pipeline.size or resize.size
     shorter = ResizeShorter(resize.resizer, resize.kernel, math.floor(size / CROP_SHARE))
     rest = _with_resize(_uncropped(pipeline), shorter, Crop(Centre(size)))
     decode = pipeline.decode

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 IMAGENET = 1000
 """Its classes, without the background that TensorFlow's networks put before them."""
 
-PACKAGES = ("torch", "numpy", "simplejpeg", "pillow", "tensorflow", "keras", "ai-edge-litert",
-            "tflite-runtime")  # fmt: skip
+PACKAGES = ("genmobilenet", "torch", "numpy", "numba", "simplejpeg", "pillow", "tensorflow",
+            "keras", "ai-edge-litert", "tflite-runtime")  # fmt: skip
 """Whose versions may change a figure."""
 
 
@@ -87,7 +87,7 @@ def prepare(
     dataset = open_dataset(
         data, labels=labels, synsets=synsets, classes=_without_background(convention.classes)
     )
-    pipeline = str(named_pipeline(preprocessing or convention.preprocessing, convention.size))
+    pipeline = _pipeline(preprocessing or convention.preprocessing, convention.size)
     sides = tuple(_sides(known, dataset, pipeline))
     told = {
         "data": {"kind": dataset.kind, "examples": len(dataset), "sha256": dataset.fingerprint},
@@ -99,6 +99,21 @@ def prepare(
         known.inputs, sides, dataset, convention, told, known.stated, known.weight_set,
         _anew(known, dataset, pipeline),
     )  # fmt: skip
+
+
+def _pipeline(text: str, size: int) -> str:
+    """The text of a named or described pipeline.
+
+    Raises:
+        BadInput: it is not understood, or gives images of no one size.
+    """
+    pipeline = named_pipeline(text, size)
+    if pipeline.size is None:
+        raise BadInput(
+            f"preprocessing {text!r}: gives images of several sizes, and a network takes batches "
+            f"of one; end with resize legacy bilinear {size}, or with crop centre {size}"
+        )
+    return str(pipeline)
 
 
 def _sides(known: _Known, dataset: DataSet, pipeline: str) -> list[Side]:
@@ -145,7 +160,8 @@ def _from_source(inputs: Inputs) -> _Known:
         match, normalises = subject.match, subject.match.normalises
         told["checkpoint"] = _checkpoint(inputs.checkpoint, subject.model, subject.sha256)
         card = card_beside(inputs.checkpoint, subject.sha256)
-        weight_set = inputs.weights or card.get("source", {}).get("weight_set")
+        # --weights chooses the judge's; which the file has, its card alone knows.
+        weight_set = card.get("source", {}).get("weight_set")
         if inputs.onto is None:
             inputs = replace(inputs, model=subject.model)
     told["source"] |= {"weights": match.plan.weight_set, "judge": judged_by(source)}
@@ -186,9 +202,12 @@ def _convention(stated: Any, model: str, state: dict[str, Any]) -> InputConventi
     """A card's convention; without one, that of the network's family."""
     plain, config = model.removeprefix("tf_"), get_config(model)
     if isinstance(stated, dict):
-        steps = preprocessing_of(plain, stated["size"])
-        affine = {name: tuple(stated[name]) for name in ("mean", "std")}
-        return InputConvention(**{"preprocessing": steps, **stated, **affine})
+        try:
+            steps = preprocessing_of(plain, stated["size"])
+            affine = {name: tuple(stated[name]) for name in ("mean", "std")}
+            return InputConvention(**{"preprocessing": steps, **stated, **affine})
+        except (KeyError, TypeError) as error:
+            raise BadInput(f"its card's input is not one of this package's: {error}") from error
     mean, std = family_affine(plain)
     size, bias = config.input_size, state.get("classifier.bias")
     classes = config.num_classes if bias is None else int(bias.numel())

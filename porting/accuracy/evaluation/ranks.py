@@ -57,7 +57,7 @@ def join(device: str) -> Ranks:
     Raises:
         BadInput: there is no such device.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
     if device != "cpu":
         _check_device(device)
     if size == 1:

@@ -23,9 +23,9 @@ def sentence_of(differ: int, ties: int, change: Difference) -> str:
     count = f"{differ:,} of {change.of:,} answers differ"
     if not differ:
         return f"the port is the judge: {count}"
-    if differ == ties:
+    if differ == ties and change.p >= SIGNIFICANT:
         return f"the port is the judge, within noise: {count}, each a near tie"
-    beyond = f"{count}, {differ - ties:,} of them beyond a tie"
+    beyond = f"{count}, {'all' if not ties else f'{differ - ties:,}'} of them beyond a tie"
     if change.p >= SIGNIFICANT:
         return (
             "the port is not the judge, but these images show no difference in accuracy "

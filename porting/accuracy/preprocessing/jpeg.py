@@ -9,6 +9,7 @@ of the whole image is made good here. Sources: ``tensorflow/core/lib/jpeg/jpeg_m
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ _NEVER_SMOOTHED = 4
 _NO_TRANSFORM = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 """An APP14 segment of Adobe's that says: the components are no YCbCr. See :func:`_as_stored`."""
 
-_JFIF, _ADOBE, _COMMENT = 0xE0, 0xEE, 0xFE
+_JFIF, _ADOBE, _COMMENT, _SCAN = 0xE0, 0xEE, 0xFE, b"\xda"
 
 _TOLERATED = re.compile(
     r"extraneous bytes|data segment|RST|Huffman|JFIF|Adobe|SOS param|progression|component ID"
@@ -59,7 +60,7 @@ def decode(data: bytes, fast: bool = True) -> np.ndarray:
     """
     _, _, colours, _ = _header(data)
     if colours in ("CMYK", "YCCK"):
-        return _rgb_of_inks(_decoded(data, "CMYK", fast), b"Adobe\x00" in data)
+        return _rgb_of_inks(_decoded(data, "CMYK", fast), _marked_by_adobe(data))
     return _decoded(data, "RGB", fast)
 
 
@@ -144,12 +145,33 @@ def _as_stored(data: bytes) -> bytes:
 
     So libjpeg hands luma and chroma on as they are, without turning them into colours.
     """
-    changed, place = bytearray(data), 2
-    while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] & 0xF0 == 0xE0:
-        if data[place + 1] in (_JFIF, _ADOBE):
-            changed[place + 1] = _COMMENT
-        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    changed = bytearray(data)
+    for place in _segments(data):
+        if data[place] in (_JFIF, _ADOBE):
+            changed[place] = _COMMENT
     return bytes(changed[:2] + _NO_TRANSFORM + changed[2:])
+
+
+def _segments(data: bytes) -> Iterator[int]:
+    """Where the markers of the segments before the scan stand, as libjpeg finds them.
+
+    Any number of bytes FF may stand before a marker, and what is no FF is passed over.
+    """
+    place = 2
+    while (place := data.find(0xFF, place)) >= 0:
+        while data[place : place + 1] == b"\xff":
+            place += 1
+        if data[place : place + 1] in (b"", _SCAN):
+            return
+        yield place
+        place += 1 + int.from_bytes(data[place + 1 : place + 3], "big")
+
+
+def _marked_by_adobe(data: bytes) -> bool:
+    return any(
+        data[place] == _ADOBE and data[place + 3 : place + 8] == b"Adobe"
+        for place in _segments(data)
+    )
 
 
 def _rgb_of_inks(inks: np.ndarray, inverted: bool) -> np.ndarray:

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from porting.accuracy.preprocessing.steps import First, Further, Step
+from porting.accuracy.preprocessing.steps import (
+    Crop,
+    DecodeAndCrop,
+    First,
+    Further,
+    Resize,
+    ResizeShorter,
+    Step,
+)
+from porting.accuracy.preprocessing.windows import Centre
 
 Done = dict[tuple[Step, ...], np.ndarray]
 """What has been made of an image, by the steps up to there."""
@@ -42,6 +51,19 @@ class Pipeline:
                 done[steps] = step(image)
             image = done[steps]
         return np.ascontiguousarray(image, np.float32)
+
+    @property
+    def size(self) -> int | None:
+        """The side in pixels of what it makes; None where that hangs on the image."""
+        size: int | None = None
+        for step in (self.decode, *self.steps):
+            if isinstance(step, (Crop, DecodeAndCrop)) and isinstance(step.rule, Centre):
+                size = step.rule.side
+            elif isinstance(step, (Resize, ResizeShorter)):
+                size = step.size if isinstance(step, Resize) else None
+            elif isinstance(step, Crop) and size is not None:
+                size = step.rule(size, size).height
+        return size
 
     def __str__(self) -> str:
         return ", ".join(map(str, (self.decode, *self.steps)))

@@ -9,7 +9,7 @@ import numpy as np
 
 from porting.accuracy.preprocessing import decoding
 from porting.accuracy.preprocessing.resizing import RESIZERS, to_uint8
-from porting.accuracy.preprocessing.windows import WindowRule
+from porting.accuracy.preprocessing.windows import Window, WindowRule
 from porting.errors import BadExample
 
 
@@ -59,7 +59,7 @@ class DecodeAndCrop:
 
     def __call__(self, data: bytes) -> np.ndarray:
         """Encoded image -> (height, width, 3) uint8."""
-        return decoding.decode_and_crop(data, self.rule(*decoding.image_size(data)))
+        return decoding.decode_and_crop(data, _window(self.rule, *decoding.image_size(data)))
 
     def __str__(self) -> str:
         return f"decode-and-crop {self.rule}"
@@ -73,10 +73,7 @@ class Crop:
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) -> (height, width, 3)."""
-        window = self.rule(*image.shape[:2])
-        if min(window.top, window.left, window.height - 1, window.width - 1) < 0:
-            height, width = image.shape[:2]
-            raise BadExample(f"{width} x {height} pixels are too few for crop {self.rule}")
+        window = _window(self.rule, *image.shape[:2])
         rows = slice(window.top, window.top + window.height)
         return image[rows, window.left : window.left + window.width]
 
@@ -115,6 +112,8 @@ class ResizeShorter:
         """(H, W, 3) -> the same, its shorter side of ``size``."""
         shorter = min(image.shape[:2])
         height, width = (int(self.size * side / shorter) for side in image.shape[:2])
+        if height * width > decoding.MAX_PIXELS // 4:
+            raise BadExample(f"{width:,} x {height:,} pixels, too many, would come of {self}")
         return RESIZERS[self.resizer](image, self.kernel, height, width)
 
     def __str__(self) -> str:
@@ -146,3 +145,15 @@ class SwapChannels:
 
 
 Step = First | Further
+
+
+def _window(rule: WindowRule, height: int, width: int) -> Window:
+    """What a rule keeps of an image of that size.
+
+    Raises:
+        BadExample: the image is too small for it.
+    """
+    window = rule(height, width)
+    if min(window.top, window.left, window.height - 1, window.width - 1) < 0:
+        raise BadExample(f"{width} x {height} pixels are too few for crop {rule}")
+    return window
