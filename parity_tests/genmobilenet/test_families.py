@@ -218,9 +218,12 @@ def test_networks_can_be_exported(name):
 
 @pytest.mark.slow
 def test_networks_can_be_compiled(network):
-    x = torch.randn(1, 3, 65, 49)
+    x, config = torch.randn(1, 3, 65, 49), network.config
+    # To machine code those of unusual parts: half a minute each; of the others the graph alone.
+    unusual = config.stem_pool or config.head == "after_pool"
+    compiled = torch.compile(network, backend="inductor" if unusual else "aot_eager")
     with torch.inference_mode():
-        found = torch.compile(network)(x)
+        found = compiled(x)
         torch.testing.assert_close(found, network(x), rtol=1e-3, atol=1e-4)
 
 
