@@ -11,10 +11,12 @@ import torch
 from ai_edge_litert.interpreter import Interpreter
 
 import porting
-from genmobilenet import create_model
+from genmobilenet import CheckpointError, create_model
 from porting.accuracy.evaluation.figures import difference, share
+from porting.accuracy.evaluation.preparing import prepare
 from porting.accuracy.evaluation.report import evaluation_report
 from porting.accuracy.evaluation.rows import write_rows
+from porting.accuracy.evaluation.side import Inputs
 from porting.accuracy.evaluation.verdict import sentence_of
 from porting.accuracy.preprocessing import named_pipeline
 from porting.errors import BadExample, BadInput, MissingPackage
@@ -192,7 +194,7 @@ def test_a_package_that_is_missing_is_named(evaluated, monkeypatch):
         evaluated()
 
 
-@pytest.mark.parametrize("device", ["cuda", "cuda:7", "toaster"])
+@pytest.mark.parametrize("device", ["cuda", "cuda:7", "toaster", "meta"])
 def test_a_device_that_is_not_there_is_named(evaluated, device):
     if device.startswith("cuda") and torch.cuda.is_available():
         pytest.skip("there is a GPU here")
@@ -233,3 +235,10 @@ def test_names_that_are_no_text_can_be_shown(photos, evaluated, tmp_path):
     names = [found.dataset.example(number).name for number in range(2)]
     assert names == ["n01440764/caf\\udce9.jpg", "n02119789/a\\x1b]0;b\\x07\\nc.jpg"]
     assert found.usable.all()
+
+
+def test_a_file_that_is_not_there_and_weights_of_no_source_are_refused(evaluated, small, tmp_path):
+    with pytest.raises(CheckpointError, match=r"missing\.pth: no such file"):
+        evaluated(source=None, checkpoint=tmp_path / "missing.pth")
+    with pytest.raises(BadInput, match="give it with --source"):
+        prepare(Inputs(None, small[1], weights="raw"), tmp_path, None, None, None)

@@ -52,6 +52,14 @@ def test_a_window_larger_than_the_image_is_refused_by_the_decoder_too():
         parse_pipeline("decode-and-crop centre 64, resize legacy bilinear 64")(jpeg_of(30, 20))
 
 
+@pytest.mark.parametrize("first", ["decode tf, crop", "decode-and-crop"])
+def test_a_window_one_pixel_too_large_is_refused(first):
+    with pytest.raises(BadExample, match="too few for crop centre 31"):
+        parse_pipeline(f"{first} centre 31")(jpeg_of(30, 50))
+    with pytest.raises(BadExample, match="too few for crop centre 256"):
+        parse_pipeline(f"{first} centre 256")(jpeg_of(255, 400))
+
+
 def test_a_long_image_is_not_blown_up():
     with pytest.raises(BadExample, match="pixels, too many, would come of resize-shorter pillow"):
         named_pipeline("pillow", 224)(jpeg_of(1, 3000))

@@ -104,7 +104,8 @@ def discard(folder: Path) -> None:
         for below in (folder / COMBINED).glob("*/"):
             discard(below)
         if _is_journal(folder / RUN):
-            for file in (folder / RUN, *folder.glob(_PARTS)):
+            # What says whose they are goes last: a kill in between leaves a journal.
+            for file in (*folder.glob(_PARTS), folder / RUN):
                 file.unlink()
     except OSError as error:
         raise OutputError(f"{folder}: cannot be removed: {error.strerror or error}") from error

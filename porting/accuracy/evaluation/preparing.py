@@ -181,6 +181,9 @@ def _from_card(inputs: Inputs) -> _Known:
 
     path = inputs.checkpoint
     assert path is not None  # asked for
+    if inputs.weights is not None:
+        raise BadInput("--weights chooses among a source's weight sets: give it with --source")
+    state = read_state_dict(path)
     digest = sha256_of(path)
     card = card_beside(path, digest)
     model = inputs.model or card.get("model")
@@ -190,7 +193,6 @@ def _from_card(inputs: Inputs) -> _Known:
             f"{path}: has no card beside it that names a network of this package; name its network "
             "with --model, or give its source with --source"
         )
-    state = read_state_dict(path)
     convention = _convention(card.get("input"), model, state)
     told = {"checkpoint": _checkpoint(path, model, digest)}
     stated = card.get("source", {}).get("published", {}).get("top1")

@@ -154,6 +154,7 @@ def _window(rule: WindowRule, height: int, width: int) -> Window:
         BadExample: the image is too small for it.
     """
     window = rule(height, width)
-    if min(window.top, window.left, window.height - 1, window.width - 1) < 0:
+    spare = height - window.top - window.height, width - window.left - window.width
+    if min(window.top, window.left, window.height - 1, window.width - 1, *spare) < 0:
         raise BadExample(f"{width} x {height} pixels are too few for crop {rule}")
     return window
