@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from porting.accuracy.evaluation import evaluate as evaluating
-from porting.accuracy.evaluation.bench import Batch, Bench
+from porting.accuracy.evaluation.batch import Batch, Evaluator
 from porting.accuracy.evaluation.journal import RUN, Journal, discard
 from porting.accuracy.evaluation.report import evaluation_report
 from porting.errors import BadInput
@@ -104,7 +104,7 @@ def test_discarding_removes_what_is_a_journal_s_and_nothing_else(tmp_path):
 class TestAnEvaluationGoesOn:
     def test_with_the_same_figures_and_nothing_done_twice(self, evaluated, tmp_path, monkeypatch):
         whole = evaluation_report(evaluated(journal=tmp_path / "whole"))
-        done, work = [], Bench.evaluate
+        done, work = [], Evaluator.evaluate
 
         def interrupted(self, number):
             if len(done) in (2, 3):
@@ -113,7 +113,7 @@ class TestAnEvaluationGoesOn:
             done.append(number)
             return work(self, number)
 
-        monkeypatch.setattr(Bench, "evaluate", interrupted)
+        monkeypatch.setattr(Evaluator, "evaluate", interrupted)
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 evaluated()

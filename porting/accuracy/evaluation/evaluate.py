@@ -14,7 +14,7 @@ import numpy as np
 
 from porting.accuracy.datasets import DataSet
 from porting.accuracy.evaluation.answers import ANSWERED, FAILED, Answers
-from porting.accuracy.evaluation.bench import Batch, Work
+from porting.accuracy.evaluation.batch import Batch, Work
 from porting.accuracy.evaluation.explaining import explained, with_changes
 from porting.accuracy.evaluation.explanation import Explanation
 from porting.accuracy.evaluation.figures import right

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from porting.accuracy.evaluation.bench import Batch, from_line, to_line
+from porting.accuracy.evaluation.batch import Batch, from_line, to_line
 from porting.errors import BadInput, OutputError
 from porting.plain_json import encoded
 from porting.release.writing import write_text

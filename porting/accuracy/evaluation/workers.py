@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
-from porting.accuracy.evaluation.bench import Batch, Bench, Pixels, Work
+from porting.accuracy.evaluation.batch import Batch, Evaluator, Pixels, Work
 from porting.errors import WorkerDied
 
 Done = TypeVar("Done")
@@ -55,7 +55,7 @@ def evaluated(work: Work, batches: Iterable[int], workers: int) -> Iterator[Batc
         if work.device == "cpu":
             yield from _as_finished(pool, _evaluate, batches, ahead)
             return
-        here = Bench(work)
+        here = Evaluator(work)
         for pixels in _as_finished(pool, _make_pixels, batches, ahead):
             yield here.answers(pixels)
 
@@ -67,9 +67,9 @@ def _evaluated_here(work: Work, batches: Iterable[int]) -> Iterator[Batch]:
     with _one_thread():
         torch.set_num_threads(1)
         try:
-            bench = Bench(work)
+            evaluator = Evaluator(work)
             for batch in batches:
-                yield bench.evaluate(batch)
+                yield evaluator.evaluate(batch)
         finally:
             torch.set_num_threads(threads)
 
@@ -118,14 +118,14 @@ def _one_thread() -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-_bench: list[Bench] = []
-"""Of a worker: the bench at which it works."""
+_evaluator: list[Evaluator] = []
+"""Of a worker: what it evaluates with."""
 
 
 def _begin(work: Work) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that began this one says so
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _bench.append(Bench(work))
+    _evaluator.append(Evaluator(work))
 
 
 def _end_with_parent() -> None:
@@ -136,8 +136,8 @@ def _end_with_parent() -> None:
 
 
 def _evaluate(batch: int) -> Batch:
-    return _bench[0].evaluate(batch)
+    return _evaluator[0].evaluate(batch)
 
 
 def _make_pixels(batch: int) -> Pixels:
-    return _bench[0].pixels(batch)
+    return _evaluator[0].pixels(batch)

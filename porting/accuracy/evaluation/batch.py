@@ -1,4 +1,4 @@
-"""The bench at which one process works: images of a batch in, answers of every side out."""
+"""A batch of images and what one process does with it: from files to the answers of every side."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ class Work:
         return range(batch * self.batch, min((batch + 1) * self.batch, len(self.dataset)))
 
 
-class Bench:
-    """What a process evaluates with. Predictors are built when they are first needed."""
+class Evaluator:
+    """What one process evaluates with. Predictors are built when they are first needed."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
