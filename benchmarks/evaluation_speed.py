@@ -23,7 +23,8 @@ from benchmarks.photos import photos, write_photos
 from benchmarks.sources import bench_sources
 from porting.accuracy.evaluation.evaluate import BATCH, Standing, evaluate
 from porting.accuracy.evaluation.side import Inputs
-from porting.accuracy.evaluation.workers import ONE_THREAD, cores
+from porting.accuracy.evaluation.workers import cores
+from porting.one_thread import ONE_THREAD
 
 IMAGES, SECONDS, SIZE = 1600, 12.0, 224
 GOAL = 0.9

@@ -24,6 +24,7 @@ from porting.catalog.fetch import NO_SOURCES
 from porting.catalog.lock import check_recorded
 from porting.errors import BadInput, BadSource
 from porting.exits import DONE, NOT_AT_PARITY, WRONG_USE, end_with
+from porting.one_thread import ONE_THREAD
 from porting.release.writing import check_folder
 from porting.sources import claims_to_be_a_source
 from porting.sources.checkpoint import locate, looks_like_checkpoint, looks_like_v1
@@ -33,13 +34,6 @@ PORTED, DISAGREES, REFUSED = "ported", "not at parity", "refused"
 
 _DEPTH = 3
 _COMMAND = (sys.executable, "-m", "porting", "port", "--json")
-_ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",  # PyTorch, and LiteRT as judge
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",  # NumPy
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-}
 
 
 @dataclass(frozen=True)
@@ -110,7 +104,7 @@ def _port(place: Path, out: Path, children: Children) -> Outcome:
         if place.is_file():
             check_recorded(place)
         words = [*_COMMAND, "--out", str(out), "--", str(place)]
-        done = children.run(words, {**os.environ, **_ONE_THREAD})
+        done = children.run(words, {**os.environ, **ONE_THREAD})
     except (BadInput, OSError) as error:
         return Outcome(place, REFUSED, _in_a_line(str(error), place))
     if done.returncode == DONE:

@@ -20,16 +20,9 @@ from typing import TypeVar
 
 from porting.accuracy.evaluation.batch import Batch, Evaluator, Pixels, Work
 from porting.errors import WorkerDied
+from porting.one_thread import ONE_THREAD
 
 Done = TypeVar("Done")
-
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_NUM_INTEROP_THREADS": "1",
-}
-"""For processes that share the cores among them; it also fixes the order of sums."""
 
 AHEAD = 2
 """Batches given to each process, so that none waits for the next."""
