@@ -22,7 +22,6 @@ from rich.table import Table
 from benchmarks.photos import photos, write_photos
 from benchmarks.sources import bench_sources
 from porting.accuracy.evaluation.evaluate import BATCH, Standing, evaluate
-from porting.accuracy.evaluation.side import Inputs
 from porting.accuracy.evaluation.workers import cores
 from porting.one_thread import ONE_THREAD
 
@@ -91,7 +90,7 @@ def evaluating(weights: Path, folder: Path) -> float:
     def watch(standing: Standing) -> None:
         seen.append((time.perf_counter(), standing.done))
 
-    evaluate(folder / "photos", Inputs(None, weights), journal=folder / "journal", progress=watch)
+    evaluate(folder / "photos", checkpoint=weights, journal=folder / "journal", progress=watch)
     (begun, first), (ended, last) = seen[0], seen[-cores()]
     return (last - first) / (ended - begun)
 

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from porting.accuracy.api import evaluate
+    from porting.accuracy.evaluation.evaluate import evaluate
     from porting.api import Port, port
     from porting.diff import compare
     from porting.errors import PortingError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Port": "porting.api",
     "compare": "porting.diff",
-    "evaluate": "porting.accuracy.api",
+    "evaluate": "porting.accuracy.evaluation.evaluate",
     "PortingError": "porting.errors",
     "open_source": "porting.sources",
     "port": "porting.api",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import typer
 
 from porting.options import (
@@ -27,6 +30,9 @@ from porting.options import (
     WorkersOption,
 )
 from porting.reports.showing import show
+
+if TYPE_CHECKING:
+    from porting.accuracy.evaluation.evaluate import Evaluation
 
 
 def evaluate(
@@ -56,36 +62,54 @@ def evaluate(
     where the two differ in accuracy beyond chance.
     """
     from porting.accuracy.evaluation.evaluate import evaluate as evaluate_images
-    from porting.accuracy.evaluation.report import evaluation_report
-    from porting.accuracy.evaluation.rows import check_rows_file, write_rows
-    from porting.accuracy.evaluation.side import Inputs
-    from porting.release.writing import check_file
-    from porting.reports.diff import print_written
-    from porting.reports.evaluation import print_evaluation
-    from porting.reports.html import write_reports
     from porting.reports.progress import evaluation_bar
 
-    printed = json_file is not None and str(json_file) == "-"
-    data_file = None if printed else json_file
-    if rows is not None:
-        check_rows_file(rows)
-    for file in filter(None, (rows, report, data_file)):
-        check_file(file)
-    inputs = Inputs(source, checkpoint, model, weights.value if weights else None, onto)
+    wanted = _Wanted(rows, report, json_file)
+    wanted.check()
     with evaluation_bar() as progress:
         found = evaluate_images(
-            data, inputs, labels=labels, synsets=synsets, preprocessing=preprocessing,
-            stated=stated, on_error=on_error.value, journal=journal, fresh=fresh, workers=workers,
-            device=device, explain=explain, progress=progress,
+            data, source, checkpoint, model=model, weights=weights.value if weights else None,
+            onto=onto, labels=labels, synsets=synsets, preprocessing=preprocessing, stated=stated,
+            explain=explain, on_error=on_error.value, journal=journal, fresh=fresh,
+            workers=workers, device=device, progress=progress,
         )  # fmt: skip
-    if found is None:
-        return  # the first of torchrun's ranks reports
-    told = evaluation_report(found)
-    show(told, printed, print_evaluation)
-    if rows is not None:
-        write_rows(found, rows)
-    written = [*([] if rows is None else [str(rows)]), *write_reports(told, report, data_file)]
-    if not printed:
-        show({"wrote": written}, False, print_written)
-    if told["verdict"]["differs"]:
+    # Of torchrun's ranks the first alone has anything to tell.
+    if found is not None and wanted.tell(found):
         raise typer.Exit(1)
+
+
+class _Wanted:
+    """What an evaluation is to be told in: files, and standard output as text or JSON."""
+
+    def __init__(self, rows: Path | None, page: Path | None, json_file: Path | None) -> None:
+        self._rows, self._page = rows, page
+        self._printed = json_file is not None and str(json_file) == "-"
+        self._data = None if self._printed else json_file
+
+    def check(self) -> None:
+        """See that the files can be written, before the work that they are to hold."""
+        from porting.accuracy.evaluation.rows import check_rows_file
+        from porting.release.writing import check_file
+
+        if self._rows is not None:
+            check_rows_file(self._rows)
+        for file in filter(None, (self._rows, self._page, self._data)):
+            check_file(file)
+
+    def tell(self, found: Evaluation) -> bool:
+        """Print and write all of it; whether accuracies differ beyond chance."""
+        from porting.accuracy.evaluation.report import evaluation_report
+        from porting.accuracy.evaluation.rows import write_rows
+        from porting.reports.diff import print_written
+        from porting.reports.evaluation import print_evaluation
+        from porting.reports.html import write_reports
+
+        told = evaluation_report(found)
+        show(told, self._printed, print_evaluation)
+        written = write_reports(told, self._page, self._data)
+        if self._rows is not None:
+            write_rows(found, self._rows)
+            written = [str(self._rows), *written]
+        if not self._printed:
+            show({"wrote": written}, False, print_written)
+        return bool(told["verdict"]["differs"])

@@ -12,7 +12,6 @@ from parity_tests.accuracy.evaluation.commands import MANY
 from parity_tests.building.photos import jpeg_of
 from porting.accuracy.datasets.classes import imagenet
 from porting.accuracy.evaluation.evaluate import evaluate
-from porting.accuracy.evaluation.side import Inputs
 
 IMAGES = 70
 
@@ -28,9 +27,8 @@ def photos(small, tmp_path_factory):
         data = jpeg_of(height, width, kinds[number % 3], seed=number)
         (folder / f"{number:03}.jpg").write_bytes(data)
     write_labels(folder, np.zeros(IMAGES, int))
-    inputs = Inputs(small[0], None)
     journal, labels = folder.parent / "first", folder / "labels.csv"
-    found = evaluate(folder, inputs, labels=labels, journal=journal, workers=0)
+    found = evaluate(folder, small[0], labels=labels, journal=journal, workers=0)
     answers = found.answers.best[:, 0, 0].astype(int)
     guesses = np.where(generator.random(IMAGES) < 0.5, answers, generator.integers(0, 1000, IMAGES))
     write_labels(folder, guesses)
@@ -54,7 +52,7 @@ def evaluated(small, photos, tmp_path):
     def run(source=small[0], checkpoint=small[1], data=photos, labels=None, **options):
         labels = None if labels is False else labels or data / "labels.csv"
         options = {"workers": 0, "journal": tmp_path / "journal", "labels": labels, **options}
-        return evaluate(data, Inputs(source, checkpoint), **options)
+        return evaluate(data, source, checkpoint, **options)
 
     return run
 

@@ -9,10 +9,9 @@ import pytest
 from PIL import Image
 
 from parity_tests.accuracy.evaluation.conftest import write_labels
-from porting.accuracy.evaluation import bench
+from porting.accuracy.evaluation import batch
 from porting.accuracy.evaluation.evaluate import evaluate
 from porting.accuracy.evaluation.report import evaluation_report
-from porting.accuracy.evaluation.side import Inputs
 from porting.accuracy.preprocessing import steps
 from porting.errors import BadExample, BadInput
 from porting.reports.evaluation import print_evaluation
@@ -62,18 +61,18 @@ def by_group(pixels, side):
 def explained(small, colours, tmp_path, monkeypatch):
     """Explain the answers of a function; ``built`` says for what something that answers was."""
 
-    def run(answer=by_colour, labels=LABELS, inputs=None, **options):
+    def run(answer=by_colour, labels=LABELS, files=None, **options):
         def predictor_of(inputs, side, device):
             run.built.append((side.runs, side.weights))
             return answer
 
         run.built = []
-        monkeypatch.setattr(bench, "predictor_of", predictor_of)
+        monkeypatch.setattr(batch, "predictor_of", predictor_of)
         write_labels(colours, labels)
         options = {"stated": 100.0, "workers": 0, "explain": True, **options}
         options.setdefault("journal", tmp_path / "journal")
-        inputs = inputs or Inputs(None, small[1])
-        found = evaluate(colours, inputs, labels=colours / "labels.csv", **options)
+        files = files or {"checkpoint": small[1]}
+        found = evaluate(colours, **files, labels=colours / "labels.csv", **options)
         return evaluation_report(found)
 
     return run
@@ -132,7 +131,7 @@ class TestOneCause:
 
 
 def test_of_a_source_alone_the_network_ported_anew_is_explained(explained, small):
-    report = explained(labels=LABELS[::-1], inputs=Inputs(small[0], None))
+    report = explained(labels=LABELS[::-1], files={"source": small[0]})
     assert list(report["sides"]) == ["judge", "port"]
     assert report["explanation"]["best"]["topic"] == "channel order"
     assert explained.built == [("judge", None), ("source", "as stored")]

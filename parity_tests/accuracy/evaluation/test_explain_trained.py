@@ -12,7 +12,6 @@ from parity_tests.accuracy.evaluation.test_ranks import torchrun
 from parity_tests.building.command import porting as command
 from parity_tests.building.trained_network import SIZE, write_images, write_trained
 from porting.accuracy.evaluation.evaluate import evaluate
-from porting.accuracy.evaluation.side import Inputs
 from porting.accuracy.preprocessing import NAMED
 from porting.release import write_release
 
@@ -30,7 +29,7 @@ def source(tmp_path_factory):
 def test_weights_and_preprocessing_explain_the_gap(source, tmp_path):
     data = write_images(tmp_path / "images", IMAGES)
     published = evaluate(
-        data, Inputs(source, None), preprocessing=NAMED["mnasnet"](SIZE),
+        data, source, preprocessing=NAMED["mnasnet"](SIZE),
         journal=tmp_path / "published", workers=0,
     )  # fmt: skip
     stated = 100 * published.right(0).mean()

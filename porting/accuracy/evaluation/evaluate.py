@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ class Standing:
 
 Progress = Callable[[Standing], None]
 
+AnyPath = str | PathLike[str]
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -80,31 +83,37 @@ class Evaluation:
 
 
 def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command is
-    data: Path,
-    inputs: Inputs,
+    data: AnyPath,
+    source: AnyPath | None = None,
+    checkpoint: AnyPath | None = None,
     *,
-    labels: Path | None = None,
-    synsets: Path | None = None,
+    model: str | None = None,
+    weights: str | None = None,
+    onto: str | None = None,
+    labels: AnyPath | None = None,
+    synsets: AnyPath | None = None,
     preprocessing: str | None = None,
     stated: float | None = None,
+    explain: bool = False,
     on_error: str = "stop",
-    journal: Path | None = None,
+    journal: AnyPath | None = None,
     fresh: bool = False,
     workers: int | None = None,
     device: str = "cpu",
-    explain: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation | None:
-    """Evaluate a source's judge and a network, or one of them, on labelled images.
+    """Count right answers of a source's judge and of a network's file, or of one of the two.
 
     Both get the same pixels, made by ``preprocessing``: a name, steps, or None
     for what the network's authors did. ``stated`` is their top-1 in percent, by
     default the published one. ``on_error`` is ``"stop"`` or ``"skip"``
     for images that cannot be read. What is finished is in ``journal``, from
-    which the same call goes on. ``workers`` are processes, by default as many as
-    there are cores; 0 works in this one. Under ``torchrun`` the ranks share the
-    work, and all but the first return None. ``explain`` evaluates the port with one
-    thing changed at a time as well; of a source alone, the network ported anew from it.
+    which the same call goes on. ``explain`` evaluates the port with one thing
+    changed at a time as well; of a source alone, the network ported anew from it.
+
+    ``workers`` are processes, by default as many as there are cores, so that a
+    script has to call this below ``if __name__ == "__main__"``; 0 works in this
+    one. Under ``torchrun`` the ranks share the work, and all but the first get None.
 
     Raises:
         BadInput: something cannot be read or does not fit; BadExample: an image.
@@ -112,10 +121,12 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
     """
     if on_error not in ("stop", "skip"):
         raise BadInput(f"on_error {on_error!r}: expected 'stop' or 'skip'")
-    prepared = prepare(inputs, data, labels, synsets, preprocessing)
+    inputs = Inputs(_path(source), _path(checkpoint), model, weights, onto)
+    prepared = prepare(inputs, Path(data), _path(labels), _path(synsets), preprocessing)
     if stated is not None:
         prepared = replace(prepared, stated=stated)
-    folder = journal or EVALUATED / (_name_of(prepared) + ("-explained" if explain else ""))
+    name = _name_of(prepared) + ("-explained" if explain else "")
+    folder = EVALUATED / name if journal is None else Path(journal)
     ranks = join(device)
     carried = partial(
         carry_out, fresh=fresh, ranks=ranks, workers=workers, device=device, on_error=on_error,
@@ -212,6 +223,10 @@ class _Tally:
             answers.state[number] = FAILED
             answers.reasons[number] = why
         return numbers
+
+
+def _path(place: AnyPath | None) -> Path | None:
+    return None if place is None else Path(place)
 
 
 def _name_of(prepared: Prepared) -> str:
