@@ -242,3 +242,23 @@ def test_a_file_that_is_not_there_and_weights_of_no_source_are_refused(evaluated
         evaluated(source=None, checkpoint=tmp_path / "missing.pth")
     with pytest.raises(BadInput, match="give it with --source"):
         prepare(Inputs(None, small[1], weights="raw"), tmp_path, None, None, None)
+
+
+def test_a_module_of_ones_own_answers_as_the_network_does(small, evaluated, tmp_path, monkeypatch):
+    lines = "import genmobilenet", "build = lambda: genmobilenet.create_model('tf_mnasnet_small')"
+    (tmp_path / "own_network.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    found = evaluated(onto="own_network:build", journal=tmp_path / "own")
+    assert np.array_equal(found.answers.best, evaluated().answers.best)
+
+
+def test_a_file_that_was_replaced_is_read_anew(small, evaluated, tmp_path):
+    place = tmp_path / "port.pth"
+    place.write_bytes(small[1].read_bytes())
+    before = evaluated(checkpoint=place, journal=tmp_path / "before")
+    state = torch.load(place, weights_only=True)
+    state["classifier.bias"] += torch.arange(1000.0)
+    torch.save(state, place)
+    after = evaluated(checkpoint=place, journal=tmp_path / "after")
+    assert (after.answers.best[:, 1, 0] == 999).all()
+    assert np.array_equal(after.answers.best[:, 0], before.answers.best[:, 0])

@@ -62,7 +62,7 @@ def explained(small, colours, tmp_path, monkeypatch):
     """Explain the answers of a function; ``built`` says for what something that answers was."""
 
     def run(answer=by_colour, labels=LABELS, files=None, **options):
-        def predictor_of(inputs, side, device):
+        def predictor_of(files, side, device):
             run.built.append((side.runs, side.weights))
             return answer
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from porting.accuracy.datasets import DataSet
 from porting.accuracy.evaluation.answers import BEST, UNANSWERED, best_of
-from porting.accuracy.evaluation.predictors import Predictor, predictor_of
+from porting.accuracy.evaluation.predictors import Files, Predictor, predictor_of
 from porting.accuracy.evaluation.side import Inputs, Side
 from porting.accuracy.preprocessing import Pipeline, parse_pipeline
 from porting.accuracy.preprocessing.pipeline import Done
@@ -76,7 +76,7 @@ class Evaluator:
     """What one process evaluates with. Predictors are built when they are first needed."""
 
     def __init__(self, work: Work) -> None:
-        self._work = work
+        self._work, self._files = work, Files(work.inputs)
         self._pipelines: dict[str, Pipeline] = {
             side.pipeline: parse_pipeline(side.pipeline) for side in work.answering
         }
@@ -133,7 +133,7 @@ class Evaluator:
     def _predictor(self, side: Side) -> Predictor:
         key = side.runs, side.weights
         if key not in self._predictors:
-            self._predictors[key] = predictor_of(self._work.inputs, side, self._work.device)
+            self._predictors[key] = predictor_of(self._files, side, self._work.device)
         return self._predictors[key]
 
 

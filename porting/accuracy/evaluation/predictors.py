@@ -6,7 +6,7 @@ Built anew in each process that evaluates.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +17,8 @@ from porting.catalog.at_hand import open_published
 if TYPE_CHECKING:
     from torch import nn
 
-    from porting.mapping.module_match import ModuleMatch
-    from porting.mapping.recognise import Match
     from porting.sources import Source
+    from porting.subject import Subject
 
 Predictor = Callable[[np.ndarray, Side], np.ndarray]
 """Pixels (N, H, W, C), 0..255, float32, as a side normalises them -> scores (N, classes), float32.
@@ -28,7 +27,35 @@ One serves all sides that run the same.
 """
 
 
-def predictor_of(inputs: Inputs, side: Side, device: str) -> Predictor:
+class Files:
+    """The files of an evaluation, each read once for all that answer in a process.
+
+    Raises, of each:
+        BadInput: it cannot be read, or does not fit.
+    """
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+
+    @cached_property
+    def source(self) -> Source:
+        """The source; the caller looked that there is one."""
+        assert self.inputs.source is not None
+        return open_published(self.inputs.source)
+
+    @cached_property
+    def subject(self) -> Subject:
+        """The network of the checkpoint, and how the source is mapped onto its like."""
+        from porting.subject import subject_from_file
+
+        inputs = self.inputs
+        assert inputs.checkpoint is not None  # the caller looked
+        return subject_from_file(
+            self.source, inputs.checkpoint, inputs.model, inputs.weights, inputs.onto
+        )
+
+
+def predictor_of(files: Files, side: Side, device: str) -> Predictor:
     """The predictor of a side, and of every other that ``runs`` the same with the same weights.
 
     Raises:
@@ -36,15 +63,20 @@ def predictor_of(inputs: Inputs, side: Side, device: str) -> Predictor:
         MissingJudge: the judge's package is not installed.
     """
     if side.runs == "judge":
-        return judge_of(inputs)
-    return _on_device(network_of(inputs, side), device)
+        return judge_of(files)
+    return _on_device(network_of(files, side), device)
 
 
-def judge_of(inputs: Inputs) -> Predictor:
+def judge_of(files: Files) -> Predictor:
     """The source's judge, asked for its logits alone."""
+    from porting.mapping.recognise import find_match
     from porting.parity.answering import answering
 
-    judge = answering(*_judged(inputs))
+    inputs, source = files.inputs, files.source
+    if inputs.checkpoint is None:
+        judge = answering(source, find_match(source, inputs.model, inputs.weights))
+    else:
+        judge = answering(source, files.subject.match)
 
     def predict(pixels: np.ndarray, side: Side) -> np.ndarray:
         given = pixels if judge.normalises else _normalised(pixels, side)
@@ -54,47 +86,21 @@ def judge_of(inputs: Inputs) -> Predictor:
     return predict
 
 
-@lru_cache(maxsize=1)
-def _judged(inputs: Inputs) -> tuple[Source, Match | ModuleMatch]:
-    from porting.mapping.recognise import find_match
-    from porting.subject import subject_from_file
-
-    assert inputs.source is not None  # a judge has one
-    source = open_published(inputs.source)
-    if inputs.checkpoint is None:
-        return source, find_match(source, inputs.model, inputs.weights)
-    subject = subject_from_file(
-        source, inputs.checkpoint, inputs.model, inputs.weights, inputs.onto
-    )
-    return source, subject.match
-
-
-def network_of(inputs: Inputs, side: Side) -> nn.Module:
+def network_of(files: Files, side: Side) -> nn.Module:
     """The network of a file, or the one ported anew from the source, as it is."""
     from genmobilenet.factory import build, create_model
 
+    inputs = files.inputs
     if side.runs == "source":
         from porting.api import port
 
-        assert inputs.source is not None  # as above
-        ported = port(inputs.source, inputs.model, weights=side.weights, verify=False)
+        ported = port(files.source, inputs.model, weights=side.weights, verify=False)
         assert ported.config is not None  # no module of somebody's own was given
         return build(ported.config, ported.state_dict)
-    assert inputs.checkpoint is not None  # as above
-    if inputs.onto is not None:
-        return _own_module(inputs)
+    if inputs.source is not None:
+        return files.subject.network.eval()
     assert inputs.model is not None  # who made the side looked it up
     return create_model(inputs.model, checkpoint_path=inputs.checkpoint).eval()
-
-
-def _own_module(inputs: Inputs) -> nn.Module:
-    from genmobilenet.factory import read_state_dict
-    from porting.own_module import build_module, fill_module
-
-    assert inputs.onto is not None and inputs.checkpoint is not None
-    module = build_module(inputs.onto)
-    fill_module(module, read_state_dict(inputs.checkpoint), str(inputs.checkpoint))
-    return module.eval()
 
 
 def _on_device(network: nn.Module, device: str) -> Predictor:
