@@ -98,10 +98,10 @@ class _Wanted:
 
     def tell(self, found: Evaluation) -> bool:
         """Print and write all of it; whether accuracies differ beyond chance."""
-        from porting.accuracy.evaluation.report import evaluation_report
         from porting.accuracy.evaluation.rows import write_rows
         from porting.reports.diff import print_written
-        from porting.reports.evaluation import print_evaluation
+        from porting.reports.evaluate import print_evaluation
+        from porting.reports.evaluation import evaluation_report
         from porting.reports.html import write_reports
 
         told = evaluation_report(found)

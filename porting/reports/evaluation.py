@@ -1,102 +1,154 @@
-"""What ``porting evaluate`` says in the terminal; at most 80 columns."""
+"""An evaluation as plain data: what ``porting evaluate --json`` writes.
+
+The terminal's text and the page are made from it alone; ``evaluation_schema.json`` in
+``porting/reports`` describes it. ``explanation`` is what
+``porting.accuracy.evaluation.explanation`` says, or null.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
-from porting.reports.explanation import print_explanation
-from porting.reports.inspection import input_lines
-from porting.reports.lines import print_lines
+import numpy as np
 
-SHOWN = 10
-"""Images listed at most; the page lists more, the JSON and the rows have all."""
-
-
-def print_evaluation(data: dict[str, Any]) -> None:
-    """Print a report's data as text."""
-    found = data["data"]
-    pairs = [
-        ("data", f"{found['path']}: {found['examples']:,} images, {found['kind']}"),
-        ("labels", found["label_order"]),
-        *(("note", note) for note in found["notes"]),
-        *_made_from(data["made_from"]),
-        *_input(data),
-        *((name, _accuracy(side)) for name, side in data["sides"].items()),
-    ]
-    if data["stated"] is not None:
-        pairs.append(("stated", f"top-1 {data['stated']:.2f} %"))
-    if data["agreement"] is not None:
-        pairs += _agreement(data["agreement"])
-    pairs += _listed("left out", [_of_failed(failed) for failed in found["failed"]])
-    pairs.append(("verdict", data["verdict"]["sentence"]))
-    print_lines(pairs)
-    if data["explanation"] is not None:
-        print_explanation(data["explanation"])
+from porting.accuracy.datasets.classes import imagenet, imagenet_names
+from porting.accuracy.evaluation.answers import FAILED
+from porting.accuracy.evaluation.evaluate import Evaluation
+from porting.accuracy.evaluation.figures import Share, difference, share
+from porting.accuracy.evaluation.verdict import SIGNIFICANT, near_tie, sentence_of
+from porting.errors import BadExample
+from porting.plain_json import encoded
+from porting.reports.reading import EVALUATION, EVALUATION_VERSION
+from porting.reports.thumbnails import thumbnails
 
 
-def _input(data: dict[str, Any]) -> list[tuple[str, str]]:
-    """What the networks take; the authors' pipeline is named once where it is the one in use."""
-    by_authors = data["convention"]["preprocessing"]
-    in_use = list(dict.fromkeys(side["pipeline"] for side in data["sides"].values()))
-    if in_use == [by_authors]:
-        convention = {**data["convention"], "preprocessing": None}
-        return [*input_lines(convention), ("pixels", f"as its authors made them: {by_authors}")]
-    return [*input_lines(data["convention"]), ("pixels", "; ".join(in_use))]
+def evaluation_report(evaluation: Evaluation) -> dict[str, Any]:
+    """Everything that an evaluation says.
+
+    Raises:
+        BadExample: not one image could be used.
+    """
+    failed = np.flatnonzero(evaluation.answers.state == FAILED)
+    if not evaluation.usable.any():
+        raise BadExample(f"none of the {len(failed):,} images can be used; "
+                         f"{evaluation.answers.reasons[int(failed[0])]}")  # fmt: skip
+    dataset, explanation = evaluation.dataset, evaluation.explanation
+    data = {
+        "schema": EVALUATION,
+        "schema_version": EVALUATION_VERSION,
+        "verdict": _verdict(evaluation),
+        "data": {
+            "path": str(dataset.path),
+            "kind": dataset.kind,
+            "label_order": dataset.label_order,
+            "classes": dataset.classes,
+            "examples": len(dataset),
+            "used": int(evaluation.usable.sum()),
+            "failed": [_failed(evaluation, int(number)) for number in failed],
+            "notes": list(dataset.notes),
+        },
+        "sides": {side.name: _side(evaluation, n) for n, side in enumerate(evaluation.sides)},
+        "stated": evaluation.stated,
+        "agreement": _agreement(evaluation) if _compares(evaluation) else None,
+        "explanation": None if explanation is None else explanation.to_json(),
+        "convention": evaluation.convention.to_json(),
+        "made_from": evaluation.told,
+    }
+    return dict(encoded(data))
 
 
-def _made_from(told: dict[str, Any]) -> list[tuple[str, str]]:
-    pairs = []
-    if source := told.get("source"):
-        pairs.append(
-            ("source", f"{source['file']} ({source['weights']}), run by {source['judge']}")
-        )
-    if checkpoint := told.get("checkpoint"):
-        pairs.append(("network", f"{checkpoint['model']}, {checkpoint['file']}"))
-    return pairs
+def class_name(evaluation: Evaluation, label: int) -> str:
+    """What a class is called, as far as anybody knows."""
+    synsets = evaluation.dataset.synsets
+    if label < 0:
+        return "background"
+    if synsets is None or label >= len(synsets):
+        return str(label)
+    known = imagenet().numbers.get(synsets[label])
+    return synsets[label] if known is None else imagenet_names()[known]
 
 
-def _accuracy(side: dict[str, Any]) -> str:
-    return "; ".join(
-        f"top-{among} {share['percent']:.2f} % ({share['low']:.2f} to {share['high']:.2f})"
+def _compares(evaluation: Evaluation) -> bool:
+    return [side.name for side in evaluation.sides[:2]] == ["judge", "port"]
+
+
+def _failed(evaluation: Evaluation, number: int) -> dict[str, str]:
+    return {
+        "name": evaluation.dataset.example(number).name,
+        "reason": evaluation.answers.reasons[number],
+    }
+
+
+def _side(evaluation: Evaluation, number: int) -> dict[str, Any]:
+    side = evaluation.sides[number]
+    used = int(evaluation.usable.sum())
+    shares = {
+        f"top{among}": _share(share(int(evaluation.right(number, among).sum()), used))
         for among in (1, 5)
-        for share in [side[f"top{among}"]]
-    )
+    }
+    return {**side.to_json(), **shares}
 
 
-def _agreement(agreement: dict[str, Any]) -> list[tuple[str, str]]:
-    top1, sets, change = (agreement[key] for key in ("top1", "top5_sets", "difference"))
-    return [
-        ("agree", f"on {top1['count']:,} of {top1['of']:,} answers, on {sets['count']:,} sets of "
-         "five"),
-        ("port - judge", f"{change['points']:+.2f} points ({change['low']:+.2f} to "
-         f"{change['high']:+.2f}); right alone: port {change['gained']:,}, judge "
-         f"{change['lost']:,}; McNemar p = {change['p']:.2g}"),
-        *_listed("differ", [_of_differing(image) for image in agreement["differing"]]),
-    ]  # fmt: skip
+def _share(found: Share) -> dict[str, Any]:
+    return {**asdict(found), "percent": found.percent}
 
 
-def _listed(label: str, entries: list[str]) -> list[tuple[str, str]]:
-    """The first entries, a line or two each, under one label, and how many more there are."""
-    lines = entries[:SHOWN]
-    if len(entries) > SHOWN:
-        lines = [*lines, f"and {len(entries) - SHOWN:,} more"]
-    return [(label if not number else "", line) for number, line in enumerate(lines)]
+def _agreement(evaluation: Evaluation) -> dict[str, Any]:
+    usable = evaluation.usable
+    best = evaluation.answers.best[usable]
+    used = len(best)
+    same_sets = (np.sort(best[:, 0]) == np.sort(best[:, 1])).all(1)
+    change = difference(evaluation.right(0), evaluation.right(1))
+    return {
+        "top1": _share(share(int((best[:, 0, 0] == best[:, 1, 0]).sum()), used)),
+        "top5_sets": _share(share(int(same_sets.sum()), used)),
+        "difference": {**asdict(change), "points": change.points},
+        "differing": [
+            {**_differing(evaluation, number), "thumbnail": seen}
+            for number, seen in thumbnails(evaluation, differing(evaluation))
+        ],
+    }
 
 
-def _of_differing(image: dict[str, Any]) -> str:
-    """Image and label; below, by what margin each side answered what."""
-    answers = ", ".join(
-        f"{name} {image[name]['called']} by {float(image[name]['margin']):.3g}"
-        for name in ("judge", "port")
-    )
-    tie = "; a near tie" if image["near_tie"] else ""
-    return f"{Path(image['name']).name}, {image['called']}:\n  {answers}{tie}"
+def differing(evaluation: Evaluation) -> list[int]:
+    """Numbers of the images on which judge and port answer something else."""
+    best = evaluation.answers.best
+    return np.flatnonzero(evaluation.usable & (best[:, 0, 0] != best[:, 1, 0])).tolist()
 
 
-def _of_failed(failed: dict[str, str]) -> str:
-    return (
-        failed["reason"]
-        if failed["name"] in failed["reason"]
-        else "{name}: {reason}".format(**failed)
-    )
+def _differing(evaluation: Evaluation, number: int) -> dict[str, Any]:
+    label, answers = int(evaluation.labels[number]), evaluation.answers
+    sides = {
+        side.name: {
+            "answer": (answer := int(answers.best[number, n, 0])),
+            "called": class_name(evaluation, answer),
+            "margin": float(answers.margin[number, n]),
+            "right": answer == label,
+        }
+        for n, side in enumerate(evaluation.sides[:2])
+    }
+    return {
+        "number": number,
+        "name": evaluation.dataset.example(number).name,
+        "label": label,
+        "called": class_name(evaluation, label),
+        "near_tie": near_tie(answers.margin[number, :2]),
+        **sides,
+    }
+
+
+def _verdict(evaluation: Evaluation) -> dict[str, Any]:
+    """The sentence, and whether accuracies differ beyond chance; images left out are told."""
+    used, failed = int(evaluation.usable.sum()), len(evaluation.answers.reasons)
+    if not _compares(evaluation):
+        side, right = evaluation.sides[0].name, int(evaluation.right(0).sum())
+        sentence, p = f"the {side} is right on {right:,} of {used:,} images", None
+    else:
+        change = difference(evaluation.right(0), evaluation.right(1))
+        numbers = differing(evaluation)
+        ties = sum(near_tie(evaluation.answers.margin[number, :2]) for number in numbers)
+        sentence, p = sentence_of(len(numbers), ties, change), change.p
+    if failed:
+        sentence += f"; {failed:,} of {used + failed:,} images could not be read and are left out"
+    return {"sentence": sentence, "p": p, "differs": p is not None and p < SIGNIFICANT}

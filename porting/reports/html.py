@@ -22,7 +22,7 @@ COMPARISON_SCRIPTS = ("charts.js", "tap.js", "table.js", "comparison.js")
 """In this order in one script element: each uses what stands before it; the last sets off."""
 
 SHOWN = 60
-"""Images of an evaluation, differing or left out, that a page lists at most."""
+"""Images of an evaluation, differing or left out, that a page lists at most: some 6 kB each."""
 
 
 def page(data: dict[str, Any], evaluation: dict[str, Any] | None = None) -> str:

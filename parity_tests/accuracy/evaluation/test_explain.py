@@ -11,10 +11,10 @@ from PIL import Image
 from parity_tests.accuracy.evaluation.conftest import write_labels
 from porting.accuracy.evaluation import batch
 from porting.accuracy.evaluation.evaluate import evaluate
-from porting.accuracy.evaluation.report import evaluation_report
 from porting.accuracy.preprocessing import steps
 from porting.errors import BadExample, BadInput
-from porting.reports.evaluation import print_evaluation
+from porting.reports.evaluate import print_evaluation
+from porting.reports.evaluation import evaluation_report
 from porting.reports.reading import EVALUATION, read_report, write_report
 
 IMAGES = 40

@@ -11,8 +11,8 @@ import torch
 from porting.accuracy.evaluation import evaluate as evaluating
 from porting.accuracy.evaluation.batch import Batch, Evaluator
 from porting.accuracy.evaluation.journal import RUN, Journal, discard
-from porting.accuracy.evaluation.report import evaluation_report
 from porting.errors import BadInput
+from porting.reports.evaluation import evaluation_report
 
 
 def batch(number, failed=None):

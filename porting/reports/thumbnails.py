@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 from porting.accuracy.preprocessing import parse_pipeline
 from porting.errors import BadExample
 from porting.parity.inputs import thumbnail
+from porting.reports.html import SHOWN
 
 if TYPE_CHECKING:
     from porting.accuracy.evaluation.evaluate import Evaluation
-
-THUMBNAILS = 60
-"""Images that have one at most: some 6 kB each, in what may be mailed."""
 
 SIDE = 160
 """Pixels."""
@@ -34,4 +32,4 @@ def thumbnails(evaluation: Evaluation, numbers: Sequence[int]) -> Iterator[tuple
         except BadExample:
             return None
 
-    yield from zip_longest(numbers, map(seen, numbers[:THUMBNAILS]))
+    yield from zip_longest(numbers, map(seen, numbers[:SHOWN]))

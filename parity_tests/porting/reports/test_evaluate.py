@@ -20,7 +20,7 @@ from parity_tests.building.evaluations import (
     side_of,
 )
 from porting.errors import BadInput
-from porting.reports.evaluation import print_evaluation
+from porting.reports.evaluate import print_evaluation
 from porting.reports.html import SHOWN, page
 from porting.reports.reading import EVALUATION, read_report, read_together, schema, write_report
 

@@ -1,0 +1,102 @@
+"""What ``porting evaluate`` says in the terminal; at most 80 columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from porting.reports.explanation import print_explanation
+from porting.reports.inspection import input_lines
+from porting.reports.lines import print_lines
+
+SHOWN = 10
+"""Images listed at most; the page lists more, the JSON and the rows have all."""
+
+
+def print_evaluation(data: dict[str, Any]) -> None:
+    """Print a report's data as text."""
+    found = data["data"]
+    pairs = [
+        ("data", f"{found['path']}: {found['examples']:,} images, {found['kind']}"),
+        ("labels", found["label_order"]),
+        *(("note", note) for note in found["notes"]),
+        *_made_from(data["made_from"]),
+        *_input(data),
+        *((name, _accuracy(side)) for name, side in data["sides"].items()),
+    ]
+    if data["stated"] is not None:
+        pairs.append(("stated", f"top-1 {data['stated']:.2f} %"))
+    if data["agreement"] is not None:
+        pairs += _agreement(data["agreement"])
+    pairs += _listed("left out", [_of_failed(failed) for failed in found["failed"]])
+    pairs.append(("verdict", data["verdict"]["sentence"]))
+    print_lines(pairs)
+    if data["explanation"] is not None:
+        print_explanation(data["explanation"])
+
+
+def _input(data: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the networks take; the authors' pipeline is named once where it is the one in use."""
+    by_authors = data["convention"]["preprocessing"]
+    in_use = list(dict.fromkeys(side["pipeline"] for side in data["sides"].values()))
+    if in_use == [by_authors]:
+        convention = {**data["convention"], "preprocessing": None}
+        return [*input_lines(convention), ("pixels", f"as its authors made them: {by_authors}")]
+    return [*input_lines(data["convention"]), ("pixels", "; ".join(in_use))]
+
+
+def _made_from(told: dict[str, Any]) -> list[tuple[str, str]]:
+    pairs = []
+    if source := told.get("source"):
+        pairs.append(
+            ("source", f"{source['file']} ({source['weights']}), run by {source['judge']}")
+        )
+    if checkpoint := told.get("checkpoint"):
+        pairs.append(("network", f"{checkpoint['model']}, {checkpoint['file']}"))
+    return pairs
+
+
+def _accuracy(side: dict[str, Any]) -> str:
+    return "; ".join(
+        f"top-{among} {share['percent']:.2f} % ({share['low']:.2f} to {share['high']:.2f})"
+        for among in (1, 5)
+        for share in [side[f"top{among}"]]
+    )
+
+
+def _agreement(agreement: dict[str, Any]) -> list[tuple[str, str]]:
+    top1, sets, change = (agreement[key] for key in ("top1", "top5_sets", "difference"))
+    return [
+        ("agree", f"on {top1['count']:,} of {top1['of']:,} answers, on {sets['count']:,} sets of "
+         "five"),
+        ("port - judge", f"{change['points']:+.2f} points ({change['low']:+.2f} to "
+         f"{change['high']:+.2f}); right alone: port {change['gained']:,}, judge "
+         f"{change['lost']:,}; McNemar p = {change['p']:.2g}"),
+        *_listed("differ", [_of_differing(image) for image in agreement["differing"]]),
+    ]  # fmt: skip
+
+
+def _listed(label: str, entries: list[str]) -> list[tuple[str, str]]:
+    """The first entries, a line or two each, under one label, and how many more there are."""
+    lines = entries[:SHOWN]
+    if len(entries) > SHOWN:
+        lines = [*lines, f"and {len(entries) - SHOWN:,} more"]
+    return [(label if not number else "", line) for number, line in enumerate(lines)]
+
+
+def _of_differing(image: dict[str, Any]) -> str:
+    """Image and label; below, by what margin each side answered what."""
+    answers = ", ".join(
+        f"{name} {image[name]['called']} by {float(image[name]['margin']):.3g}"
+        for name in ("judge", "port")
+    )
+    tie = "; a near tie" if image["near_tie"] else ""
+    return f"{Path(image['name']).name}, {image['called']}:\n  {answers}{tie}"
+
+
+def _of_failed(failed: dict[str, str]) -> str:
+    return (
+        failed["reason"]
+        if failed["name"] in failed["reason"]
+        else "{name}: {reason}".format(**failed)
+    )
