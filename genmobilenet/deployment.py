@@ -71,6 +71,7 @@ class DeployedNet(GenMobileNet):
         self._engines: dict[tuple[int, int], Engine | None] = {}
         self._fold()
         self.requires_grad_(False).eval()
+        # PyTorch's own stubs leave this form of ``to`` out.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Looked at in each pass: no walk through the parts, which would take a twentieth of it.
         self._hooks = tuple(
@@ -86,6 +87,7 @@ class DeployedNet(GenMobileNet):
             if isinstance(part, nn.BatchNorm2d) and part.running_var is None:
                 raise DeployError(f"deploy: {path} keeps no statistics, and cannot be folded")
         for convolution, norm in pairs.items():
+            # norms_of gives a convolution and a batch norm, whose paths say no type.
             made = folded(self.get_submodule(convolution), self.get_submodule(norm))  # type: ignore[arg-type]
             self.set_submodule(convolution, made)
             self.set_submodule(norm, nn.Identity())
@@ -215,6 +217,7 @@ class DeployedNet(GenMobileNet):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         self._engines.clear()  # other values, another type or another device
+        # PyTorch has no types for it.
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:

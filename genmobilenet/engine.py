@@ -56,6 +56,7 @@ def _through_torchscript(module: nn.Module, example: Tensor) -> Engine:
     was = torch._C._jit_llga_enabled()
     torch.jit.enable_onednn_fusion(True)
     try:
+        # PyTorch has no types for tracing.
         engine: Engine = torch.jit.freeze(
             torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
         )

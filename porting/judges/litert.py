@@ -52,7 +52,8 @@ class LiteRTJudge:
             "experimental_preserve_all_tensors": True,
         }  # fmt: skip
         if only is not None:
-            kept, content = {}, with_output(source.path.read_bytes(), source.index_of(only))
+            whole = source.path.read_bytes() if content is None else content
+            kept, content = {}, with_output(whole, source.index_of(only))
         try:
             with silent():  # a delegate tells of itself
                 self._interpreter: Any = runtime.Interpreter(

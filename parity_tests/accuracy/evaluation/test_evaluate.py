@@ -262,3 +262,13 @@ def test_a_file_that_was_replaced_is_read_anew(small, evaluated, tmp_path):
     after = evaluated(checkpoint=place, journal=tmp_path / "after")
     assert (after.answers.best[:, 1, 0] == 999).all()
     assert np.array_equal(after.answers.best[:, 0], before.answers.best[:, 0])
+
+
+def test_scores_that_are_no_numbers_are_no_answers(small, evaluated, tmp_path):
+    state = torch.load(small[1], weights_only=True)
+    state["classifier.bias"][3] = float("nan")
+    torch.save(state, tmp_path / "port.pth")
+    with pytest.raises(
+        BadInput, match=r"the port gives scores that are not finite on .*: 000\.jpg"
+    ):
+        evaluated(checkpoint=tmp_path / "port.pth")

@@ -105,7 +105,8 @@ def _walk(path: Path) -> Iterator[Member]:
     try:
         with tarfile.open(path, "r:", encoding="utf-8", errors="backslashreplace") as archive:
             while (info := archive.next()) is not None:
-                archive.members = []  # type: ignore[attr-defined]  # else every header is kept
+                # Else every header is kept; typeshed does not know the list.
+                archive.members = []  # type: ignore[attr-defined]
                 if archive.offset <= info.offset:
                     raise BadInput(f"{path}: the header at byte {info.offset:,} leads back")
                 yield from _files(info, path)

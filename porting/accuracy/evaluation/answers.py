@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 BEST = 5
-NOT_YET, ANSWERED, FAILED = 0, 1, 2
+ANSWERED, FAILED = 1, 2
 UNANSWERED = -3
 """In the place of a class: no answer, as where the image could not be made into pixels."""
 
@@ -16,7 +16,7 @@ UNANSWERED = -3
 class Answers:
     """Answers of all sides on all images, a few bytes each.
 
-    ``state`` (N,) is one of the three above. ``best`` (N, sides, 5) are classes
+    ``state`` (N,) is one of the two above, 0 before. ``best`` (N, sides, 5) are classes
     of the data set, the best first, -1 for a background, -3 for no answer; ``margin`` (N, sides)
     is the best score less the second. ``reasons`` says by number why an image failed.
     """

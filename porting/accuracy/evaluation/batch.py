@@ -13,7 +13,7 @@ from porting.accuracy.evaluation.predictors import Files, Predictor, predictor_o
 from porting.accuracy.evaluation.side import Inputs, Side
 from porting.accuracy.preprocessing import Pipeline, parse_pipeline
 from porting.accuracy.preprocessing.pipeline import Done
-from porting.errors import BadExample
+from porting.errors import BadExample, BadInput
 
 
 @dataclass
@@ -123,8 +123,20 @@ class Evaluator:
             if usable:
                 rows = [number - numbers.start for number in usable]
                 scores = self._predictor(side)(images, side)
+                self._check_finite(scores, side, usable)
                 best[rows, column], margin[rows, column] = best_of(scores, side.background)
         return Batch(pixels.number, best, margin, pixels.failed)
+
+    def _check_finite(self, scores: np.ndarray, side: Side, numbers: list[int]) -> None:
+        """See that scores can be compared: of numbers that are none, any class would be best."""
+        sound = np.isfinite(scores).all(1)
+        if not sound.all():
+            dataset, first = self._work.dataset, numbers[int(np.argmin(sound))]
+            raise BadInput(
+                f"the {side.name} gives scores that are not finite on "
+                f"{dataset.path}: {dataset.example(first).name}; its weights are damaged, or not "
+                "for this network"
+            )
 
     def evaluate(self, batch: int) -> Batch:
         """A batch from its files to its answers."""

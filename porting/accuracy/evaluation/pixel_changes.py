@@ -165,10 +165,15 @@ def _rounded(pipeline: Pipeline) -> Pipeline | None:
     resize = _resizing(pipeline)
     if resize is None or resize.resizer == "pillow":
         return None
-    without = tuple(step for step in pipeline.steps if not isinstance(step, Round))
+    return _toggled(pipeline, Round())
+
+
+def _toggled(pipeline: Pipeline, step: Further) -> Pipeline:
+    """Without the step where it is there, else with it at the end."""
+    without = tuple(other for other in pipeline.steps if other != step)
     if len(without) < len(pipeline.steps):
         return replace(pipeline, steps=without)
-    return replace(pipeline, steps=(*pipeline.steps, Round()))
+    return replace(pipeline, steps=(*pipeline.steps, step))
 
 
 def _rounding_said(pipeline: Pipeline) -> str:
@@ -176,10 +181,7 @@ def _rounding_said(pipeline: Pipeline) -> str:
 
 
 def _swapped(pipeline: Pipeline) -> Pipeline:
-    without = tuple(step for step in pipeline.steps if not isinstance(step, SwapChannels))
-    if len(without) < len(pipeline.steps):
-        return replace(pipeline, steps=without)
-    return replace(pipeline, steps=(*pipeline.steps, SwapChannels()))
+    return _toggled(pipeline, SwapChannels())
 
 
 def _channels_said(pipeline: Pipeline) -> str:
