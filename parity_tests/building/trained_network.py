@@ -55,7 +55,12 @@ def write_images(folder: Path, images: int) -> Path:
 
 def write_trained(prefix: Path) -> Path:
     """Train, and write a checkpoint with raw weights and averages, under Google's names."""
-    raw, averages = _trained()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the order of sums, and so the network, hangs on their number
+    try:
+        raw, averages = _trained()
+    finally:
+        torch.set_num_threads(threads)
     made = variables_of(raw, MODEL, SCHEME, ROOT)
     shadows = variables_of(averages, MODEL, SCHEME, ROOT)
     made |= {f"{name}/ExponentialMovingAverage": values for name, values in shadows.items()}
