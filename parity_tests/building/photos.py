@@ -24,7 +24,8 @@ def jpeg_of(
 ) -> bytes:
     """A JPEG: ``kind`` is a subsampling, or grey, cmyk, rgb, rotated, adobe.
 
-    ``progressive`` may stand before it.
+    ``progressive`` may stand before it; before a subsampling also ``ycck``, and
+    ``stored``, by which its components are said to be colours.
     """
     how: dict[str, object] = {"quality": quality}
     if kind.startswith("progressive "):
@@ -42,6 +43,13 @@ def jpeg_of(
         from simplejpeg import encode_jpeg
 
         return encode_jpeg(np.asarray(image), quality, colorsubsampling=kind.replace(":", ""))
+    elif kind.startswith("ycck "):
+        from simplejpeg import encode_jpeg
+
+        sampling = kind.removeprefix("ycck ").replace(":", "")
+        return encode_jpeg(np.asarray(image.convert("CMYK")), quality, "CMYK", sampling)
+    elif kind.startswith("stored "):
+        return marked_as_adobe(jpeg_of(height, width, kind.removeprefix("stored "), seed), b"\0")
     elif kind == "adobe":
         return marked_as_adobe(jpeg_of(height, width, seed=seed))
     else:
@@ -49,10 +57,10 @@ def jpeg_of(
     return encoded(image, "JPEG", **how)
 
 
-def marked_as_adobe(jpeg: bytes) -> bytes:
-    """The same YCbCr image, said to be so by a segment of Adobe's in the place of JFIF's."""
+def marked_as_adobe(jpeg: bytes, transform: bytes = b"\1") -> bytes:
+    """The same image, its first segment replaced by Adobe's: 1 says YCbCr or YCCK, 0 neither."""
     length = int.from_bytes(jpeg[4:6], "big")
-    segment = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x01"
+    segment = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + transform
     return jpeg[:2] + segment + jpeg[4 + length :]
 
 

@@ -10,7 +10,8 @@ import pytest
 from parity_tests.building.photos import jpeg_of
 
 KINDS = ("4:4:4", "4:2:2", "4:2:0", "4:4:0", "4:1:1", "grey", "cmyk", "rgb", "adobe", "rotated",
-         "progressive 4:2:0", "progressive 4:4:4")  # fmt: skip
+         "progressive 4:2:0", "progressive 4:4:4", "ycck 4:2:0", "ycck 4:2:2", "stored 4:2:0",
+         "stored 4:2:2", "stored ycck 4:2:0")  # fmt: skip
 SIZES = ((1, 1), (1, 40), (37, 1), (3, 2), (17, 16), (33, 50), (64, 48), (81, 80), (101, 163),
          (120, 99), (150, 151), (200, 181), (224, 224), (231, 97), (260, 333), (300, 240),
          (375, 500))  # fmt: skip

@@ -21,6 +21,9 @@ _START, _END = b"\xff\xd8", b"\xff\xd9"
 _SUBSAMPLED = {"420": True, "422": False}
 """Chroma of half the columns -> whether it has half the rows as well."""
 
+_OF_INKS, _OF_CHROMA = ("CMYK", "YCCK"), ("YCbCr", "YCCK")
+"""Components that are inks, and those of which the second and third are chroma."""
+
 _NEVER_SMOOTHED = 4
 """Up to this width in pixels libjpeg repeats chroma, and a window's edge shows nowhere."""
 
@@ -59,7 +62,7 @@ def decode(data: bytes, fast: bool = True) -> np.ndarray:
         BadExample: it is cut short, damaged, or of a kind that is not read.
     """
     _, _, colours, _ = _header(data)
-    if colours in ("CMYK", "YCCK"):
+    if colours in _OF_INKS:
         return _rgb_of_inks(_decoded(data, "CMYK", fast), _marked_by_adobe(data))
     return _decoded(data, "RGB", fast)
 
@@ -76,15 +79,31 @@ def decode_and_crop(data: bytes, window: Window) -> np.ndarray:
     end, halves_rows = window.left + window.width, _SUBSAMPLED.get(sampling)
     start = window.left // 16 * 16  # where a block of luma and chroma begins
     differs = (end % 2 == 0 and end < width) or (window.left == start > 0) or end - start <= 2
-    if halves_rows is None or not differs or colours != "YCbCr" or width <= _NEVER_SMOOTHED:
+    if halves_rows is None or not differs or width <= _NEVER_SMOOTHED:
         image = decode(data)
         return image[window.top : window.top + window.height, window.left : end]
+    return _smoothed_within(data, window, colours, start, halves_rows)
+
+
+def _smoothed_within(
+    data: bytes, window: Window, colours: str, start: int, halves_rows: bool
+) -> np.ndarray:
+    """A window's colours, no chroma of it smoothed beyond the window's edge."""
     from porting.accuracy.preprocessing.kernels import colours_of_window
 
-    planes = _decoded(_as_stored(data), "RGB", smooth=False)
-    return colours_of_window(
-        planes, window.top, window.left, window.height, window.width, start, halves_rows
-    )
+    inks = colours in _OF_INKS
+    planes = _decoded(_as_stored(data), "CMYK" if inks else "RGB", smooth=False)
+    found = colours_of_window(
+        planes, window.top, window.left, window.height, window.width, start, halves_rows,
+        colours in _OF_CHROMA,
+    )  # fmt: skip
+    if not inks:
+        return found
+    if colours in _OF_CHROMA:
+        found = 255 - found  # libjpeg's ycck_cmyk_convert: the inks of the colours
+    rows = slice(window.top, window.top + window.height)
+    black = planes[rows, window.left : window.left + window.width, 3:]
+    return _rgb_of_inks(np.concatenate([found, black], axis=2), _marked_by_adobe(data))
 
 
 def _header(data: bytes) -> tuple[int, int, str, str]:

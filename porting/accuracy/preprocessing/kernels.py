@@ -91,14 +91,16 @@ def resize_by_taps(
 
 @_compiled
 def colours_of_window(
-    planes: np.ndarray, top: int, left: int, height: int, width: int, start: int, halves_rows: bool
-) -> np.ndarray:
+    planes: np.ndarray, top: int, left: int, height: int, width: int, start: int,
+    halves_rows: bool, of_chroma: bool,
+) -> np.ndarray:  # fmt: skip
     """RGB (height, width, 3) of a window, its chroma smoothed no further than the window's edge.
 
-    ``planes`` (H, W, 3) uint8 holds luma and, repeated over the pixels of each
-    sample, chroma, whose samples span two columns, and two rows where
-    ``halves_rows``. ``start`` is the column from which the decoder decodes; of
-    one sample alone it smooths nothing, down a column neither.
+    ``planes`` (H, W, 3 or more) uint8 holds luma and, repeated over the pixels of
+    each sample, chroma, whose samples span two columns, and two rows where
+    ``halves_rows``; without ``of_chroma`` three colours, which are given as they
+    are smoothed. ``start`` is the column from which the decoder decodes; of one
+    sample alone it smooths nothing, down a column neither.
     Source: ``h2v1_fancy_upsample`` and ``h2v2_fancy_upsample`` in libjpeg-turbo
     ``src/jdsample.c``, ``ycc_rgb_convert`` in ``src/jdcolext.c``.
     """
@@ -125,9 +127,12 @@ def colours_of_window(
             if next_place < first or next_place > last:
                 next_place = own_place
             half = (7 if x % 2 else 8) if halves_rows else (8 if x % 2 else 4)
-            blue = ((sums[0, own_place] * 3 + sums[0, next_place] + half) >> 4) - 128
-            red = ((sums[1, own_place] * 3 + sums[1, next_place] + half) >> 4) - 128
-            luma = np.int32(planes[y, x, 0])
+            second = (sums[0, own_place] * 3 + sums[0, next_place] + half) >> 4
+            third = (sums[1, own_place] * 3 + sums[1, next_place] + half) >> 4
+            luma, blue, red = np.int32(planes[y, x, 0]), second - 128, third - 128
+            if not of_chroma:
+                out[i, j, 0], out[i, j, 1], out[i, j, 2] = luma, second, third
+                continue
             out[i, j, 0] = min(max(luma + ((91881 * red + 32768) >> 16), 0), 255)
             out[i, j, 1] = min(max(luma + ((-22554 * blue - 46802 * red + 32768) >> 16), 0), 255)
             out[i, j, 2] = min(max(luma + ((116130 * blue + 32768) >> 16), 0), 255)
