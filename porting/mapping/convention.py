@@ -8,31 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from porting.mapping.families import ROUNDED, family_of
 from porting.mapping.module_match import ModuleMatch
 from porting.mapping.normalisation import normalisation_of
-from porting.mapping.preprocessing import preprocessing_of
 from porting.mapping.recognise import Match, candidates
 from porting.mapping.walk import Alignment
 from porting.sources.keras import KerasSource
-from porting.sources.source import Source
+from porting.sources.source import Source, TensorInfo
 
-Affine = tuple[tuple[float, ...], tuple[float, ...]]
-"""Mean and standard deviation, a channel each."""
+_UNKNOWN = "mobilenet"
+"""What a source that holds no known network is taken for, so that its input is [-1, 1]."""
 
 Found = tuple[tuple[float, ...], tuple[float, ...], str]
 """Mean and deviation, and how they are known."""
-
-IMAGENET: Affine = (
-    (0.485 * 255, 0.456 * 255, 0.406 * 255),
-    (0.229 * 255, 0.224 * 255, 0.225 * 255),
-)
-"""``MEAN_RGB`` and ``STDDEV_RGB`` in tensorflow/tpu ``mnasnet_main.py``."""
-
-INCEPTION: Affine = ((127.5,) * 3, (127.5,) * 3)
-"""Pixels to [-1, 1]: ``inception_preprocessing.py`` in tensorflow/models research/slim."""
-
-FAMILIES: dict[str, Affine] = {"mobilenet": INCEPTION, "": IMAGENET}
-"""Start of a network's plain name -> how its family's training code normalises."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +39,11 @@ class InputConvention:
     std: tuple[float, ...]
     evidence: str
     preprocessing: str
+
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether its source takes whole pixels alone."""
+        return self.preprocessing.endswith(ROUNDED)
 
     def normalise(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels 0..255, (..., channels), to the network's input in float32."""
@@ -78,7 +71,9 @@ def convention_of(source: Source, match: Match | ModuleMatch) -> InputConvention
         found = _from_layers(source, ends.channels)
     known = _known_as(source, match)
     mean, std, evidence = found or _from_family(known, ends.channels)
-    steps = preprocessing_of("mobilenet" if known is None else known, ends.side)
+    steps = family_of(known or _UNKNOWN).preprocessing(ends.side)
+    if _takes_bytes(source):
+        steps += ROUNDED
     return InputConvention(ends.side, ends.channels, ends.classes, mean, std, evidence, steps)
 
 
@@ -101,16 +96,11 @@ def _known_as(source: Source, match: Match | ModuleMatch) -> str | None:
 
 
 def _from_family(plain: str | None, channels: int) -> Found:
-    mean, std = family_affine("mobilenet" if plain is None else plain)
+    mean, std = family_of(plain or _UNKNOWN).affine
     evidence = "the family's training code; the source itself does not say"
     if plain is None:
         evidence = "nothing: neither the source nor a known network says; [-1, 1] is assumed"
     return _for_channels(mean, channels), _for_channels(std, channels), evidence
-
-
-def family_affine(plain: str) -> Affine:
-    """Mean and deviation by which a network's family normalises; its name without ``tf_``."""
-    return next(affine for start, affine in FAMILIES.items() if plain.startswith(start))
 
 
 def _from_graph(source: Source, alignment: Alignment, channels: int) -> Found | None:
@@ -120,11 +110,21 @@ def _from_graph(source: Source, alignment: Alignment, channels: int) -> Found | 
         std = tuple(float(v) for v in np.broadcast_to(1.0 / scale, (channels,)))
         steps = ", ".join(kind for kind, _ in alignment.normalisation)
         return mean, std, f"the source's graph normalises its input ({steps})"
-    entry = source.graph.inputs[0] if source.graph and source.graph.inputs else ""
-    info = source.activations.get(entry)
-    if info is not None and info.range is not None and info.stored_as in _OFFSETS:
+    info = _entry(source)
+    if info is not None and info.range is not None and info.stored_as in _BYTES:
         return _from_quantisation(info.range, channels)
     return None
+
+
+def _takes_bytes(source: Source) -> bool:
+    info = _entry(source)
+    return info is not None and bool({info.stored_as, info.dtype} & set(_BYTES))
+
+
+def _entry(source: Source) -> TensorInfo | None:
+    """What is known of a source's input, where it has a graph."""
+    entry = source.graph.inputs[0] if source.graph and source.graph.inputs else ""
+    return source.activations.get(entry)
 
 
 def _from_layers(source: KerasSource, channels: int) -> Found | None:
@@ -137,7 +137,7 @@ def _from_layers(source: KerasSource, channels: int) -> Found | None:
     return None
 
 
-_OFFSETS = ("uint8", "int8")
+_BYTES = ("uint8", "int8")
 
 
 def _from_quantisation(bounds: tuple[float, float], channels: int) -> Found:

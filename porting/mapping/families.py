@@ -1,9 +1,24 @@
-"""How images become pixels, by the evaluation code of a family's authors: as text alone.
+"""How a family's authors feed their networks: from a file to pixels, and from those to input.
 
-``porting.accuracy.preprocessing`` carries such a text out, and has what its words mean.
+The steps to pixels are text alone here; ``porting.accuracy.preprocessing`` carries
+such a text out, and has what its words mean.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+Affine = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation of pixels 0..255, a channel each."""
+
+IMAGENET: Affine = (
+    (0.485 * 255, 0.456 * 255, 0.406 * 255),
+    (0.229 * 255, 0.224 * 255, 0.225 * 255),
+)
+"""``MEAN_RGB`` and ``STDDEV_RGB`` in tensorflow/tpu ``mnasnet_main.py``."""
+
+INCEPTION: Affine = ((127.5,) * 3, (127.5,) * 3)
+"""Pixels to [-1, 1]: ``inception_preprocessing.py`` in tensorflow/models research/slim."""
 
 MNASNET = "decode-and-crop padded {size}+32, resize legacy bicubic {size}"
 """tensorflow/tpu ``models/official/mnasnet/preprocessing.py``; bicubic until July 2019."""
@@ -11,11 +26,26 @@ MNASNET = "decode-and-crop padded {size}+32, resize legacy bicubic {size}"
 SLIM = "decode tf, crop fraction 0.875, resize legacy bilinear {size}"
 """``preprocess_for_eval`` of slim's ``inception_preprocessing.py`` (tensorflow/models)."""
 
-FAMILIES = {"mobilenet": SLIM, "": MNASNET}
-"""Start of a network's plain name -> how its family's authors evaluate."""
+ROUNDED = ", round"
+"""Behind the steps for a network whose input is bytes."""
 
 
-def preprocessing_of(model: str, size: int) -> str:
-    """The text for a network's plain name (without ``tf_``), at a size in pixels."""
-    text = next(text for start, text in FAMILIES.items() if model.startswith(start))
-    return text.format(size=size)
+@dataclass(frozen=True)
+class Family:
+    """``steps`` make pixels of an image, ``affine`` normalises those."""
+
+    steps: str
+    affine: Affine
+
+    def preprocessing(self, size: int) -> str:
+        """The text of the steps for a size in pixels."""
+        return self.steps.format(size=size)
+
+
+FAMILIES = {"mobilenet": Family(SLIM, INCEPTION), "": Family(MNASNET, IMAGENET)}
+"""By the start of a network's plain name."""
+
+
+def family_of(plain: str) -> Family:
+    """The family of a network's plain name (without ``tf_``)."""
+    return next(family for start, family in FAMILIES.items() if plain.startswith(start))

@@ -21,7 +21,8 @@ from porting.accuracy.evaluation.pixel_changes import (
 from porting.accuracy.evaluation.preparing import Prepared
 from porting.accuracy.evaluation.side import Side
 from porting.accuracy.preprocessing import NAMED, named_pipeline, parse_pipeline
-from porting.mapping.convention import FAMILIES, Affine, InputConvention
+from porting.mapping.convention import InputConvention
+from porting.mapping.families import FAMILIES, ROUNDED, Affine
 
 Edit = Callable[[Side], Side | None]
 """A side with one thing changed; None where that means nothing for it."""
@@ -172,9 +173,10 @@ def _preprocessing(run: Run) -> Laid:
 
 def _of_authors(convention: InputConvention, size: int) -> str:
     """The pipeline of a network's authors, at the size of the run's pixels."""
-    text = convention.preprocessing
+    text = convention.preprocessing.removesuffix(ROUNDED)
     named = (make for make in NAMED.values() if make(convention.size) == text)
-    return str(named_pipeline(next((make(size) for make in named), text), size))
+    steps = str(named_pipeline(next((make(size) for make in named), text), size))
+    return steps + (ROUNDED if convention.takes_bytes else "")
 
 
 def _pixels(topic: PixelTopic, run: Run) -> Laid:
@@ -192,7 +194,8 @@ def _normalisation(run: Run) -> Laid:
     base = run.base
     if not any(base.mean) and set(base.std) == {1.0}:
         return "the network normalises by itself"
-    others = [a for a in FAMILIES.values() if not np.allclose(a, (base.mean, base.std), rtol=1e-3)]
+    known = [family.affine for family in FAMILIES.values()]
+    others = [a for a in known if not np.allclose(a, (base.mean, base.std), rtol=1e-3)]
     now = _affine_said((base.mean, base.std))
     return [(f"{_affine_said(a)} for {now}", partial(_normalised, a), 0) for a in others]
 

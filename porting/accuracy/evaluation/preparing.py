@@ -15,8 +15,8 @@ from porting.accuracy.packages import NEEDED, check_installed
 from porting.accuracy.preprocessing import named_pipeline
 from porting.catalog.at_hand import open_published, published_as
 from porting.errors import BadInput
-from porting.mapping.convention import InputConvention, convention_of, family_affine
-from porting.mapping.preprocessing import preprocessing_of
+from porting.mapping.convention import InputConvention, convention_of
+from porting.mapping.families import ROUNDED, family_of
 from porting.sha256 import sha256_of
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def prepare(
     dataset = open_dataset(
         data, labels=labels, synsets=synsets, classes=_without_background(convention.classes)
     )
-    pipeline = _pipeline(preprocessing or convention.preprocessing, convention.size)
+    pipeline = _pipeline(preprocessing or convention.preprocessing, convention)
     sides = tuple(_sides(known, dataset, pipeline))
     told = {
         "data": {"kind": dataset.kind, "examples": len(dataset), "sha256": dataset.fingerprint},
@@ -101,19 +101,20 @@ def prepare(
     )  # fmt: skip
 
 
-def _pipeline(text: str, size: int) -> str:
-    """The text of a named or described pipeline.
+def _pipeline(text: str, convention: InputConvention) -> str:
+    """The text of a named or described pipeline; of whole pixels where the source takes no other.
 
     Raises:
         BadInput: it is not understood, or gives images of no one size.
     """
-    pipeline = named_pipeline(text, size)
+    size, pipeline = convention.size, named_pipeline(text, convention.size)
     if pipeline.size is None:
         raise BadInput(
             f"preprocessing {text!r}: gives images of several sizes, and a network takes batches "
             f"of one; end with resize legacy bilinear {size}, or with crop centre {size}"
         )
-    return str(pipeline)
+    whole = pipeline.whole or not convention.takes_bytes
+    return str(pipeline) + ("" if whole else ROUNDED)
 
 
 def _sides(known: _Known, dataset: DataSet, pipeline: str) -> list[Side]:
@@ -205,16 +206,16 @@ def _convention(stated: Any, model: str, state: dict[str, Any]) -> InputConventi
     plain, config = model.removeprefix("tf_"), get_config(model)
     if isinstance(stated, dict):
         try:
-            steps = preprocessing_of(plain, stated["size"])
+            steps = family_of(plain).preprocessing(stated["size"])
             affine = {name: tuple(stated[name]) for name in ("mean", "std")}
             return InputConvention(**{"preprocessing": steps, **stated, **affine})
         except (KeyError, TypeError) as error:
             raise BadInput(f"its card's input is not one of this package's: {error}") from error
-    mean, std = family_affine(plain)
+    family = family_of(plain)
     size, bias = config.input_size, state.get("classifier.bias")
     classes = config.num_classes if bias is None else int(bias.numel())
-    evidence, steps = "the family's training code", preprocessing_of(plain, size)
-    found = InputConvention(size, config.in_chans, classes, mean, std, evidence, steps)
+    evidence, steps = "the family's training code", family.preprocessing(size)
+    found = InputConvention(size, config.in_chans, classes, *family.affine, evidence, steps)
     return found.taken_in() if "normalise.mean" in state else found
 
 

@@ -24,7 +24,7 @@ from porting.accuracy.preprocessing.steps import (
 )
 from porting.accuracy.preprocessing.windows import Centre, Fraction, Padded, Square, WindowRule
 from porting.errors import BadInput
-from porting.mapping.preprocessing import MNASNET, SLIM
+from porting.mapping.families import MNASNET, SLIM
 
 NAMED: dict[str, Callable[[int], str]] = {
     "mnasnet": lambda n: MNASNET.format(size=n),

@@ -13,6 +13,7 @@ from porting.accuracy.preprocessing.steps import (
     Further,
     Resize,
     ResizeShorter,
+    Round,
     Step,
 )
 from porting.accuracy.preprocessing.windows import Centre
@@ -64,6 +65,16 @@ class Pipeline:
             elif isinstance(step, Crop) and size is not None:
                 size = step.rule(size, size).height
         return size
+
+    @property
+    def whole(self) -> bool:
+        """Whether its pixels are whole numbers: as decoded, rounded, or resized by Pillow."""
+        for step in reversed(self.steps):
+            if isinstance(step, Round):
+                return True
+            if isinstance(step, (Resize, ResizeShorter)):
+                return step.resizer == "pillow"
+        return True
 
     def __str__(self) -> str:
         return ", ".join(map(str, (self.decode, *self.steps)))

@@ -1,0 +1,58 @@
+"""Sources whose input is bytes: judge and port both get whole pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import porting
+from genmobilenet import create_model, get_config
+from parity_tests.building import tflite_variants as variants
+from porting.accuracy.evaluation.preparing import prepare
+from porting.accuracy.evaluation.side import Inputs
+from porting.accuracy.preprocessing import NAMED, parse_pipeline
+from porting.release import write_release
+
+CAST = type("Cast", (variants.Normalised,), {
+    "steps": [("SUB", 127.5, False), ("MUL", 1 / 127.5, False)], "cast": True,
+})  # fmt: skip
+
+
+@pytest.fixture(params=[variants.IntegerEnds, CAST], ids=["quantised", "cast"])
+def taking_bytes(request, tmp_path):
+    """A source whose input is uint8, and the weights of its port."""
+    path = tmp_path / "bytes.tflite"
+    path.write_bytes(request.param(get_config("tf_mnasnet_small"), seed=4).build())
+    return path, write_release(porting.port(path), tmp_path / "ported").weights
+
+
+def test_both_sides_get_whole_pixels(taking_bytes, photos, evaluated):
+    source, weights = taking_bytes
+    found = evaluated(source, weights)
+    steps = f"{NAMED['mnasnet'](64)}, round"
+    assert {side.pipeline for side in found.sides} == {steps}
+    assert found.convention.preprocessing == steps
+    margins = found.answers.margin
+    np.testing.assert_allclose(margins[:, 0], margins[:, 1], rtol=0, atol=5e-6)
+    port = found.sides[1]
+    pixels = parse_pipeline(steps)((photos / "000.jpg").read_bytes())
+    given = torch.from_numpy((pixels - np.float32(port.mean)) / np.float32(port.std))
+    network = create_model("tf_mnasnet_small", checkpoint_path=weights).eval()
+    with torch.inference_mode():
+        best = network(given.permute(2, 0, 1)[None])[0].topk(5).indices
+    assert found.answers.best[0, 1].tolist() == best.tolist()
+
+
+@pytest.mark.parametrize("steps", ["mnasnet", "pillow", "decode tf, crop centre 64, round"])
+def test_other_steps_are_rounded_where_they_are_not_whole(taking_bytes, photos, steps):
+    given = Inputs(*taking_bytes)
+    prepared = prepare(given, photos, photos / "labels.csv", None, steps)
+    (text,) = {side.pipeline for side in prepared.sides}
+    assert parse_pipeline(text).whole
+    assert text.count("round") == (0 if steps == "pillow" else 1)
+
+
+def test_the_card_alone_says_so_too(taking_bytes, photos):
+    prepared = prepare(Inputs(None, taking_bytes[1]), photos, photos / "labels.csv", None, None)
+    assert prepared.sides[0].pipeline.endswith(", round")
