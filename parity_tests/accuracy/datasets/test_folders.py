@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from parity_tests.accuracy.datasets.making import (
@@ -112,12 +114,19 @@ def test_a_file_that_is_gone(tmp_path):
     assert dataset.read(1) == jpeg(1)
 
 
+def test_a_pipe_called_an_image_is_not_waited_for(tmp_path):
+    write_files(tmp_path, [f"{TENCH}/a.jpg"])
+    os.mkfifo(tmp_path / TENCH / "b.jpg")
+    with pytest.raises(BadExample, match=r"b\.jpg: is not a file that can be read as often"):
+        open_dataset(tmp_path).read(1)
+
+
 def test_refusals(tmp_path):
     refused(tmp_path / "none", "none: no such file or folder")
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "empty: holds no image and no shard in 0 files")
     write_files(tmp_path / "text", {"a.txt": "x"})
-    refused(tmp_path / "text", "text: holds no image and no shard in 1 files")
+    refused(tmp_path / "text", "text: holds no image and no shard in 1 file;")
     write_files(tmp_path, ["one.jpg"])
     refused(tmp_path / "one.jpg", "one.jpg: is a single image; expected a folder")
     refused(tmp_path / "text" / "a.txt", "a.txt: is neither a tar nor a TFRecord file")

@@ -47,7 +47,7 @@ def test_files_named_by_synset_in_a_tar(tmp_path):
     dataset = open_dataset(path)
     assert labels(dataset) == [1, 0]
     assert dataset.read(1) == jpeg(2)
-    assert dataset.notes == ("left out as no images by their names: 1 files, such as list.txt",)
+    assert dataset.notes == ("left out as no images by their names: 1 file, such as list.txt",)
 
 
 @pytest.mark.parametrize("folder", ["", "ILSVRC2012_img_val/"])
@@ -130,7 +130,7 @@ def test_a_tar_of_tars(tmp_path):
     refused(
         write_tar(tmp_path / "t.tar", {f"{TENCH}.tar": inner}), "t.tar: is a tar of 1 tars, such"
     )
-    refused(write_tar(tmp_path / "n.tar", ["a.txt"]), "n.tar: holds no image in 1 files")
+    refused(write_tar(tmp_path / "n.tar", ["a.txt"]), "n.tar: holds no image in 1 file")
 
 
 @pytest.mark.parametrize("cut", [0, 100, 512, 700, 1024, -10240, -9000])

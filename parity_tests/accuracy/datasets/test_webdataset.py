@@ -159,3 +159,9 @@ def test_shards_of_two_sets(tmp_path):
     write_tar(tmp_path / "a-0.tar", sample("a", "0"))
     write_tar(tmp_path / "b-0.tar", sample("a", "0"))
     refused(tmp_path, "holds shards of 2 data sets, such as a-0.tar and b-0.tar; name those")
+
+
+def test_tars_beside_records(tmp_path):
+    write_tar(tmp_path / "a-0.tar", sample("a", "0"))
+    (tmp_path / "a-0.tfrecord").write_bytes(b"")
+    refused(tmp_path, "holds shards of 2 data sets, such as a-0.tar and a-0.tfrecord; name those")

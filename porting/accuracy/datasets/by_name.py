@@ -49,7 +49,12 @@ def left_out(names: Sequence[str]) -> tuple[str, ...]:
     """A note on files that are no images, if there are any."""
     if not names:
         return ()
-    return (f"left out as no images by their names: {len(names):,} files, such as {names[0]}",)
+    return (f"left out as no images by their names: {files(len(names))}, such as {names[0]}",)
+
+
+def files(count: int) -> str:
+    """So many files, in words."""
+    return "1 file" if count == 1 else f"{count:,} files"
 
 
 def labels_by_class(

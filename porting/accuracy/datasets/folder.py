@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ class FolderStore:
     def read(self, number: int) -> bytes:
         path = self.root / self.names[number]
         try:
+            if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+                raise BadExample(f"{path}: is not a file that can be read as often as needed")
             return path.read_bytes()
         except OSError as error:
             raise BadExample(f"{path}: cannot be read: {error.strerror}") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from porting.accuracy.datasets import shards as sharding
 from porting.accuracy.datasets import tfrecords, webdataset
-from porting.accuracy.datasets.by_name import is_image, left_out
+from porting.accuracy.datasets.by_name import files, is_image, left_out
 from porting.accuracy.datasets.classes import SYNSET
 from porting.accuracy.datasets.folder import FolderStore, entries, listing
 from porting.accuracy.datasets.label_file import WELL_KNOWN
@@ -38,18 +38,16 @@ def contents_of(path: Path, asked: Asked) -> Contents:
 
 
 def _of_folder(folder: Path, asked: Asked) -> Contents:
-    below, files = entries(folder)
+    below, lying = entries(folder)
     by_synset = any(SYNSET.fullmatch(name) for name in below)
-    if by_synset or any(is_image(name) for name in files):
+    if by_synset or any(is_image(name) for name in lying):
         return _of_images(folder, asked)
     inner = _validation_folder(folder, below, asked)
     if inner is not None:
         return _of_folder(inner, asked)
-    records = [name for name in files if _named_as_records(name)]
-    tars = [name for name in files if name.endswith(".tar")]
-    if not records and not tars:
+    chosen = [name for name in lying if _named_as_records(name) or name.endswith(".tar")]
+    if not chosen:
         return _of_images(folder, asked)
-    chosen = records or tars
     if not all(SYNSET.fullmatch(name.removesuffix(".tar")) for name in chosen):
         chosen = sharding.one_set(folder, chosen)
     return _of_shards(folder, [folder / name for name in chosen], asked)
@@ -73,7 +71,7 @@ def _of_images(folder: Path, asked: Asked) -> Contents:
     found = listing(folder)
     if not found.images:
         raise BadInput(
-            f"{folder}: holds no image and no shard in {len(found.others):,} files; expected "
+            f"{folder}: holds no image and no shard in {files(len(found.others))}; expected "
             "folders of images by class, images with a label file, tars or TFRecord files"
         )
     told = labelling(found.images, (folder, folder.parent), folder, asked)
@@ -140,4 +138,4 @@ def _no_images(path: Path, others: Sequence[str]) -> str:
             f"{path}: is a tar of {len(others):,} tars, such as {others[0]}; unpack it into a "
             "folder, and give that (the tars in it may stay as they are)"
         )
-    return f"{path}: holds no image in {len(others):,} files"
+    return f"{path}: holds no image in {files(len(others))}"
