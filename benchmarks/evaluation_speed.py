@@ -21,7 +21,8 @@ from rich.table import Table
 
 from benchmarks.photos import photos, write_photos
 from benchmarks.sources import bench_sources
-from porting.accuracy.evaluation.evaluate import BATCH, Standing, evaluate
+from porting.accuracy.evaluation.evaluate import BATCH, evaluate
+from porting.accuracy.evaluation.tally import Standing
 from porting.accuracy.evaluation.workers import cores
 from porting.one_thread import ONE_THREAD
 

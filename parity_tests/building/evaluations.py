@@ -40,7 +40,7 @@ def evaluation_data(images=(), failed=(), differs=False, **changes):
     difference = {"gained": 0, "lost": apart, "of": used, "points": -100 * apart / used,
                   "low": -20.0, "high": 2.0, "p": 0.25}  # fmt: skip
     data = {
-        "schema": "genmobilenet.evaluation", "schema_version": 1,
+        "schema": "genmobilenet.evaluation", "version": 1,
         "verdict": {"sentence": f"{apart} of 80 answers differ", "p": 0.25, "differs": differs},
         "data": {
             "path": "photos", "kind": "folder of files named by synset", "label_order": "sorted",
@@ -52,7 +52,8 @@ def evaluation_data(images=(), failed=(), differs=False, **changes):
         "stated": 49.8,
         "agreement": {
             "top1": share_of(used - apart, used), "top5_sets": share_of(20, used),
-            "difference": difference, "differing": list(images),
+            "difference": difference, "tie": 0.0003 if images else None,
+            "differing": list(images),
         },
         "explanation": None,
         "convention": {
@@ -73,8 +74,8 @@ def evaluation_data(images=(), failed=(), differs=False, **changes):
 def change_of(topic, change, points, helps=False):
     return {
         "topic": topic, "change": change, "points": points, "low": points - 5,
-        "high": points + 4, "p": 0.031, "gained": 1, "lost": 6, "of": 80, "top1": 80 + points,
-        "helps": helps,
+        "high": points + 4, "p": 0.031, "adjusted_p": 0.31, "gained": 1, "lost": 6,
+        "of": 80, "top1": 80 + points, "helps": helps,
     }  # fmt: skip
 
 

@@ -31,13 +31,26 @@ def import_tensorflow() -> Any:
     try:
         # It looks for GPUs before its log is set up, and says so whatever the log level is.
         with nullcontext() if "tensorflow" in sys.modules else silent():
-            import tensorflow as tf
+            tf = _on_cpu()
     except ImportError as error:
         raise MissingJudge(
             "the judge of checkpoints and graphs is TensorFlow, which is not installed: "
             "pip install 'genmobilenet[tensorflow]', or port with --no-verify"
         ) from error
     tf.get_logger().setLevel("ERROR")
+    return tf
+
+
+def _on_cpu() -> Any:
+    """TensorFlow, without the GPUs where nobody has imported it yet.
+
+    Their arithmetic is not the one that a judge is to give, and their memory is the network's.
+    """
+    is_new = "tensorflow" not in sys.modules
+    import tensorflow as tf
+
+    if is_new:
+        tf.config.set_visible_devices([], "GPU")
     return tf
 
 

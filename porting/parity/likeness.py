@@ -138,7 +138,7 @@ def record_values(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
             seen[tap] = value.clone()
 
     copied = prepared(network, in_place=True).float()
-    _check_runs(copied, inputs)
+    check_runs(copied, inputs)
     handles = []
     for path, module in copied.named_modules():
         before, after = _noters(path or OUTPUT, note)
@@ -152,7 +152,7 @@ def record_values(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
     return seen
 
 
-def _check_runs(network: nn.Module, inputs: Tensor) -> None:
+def check_runs(network: nn.Module, inputs: Tensor) -> None:
     """See that a module takes the inputs, in float32 and in float64, which measures the noise.
 
     Raises:

@@ -15,8 +15,8 @@ import numpy as np
 from porting.accuracy.datasets.classes import imagenet, imagenet_names
 from porting.accuracy.evaluation.answers import FAILED
 from porting.accuracy.evaluation.evaluate import Evaluation
-from porting.accuracy.evaluation.figures import Share, difference, share
-from porting.accuracy.evaluation.verdict import SIGNIFICANT, near_tie, sentence_of
+from porting.accuracy.evaluation.figures import SIGNIFICANT, Share, difference, share
+from porting.accuracy.evaluation.verdict import sentence_of
 from porting.errors import BadExample
 from porting.plain_json import encoded
 from porting.reports.reading import EVALUATION, EVALUATION_VERSION
@@ -36,7 +36,7 @@ def evaluation_report(evaluation: Evaluation) -> dict[str, Any]:
     dataset, explanation = evaluation.dataset, evaluation.explanation
     data = {
         "schema": EVALUATION,
-        "schema_version": EVALUATION_VERSION,
+        "version": EVALUATION_VERSION,
         "verdict": _verdict(evaluation),
         "data": {
             "path": str(dataset.path),
@@ -50,7 +50,7 @@ def evaluation_report(evaluation: Evaluation) -> dict[str, Any]:
         },
         "sides": {side.name: _side(evaluation, n) for n, side in enumerate(evaluation.sides)},
         "stated": evaluation.stated,
-        "agreement": _agreement(evaluation) if _compares(evaluation) else None,
+        "agreement": _agreement(evaluation) if evaluation.compares else None,
         "explanation": None if explanation is None else explanation.to_json(),
         "convention": evaluation.convention.to_json(),
         "made_from": evaluation.told,
@@ -67,10 +67,6 @@ def class_name(evaluation: Evaluation, label: int) -> str:
         return str(label)
     known = imagenet().numbers.get(synsets[label])
     return synsets[label] if known is None else imagenet_names()[known]
-
-
-def _compares(evaluation: Evaluation) -> bool:
-    return [side.name for side in evaluation.sides[:2]] == ["judge", "port"]
 
 
 def _failed(evaluation: Evaluation, number: int) -> dict[str, str]:
@@ -104,17 +100,12 @@ def _agreement(evaluation: Evaluation) -> dict[str, Any]:
         "top1": _share(share(int((best[:, 0, 0] == best[:, 1, 0]).sum()), used)),
         "top5_sets": _share(share(int(same_sets.sum()), used)),
         "difference": {**asdict(change), "points": change.points},
+        "tie": evaluation.tie,
         "differing": [
             {**_differing(evaluation, number), "thumbnail": seen}
-            for number, seen in thumbnails(evaluation, differing(evaluation))
+            for number, seen in thumbnails(evaluation, evaluation.differing)
         ],
     }
-
-
-def differing(evaluation: Evaluation) -> list[int]:
-    """Numbers of the images on which judge and port answer something else."""
-    best = evaluation.answers.best
-    return np.flatnonzero(evaluation.usable & (best[:, 0, 0] != best[:, 1, 0])).tolist()
 
 
 def _differing(evaluation: Evaluation, number: int) -> dict[str, Any]:
@@ -133,7 +124,7 @@ def _differing(evaluation: Evaluation, number: int) -> dict[str, Any]:
         "name": evaluation.dataset.example(number).name,
         "label": label,
         "called": class_name(evaluation, label),
-        "near_tie": near_tie(answers.margin[number, :2]),
+        "near_tie": evaluation.near_tie(number),
         **sides,
     }
 
@@ -141,13 +132,13 @@ def _differing(evaluation: Evaluation, number: int) -> dict[str, Any]:
 def _verdict(evaluation: Evaluation) -> dict[str, Any]:
     """The sentence, and whether accuracies differ beyond chance; images left out are told."""
     used, failed = int(evaluation.usable.sum()), len(evaluation.answers.reasons)
-    if not _compares(evaluation):
+    if not evaluation.compares:
         side, right = evaluation.sides[0].name, int(evaluation.right(0).sum())
         sentence, p = f"the {side} is right on {right:,} of {used:,} images", None
     else:
         change = difference(evaluation.right(0), evaluation.right(1))
-        numbers = differing(evaluation)
-        ties = sum(near_tie(evaluation.answers.margin[number, :2]) for number in numbers)
+        numbers = evaluation.differing
+        ties = sum(map(evaluation.near_tie, numbers))
         sentence, p = sentence_of(len(numbers), ties, change), change.p
     if failed:
         sentence += f"; {failed:,} of {used + failed:,} images could not be read and are left out"

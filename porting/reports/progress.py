@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from porting.accuracy.evaluation.evaluate import Standing
+    from porting.accuracy.evaluation.tally import Standing
 
 
 @contextmanager
@@ -41,7 +41,10 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
 
 @contextmanager
 def evaluation_bar() -> Iterator[Callable[[Standing], None] | None]:
-    """As :func:`progress_bar`, with images a second, time left and each side's top-1 so far."""
+    """As :func:`progress_bar`, with images a second, time left and each side's top-1 so far.
+
+    Of several ranks it shows the first one's share.
+    """
     if not sys.stderr.isatty():
         yield None
         return
@@ -55,7 +58,7 @@ def evaluation_bar() -> Iterator[Callable[[Standing], None] | None]:
     )
 
     columns = (
-        TextColumn("evaluating"), BarColumn(bar_width=16), MofNCompleteColumn(),
+        TextColumn("{task.description}"), BarColumn(bar_width=16), MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"), TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[right]}"),
     )  # fmt: skip
@@ -63,14 +66,15 @@ def evaluation_bar() -> Iterator[Callable[[Standing], None] | None]:
         os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as terminal,
         Progress(*columns, console=Console(file=terminal), transient=True) as bar,
     ):
-        task = bar.add_task("", total=None, rate="", right="")
+        task = bar.add_task("evaluating", total=None, rate="", right="")
 
         def advance(standing: Standing) -> None:
-            done = standing.done
-            top1 = (f"{name} {count / done:.1%}" for name, count in standing.right.items())
+            of, answered = standing.ranks, max(standing.answered, 1)
+            top1 = (f"{name} {count / answered:.1%}" for name, count in standing.right.items())
             bar.update(
-                task, completed=done, total=standing.total, right=" ".join(top1),
+                task, completed=standing.done, total=standing.total, right=" ".join(top1),
                 rate=f"{standing.rate:.0f}/s" if standing.rate else "",
+                description="evaluating" if of == 1 else f"rank 0 of {of}",
             )  # fmt: skip
 
         yield advance

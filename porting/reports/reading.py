@@ -17,19 +17,16 @@ EVALUATION, EVALUATION_VERSION = "genmobilenet.evaluation", 1
 
 @dataclass(frozen=True)
 class Kind:
-    """What writes a kind of report, the file of its schema, and where it has its version."""
+    """What writes a kind of report, the file of its schema, and its version."""
 
     command: str
     file: str
     version: int
-    version_key: str
 
 
 KINDS = {
-    COMPARISON: Kind("porting diff --json", "schema.json", COMPARISON_VERSION, "version"),
-    EVALUATION: Kind(
-        "porting evaluate --json", "evaluation_schema.json", EVALUATION_VERSION, "schema_version"
-    ),
+    COMPARISON: Kind("porting diff --json", "schema.json", COMPARISON_VERSION),
+    EVALUATION: Kind("porting evaluate --json", "evaluation_schema.json", EVALUATION_VERSION),
 }
 
 
@@ -80,7 +77,12 @@ def read_together(comparison: Path, evaluation: Path) -> tuple[dict[str, Any], d
         if other is None:
             raise BadInput(f"{evaluation}: evaluates no {what}; {comparison}: compares "
                            f"{one['file']}")  # fmt: skip
-        if one["sha256"] != other["sha256"] and one["sha256"] is not None:
+        if one["sha256"] is None:
+            raise BadInput(
+                f"{comparison}: compares a {what} that was in memory, of which no file can be told "
+                "to be the same; run porting diff on the file"
+            )
+        if one["sha256"] != other["sha256"]:
             raise BadInput(
                 f"{evaluation}: evaluates the {what} {other['file']} (SHA-256 {other['sha256']}), "
                 f"{comparison}: compares {one['file']} (SHA-256 {one['sha256']}); expected the same"
@@ -95,7 +97,7 @@ def schema(name: str = COMPARISON) -> dict[str, Any]:
 
 
 def _check(data: dict[str, Any], kind: Kind, path: Path) -> None:
-    version = data.get(kind.version_key)
+    version = data.get("version")
     if version != kind.version:
         raise BadInput(f"{path}: a report of version {version}; version {kind.version} is read")
     wrong = next(problems(data, schema(data["schema"])), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -12,11 +13,14 @@ from ai_edge_litert.interpreter import Interpreter
 
 import porting
 from genmobilenet import CheckpointError, create_model
+from porting.accuracy.evaluation.batch import Work
 from porting.accuracy.evaluation.figures import difference, share
 from porting.accuracy.evaluation.preparing import prepare
 from porting.accuracy.evaluation.rows import write_rows
 from porting.accuracy.evaluation.side import Inputs
+from porting.accuracy.evaluation.tally import Tally
 from porting.accuracy.evaluation.verdict import sentence_of
+from porting.accuracy.evaluation.workers import evaluated as evaluated_batches
 from porting.accuracy.preprocessing import named_pipeline
 from porting.errors import BadExample, BadInput, MissingPackage
 from porting.reports.evaluation import evaluation_report
@@ -97,6 +101,26 @@ def test_a_port_with_a_fault_is_another(small, photos, evaluated, tmp_path):
     gained = int((found.right(1) & ~found.right(0)).sum())
     lost = int((found.right(0) & ~found.right(1)).sum())
     assert (change["gained"], change["lost"]) == (gained, lost)
+
+
+def test_a_near_tie_is_what_float32_may_decide(small, photos, evaluated, tmp_path):
+    state = torch.load(small[1], weights_only=True)
+    state["blocks.3.1.conv_dw.weight"] *= 2
+    torch.save(state, tmp_path / "faulty.pth")
+    found = evaluated(checkpoint=tmp_path / "faulty.pth")
+    pixels = [pixels_of(photos)[number] for number in found.differing[:8]]
+    given = torch.from_numpy(((np.stack(pixels) - MEAN) / STD).transpose(0, 3, 1, 2).copy())
+    network = create_model("tf_mnasnet_small", checkpoint_path=tmp_path / "faulty.pth").eval()
+    with torch.inference_mode():
+        apart = float((network(given).double() - network.double()(given.double())).abs().max())
+    # Of four draws the largest, and twice eight times that.
+    assert 16 * apart <= found.tie < 16 * 20 * apart
+    number = found.differing[0]
+    assert not found.near_tie(number)
+    for side in (0, 1):
+        found.answers.margin[number, side] = found.tie
+        assert found.near_tie(number) is (side == 1)
+    assert evaluated(journal=tmp_path / "sound").tie is None
 
 
 def test_either_side_alone(small, photos, evaluated, tmp_path):
@@ -213,6 +237,34 @@ def test_from_python(small, photos, evaluated, tmp_path):
 def test_a_pipeline_of_several_sizes_is_refused(evaluated):
     with pytest.raises(BadInput, match=r"gives images of several sizes.*crop centre 64"):
         evaluated(preprocessing="decode tf, resize-shorter pillow bicubic 64")
+
+
+def test_what_is_told_while_it_runs(small, photos, evaluated, tmp_path):
+    folder = tmp_path / "spoiled"
+    shutil.copytree(photos, folder)
+    (folder / "000.jpg").write_text("no image")
+    seen = []
+    found = evaluated(data=folder, on_error="skip", progress=seen.append)
+    assert [standing.done for standing in seen] == [16, 32, 48, 64, 70]
+    assert [standing.answered for standing in seen] == [15, 31, 47, 63, 69]
+    assert {standing.total for standing in seen} == {70}
+    last = {name: int(found.right(n).sum()) for n, name in enumerate(("judge", "port"))}
+    assert seen[-1].right == last
+    assert all(standing.rate > 0 for standing in seen)
+    seen.clear()
+    evaluated(data=folder, on_error="skip", progress=seen.append)
+    assert [(standing.done, standing.right) for standing in seen] == [(70, last)]
+
+
+def test_a_rank_tells_of_its_share(small, photos, tmp_path):
+    prepared = prepare(Inputs(*small), photos, photos / "labels.csv", None, None)
+    work = Work(prepared.dataset, prepared.inputs, prepared.sides, 16)
+    seen = []
+    tally = Tally(work, 3, seen.append)
+    tally.begin([], [0, 3, 4], "stop")
+    tally.add(next(evaluated_batches(work, [4], 0)), "stop")
+    (standing,) = seen
+    assert (standing.done, standing.total, standing.ranks) == (6, 38, 3)
 
 
 def test_many_near_ties_that_make_a_difference_are_no_noise():

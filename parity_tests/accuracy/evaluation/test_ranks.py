@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -85,3 +87,48 @@ def test_pixels_made_by_workers_and_answered_here(small, photos, alone, evaluate
     told = json.loads((alone / "run.json").read_text())
     for name, number in (("judge", 0), ("port", 1)):
         assert int(found.right(number).sum()) == told["sides"][name]["top1"]["count"]
+
+
+def nodes(commands):
+    """Two machines with a rank each, as it were: what they ended with, and said."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1",
+           "--master-addr", "127.0.0.1", "--master-port", str(port), "--node-rank"]  # fmt: skip
+    processes = [
+        subprocess.Popen([*run, str(rank), *words[1:]], stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+        for rank, words in enumerate(commands)
+    ]  # fmt: skip
+    said = [process.communicate()[1] for process in processes]
+    return [process.returncode for process in processes], said
+
+
+@pytest.mark.slow
+def test_each_machine_clears_its_own_disk(small, photos, alone, tmp_path):
+    folders = [tmp_path / "a", tmp_path / "b"]
+    parts = []
+    for more in ((), ("--fresh",)):
+        words = ("run", "--workers", "0", *more)
+        codes, said = nodes([command(small, photos, folder, *words) for folder in folders])
+        assert codes == [0, 0], said
+        parts.append([sorted(folder.rglob("batches-*")) for folder in folders])
+    for before, after in zip(*parts, strict=True):
+        assert len(before) == len(after) == 1
+        assert before != after
+    check_same(folders[0], alone)
+
+
+@pytest.mark.slow
+def test_machines_with_other_data_do_not_evaluate_together(small, photos, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(photos, other)
+    (other / "000.jpg").write_bytes((other / "001.jpg").read_bytes())
+    data = {"a": photos, "b": other}
+    codes, said = nodes([command(small, data[one], tmp_path / one, "run") for one in data])
+    assert 0 not in codes
+    for complaint in said:
+        words = " ".join(complaint.split())
+        assert "rank 1 of 2 evaluates something else than rank 0: data sha256 is" in words
+    assert not list(tmp_path.rglob("batches-*"))

@@ -15,7 +15,7 @@ from PIL import Image
 from parity_tests.building.command import porting
 from porting.accuracy.preprocessing import parse_pipeline
 from porting.reports import thumbnails
-from porting.reports.evaluation import differing, evaluation_report
+from porting.reports.evaluation import evaluation_report
 from porting.reports.html import page
 from porting.reports.reading import EVALUATION, read_report, schema, write_report
 
@@ -60,7 +60,7 @@ def test_the_first_alone_have_thumbnails(evaluated, wrong, monkeypatch):
     monkeypatch.setattr(thumbnails, "SHOWN", 2)
     found = evaluated(checkpoint=wrong)
     images = evaluation_report(found)["agreement"]["differing"]
-    assert [image["number"] for image in images] == differing(found)
+    assert [image["number"] for image in images] == found.differing
     assert [image["thumbnail"] is None for image in images] == [False] * 2 + [True] * (
         len(images) - 2
     )
@@ -72,7 +72,7 @@ def test_an_image_that_is_gone_has_no_thumbnail(evaluated, wrong, photos, tmp_pa
     for file in photos.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     found = evaluated(checkpoint=wrong, data=folder)
-    gone = differing(found)[0]
+    gone = found.differing[0]
     (folder / found.dataset.example(gone).name).unlink()
     images = evaluation_report(found)["agreement"]["differing"]
     assert images[0]["thumbnail"] is None

@@ -58,7 +58,7 @@ def test_there_and_back(tmp_path):
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        (("schema_version",), 2, "a report of version 2; version 1 is read"),
+        (("version",), 2, "a report of version 2; version 1 is read"),
         (("verdict", "differs"), "no", "verdict.differs is 'no', expected boolean"),
         (("agreement",), 5, "agreement is 5, expected"),
         (("agreement", "differing", 1, "thumbnail"), 7, r"agreement.differing\[1\].thumbnail is 7"),
@@ -112,6 +112,11 @@ def test_an_evaluation_of_something_else_is_refused(tmp_path):
         with pytest.raises(BadInput, match=f"e.json: evaluates no {names}; .*c.json: compares"):
             read_together(tmp_path / "c.json", tmp_path / "e.json")
     write_report(WHOLE, tmp_path / "e.json")
+    in_memory = copy.deepcopy(comparison)
+    in_memory["subject"] |= {"file": None, "sha256": None}
+    write_report(in_memory, tmp_path / "m.json")
+    with pytest.raises(BadInput, match=r"m\.json: compares a network that was in memory"):
+        read_together(tmp_path / "m.json", tmp_path / "e.json")
     assert read_together(tmp_path / "c.json", tmp_path / "e.json") == (comparison, WHOLE)
     with pytest.raises(BadInput, match=r"e.json: not a report of `porting diff --json`"):
         read_together(tmp_path / "e.json", tmp_path / "c.json")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,15 @@ class Evaluator:
         }
         return Pixels(batch, stacked, failed)
 
+    def images(self, numbers: Sequence[int], side: Side) -> np.ndarray:
+        """Pixels (N, size, size, 3) of some images for a side, anew.
+
+        Raises:
+            BadExample: one of them can no longer be read.
+        """
+        pipeline, dataset = self._pipelines[side.pipeline], self._work.dataset
+        return np.stack([pipeline(dataset.read(number)) for number in numbers])
+
     def _made(self, number: int) -> dict[str, np.ndarray]:
         """An image by pipeline; steps with which several of them begin are done once."""
         dataset, made = self._work.dataset, {}
@@ -112,20 +122,39 @@ class Evaluator:
                     raise BadExample(f"{dataset.path}: {name}: {error}") from error
         return made
 
-    def answers(self, pixels: Pixels) -> Batch:
-        """Have every side answer."""
+    def evaluate(self, batch: int) -> Batch:
+        """A batch from its files to its answers."""
+        pixels = self.pixels(batch)
+        return self.answered(self._blank(pixels), pixels)
+
+    def judged(self, batch: int) -> tuple[Batch, Pixels]:
+        """The judge's answers, and the pixels that are left for a device to answer."""
+        pixels = self.pixels(batch)
+        answers = self.answered(self._blank(pixels), pixels, on_device=False)
+        others = {side.pipeline for side in self._work.answering if side.on_device}
+        left = {text: pixels.by_pipeline[text] for text in others}
+        return answers, replace(pixels, by_pipeline=left)
+
+    def answered(self, batch: Batch, pixels: Pixels, on_device: bool | None = None) -> Batch:
+        """The batch with the answers of all, or of those alone that run on a device, or do not."""
         numbers = self._work.numbers(pixels.number)
-        sides = self._work.answering
-        best = np.full((len(numbers), len(sides), BEST), UNANSWERED, np.int16)
-        margin = np.zeros((len(numbers), len(sides)), np.float32)
-        for column, side in enumerate(sides):
+        for column, side in enumerate(self._work.answering):
+            if on_device not in (None, side.on_device):
+                continue
             usable, images = pixels.by_pipeline[side.pipeline]
             if usable:
                 rows = [number - numbers.start for number in usable]
                 scores = self._predictor(side)(images, side)
                 self._check_finite(scores, side, usable)
-                best[rows, column], margin[rows, column] = best_of(scores, side.background)
-        return Batch(pixels.number, best, margin, pixels.failed)
+                batch.best[rows, column], batch.margin[rows, column] = best_of(
+                    scores, side.background
+                )
+        return batch
+
+    def _blank(self, pixels: Pixels) -> Batch:
+        shape = len(self._work.numbers(pixels.number)), len(self._work.answering)
+        best = np.full((*shape, BEST), UNANSWERED, np.int16)
+        return Batch(pixels.number, best, np.zeros(shape, np.float32), pixels.failed)
 
     def _check_finite(self, scores: np.ndarray, side: Side, numbers: list[int]) -> None:
         """See that scores can be compared: of numbers that are none, any class would be best."""
@@ -137,10 +166,6 @@ class Evaluator:
                 f"{dataset.path}: {dataset.example(first).name}; its weights are damaged, or not "
                 "for this network"
             )
-
-    def evaluate(self, batch: int) -> Batch:
-        """A batch from its files to its answers."""
-        return self.answers(self.pixels(batch))
 
     def _predictor(self, side: Side) -> Predictor:
         key = side.runs, side.weights

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
@@ -14,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from porting.accuracy.datasets import DataSet
-from porting.accuracy.evaluation.answers import ANSWERED, FAILED, Answers
-from porting.accuracy.evaluation.batch import Batch, Work
+from porting.accuracy.evaluation.answers import ANSWERED, Answers
+from porting.accuracy.evaluation.batch import Work
 from porting.accuracy.evaluation.explaining import explained, with_changes
 from porting.accuracy.evaluation.explanation import Explanation
 from porting.accuracy.evaluation.figures import right
@@ -23,29 +21,16 @@ from porting.accuracy.evaluation.journal import Journal, discard
 from porting.accuracy.evaluation.preparing import Prepared, prepare
 from porting.accuracy.evaluation.ranks import Ranks, join, leave
 from porting.accuracy.evaluation.side import Inputs, Side
+from porting.accuracy.evaluation.tally import Progress, Tally
+from porting.accuracy.evaluation.ties import tie_on
 from porting.accuracy.evaluation.workers import cores, evaluated
-from porting.errors import BadExample, BadInput
+from porting.errors import BadInput
 from porting.folders import EVALUATED
 from porting.mapping.convention import InputConvention
 
 BATCH = 16
 """Images in a batch: more make a network on one core no faster, and are lost with a kill."""
 
-
-@dataclass(frozen=True)
-class Standing:
-    """How far an evaluation is: images done, of how many, and how many each side got right.
-
-    ``rate`` is in images a second, of what is not from the journal; 0 before the first.
-    """
-
-    done: int
-    total: int
-    right: dict[str, int]
-    rate: float
-
-
-Progress = Callable[[Standing], None]
 
 AnyPath = str | PathLike[str]
 
@@ -56,9 +41,11 @@ class Evaluation:
 
     ``labels`` (N,) are the images', -1 where one has none; ``answers`` those of
     ``sides``. ``told`` is plain data by topic, ``inputs`` the files, ``stated``
-    the authors' top-1 in percent where it is published. Where it was asked for,
-    ``explanation`` takes the distance to that apart; its variants' answers stand
-    behind those of the sides.
+    the authors' top-1 in percent where it is published. Where judge and port
+    differ on an image, ``tie`` is the margin in logits up to which rounding may
+    decide; see :mod:`porting.accuracy.evaluation.ties`. Where it was asked for,
+    ``explanation`` takes the distance to what is stated apart; its variants'
+    answers stand behind those of the sides.
     """
 
     dataset: DataSet
@@ -69,12 +56,30 @@ class Evaluation:
     answers: Answers
     told: dict[str, Any]
     stated: float | None = None
+    tie: float | None = None
     explanation: Explanation | None = None
 
     @property
     def usable(self) -> np.ndarray:
         """(N,) whether an image was answered by every side."""
         return np.asarray(self.answers.state == ANSWERED)
+
+    @property
+    def compares(self) -> bool:
+        """Whether judge and port both answered."""
+        return [side.name for side in self.sides[:2]] == ["judge", "port"]
+
+    @property
+    def differing(self) -> list[int]:
+        """Numbers of the images on which judge and port answer something else."""
+        if not self.compares:
+            return []
+        best = self.answers.best
+        return np.flatnonzero(self.usable & (best[:, 0, 0] != best[:, 1, 0])).tolist()
+
+    def near_tie(self, number: int) -> bool:
+        """Whether a differing image's best two are so near for both that rounding may decide."""
+        return self.tie is not None and bool((self.answers.margin[number, :2] <= self.tie).all())
 
     def right(self, side: int, among: int = 1) -> np.ndarray:
         """Of the usable images, whether the label is among a side's best so many."""
@@ -149,17 +154,15 @@ def carry_out(
         prepared.dataset, prepared.inputs, prepared.sides, BATCH, device, prepared.variants
     )  # fmt: skip
     told = {**prepared.told, "batch": BATCH, "device": device}
-    tally = _Tally(work, progress if ranks.first else None)
-    if fresh and ranks.first:
+    tally = Tally(work, ranks.size, progress if ranks.first else None)
+    if fresh and ranks.first_here:
         discard(folder)
-    ranks.gathered(None)  # nobody reads what the first is about to remove
+    ranks.check_alike(told)  # nor does one read before that what another is about to remove
     with Journal(folder, told) as kept:
         mine = {batch.number: batch for batch in kept.finished()}
-        for batch in mine.values():
-            tally.add(batch, on_error)
         finished = set().union(*ranks.gathered(set(mine)))
         left = ranks.share(b for b in range(work.batches) if b not in finished)
-        tally.begin()
+        tally.begin(mine.values(), left, on_error)
         count = max(cores() // ranks.local, 1) if workers is None else workers
         for batch in evaluated(work, left, min(count, len(left))) if left else ():
             tally.add(batch, on_error)
@@ -169,60 +172,11 @@ def carry_out(
         tally.fill(batch)
     if not ranks.first:
         return None
-    return Evaluation(
+    found = Evaluation(
         prepared.dataset, prepared.inputs, prepared.sides, prepared.convention,
         tally.labels, tally.answers, told, prepared.stated,
     )  # fmt: skip
-
-
-class _Tally:
-    """All answers so far, and how many of them are right."""
-
-    def __init__(self, work: Work, progress: Progress | None) -> None:
-        dataset = work.dataset
-        found = (dataset.example(number).label for number in range(len(dataset)))
-        self.labels = np.array([-1 if label is None else label for label in found], np.int32)
-        self.answers = Answers.none_of(len(dataset), len(work.answering))
-        self._work, self._progress = work, progress
-        self._right = np.zeros(len(work.sides), np.int64)
-        self._done = 0
-        self.begin()
-
-    def add(self, batch: Batch, on_error: str) -> None:
-        """Count a batch in.
-
-        Raises:
-            BadExample: an image of it could not be read, and that is to stop the evaluation.
-        """
-        if batch.failed and on_error == "stop":
-            raise BadExample(next(iter(batch.failed.values())))
-        numbers = self.fill(batch)
-        self._done += len(numbers)
-        usable = self.answers.state[numbers] == ANSWERED
-        best, labels = self.answers.best[numbers][usable], self.labels[numbers][usable]
-        self._right += (best[:, : len(self._right), 0] == labels[:, None]).sum(0)
-        if self._progress is not None:
-            names = (side.name for side in self._work.sides)
-            standing = dict(zip(names, self._right.tolist(), strict=True))
-            self._progress(Standing(self._done, len(self.labels), standing, self._rate()))
-
-    def begin(self) -> None:
-        """What was added up to now is from the journal; from now on it takes time."""
-        self._since, self._before = time.monotonic(), self._done
-
-    def _rate(self) -> float:
-        fresh, seconds = self._done - self._before, time.monotonic() - self._since
-        return fresh / seconds if fresh and seconds else 0.0
-
-    def fill(self, batch: Batch) -> np.ndarray:
-        """Put a batch in its place; the numbers of its images."""
-        answers, numbers = self.answers, np.array(self._work.numbers(batch.number))
-        answers.best[numbers], answers.margin[numbers] = batch.best, batch.margin
-        answers.state[numbers] = ANSWERED
-        for number, why in batch.failed.items():
-            answers.state[number] = FAILED
-            answers.reasons[number] = why
-        return numbers
+    return replace(found, tie=tie_on(work, found.differing)) if found.differing else found
 
 
 def _path(place: AnyPath | None) -> Path | None:

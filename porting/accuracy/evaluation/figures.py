@@ -2,16 +2,21 @@
 
 Intervals are 95 % intervals: Wilson's for an accuracy (Wilson 1927), that of
 Agresti and Min (Statistics in Medicine 24, 2005) for a difference of two on the
-same images. McNemar's test is the exact one.
+same images. McNemar's test is the exact one. Where many differences are looked at,
+one of them is held against chance by Holm's correction (Holm 1979).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 CONFIDENCE = 0.95
+SIGNIFICANT = 0.05
+"""Below this p a difference is called one."""
+
 _Z = 1.959963984540054
 """The normal distribution's 97.5 % quantile."""
 
@@ -73,6 +78,15 @@ def difference(before: np.ndarray, after: np.ndarray) -> Difference:
     middle = change / total
     width = _Z * np.sqrt(max(apart + 1 - change**2 / total, 0)) / total
     return Difference(gained, lost, of, 100 * float(middle - width), 100 * float(middle + width), p)
+
+
+def holm(found: Sequence[float]) -> list[float]:
+    """Each p corrected for there being so many: the least by all, the next by one less, and on."""
+    adjusted, least = [1.0] * len(found), 0.0
+    for rank, place in enumerate(sorted(range(len(found)), key=found.__getitem__)):
+        least = max(least, min((len(found) - rank) * found[place], 1.0))
+        adjusted[place] = least
+    return adjusted
 
 
 def right(best: np.ndarray, labels: np.ndarray, among: int) -> np.ndarray:

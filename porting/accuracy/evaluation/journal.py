@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import IO, Any
 
 from porting.accuracy.evaluation.batch import Batch, from_line, to_line
+from porting.accuracy.evaluation.told import differences, plain
 from porting.errors import BadInput, OutputError
-from porting.plain_json import encoded
 from porting.release.writing import write_text
 
 RUN = "run.json"
@@ -42,7 +42,7 @@ class Journal:
 
     def __init__(self, folder: Path, told: Mapping[str, Any]) -> None:
         self.folder = folder
-        told = json.loads(json.dumps(encoded({"journal": JOURNAL_VERSION, **told})))
+        told = plain({"journal": JOURNAL_VERSION, **told})
         _check_same(folder, told)
         write_text(folder / RUN, json.dumps(told, indent=1))
         self._stream: IO[bytes] | None = None
@@ -106,7 +106,7 @@ def discard(folder: Path) -> None:
         if _is_journal(folder / RUN):
             # What says whose they are goes last: a kill in between leaves a journal.
             for file in (*folder.glob(_PARTS), folder / RUN):
-                file.unlink()
+                file.unlink(missing_ok=True)  # another machine may clear the same disk
     except OSError as error:
         raise OutputError(f"{folder}: cannot be removed: {error.strerror or error}") from error
 
@@ -136,23 +136,9 @@ def _check_same(folder: Path, told: Mapping[str, Any]) -> None:
         return
     except (OSError, ValueError) as error:
         raise BadInput(f"{folder / RUN}: cannot be read: {error}") from error
-    changed = list(_changes("", before, told))
+    changed = [f"{topic} was {was}, is {now}" for topic, was, now in differences(before, told)]
     if changed:
         raise BadInput(
             f"{folder}: is the journal of another evaluation: {'; '.join(changed)}. Take up that "
             "one, name another folder with --journal, or begin anew with --fresh"
         )
-
-
-def _changes(topic: str, before: Any, now: Any) -> Iterator[str]:
-    """What differs, each by its topic."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in dict.fromkeys([*before, *now]):
-            yield from _changes(f"{topic} {key}".strip(), before.get(key), now.get(key))
-    elif before != now:
-        yield f"{topic} was {_short(before)}, is {_short(now)}"
-
-
-def _short(value: Any) -> str:
-    text = "absent" if value is None else str(value)
-    return text if len(text) <= 90 else f"{text[:87]}..."

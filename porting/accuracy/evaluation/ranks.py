@@ -7,11 +7,12 @@ evaluates a batch changes none of its digits.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from porting.accuracy.evaluation.told import differences, plain
 from porting.errors import BadInput
 
 PATIENCE = timedelta(days=7)
@@ -20,19 +21,42 @@ PATIENCE = timedelta(days=7)
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's place among those of a run: ``rank`` of ``size``, ``local`` on this machine.
+    """This process's place among those of a run: ``rank`` of ``size``.
 
-    One that runs alone is rank 0 of 1.
+    On its machine it is ``local_rank`` of ``local``. One that runs alone is rank 0 of 1.
     """
 
     rank: int = 0
     size: int = 1
+    local_rank: int = 0
     local: int = 1
 
     @property
     def first(self) -> bool:
         """Whether this one gathers and reports."""
         return self.rank == 0
+
+    @property
+    def first_here(self) -> bool:
+        """Whether this one sees to what lies on its machine's disk."""
+        return self.local_rank == 0
+
+    def check_alike(self, told: Mapping[str, Any]) -> None:
+        """See that all ranks evaluate the same; all of them wait for it.
+
+        Raises:
+            BadInput: one does not, as where a machine holds another data set.
+        """
+        first, *others = self.gathered(plain(told))
+        for rank, other in enumerate(others, 1):
+            apart = [
+                f"{topic} is {its}, not {his}" for topic, his, its in differences(first, other)
+            ]
+            if apart:
+                raise BadInput(
+                    f"rank {rank} of {self.size} evaluates something else than rank 0: "
+                    f"{'; '.join(apart)}. Expected the same files and packages on every machine"
+                )
 
     def gathered(self, mine: Any) -> list[Any]:
         """What each rank has, in their order; all of them wait for it."""
@@ -52,28 +76,32 @@ class Ranks:
 def join(device: str) -> Ranks:
     """Join the run that ``torchrun`` has set up in the environment; else run alone.
 
-    gloo carries what the ranks say on CPUs, nccl on GPUs.
+    On ``cuda`` each rank has a GPU of its machine to itself, and nccl carries
+    what the ranks say; elsewhere gloo does.
 
     Raises:
-        BadInput: there is no such device.
+        BadInput: there is no such device, or not one for each rank.
     """
     size = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
-    if device != "cpu":
-        _check_device(device)
     if size == 1:
+        _check_device(device)
         return Ranks()
     import torch
     import torch.distributed as dist
 
+    local_rank, local = (int(os.environ[name]) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
+    has_own_gpu = device == "cuda"
+    _check_device(f"cuda:{local_rank}" if has_own_gpu else device)
+    if has_own_gpu:
+        torch.cuda.set_device(local_rank)
     if not dist.is_initialized():
-        on_gpus = device.startswith("cuda")
-        if on_gpus:
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("nccl" if on_gpus else "gloo", timeout=PATIENCE)
-    return Ranks(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_WORLD_SIZE"]))
+        dist.init_process_group("nccl" if has_own_gpu else "gloo", timeout=PATIENCE)
+    return Ranks(dist.get_rank(), dist.get_world_size(), local_rank, local)
 
 
 def _check_device(device: str) -> None:
+    if device == "cpu":
+        return
     import torch
 
     try:

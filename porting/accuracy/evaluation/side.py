@@ -39,6 +39,11 @@ class Side:
     background: int
     weights: str | None = None
 
+    @property
+    def on_device(self) -> bool:
+        """Whether it can run on a GPU: a network of PyTorch's; a judge keeps to the CPU."""
+        return self.runs != "judge"
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for the journal and the report."""
         return asdict(self)

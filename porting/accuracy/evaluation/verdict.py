@@ -2,20 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from porting.accuracy.evaluation.figures import Difference
-
-NEAR_TIE = 0.01
-"""Logits this close, on both sides, are a tie that rounding may turn over."""
-
-SIGNIFICANT = 0.05
-"""Below this p of McNemar's test accuracies are called different."""
-
-
-def near_tie(margins: np.ndarray) -> bool:
-    """Whether an image on which sides differ was close to a tie for each: margins (sides,)."""
-    return bool((margins < NEAR_TIE).all())
+from porting.accuracy.evaluation.figures import SIGNIFICANT, Difference
 
 
 def sentence_of(differ: int, ties: int, change: Difference) -> str:

@@ -2,7 +2,7 @@
 
 One batch is one process's from its files to its answers: no pixels travel, and
 no process waits while another could work. Where the network runs on a GPU the
-processes make pixels, and this one runs it.
+processes make pixels and have the judge answer, and this one runs the network.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def evaluated(work: Work, batches: Iterable[int], workers: int) -> Iterator[Batc
             yield from _as_finished(pool, _evaluate, batches, ahead)
             return
         here = Evaluator(work)
-        for pixels in _as_finished(pool, _make_pixels, batches, ahead):
-            yield here.answers(pixels)
+        for answers, pixels in _as_finished(pool, _judge, batches, ahead):
+            yield here.answered(answers, pixels, on_device=True)
 
 
 def _evaluated_here(work: Work, batches: Iterable[int]) -> Iterator[Batch]:
@@ -132,5 +132,5 @@ def _evaluate(batch: int) -> Batch:
     return _evaluator[0].evaluate(batch)
 
 
-def _make_pixels(batch: int) -> Pixels:
-    return _evaluator[0].pixels(batch)
+def _judge(batch: int) -> tuple[Batch, Pixels]:
+    return _evaluator[0].judged(batch)
