@@ -9,10 +9,11 @@ import pytest
 
 from parity_tests.building.photos import jpeg_of
 from porting.accuracy.evaluation.changes import TOPICS, Run, changes_of, combined
-from porting.accuracy.evaluation.explaining import at_once
+from porting.accuracy.evaluation.explaining import at_once, on_top
 from porting.accuracy.evaluation.side import Side
 from porting.accuracy.preprocessing import NAMED, parse_pipeline
-from porting.mapping.convention import IMAGENET, INCEPTION, InputConvention
+from porting.mapping.convention import InputConvention
+from porting.mapping.families import IMAGENET, INCEPTION
 
 MNASNET, SLIM, PILLOW = (NAMED[name](96) for name in ("mnasnet", "slim", "pillow"))
 OWN = "decode tf-accurate, resize tf2 bilinear 96, round"
@@ -42,7 +43,7 @@ EXPECTED = {
                  "decode tf, crop padded 96+32, resize legacy bicubic 96"],
         "resize": ["decode-and-crop padded 96+32, resize legacy bilinear 96",
                    "decode-and-crop padded 96+32, resize tf2 bicubic 96"],
-        "antialiasing": ["decode-and-crop padded 96+32, resize pillow bicubic 96"],
+        "antialiasing": ["decode-and-crop padded 96+32, resize tf2-antialiased bicubic 96"],
         "rounding": ["decode-and-crop padded 96+32, resize legacy bicubic 96, round"],
         "channel order": ["decode-and-crop padded 96+32, resize legacy bicubic 96, swap-channels"],
     },
@@ -56,7 +57,8 @@ EXPECTED = {
                  "decode-and-crop fraction 0.875, resize legacy bilinear 96"],
         "resize": ["decode tf, crop fraction 0.875, resize legacy bicubic 96",
                    "decode tf, crop fraction 0.875, resize tf2 bilinear 96"],
-        "antialiasing": ["decode tf, crop fraction 0.875, resize pillow bilinear 96"],
+        "antialiasing": [
+            "decode tf, crop fraction 0.875, resize tf2-antialiased bilinear 96"],
         "rounding": ["decode tf, crop fraction 0.875, resize legacy bilinear 96, round"],
     },
     PILLOW: {
@@ -67,8 +69,7 @@ EXPECTED = {
                  "decode pillow, crop fraction 0.875, resize pillow bicubic 96",
                  "decode pillow, crop square 0.875, resize pillow bicubic 96"],
         "resize": [PILLOW.replace("bicubic", "bilinear")],
-        "antialiasing": [PILLOW.replace("pillow bicubic", "tf2 bicubic"),
-                         PILLOW.replace("pillow bicubic", "legacy bicubic")],
+        "antialiasing": [PILLOW.replace("pillow bicubic", "tf2 bicubic")],
         "rounding": [],
     },
     OWN: {
@@ -177,8 +178,13 @@ def test_a_network_that_normalises_by_itself_has_no_other_normalisation():
 
 class TestSeveralAtOnce:
     def chosen(self, run, *wanted):
-        changes = changes_of(run).changes
-        return [next(c for c in changes if (c.topic, c.words) == one) for one in wanted]
+        return [self.places(changes_of(run), one)[1][0] for one in wanted]
+
+    def places(self, found, *wanted):
+        """Places of changes among all, and the changes."""
+        names = [(change.topic, change.words) for change in found.changes]
+        places = [names.index(one) for one in wanted]
+        return places, [found.changes[place] for place in places]
 
     def test_each_has_its_part(self):
         run = run_of(PILLOW)
@@ -192,33 +198,51 @@ class TestSeveralAtOnce:
 
     def test_what_means_nothing_together(self):
         run = run_of(MNASNET)
-        changes = self.chosen(
-            run, ("antialiasing", "Pillow's antialiased bicubic for TensorFlow 1's bicubic"),
+        pillow, coordinates, rounded, order = self.chosen(
+            run, ("preprocessing", "Pillow's for the authors'"),
             ("resize", "TensorFlow 2's bicubic for TensorFlow 1's bicubic"),
-            ("rounding", "rounded for unrounded"),
-            ("resize", "TensorFlow 1's bilinear for TensorFlow 1's bicubic"),
+            ("rounding", "rounded for unrounded"), ("channel order", "BGR for RGB"),
         )  # fmt: skip
-        antialiased, coordinates, rounded, bilinear = changes
-        assert combined(run.base, [antialiased, coordinates]) is None
-        assert combined(run.base, [antialiased, rounded]) is None
-        side, _ = combined(run.base, [antialiased, bilinear])
-        assert side.pipeline == "decode-and-crop padded 96+32, resize pillow bilinear 96"
+        assert combined(run.base, [pillow, coordinates]) is None
+        assert combined(run.base, [pillow, rounded]) is None
+        side, _ = combined(run.base, [order, pillow])
+        assert side.pipeline == f"{PILLOW}, swap-channels"
 
     def test_ever_more_are_tried_and_what_does_not_go_with_the_others_is_passed_over(self):
         run = run_of(MNASNET)
         found = changes_of(run)
-        chosen = self.chosen(
-            run, ("antialiasing", "Pillow's antialiased bicubic for TensorFlow 1's bicubic"),
+        places, _ = self.places(
+            found, ("preprocessing", "Pillow's for the authors'"),
             ("weights", "ema for raw"), ("rounding", "rounded for unrounded"),
             ("channel order", "BGR for RGB"),
         )  # fmt: skip
-        names = [(change.topic, change.words) for change in found.changes]
-        tried = at_once(found, [names.index((change.topic, change.words)) for change in chosen])
+        tried = at_once(found, places)
         topics = [[change.topic for change in changes] for changes, _, _ in tried]
         assert topics == [
-            ["antialiasing", "weights"], ["antialiasing", "weights", "channel order"],
+            ["preprocessing", "weights"], ["preprocessing", "weights", "channel order"],
         ]  # fmt: skip
         assert [(side.weights, side.pipeline) for _, side, _ in tried] == [
-            ("ema", "decode-and-crop padded 96+32, resize pillow bicubic 96"),
-            ("ema", "decode-and-crop padded 96+32, resize pillow bicubic 96, swap-channels"),
-        ]
+            ("ema", PILLOW), ("ema", f"{PILLOW}, swap-channels"),
+        ]  # fmt: skip
+
+    def test_every_other_topic_is_tried_on_top(self):
+        found = changes_of(run_of(MNASNET))
+        words = "fraction 0.875 by the decoder for padded 96+32 by the decoder"
+        places, (crop,) = self.places(found, ("crop", words))
+        tried = on_top(found, places)
+        assert {changes[0] for changes, _, _ in tried} == {crop}
+        topics = {change.topic for changes, _, _ in tried for change in changes[1:]}
+        assert topics == {topic.name for topic in TOPICS} - {"crop", "preprocessing"}
+        decoder = next(side for changes, side, _ in tried if changes[1].topic == "decoder")
+        assert decoder.pipeline == (
+            "decode tf-accurate, crop fraction 0.875, resize legacy bicubic 96"
+        )
+        places, _ = self.places(found, ("preprocessing", "Pillow's for the authors'"))
+        tried = on_top(found, places)
+        topics = {change.topic for changes, _, _ in tried for change in changes[1:]}
+        assert topics == {"weights", "normalisation", "channel order", "label offset"}
+
+
+def test_a_source_that_takes_bytes_has_whole_pixels_for_its_authors():
+    run = run_of(NAMED["pillow"](64), authors=f"{SLIM}, round")
+    assert list(laid(run, "preprocessing").values()) == [f"{NAMED['slim'](64)}, round"]

@@ -170,6 +170,27 @@ class TestSeveralCauses:
         assert explained.built == []
 
 
+def by_two_at_once(pixels, side):
+    """As by_group, but that the last group wants another mean and BGR, which alone does nothing."""
+    groups = np.rint((pixels[..., 1].mean((1, 2)) - 20) / 50)
+    swapped, mended = side.pipeline.endswith("swap-channels"), side.mean[0] == 127.5
+    known = np.isin(groups, ALWAYS_RIGHT) | (np.isin(groups, WANTS_MEAN) & mended)
+    known |= np.isin(groups, WANTS_WHOLE) & mended & swapped
+    return by_colour(pixels[..., ::-1] if swapped else pixels, side) * known[:, None]
+
+
+def test_a_cause_that_shows_only_where_another_is_mended_is_found(explained, tmp_path):
+    report = explained(by_two_at_once)
+    told = report["explanation"]
+    assert change_of(report, "channel order")["points"] == 0
+    assert (told["best"]["topic"], told["best"]["top1"]) == ("normalisation", 75)
+    assert [(one["topic"], one["points"]) for one in told["combined"]["changes"]] == [
+        ("normalisation", 50), ("channel order", 0),
+    ]  # fmt: skip
+    assert told["combined"]["top1"] == 100
+    assert len(list((tmp_path / "journal" / "combined").iterdir())) == 1
+
+
 class TestCost:
     def test_sides_that_differ_in_pixels_or_mean_share_a_network(self, explained):
         report = explained()

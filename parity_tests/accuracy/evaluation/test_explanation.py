@@ -10,11 +10,15 @@ from porting.accuracy.evaluation.changes import Change
 from porting.accuracy.evaluation.explanation import (
     Answered,
     Explanation,
+    Reached,
+    among,
     answered,
+    best_step,
     effect_of,
     nearest,
     within_chance,
 )
+from porting.accuracy.evaluation.figures import holm
 
 OF = 1000
 
@@ -65,18 +69,41 @@ def test_the_whole_preprocessing_stands_for_its_parts():
     assert [one.changes[0].topic for one in chain] == ["preprocessing", "weights", "channel order"]
 
 
+def reached(*counts):
+    return [Reached(effect("weights", count), right_on(count)) for count in counts]
+
+
 class TestNearest:
-    def longer(self, *counts):
-        return [(effect("weights", count), right_on(count)) for count in counts]
-
     def test_more_changes_are_kept_as_long_as_they_bring_it_nearer_beyond_chance(self):
-        first, second, third, fourth = self.longer(600, 660, 662, 690)
-        assert nearest(first, [second, third], 70.0) is second[0]
-        assert nearest(first, [second, third, fourth], 70.0) is fourth[0]
+        first, second, third, fourth = reached(600, 660, 662, 690)
+        assert nearest(first, [second, third], 70.0) is second
+        assert nearest(first, [second, third, fourth], 70.0) is fourth
 
-    def test_none_where_they_overshoot_or_do_nothing(self):
-        first, overshot, same = self.longer(690, 790, 690)
-        assert nearest(first, [overshot, same], 70.0) is None
+    def test_the_first_where_they_overshoot_or_do_nothing(self):
+        first, overshot, same = reached(690, 790, 690)
+        assert nearest(first, [overshot, same], 70.0) is first
+
+
+class TestBestStep:
+    def test_the_nearest_of_all(self):
+        kept, less, most, overshot = reached(600, 620, 680, 790)
+        assert best_step(kept, [less, most, overshot], 70.0) is most
+
+    def test_none_by_chance_among_so_many(self):
+        kept, seven, *others = reached(600, 607, *[600] * 9)
+        assert best_step(kept, [seven], 70.0) is seven  # p = 2 / 2 ** 7
+        assert best_step(kept, [seven, *others], 70.0) is kept
+
+
+def test_of_many_changes_the_least_p_is_held_against_all():
+    alone = effect("weights", 507)
+    assert alone.helps(70.0)
+    effects = among([alone, *(effect("crop", 500) for _ in range(9))])
+    assert [one.p for one in effects] == [pytest.approx(10 * 2 / 2**7)] + [1.0] * 9
+    assert not effects[0].helps(70.0)
+    assert effects[0].difference == alone.difference
+    # By R's p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm").
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
 def test_only_images_that_both_answer_are_counted():

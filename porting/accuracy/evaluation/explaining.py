@@ -1,8 +1,8 @@
 """Evaluating a port with one thing changed at a time, and then with what helps changed at once.
 
 What is changed are further sides of one evaluation, so that its processes, its
-journal and its ranks serve them too. What several changes do at once is a second
-evaluation, whose journal lies in the first one's folder.
+journal and its ranks serve them too. What several changes do at once are further
+evaluations, whose journals lie in the first one's folder.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from porting.accuracy.evaluation.changes import (
+    PARTS_OF_PREPROCESSING,
+    PREPROCESSING,
     Change,
     Changes,
     answers_as,
@@ -25,7 +27,10 @@ from porting.accuracy.evaluation.changes import (
 from porting.accuracy.evaluation.explanation import (
     Answered,
     Explanation,
+    Reached,
+    among,
     answered,
+    best_step,
     effect_of,
     nearest,
     within_chance,
@@ -45,6 +50,9 @@ Carried = Callable[[Prepared, Path], "Evaluation | None"]
 Several = tuple[tuple[Change, ...], Side, int]
 """Changes at once, the side that has them, and what is added to labels."""
 
+Choose = Callable[[Reached, Sequence[Reached], float], Reached]
+"""What is kept of what was reached and what more changes reach, at a stated accuracy in percent."""
+
 
 def with_changes(prepared: Prepared) -> tuple[Prepared, Changes]:
     """The same with a variant for each change; of a source alone, with a port beside its judge."""
@@ -58,18 +66,78 @@ def with_changes(prepared: Prepared) -> tuple[Prepared, Changes]:
 def explained(
     prepared: Prepared, changes: Changes, folder: Path, carried: Carried, ranks: Ranks
 ) -> Evaluation | None:
-    """Carry out what is prepared, and then what helps at once; the first rank gets everything."""
+    """Carry out what is prepared, and then what helps at once; the first rank gets everything.
+
+    Where that leaves more than chance to what is stated, every other topic's
+    changes are tried on top, for as long as one helps: a cause may show only
+    where another is mended.
+    """
     found = carried(prepared, folder)
     explanation = None if found is None else _singly(found, changes)
-    places = _places(explanation, changes)
-    several = list(at_once(changes, ranks.gathered(places)[0]))
-    if several:
-        sides = tuple(side for _, side, _ in several)
-        there = folder / COMBINED / _digest(sides)
-        second = carried(_with_sides(prepared, (), sides), there)
-        if found is not None and second is not None and explanation is not None:
-            explanation = _at_best(explanation, changes, found, second, several)
-    return None if found is None else replace(found, explanation=explanation)
+    search = _Search(prepared, changes, folder, carried, found, explanation)
+    reached = search.first()
+    tried = at_once(changes, ranks.gathered(_places(explanation, changes))[0])
+    reached = search.attempt(tried, reached, nearest)
+    places = ranks.gathered(search.unexplained(reached))[0]
+    while places:
+        further = search.attempt(on_top(changes, places), reached, best_step)
+        places = ranks.gathered([] if further is reached else search.unexplained(further))[0]
+        reached = further
+    if found is None:
+        return None
+    if explanation is not None and reached is not None and len(reached.effect.changes) > 1:
+        explanation = replace(explanation, combined=reached.effect)
+    return replace(found, explanation=explanation)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """For changes that bring the port to what is stated; all but the first rank evaluate alone."""
+
+    prepared: Prepared
+    changes: Changes
+    folder: Path
+    carried: Carried
+    found: Evaluation | None
+    explanation: Explanation | None
+
+    def first(self) -> Reached | None:
+        """The best single change."""
+        best = None if self.explanation is None else self.explanation.best
+        if best is None or self.found is None:
+            return None
+        return Reached(best, _of_change(self.found, self.changes, best.changes[0]))
+
+    def attempt(
+        self, tried: Sequence[Several], reached: Reached | None, choose: Choose
+    ) -> Reached | None:
+        """Evaluate several changes at once, and go by what they reach."""
+        if not tried:
+            return reached
+        sides = {answers_as(side): side for _, side, _ in tried}
+        there = self.folder / COMBINED / _digest(tuple(sides.values()))
+        second = self.carried(_with_sides(self.prepared, (), tuple(sides.values())), there)
+        if second is None or reached is None or self.found is None:
+            return reached
+        base, columns = _of_change(self.found, self.changes, None), list(sides)
+        others = []
+        for several, side, shift in tried:
+            column = columns.index(answers_as(side))
+            other = answered(second.answers, second.labels, column, shift)
+            effect = effect_of(several, base, other)
+            if effect is not None:
+                others.append(Reached(effect, other))
+        return choose(reached, others, self._stated())
+
+    def unexplained(self, reached: Reached | None) -> list[int]:
+        """Places of the changes so far, where they leave more than chance; else none."""
+        if reached is None or within_chance(reached.answers, self._stated()):
+            return []
+        return [self.changes.changes.index(change) for change in reached.effect.changes]
+
+    def _stated(self) -> float:
+        assert self.explanation is not None and self.explanation.stated is not None
+        return self.explanation.stated  # nothing is reached otherwise
 
 
 def _with_sides(
@@ -91,7 +159,7 @@ def _singly(found: Evaluation, changes: Changes) -> Explanation | None:
     effects = (effect_of((c,), base, _of_change(found, changes, c)) for c in changes.changes)
     return Explanation(
         100 * float(base.right()[base.usable].mean()), found.stated,
-        within_chance(base, found.stated), tuple(e for e in effects if e is not None),
+        within_chance(base, found.stated), among([e for e in effects if e is not None]),
         changes.left_out,
     )  # fmt: skip
 
@@ -124,20 +192,17 @@ def at_once(changes: Changes, places: Sequence[int]) -> list[Several]:
     return found
 
 
-def _at_best(
-    explanation: Explanation, changes: Changes, found: Evaluation, second: Evaluation,
-    several: list[Several],
-) -> Explanation:  # fmt: skip
-    base, best = _of_change(found, changes, None), explanation.chain()[0]
-    longer = []
-    for column, (more, _, shift) in enumerate(several):
-        other = answered(second.answers, second.labels, column, shift)
-        effect = effect_of(more, base, other)
-        if effect is not None:
-            longer.append((effect, other))
-    assert explanation.stated is not None  # nothing helps otherwise
-    first = best, _of_change(found, changes, best.changes[0])
-    return replace(explanation, combined=nearest(first, longer, explanation.stated))
+def on_top(changes: Changes, places: Sequence[int]) -> list[Several]:
+    """Some changes, and each of another topic beside them, as far as they go together."""
+    kept = tuple(changes.changes[place] for place in places)
+    topics = {change.topic for change in kept}
+    if PREPROCESSING in topics:
+        topics |= PARTS_OF_PREPROCESSING
+    elif topics & PARTS_OF_PREPROCESSING:
+        topics.add(PREPROCESSING)
+    tried = ((*kept, change) for change in changes.changes if change.topic not in topics)
+    together = ((several, combined(changes.base, several)) for several in tried)
+    return [(several, *both) for several, both in together if both is not None]
 
 
 def _digest(sides: tuple[Side, ...]) -> str:

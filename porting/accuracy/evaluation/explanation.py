@@ -1,14 +1,15 @@
 """The gap between a port's accuracy and the stated one, taken apart.
 
 Each change moves the port's top-1, counted on the images that both answer. A
-change *helps* where its 95 % interval leaves 0 out and it brings the port nearer
-to what is stated. As plain data::
+change *helps* where it brings the port nearer to what is stated by more than the
+most that chance does among so many changes. As plain data::
 
     base      top-1 in percent of the port as it is
     stated    the authors' top-1 in percent, or null
     changes   topic, change (what stands for what), points (by which it moves), low and high
-              (their interval), p (McNemar's), gained and lost (images), of (how many both
-              answer), top1 (base and points), helps
+              (their interval), p (McNemar's), adjusted_p (Holm's, among these changes),
+              gained and lost (images), of (how many both answer), top1 (base and points),
+              helps
     left_out  topic, why: what is not changed here
     best      topic, change, points, top1, remaining: of those that help, the one
               that leaves the least to what is stated, or null
@@ -19,8 +20,8 @@ to what is stated. As plain data::
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,14 @@ from porting.accuracy.evaluation.changes import (
     Change,
     LeftOut,
 )
-from porting.accuracy.evaluation.figures import Difference, difference, right, share
+from porting.accuracy.evaluation.figures import (
+    SIGNIFICANT,
+    Difference,
+    difference,
+    holm,
+    right,
+    share,
+)
 
 
 @dataclass(frozen=True)
@@ -50,11 +58,15 @@ class Answered:
 
 @dataclass(frozen=True)
 class Effect:
-    """What ``changes`` do to the port's top-1 (``base`` percent): one, or several at once."""
+    """What ``changes`` do to the port's top-1 (``base`` percent): one, or several at once.
+
+    ``p`` is McNemar's, corrected for the changes among which this one was looked at.
+    """
 
     changes: tuple[Change, ...]
     base: float
     difference: Difference
+    p: float
 
     @property
     def top1(self) -> float:
@@ -69,7 +81,7 @@ class Effect:
         """Whether it comes nearer, beyond chance."""
         if stated is None:
             return False
-        return beyond_chance(self.difference) and self.remaining(stated) < abs(stated - self.base)
+        return self.p < SIGNIFICANT and self.remaining(stated) < abs(stated - self.base)
 
 
 @dataclass(frozen=True)
@@ -122,7 +134,12 @@ class Explanation:
             "base": self.base,
             "stated": self.stated,
             "changes": [
-                {**_named(effect), **_figures(effect), "helps": effect.helps(self.stated)}
+                {
+                    **_named(effect),
+                    **_figures(effect),
+                    "adjusted_p": effect.p,
+                    "helps": effect.helps(self.stated),
+                }
                 for effect in self.effects
             ],
             "left_out": [asdict(left) for left in self.left_out],
@@ -169,11 +186,6 @@ def topic_of(effect: Effect) -> str:
     return effect.changes[0].topic
 
 
-def beyond_chance(change: Difference) -> bool:
-    """Whether the interval leaves 0 out."""
-    return change.low > 0 or change.high < 0
-
-
 def answered(answers: Answers, labels: np.ndarray, column: int, shift: int = 0) -> Answered:
     """What a column of the answers says, of labels that count ``shift`` higher."""
     best = answers.best[:, column]
@@ -187,7 +199,13 @@ def effect_of(changes: Sequence[Change], base: Answered, other: Answered) -> Eff
     if not both.any():
         return None
     found = difference(base.right()[both], other.right()[both])
-    return Effect(tuple(changes), 100 * float(base.right()[base.usable].mean()), found)
+    return Effect(tuple(changes), 100 * float(base.right()[base.usable].mean()), found, found.p)
+
+
+def among(effects: Sequence[Effect]) -> tuple[Effect, ...]:
+    """The same, each held against what chance does among so many."""
+    adjusted = holm([effect.p for effect in effects])
+    return tuple(replace(effect, p=p) for effect, p in zip(effects, adjusted, strict=True))
 
 
 def within_chance(base: Answered, stated: float | None) -> bool:
@@ -198,17 +216,40 @@ def within_chance(base: Answered, stated: float | None) -> bool:
     return found.low <= stated <= found.high
 
 
-def nearest(
-    first: tuple[Effect, Answered], longer: Iterable[tuple[Effect, Answered]], stated: float
-) -> Effect | None:
-    """Of ever more changes at once those beyond which more bring nothing; None for the first."""
-    (kept, answers), found = first, None
-    for effect, other in longer:
-        both = answers.usable & other.usable
-        step = difference(answers.right()[both], other.right()[both])
-        if beyond_chance(step) and effect.remaining(stated) < kept.remaining(stated):
-            kept, answers, found = effect, other, effect
-    return found
+@dataclass(frozen=True)
+class Reached:
+    """How far changes bring the port: what they do, and what it then answers."""
+
+    effect: Effect
+    answers: Answered
+
+    def step_from(self, before: Reached) -> float:
+        """McNemar's p of the difference between the two."""
+        both = self.answers.usable & before.answers.usable
+        return difference(before.answers.right()[both], self.answers.right()[both]).p
+
+
+def nearest(first: Reached, longer: Sequence[Reached], stated: float) -> Reached:
+    """Of ever more changes at once those beyond which more bring nothing."""
+    kept = first
+    for more in longer:
+        if more.step_from(kept) < SIGNIFICANT and _nearer(more, kept, stated):
+            kept = more
+    return kept
+
+
+def best_step(kept: Reached, others: Sequence[Reached], stated: float) -> Reached:
+    """Of others, each with one change more, the nearest that is not so by chance; else the same."""
+    adjusted = holm([other.step_from(kept) for other in others])
+    found = [
+        other for other, p in zip(others, adjusted, strict=True)
+        if p < SIGNIFICANT and _nearer(other, kept, stated)
+    ]  # fmt: skip
+    return min(found, key=lambda other: other.effect.remaining(stated), default=kept)
+
+
+def _nearer(one: Reached, other: Reached, stated: float) -> bool:
+    return one.effect.remaining(stated) < other.effect.remaining(stated)
 
 
 def _named(effect: Effect) -> dict[str, str]:

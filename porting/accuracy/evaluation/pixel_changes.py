@@ -220,10 +220,9 @@ PARTS = (
     PixelTopic(
         "antialiasing", "whether resizing takes all pixels in, or some at points", _resize_said,
         (
-            partial(_resized, resizer="tf2-antialiased", of=("tf2",)),
+            # TensorFlow 1 has no antialiasing; with it come TensorFlow 2's coordinates.
+            partial(_resized, resizer="tf2-antialiased", of=("legacy", "tf2")),
             partial(_resized, resizer="tf2", of=("tf2-antialiased", "pillow")),
-            partial(_resized, resizer="pillow", of=("legacy",)),
-            partial(_resized, resizer="legacy", of=("pillow",)),
         ),
         NO_ONE_RESIZE,
     ),
