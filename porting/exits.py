@@ -29,6 +29,7 @@ class Interrupted(BaseException):
 
 def end_with(command: Callable[[], object]) -> NoReturn:
     """Run a command and end the process with the code that its outcome has."""
+    _open_closed_streams()
     try:
         signal.signal(signal.SIGINT, _interrupt)
         code = _code_of(command)
@@ -51,6 +52,17 @@ def say(text: str) -> None:
 def nobody_reads_on() -> None:
     """Send the rest of the output nowhere: whoever reads it has seen enough."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _open_closed_streams() -> None:
+    """Have a stream that was closed before the start (``2>&-``) lead nowhere.
+
+    The next file to be opened would take its place, and get what C++ libraries say.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one's
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w"))
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

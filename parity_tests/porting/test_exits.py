@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import subprocess
 import sys
@@ -81,6 +82,15 @@ def test_a_report_is_written_whoever_reads(small, tmp_path):
     porting("diff", *small, "--random", 1, "--json", data)
     assert left_after_a_line("report", data) == (0, b"")
     assert (tmp_path / "r.html").is_file()
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_are_not_missed(small, tmp_path, closed):
+    words = [sys.executable, "-m", "porting", "diff", *small, "--random", "1", "--json"]
+    command = shlex.join(map(str, [*words, tmp_path / "d.json"]))
+    done = subprocess.run(f"{command} {closed}", shell=True, check=False, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "d.json").is_file()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 @contextmanager
 def silent() -> Iterator[None]:
     """Standard error leads nowhere meanwhile, for C++ too."""
+    if sys.stderr is None:  # closed by whoever began this process
+        yield
+        return
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
