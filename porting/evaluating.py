@@ -65,7 +65,7 @@ def evaluate(
     from porting.reports.progress import evaluation_bar
 
     wanted = _Wanted(rows, report, json_file)
-    wanted.check()
+    wanted.check(journal)
     with evaluation_bar() as progress:
         found = evaluate_images(
             data, source, checkpoint, model=model, weights=weights.value if weights else None,
@@ -86,15 +86,21 @@ class _Wanted:
         self._printed = json_file is not None and str(json_file) == "-"
         self._data = None if self._printed else json_file
 
-    def check(self) -> None:
+    def check(self, journal: Path | None) -> None:
         """See that the files can be written, before the work that they are to hold."""
+        from porting.accuracy.evaluation.journal import check_apart
         from porting.accuracy.evaluation.rows import check_rows_file
+        from porting.errors import BadInput
         from porting.release.writing import check_file
 
         if self._rows is not None:
             check_rows_file(self._rows)
-        for file in filter(None, (self._rows, self._page, self._data)):
+        files = [file for file in (self._rows, self._page, self._data) if file is not None]
+        for file in files:
             check_file(file)
+            check_apart(file, journal)
+            if files.count(file) > 1:
+                raise BadInput(f"{file}: two results would be written there; name a file for each")
 
     def tell(self, found: Evaluation) -> bool:
         """Print and write all of it; whether accuracies differ beyond chance."""

@@ -13,6 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 import porting
 from genmobilenet import CheckpointError, create_model
+from parity_tests.building.command import porting as command
 from porting.accuracy.evaluation.batch import Work
 from porting.accuracy.evaluation.figures import difference, share
 from porting.accuracy.evaluation.preparing import prepare
@@ -324,3 +325,20 @@ def test_scores_that_are_no_numbers_are_no_answers(small, evaluated, tmp_path):
         BadInput, match=r"the port gives scores that are not finite on .*: 000\.jpg"
     ):
         evaluated(checkpoint=tmp_path / "port.pth")
+
+
+def test_a_network_of_one_class_is_refused(photos, tmp_path):
+    network = create_model("tf_mnasnet_small", num_classes=1)
+    torch.save(network.state_dict(), tmp_path / "one.pth")
+    given = Inputs(None, tmp_path / "one.pth", "tf_mnasnet_small")
+    with pytest.raises(BadInput, match="the network has one class"):
+        prepare(given, photos, photos / "labels.csv", None, None)
+
+
+def test_two_results_in_one_file_are_refused(small, photos, tmp_path):
+    both = tmp_path / "both.json"
+    done = command(
+        "evaluate", photos, "--checkpoint", small[1], "--report", both, "--json", both,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "two results would be written there" in " ".join(done.stderr.split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ import torch
 
 from porting.accuracy.evaluation import evaluate as evaluating
 from porting.accuracy.evaluation.batch import Batch, Evaluator
-from porting.accuracy.evaluation.journal import RUN, Journal, discard
+from porting.accuracy.evaluation.journal import RUN, Journal, check_apart, discard
 from porting.errors import BadInput
+from porting.folders import EVALUATED
 from porting.reports.evaluation import evaluation_report
 
 
@@ -166,3 +168,17 @@ def test_the_journal_says_what_it_is_of(evaluated, tmp_path):
     assert told["sides"]["port"]["pipeline"].startswith("decode-and-crop")
     assert told["versions"]["torch"]
     assert told["batch"] == evaluating.BATCH
+
+
+def test_results_do_not_take_a_journals_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    default = EVALUATED / "net-photos"
+    Journal(tmp_path / "other", {})
+    for file, journal in (
+        ("j/run.json", "j"), ("j/batches-a.jsonl", "j"), (default / "run.json", None),
+        ("other/run.json", "j"),
+    ):  # fmt: skip
+        with pytest.raises(BadInput, match=r"is a file of the journal there; write the result el"):
+            check_apart(Path(file), journal and Path(journal))
+    for file in ("run.json", "j/result.json", default.parent / "run.json"):
+        check_apart(Path(file), Path("j"))

@@ -32,6 +32,11 @@ def test_every_word():
     assert pipeline(jpeg_of(80, 90)).shape == (64, 64, 3)
 
 
+def test_a_share_keeps_all_its_digits():
+    text = "decode tf, crop fraction 0.8754321987, crop square 0.1234567891"
+    assert str(parse_pipeline(text)) == text
+
+
 def test_steps_do_what_they_say():
     data = jpeg_of(80, 90)
     plain = parse_pipeline("decode tf, resize legacy bilinear 64")(data)

@@ -19,6 +19,7 @@ from typing import IO, Any
 from porting.accuracy.evaluation.batch import Batch, from_line, to_line
 from porting.accuracy.evaluation.told import differences, plain
 from porting.errors import BadInput, OutputError
+from porting.folders import EVALUATED
 from porting.release.writing import write_text
 
 RUN = "run.json"
@@ -92,6 +93,21 @@ class Journal:
             except FileExistsError:  # of an earlier process of the same number
                 continue
         raise OutputError(f"{self.folder}: holds too many parts")
+
+
+def check_apart(file: Path, folder: Path | None) -> None:
+    """See that a result does not take the place of a journal's own files.
+
+    ``folder`` is the journal of the evaluation at hand, None for the default one.
+
+    Raises:
+        BadInput: it would.
+    """
+    where = file.absolute().parent
+    journals = [EVALUATED.absolute() / where.name, *([folder.absolute()] if folder else [])]
+    named_so = file.name == RUN or file.match(_PARTS)
+    if named_so and (where in journals or _is_journal(where / RUN)):
+        raise BadInput(f"{file}: is a file of the journal there; write the result elsewhere")
 
 
 def discard(folder: Path) -> None:

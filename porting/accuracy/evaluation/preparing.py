@@ -84,6 +84,8 @@ def prepare(
     if convention.channels != 3:
         raise BadInput(f"the network takes {convention.channels} channels; images are evaluated in "
                        "RGB, three of them")  # fmt: skip
+    if convention.classes + known.dropped < 2:
+        raise BadInput("the network has one class: there is nothing that it could mistake it for")
     dataset = open_dataset(
         data, labels=labels, synsets=synsets, classes=_without_background(convention.classes)
     )

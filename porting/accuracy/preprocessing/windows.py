@@ -63,7 +63,7 @@ class Fraction:
         return Window(top, left, height - 2 * top, width - 2 * left)
 
     def __str__(self) -> str:
-        return f"fraction {self.fraction:g}"
+        return f"fraction {self.fraction}"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Square:
         return Window((height - side + 1) // 2, (width - side + 1) // 2, side, side)
 
     def __str__(self) -> str:
-        return f"square {self.fraction:g}"
+        return f"square {self.fraction}"
 
 
 @dataclass(frozen=True)
