@@ -10,15 +10,13 @@ from porting.accuracy.evaluation.changes import Change
 from porting.accuracy.evaluation.explanation import (
     Answered,
     Explanation,
-    Reached,
     among,
     answered,
-    best_step,
     effect_of,
-    nearest,
     within_chance,
 )
 from porting.accuracy.evaluation.figures import holm
+from porting.accuracy.evaluation.reaching import Reached, best_step, nearest
 
 OF = 1000
 

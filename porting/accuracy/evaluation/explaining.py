@@ -27,17 +27,15 @@ from porting.accuracy.evaluation.changes import (
 from porting.accuracy.evaluation.explanation import (
     Answered,
     Explanation,
-    Reached,
     among,
     answered,
-    best_step,
     effect_of,
-    nearest,
     within_chance,
 )
 from porting.accuracy.evaluation.journal import COMBINED
 from porting.accuracy.evaluation.preparing import Prepared
 from porting.accuracy.evaluation.ranks import Ranks
+from porting.accuracy.evaluation.reaching import Reached, best_step, nearest
 from porting.accuracy.evaluation.side import Side
 from porting.plain_json import encoded
 
