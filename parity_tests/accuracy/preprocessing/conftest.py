@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from parity_tests.building.photos import jpeg_of
+from parity_tests.building.photos import jpeg_of, marked_as_adobe
 
 KINDS = ("4:4:4", "4:2:2", "4:2:0", "4:4:0", "4:1:1", "grey", "cmyk", "rgb", "adobe", "rotated",
          "progressive 4:2:0", "progressive 4:4:4", "ycck 4:2:0", "ycck 4:2:2", "stored 4:2:0",
@@ -44,6 +44,11 @@ def oddly_marked(jpeg):
     yield start + rest[:after_jfif] + comment + adobe + rest[after_jfif:]
     yield start + comment + adobe + comment + rest[after_jfif:]
     yield start + b"\xff\xfe\x00\x08Adobe\x00" + rest
+    for code in (b"\2", b"\7"):
+        yield marked_as_adobe(jpeg, code)
+        yield jpeg_of(96, 80, "ycck 4:2:0").replace(
+            b"Adobe\0\x64\0\0\0\0\2", b"Adobe\0\x64\0\0\0\0" + code
+        )
 
 
 def real_photos():

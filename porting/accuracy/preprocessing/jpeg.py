@@ -32,6 +32,12 @@ _NO_TRANSFORM = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 
 _JFIF, _ADOBE, _COMMENT, _SCAN = 0xE0, 0xEE, 0xFE, b"\xda"
 
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""What begins a frame: of it the ninth byte behind the marker is the number of components."""
+
+_BEFORE_PIXELS = 1 << 17
+"""Bytes among which Adobe's segment is looked for; behind it a scan has begun, or profiles lie."""
+
 _TOLERATED = re.compile(
     r"extraneous bytes|data segment|RST|Huffman|JFIF|Adobe|SOS param|progression|component ID"
 )
@@ -49,7 +55,7 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
     Raises:
         BadExample: the header is damaged, or of a kind that is not read.
     """
-    height, width, _, _ = _header(data)
+    height, width, _, _ = _header(_with_known_transform(data))
     return height, width
 
 
@@ -61,6 +67,7 @@ def decode(data: bytes, fast: bool = True) -> np.ndarray:
     Raises:
         BadExample: it is cut short, damaged, or of a kind that is not read.
     """
+    data = _with_known_transform(data)
     _, _, colours, _ = _header(data)
     if colours in _OF_INKS:
         return _rgb_of_inks(_decoded(data, "CMYK", fast), _marked_by_adobe(data))
@@ -75,6 +82,7 @@ def decode_and_crop(data: bytes, window: Window) -> np.ndarray:
     column that is the first of two over one sample, and in a first column that
     the decoder begins with; elsewhere a slice is the same.
     """
+    data = _with_known_transform(data)
     _, width, colours, sampling = _header(data)
     end, halves_rows = window.left + window.width, _SUBSAMPLED.get(sampling)
     start = window.left // 16 * 16  # where a block of luma and chroma begins
@@ -187,9 +195,34 @@ def _segments(data: bytes) -> Iterator[int]:
 
 
 def _marked_by_adobe(data: bytes) -> bool:
-    return any(
-        data[place] == _ADOBE and data[place + 3 : place + 8] == b"Adobe"
-        for place in _segments(data)
+    return _adobes(data) is not None
+
+
+def _adobes(data: bytes) -> int | None:
+    """Where Adobe's marker stands, if there is one."""
+    if b"Adobe" not in data[:_BEFORE_PIXELS]:
+        return None
+    of_adobe = (
+        place for place in _segments(data)
+        if data[place] == _ADOBE and data[place + 3 : place + 8] == b"Adobe"
+    )  # fmt: skip
+    return next(of_adobe, None)
+
+
+def _with_known_transform(data: bytes) -> bytes:
+    """The same JPEG, where Adobe's segment has a code that nobody knows with the one libjpeg takes.
+
+    Source: ``default_decompress_parms`` in libjpeg-turbo ``src/jdapimin.c``.
+    """
+    place = _adobes(data)
+    if place is None or data[place + 14] == 0:
+        return data
+    frame = next((at for at in _segments(data) if data[at] in _FRAMES), None)
+    code = 2 if frame is not None and data[frame + 8] == 4 else 1
+    return (
+        data
+        if data[place + 14] == code
+        else data[: place + 14] + bytes([code]) + data[place + 15 :]
     )
 
 
