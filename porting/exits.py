@@ -57,12 +57,14 @@ def nobody_reads_on() -> None:
 def _open_closed_streams() -> None:
     """Have a stream that was closed before the start (``2>&-``) lead nowhere.
 
-    The next file to be opened would take its place, and get what C++ libraries say.
+    The next file to be opened would take its place, and get what C++ libraries
+    say, here and in processes that this one begins.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one's
-            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w"))
+        # The lowest number that is free is its own, unless a library has it already.
+        if getattr(sys, name) is None and (opened := os.open(os.devnull, os.O_RDWR)) == number:
+            os.set_inheritable(opened, True)
+            setattr(sys, name, os.fdopen(opened, "r" if number == 0 else "w"))
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

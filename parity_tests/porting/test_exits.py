@@ -93,6 +93,48 @@ def test_streams_that_are_closed_are_not_missed(small, tmp_path, closed):
     assert (tmp_path / "d.json").is_file()
 
 
+STARTED = """
+import multiprocessing, os, sys
+from porting.exits import end_with
+def main():
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        found = pool.map(os.readlink, [f"/proc/self/fd/{number}" for number in range(3)])
+    with open(sys.argv[1], "w") as file:
+        file.write(" ".join(found))
+if __name__ == "__main__":
+    end_with(main)
+"""
+SILENT = """
+import os, sys
+from porting.judges.silence import silent
+with silent():
+    os.write(2, b"nobody sees this")
+    inside = os.readlink("/proc/self/fd/2")
+print(inside, os.path.exists("/proc/self/fd/2"))
+"""
+
+
+def closed(code, *words):
+    """Run some Python with all but standard output closed."""
+    command = shlex.join([sys.executable, *map(str, (code, *words))])
+    return subprocess.run(
+        f"{command} <&- 2>&-", shell=True, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+def test_processes_that_are_begun_get_no_file_in_a_streams_place(tmp_path):
+    (tmp_path / "started.py").write_text(STARTED)
+    closed(tmp_path / "started.py", tmp_path / "found")
+    first, _, third = (tmp_path / "found").read_text().split()
+    assert first == third == "/dev/null"
+
+
+def test_silence_where_standard_error_is_closed(tmp_path):
+    (tmp_path / "silent.py").write_text(SILENT)
+    assert closed(tmp_path / "silent.py") == "/dev/null False\n"
+
+
 @pytest.mark.parametrize(
     "words",
     [
