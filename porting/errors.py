@@ -65,5 +65,9 @@ class WorkerDied(PortingError):
     """A process that did a part of the work was killed, as where memory runs out."""
 
 
+class RankEnded(PortingError):
+    """Another process of a run that several share has ended: so does this one."""
+
+
 class NotAtParity(PortingError):
     """The judge disagrees with the port: the command line exits with 1."""

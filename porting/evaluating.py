@@ -96,10 +96,11 @@ class _Wanted:
         if self._rows is not None:
             check_rows_file(self._rows)
         files = [file for file in (self._rows, self._page, self._data) if file is not None]
-        for file in files:
+        places = [file.resolve() for file in files]
+        for file, place in zip(files, places, strict=True):
             check_file(file)
             check_apart(file, journal)
-            if files.count(file) > 1:
+            if places.count(place) > 1:
                 raise BadInput(f"{file}: two results would be written there; name a file for each")
 
     def tell(self, found: Evaluation) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from porting.errors import BadInput
 from porting.judges.harmless import check_harmless
 from porting.judges.run import Run
-from porting.judges.tensorflow import import_tensorflow, reason_of
+from porting.judges.tensorflow import import_tensorflow, reason_of, session_settings
 from porting.sources.graphdef.reader import VARIABLES, GraphDefSource, SavedModelSource
 
 
@@ -122,7 +122,7 @@ def _inlined(tf: Any, message: Any, wanted: list[str]) -> Any:
 
 def _as_it_stands(tf: Any) -> Any:
     """A session's settings by which operations run one by one, none fused or folded."""
-    config = tf.compat.v1.ConfigProto()
+    config = session_settings(tf)
     config.graph_options.rewrite_options.disable_meta_optimizer = True
     return config
 

@@ -143,7 +143,8 @@ class KerasJudge:
         tapped = self._keras.Model(self._model.input, list(layers.values()))
         seen: dict[str, list[np.ndarray]] = {name: [] for name in layers}
         for image in inputs:
-            values = tapped(image[None], training=False)
+            with self._keras.device("cpu"):
+                values = tapped(image[None], training=False)
             values = values if isinstance(values, (list, tuple)) else [values]
             for name, value in zip(layers, values, strict=True):
                 seen[name].append(self._keras.ops.convert_to_numpy(value))

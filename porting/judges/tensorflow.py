@@ -31,7 +31,7 @@ def import_tensorflow() -> Any:
     try:
         # It looks for GPUs before its log is set up, and says so whatever the log level is.
         with nullcontext() if "tensorflow" in sys.modules else silent():
-            tf = _on_cpu()
+            import tensorflow as tf
     except ImportError as error:
         raise MissingJudge(
             "the judge of checkpoints and graphs is TensorFlow, which is not installed: "
@@ -41,17 +41,9 @@ def import_tensorflow() -> Any:
     return tf
 
 
-def _on_cpu() -> Any:
-    """TensorFlow, without the GPUs where nobody has imported it yet.
-
-    Their arithmetic is not the one that a judge is to give, and their memory is the network's.
-    """
-    is_new = "tensorflow" not in sys.modules
-    import tensorflow as tf
-
-    if is_new:
-        tf.config.set_visible_devices([], "GPU")
-    return tf
+def session_settings(tf: Any) -> Any:
+    """A session's settings by which it keeps to the CPU, where arithmetic is the authors' own."""
+    return tf.compat.v1.ConfigProto(device_count={"GPU": 0})
 
 
 def reason_of(error: Exception) -> str:
@@ -82,7 +74,9 @@ class TensorFlowJudge:
 
         self.name, self.version = "TensorFlow", str(tf.__version__)
         self._reference = build_reference(config, scheme, root)
-        self._session = tf.compat.v1.Session(graph=self._reference.graph)
+        self._session = tf.compat.v1.Session(
+            graph=self._reference.graph, config=session_settings(tf)
+        )
         try:
             names = dict(self._reference.variables)
             if weight_set == "ema":

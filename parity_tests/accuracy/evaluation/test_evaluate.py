@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 
 import numpy as np
 import pytest
@@ -13,17 +12,11 @@ from ai_edge_litert.interpreter import Interpreter
 
 import porting
 from genmobilenet import CheckpointError, create_model
-from parity_tests.building.command import porting as command
-from porting.accuracy.evaluation.batch import Work
-from porting.accuracy.evaluation.figures import difference, share
 from porting.accuracy.evaluation.preparing import prepare
 from porting.accuracy.evaluation.rows import write_rows
 from porting.accuracy.evaluation.side import Inputs
-from porting.accuracy.evaluation.tally import Tally
-from porting.accuracy.evaluation.verdict import sentence_of
-from porting.accuracy.evaluation.workers import evaluated as evaluated_batches
 from porting.accuracy.preprocessing import named_pipeline
-from porting.errors import BadExample, BadInput, MissingPackage
+from porting.errors import BadInput, MissingPackage
 from porting.reports.evaluation import evaluation_report
 
 SIZE = 64  # of the images that the small network takes
@@ -104,26 +97,6 @@ def test_a_port_with_a_fault_is_another(small, photos, evaluated, tmp_path):
     assert (change["gained"], change["lost"]) == (gained, lost)
 
 
-def test_a_near_tie_is_what_float32_may_decide(small, photos, evaluated, tmp_path):
-    state = torch.load(small[1], weights_only=True)
-    state["blocks.3.1.conv_dw.weight"] *= 2
-    torch.save(state, tmp_path / "faulty.pth")
-    found = evaluated(checkpoint=tmp_path / "faulty.pth")
-    pixels = [pixels_of(photos)[number] for number in found.differing[:8]]
-    given = torch.from_numpy(((np.stack(pixels) - MEAN) / STD).transpose(0, 3, 1, 2).copy())
-    network = create_model("tf_mnasnet_small", checkpoint_path=tmp_path / "faulty.pth").eval()
-    with torch.inference_mode():
-        apart = float((network(given).double() - network.double()(given.double())).abs().max())
-    # Of four draws the largest, and twice eight times that.
-    assert 16 * apart <= found.tie < 16 * 20 * apart
-    number = found.differing[0]
-    assert not found.near_tie(number)
-    for side in (0, 1):
-        found.answers.margin[number, side] = found.tie
-        assert found.near_tie(number) is (side == 1)
-    assert evaluated(journal=tmp_path / "sound").tie is None
-
-
 def test_either_side_alone(small, photos, evaluated, tmp_path):
     both = evaluated()
     judge = evaluated(checkpoint=None, journal=tmp_path / "judge")
@@ -155,64 +128,6 @@ def test_preprocessing_is_chosen_for_both_alike(small, photos, evaluated):
     assert (found.answers.best[:, 0] == found.answers.best[:, 1]).all()
 
 
-class TestImagesThatCannotBeRead:
-    @pytest.fixture
-    def spoiled(self, photos, tmp_path):
-        """The same folder with a file cut short and one of text."""
-        folder = tmp_path / "spoiled"
-        folder.mkdir()
-        for file in photos.iterdir():
-            (folder / file.name).write_bytes(file.read_bytes())
-        cut = (folder / "011.jpg").read_bytes()
-        (folder / "011.jpg").write_bytes(cut[: len(cut) // 2])
-        (folder / "050.jpg").write_text("this is no image")
-        return folder
-
-    def test_stop(self, spoiled, evaluated):
-        with pytest.raises(BadExample, match=r"spoiled: 011.jpg: the JPEG is cut short"):
-            evaluated(data=spoiled)
-
-    def test_skip_counts_them_and_says_so(self, spoiled, evaluated):
-        whole = evaluated(journal=spoiled.parent / "whole")
-        found = evaluated(data=spoiled, on_error="skip")
-        rest = [number for number in range(70) if number not in (11, 50)]
-        assert np.flatnonzero(found.usable).tolist() == rest
-        assert np.array_equal(found.answers.best[rest], whole.answers.best[rest])
-        data = evaluation_report(found)
-        assert data["data"]["used"] == 68
-        assert [failed["name"] for failed in data["data"]["failed"]] == ["011.jpg", "050.jpg"]
-        assert "begins with b'this is no i'" in data["data"]["failed"][1]["reason"]
-        assert data["verdict"]["sentence"].endswith(
-            "0 of 68 answers differ; 2 of 70 images could not be read and are left out"
-        )
-
-    def test_what_was_skipped_stops_a_run_that_is_to_stop(self, spoiled, evaluated):
-        evaluated(data=spoiled, on_error="skip")
-        with pytest.raises(BadExample, match=r"011.jpg"):
-            evaluated(data=spoiled)
-
-    def test_nothing_left(self, spoiled, evaluated):
-        for file in spoiled.glob("*.jpg"):
-            file.write_text("nothing")
-        with pytest.raises(BadExample, match=r"none of the 70 images can be used; .*000\.jpg"):
-            evaluation_report(evaluated(data=spoiled, on_error="skip"))
-
-
-def test_shares_and_differences():
-    found = share(36, 63)  # by R's binom.confint(36, 63, methods = "wilson")
-    assert found.percent == pytest.approx(57.142857)
-    assert (found.low, found.high) == pytest.approx((44.8616, 68.6031), abs=1e-3)
-    before = np.array([True] * 10 + [False] * 30 + [True] * 60)
-    after = np.array([False] * 10 + [True] * 30 + [True] * 60)
-    change = difference(before, after)
-    assert (change.gained, change.lost, change.points) == (30, 10, 20.0)
-    # Exact binomial: twice the sum of choose(40, k) / 2^40 for k up to 10.
-    assert change.p == pytest.approx(0.00222, abs=1e-5)
-    # Agresti and Min: (20 +- 1.96 sqrt(41 - 400 / 102)) / 102.
-    assert (change.low, change.high) == pytest.approx((7.906, 31.310), abs=1e-2)
-    assert difference(before, before).p == 1.0
-
-
 def test_a_package_that_is_missing_is_named(evaluated, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "numba" else 1)
     with pytest.raises(MissingPackage, match=r"evaluating needs numba, .*genmobilenet\[accuracy\]"):
@@ -238,42 +153,6 @@ def test_from_python(small, photos, evaluated, tmp_path):
 def test_a_pipeline_of_several_sizes_is_refused(evaluated):
     with pytest.raises(BadInput, match=r"gives images of several sizes.*crop centre 64"):
         evaluated(preprocessing="decode tf, resize-shorter pillow bicubic 64")
-
-
-def test_what_is_told_while_it_runs(small, photos, evaluated, tmp_path):
-    folder = tmp_path / "spoiled"
-    shutil.copytree(photos, folder)
-    (folder / "000.jpg").write_text("no image")
-    seen = []
-    found = evaluated(data=folder, on_error="skip", progress=seen.append)
-    assert [standing.done for standing in seen] == [16, 32, 48, 64, 70]
-    assert [standing.answered for standing in seen] == [15, 31, 47, 63, 69]
-    assert {standing.total for standing in seen} == {70}
-    last = {name: int(found.right(n).sum()) for n, name in enumerate(("judge", "port"))}
-    assert seen[-1].right == last
-    assert all(standing.rate > 0 for standing in seen)
-    seen.clear()
-    evaluated(data=folder, on_error="skip", progress=seen.append)
-    assert [(standing.done, standing.right) for standing in seen] == [(70, last)]
-
-
-def test_a_rank_tells_of_its_share(small, photos, tmp_path):
-    prepared = prepare(Inputs(*small), photos, photos / "labels.csv", None, None)
-    work = Work(prepared.dataset, prepared.inputs, prepared.sides, 16)
-    seen = []
-    tally = Tally(work, 3, seen.append)
-    tally.begin([], [0, 3, 4], "stop")
-    tally.add(next(evaluated_batches(work, [4], 0)), "stop")
-    (standing,) = seen
-    assert (standing.done, standing.total, standing.ranks) == (6, 38, 3)
-
-
-def test_many_near_ties_that_make_a_difference_are_no_noise():
-    before, after = np.ones(200, bool), np.ones(200, bool)
-    after[:40] = False
-    sentence = sentence_of(40, 40, difference(before, after))
-    assert "it is less accurate by 20.00 points" in sentence
-    assert "within noise" in sentence_of(1, 1, difference(before, before))
 
 
 def test_names_that_are_no_text_can_be_shown(photos, evaluated, tmp_path):
@@ -333,12 +212,3 @@ def test_a_network_of_one_class_is_refused(photos, tmp_path):
     given = Inputs(None, tmp_path / "one.pth", "tf_mnasnet_small")
     with pytest.raises(BadInput, match="the network has one class"):
         prepare(given, photos, photos / "labels.csv", None, None)
-
-
-def test_two_results_in_one_file_are_refused(small, photos, tmp_path):
-    both = tmp_path / "both.json"
-    done = command(
-        "evaluate", photos, "--checkpoint", small[1], "--report", both, "--json", both,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "two results would be written there" in " ".join(done.stderr.split())

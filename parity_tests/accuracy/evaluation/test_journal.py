@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from parity_tests.building.command import porting
 from porting.accuracy.evaluation import evaluate as evaluating
 from porting.accuracy.evaluation.batch import Batch, Evaluator
 from porting.accuracy.evaluation.journal import RUN, Journal, check_apart, discard
@@ -176,9 +177,21 @@ def test_results_do_not_take_a_journals_place(tmp_path, monkeypatch):
     Journal(tmp_path / "other", {})
     for file, journal in (
         ("j/run.json", "j"), ("j/batches-a.jsonl", "j"), (default / "run.json", None),
-        ("other/run.json", "j"),
+        ("other/run.json", "j"), ("x/../j/run.json", "j"), ("j/combined/a/run.json", "j"),
     ):  # fmt: skip
         with pytest.raises(BadInput, match=r"is a file of the journal there; write the result el"):
             check_apart(Path(file), journal and Path(journal))
     for file in ("run.json", "j/result.json", default.parent / "run.json"):
         check_apart(Path(file), Path("j"))
+
+
+def test_the_command_looks_at_where_its_results_go(small, photos, tmp_path):
+    words = ["evaluate", photos, "--checkpoint", small[1], "--journal", tmp_path / "j"]
+    for more, said in (
+        (["--json", tmp_path / "j" / "run.json"], "is a file of the journal there"),
+        (["--json", tmp_path / "a", "--report", tmp_path / "x" / ".." / "a"], "two results would"),
+    ):
+        done = porting(*words, *more)
+        assert done.returncode == 2
+        assert said in " ".join(done.stderr.split())
+    assert not (tmp_path / "j").exists()

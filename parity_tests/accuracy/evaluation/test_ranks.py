@@ -14,7 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from parity_tests.accuracy.evaluation.commands import command, finished
+from parity_tests.accuracy.evaluation.commands import MANY, command, finished
+from porting.accuracy.evaluation import batch
+from porting.accuracy.evaluation.predictors import predictor_of
+from porting.accuracy.evaluation.ranks import Ranks
+from porting.errors import BadInput, RankEnded
 
 
 def torchrun(ranks, words, **options):
@@ -81,12 +85,20 @@ def rank_of(launcher):
 
 
 @pytest.mark.slow
-def test_pixels_made_by_workers_and_answered_here(small, photos, alone, evaluated):
-    """As with a network on a GPU; ``cpu:0`` is a device like another."""
+def test_pixels_made_by_workers_and_answered_here(small, photos, alone, evaluated, monkeypatch):
+    """As with a network on a GPU; ``cpu:0`` is a device like another. The judge is the workers'."""
+
+    def built(files, side, device):
+        asked.append((side.runs, device))
+        return predictor_of(files, side, device)
+
+    asked = []
+    monkeypatch.setattr(batch, "predictor_of", built)
     found = evaluated(device="cpu:0", workers=2)
     told = json.loads((alone / "run.json").read_text())
     for name, number in (("judge", 0), ("port", 1)):
         assert int(found.right(number).sum()) == told["sides"][name]["top1"]["count"]
+    assert asked == [("checkpoint", "cpu:0")]
 
 
 def nodes(commands):
@@ -101,7 +113,11 @@ def nodes(commands):
                          stderr=subprocess.PIPE, text=True)
         for rank, words in enumerate(commands)
     ]  # fmt: skip
-    said = [process.communicate()[1] for process in processes]
+    try:
+        said = [process.communicate(timeout=180)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     return [process.returncode for process in processes], said
 
 
@@ -132,3 +148,59 @@ def test_machines_with_other_data_do_not_evaluate_together(small, photos, tmp_pa
         words = " ".join(complaint.split())
         assert "rank 1 of 2 evaluates something else than rank 0: data sha256 is" in words
     assert not list(tmp_path.rglob("batches-*"))
+
+
+@pytest.mark.slow
+def test_what_fails_on_one_machine_ends_all_of_them(small, photos, tmp_path):
+    words = {"a": photos, "b": tmp_path / "nowhere"}
+    codes, said = nodes(
+        [command(small, data, tmp_path / one, "run") for one, data in words.items()]
+    )
+    assert 0 not in codes
+    reason = f"{tmp_path / 'nowhere'}: no such file or folder; expected a data set"
+    assert f"porting: rank 1 of 2: {reason}" in said[0]
+    assert f"porting: {reason}" in said[1]
+
+
+@pytest.mark.slow
+def test_an_image_that_stops_one_rank_stops_the_others_soon(small, many, tmp_path):
+    data = tmp_path / "many"
+    shutil.copytree(many, data, copy_function=os.link)
+    (data / "00016.jpg").unlink()
+    (data / "00016.jpg").write_text("no image")  # in the first batch of the second rank
+    words = ("run", "--workers", "0")
+    codes, said = nodes([command(small, data, tmp_path / one, *words) for one in "ab"])
+    assert 0 not in codes
+    assert "porting: rank 1 of 2: " in said[0] and "00016.jpg: no image" in said[0]
+    assert "a defect" not in "".join(said)
+    assert finished(tmp_path / "a" / "run") < MANY // 16 // 2 - 10
+
+
+class Told:
+    """A store, and what was said in it."""
+
+    def __init__(self, words=None, gone=False):
+        self.words, self.gone = words, gone
+
+    def check(self, keys):
+        if self.gone:
+            raise RuntimeError("connection reset")
+        return self.words is not None
+
+    def get(self, key):
+        return self.words.encode()
+
+    def set(self, key, words):
+        self.words = words
+
+
+def test_ranks_tell_each_other_that_they_end():
+    store = Told()
+    Ranks(2, 3, store=store).check()
+    Ranks(1, 3, store=store).ended(BadInput("what is wrong"))
+    with pytest.raises(RankEnded, match="rank 1 of 3: what is wrong"):
+        Ranks(2, 3, store=store).check()
+    Ranks(2, 3, store=store).ended(RankEnded("rank 1 of 3: what is wrong"))
+    assert store.words == "rank 1 of 3: what is wrong"
+    with pytest.raises(RankEnded, match="rank 0 of 3 has ended"):
+        Ranks(2, 3, store=Told(gone=True)).check()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -100,15 +99,6 @@ class Evaluator:
         }
         return Pixels(batch, stacked, failed)
 
-    def images(self, numbers: Sequence[int], side: Side) -> np.ndarray:
-        """Pixels (N, size, size, 3) of some images for a side, anew.
-
-        Raises:
-            BadExample: one of them can no longer be read.
-        """
-        pipeline, dataset = self._pipelines[side.pipeline], self._work.dataset
-        return np.stack([pipeline(dataset.read(number)) for number in numbers])
-
     def _made(self, number: int) -> dict[str, np.ndarray]:
         """An image by pipeline; steps with which several of them begin are done once."""
         dataset, made = self._work.dataset, {}
@@ -125,17 +115,17 @@ class Evaluator:
     def evaluate(self, batch: int) -> Batch:
         """A batch from its files to its answers."""
         pixels = self.pixels(batch)
-        return self.answered(self._blank(pixels), pixels)
+        return self.answer(self._blank(pixels), pixels)
 
     def judged(self, batch: int) -> tuple[Batch, Pixels]:
         """The judge's answers, and the pixels that are left for a device to answer."""
         pixels = self.pixels(batch)
-        answers = self.answered(self._blank(pixels), pixels, on_device=False)
+        answers = self.answer(self._blank(pixels), pixels, on_device=False)
         others = {side.pipeline for side in self._work.answering if side.on_device}
         left = {text: pixels.by_pipeline[text] for text in others}
         return answers, replace(pixels, by_pipeline=left)
 
-    def answered(self, batch: Batch, pixels: Pixels, on_device: bool | None = None) -> Batch:
+    def answer(self, batch: Batch, pixels: Pixels, on_device: bool | None = None) -> Batch:
         """The batch with the answers of all, or of those alone that run on a device, or do not."""
         numbers = self._work.numbers(pixels.number)
         for column, side in enumerate(self._work.answering):

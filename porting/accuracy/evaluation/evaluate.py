@@ -19,7 +19,7 @@ from porting.accuracy.evaluation.explanation import Explanation
 from porting.accuracy.evaluation.figures import right
 from porting.accuracy.evaluation.journal import Journal, discard
 from porting.accuracy.evaluation.preparing import Prepared, prepare
-from porting.accuracy.evaluation.ranks import Ranks, join, leave
+from porting.accuracy.evaluation.ranks import Ranks, join, leave, use_device
 from porting.accuracy.evaluation.side import Inputs, Side
 from porting.accuracy.evaluation.tally import Progress, Tally
 from porting.accuracy.evaluation.ties import tie_on
@@ -122,27 +122,33 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
 
     Raises:
         BadInput: something cannot be read or does not fit; BadExample: an image.
-        WorkerDied: a process was killed.
+        WorkerDied: a process was killed; RankEnded: another rank ended, and why.
     """
     if on_error not in ("stop", "skip"):
         raise BadInput(f"on_error {on_error!r}: expected 'stop' or 'skip'")
     inputs = Inputs(_path(source), _path(checkpoint), model, weights, onto)
-    prepared = prepare(inputs, Path(data), _path(labels), _path(synsets), preprocessing)
-    if stated is not None:
-        prepared = replace(prepared, stated=stated)
-    name = _name_of(prepared) + ("-explained" if explain else "")
-    folder = EVALUATED / name if journal is None else Path(journal)
-    ranks = join(device)
-    carried = partial(
-        carry_out, fresh=fresh, ranks=ranks, workers=workers, device=device, on_error=on_error,
-        progress=progress,
-    )  # fmt: skip
+    ranks = join()
     try:
+        ranks.together(partial(use_device, device, ranks))
+        prepared = ranks.together(
+            partial(prepare, inputs, Path(data), _path(labels), _path(synsets), preprocessing)
+        )
+        if stated is not None:
+            prepared = replace(prepared, stated=stated)
+        name = _name_of(prepared) + ("-explained" if explain else "")
+        folder = EVALUATED / name if journal is None else Path(journal)
+        carried = partial(
+            carry_out, fresh=fresh, ranks=ranks, workers=workers, device=device,
+            on_error=on_error, progress=progress,
+        )  # fmt: skip
         if explain:
             return explained(*with_changes(prepared), folder, carried, ranks)
         return carried(prepared, folder)
+    except BaseException as error:
+        ranks.ended(error)
+        raise
     finally:
-        leave()
+        leave(ranks)
 
 
 def carry_out(
@@ -155,19 +161,21 @@ def carry_out(
     )  # fmt: skip
     told = {**prepared.told, "batch": BATCH, "device": device}
     tally = Tally(work, ranks.size, progress if ranks.first else None)
-    if fresh and ranks.first_here:
-        discard(folder)
-    ranks.check_alike(told)  # nor does one read before that what another is about to remove
-    with Journal(folder, told) as kept:
+    ranks.check_alike(told)
+    if fresh:
+        # By the first of each machine, before any of them looks at what is there.
+        ranks.together(partial(discard, folder) if ranks.first_here else lambda: None)
+    with ranks.together(partial(Journal, folder, told)) as kept:
         mine = {batch.number: batch for batch in kept.finished()}
         finished = set().union(*ranks.gathered(set(mine)))
         left = ranks.share(b for b in range(work.batches) if b not in finished)
-        tally.begin(mine.values(), left, on_error)
+        ranks.together(partial(tally.begin, mine.values(), left, on_error))
         count = max(cores() // ranks.local, 1) if workers is None else workers
         for batch in evaluated(work, left, min(count, len(left))) if left else ():
             tally.add(batch, on_error)
             kept.add(batch)
             mine[batch.number] = batch
+            ranks.check()
     for batch in itertools.chain(*ranks.gathered(list(mine.values()))):
         tally.fill(batch)
     if not ranks.first:

@@ -27,7 +27,7 @@ COMBINED = "combined"
 """Folder for the journals of what an explanation combines, by what it combines."""
 
 _PARTS = "batches-*.jsonl"
-JOURNAL_VERSION = 1
+JOURNAL_VERSION = 2
 
 
 class Journal:
@@ -103,10 +103,11 @@ def check_apart(file: Path, folder: Path | None) -> None:
     Raises:
         BadInput: it would.
     """
-    where = file.absolute().parent
-    journals = [EVALUATED.absolute() / where.name, *([folder.absolute()] if folder else [])]
+    where = file.resolve().parent
+    journals = [EVALUATED.resolve() / where.name, *([folder.resolve()] if folder else [])]
     named_so = file.name == RUN or file.match(_PARTS)
-    if named_so and (where in journals or _is_journal(where / RUN)):
+    inside = any(journal in (where, where.parent.parent) for journal in journals)
+    if named_so and (inside or _is_journal(where / RUN)):
         raise BadInput(f"{file}: is a file of the journal there; write the result elsewhere")
 
 

@@ -1,35 +1,47 @@
 """Several processes of ``torchrun`` that share the batches of one evaluation.
 
 Each keeps a journal of its own batches; the first gathers all. Which process
-evaluates a batch changes none of its digits.
+evaluates a batch changes none of its digits. Where one ends with an error, all
+of them do, and say which one and why.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
+from genmobilenet.errors import GenMobileNetError
 from porting.accuracy.evaluation.told import differences, plain
-from porting.errors import BadInput
+from porting.errors import BadInput, PortingError, RankEnded
+
+Made = TypeVar("Made")
+
+JOINING = timedelta(minutes=10)
+"""How long a rank waits for the others to come."""
 
 PATIENCE = timedelta(days=7)
-"""How long a rank waits for the others: one with slower cores must not end the run."""
+"""How long it waits for their share: one with slower cores must not end the run."""
+
+_ENDED = "ended"
+"""Key in the ranks' store: the rank that ended with an error, and why."""
 
 
 @dataclass(frozen=True)
 class Ranks:
     """This process's place among those of a run: ``rank`` of ``size``.
 
-    On its machine it is ``local_rank`` of ``local``. One that runs alone is rank 0 of 1.
+    On its machine it is ``local_rank`` of ``local``. One that runs alone is rank
+    0 of 1. ``store`` (of ``torch.distributed``) is where one that ends says so.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
     local: int = 1
+    store: Any = None
 
     @property
     def first(self) -> bool:
@@ -41,6 +53,46 @@ class Ranks:
         """Whether this one sees to what lies on its machine's disk."""
         return self.local_rank == 0
 
+    def gathered(self, mine: Any) -> list[Any]:
+        """What each rank has, in their order; all of them wait for it.
+
+        Raises:
+            RankEnded: one of them has ended.
+        """
+        if self.size == 1:
+            return [mine]
+        import torch.distributed as dist
+
+        found: list[Any] = [None] * self.size
+        try:
+            dist.all_gather_object(found, mine)
+        except RuntimeError as error:
+            self.check()
+            raise RankEnded(f"a rank of {self.size} has ended; its machine says why") from error
+        return found
+
+    def together(self, step: Callable[[], Made]) -> Made:
+        """What each rank does for itself; where it fails for one, it does for all.
+
+        Raises:
+            RankEnded: it failed for another.
+        """
+        if self.size == 1:
+            return step()
+        made: list[Made] = []
+        failure: PortingError | GenMobileNetError | None = None
+        try:
+            made.append(step())
+        except (PortingError, GenMobileNetError) as error:
+            failure = error
+        told = self.gathered(None if failure is None else str(failure))
+        if failure is not None:
+            raise failure
+        for rank, words in enumerate(told):
+            if words is not None:
+                raise RankEnded(f"rank {rank} of {self.size}: {words}")
+        return made[0]
+
     def check_alike(self, told: Mapping[str, Any]) -> None:
         """See that all ranks evaluate the same; all of them wait for it.
 
@@ -49,71 +101,109 @@ class Ranks:
         """
         first, *others = self.gathered(plain(told))
         for rank, other in enumerate(others, 1):
-            apart = [
-                f"{topic} is {its}, not {his}" for topic, his, its in differences(first, other)
-            ]
+            apart = [f"{topic} is {b}, not {a}" for topic, a, b in differences(first, other)]
             if apart:
                 raise BadInput(
                     f"rank {rank} of {self.size} evaluates something else than rank 0: "
                     f"{'; '.join(apart)}. Expected the same files and packages on every machine"
                 )
 
-    def gathered(self, mine: Any) -> list[Any]:
-        """What each rank has, in their order; all of them wait for it."""
-        if self.size == 1:
-            return [mine]
-        import torch.distributed as dist
+    def check(self) -> None:
+        """See that no other rank has said that it ended.
 
-        found: list[Any] = [None] * self.size
-        dist.all_gather_object(found, mine)
-        return found
+        Raises:
+            RankEnded: one has, or the place where it would say so is gone.
+        """
+        if self.store is None:
+            return
+        try:
+            words = self.store.get(_ENDED).decode() if self.store.check([_ENDED]) else None
+        except RuntimeError as error:
+            raise RankEnded(f"rank 0 of {self.size} has ended; its machine says why") from error
+        if words is not None:
+            raise RankEnded(words)
+
+    def ended(self, error: BaseException) -> None:
+        """Tell the others that this rank ends with an error, if anybody can still be told."""
+        if self.store is None or isinstance(error, RankEnded):
+            return
+        words = str(error) or type(error).__name__
+        try:
+            self.store.set(_ENDED, f"rank {self.rank} of {self.size}: {words}")
+        except RuntimeError:
+            return  # the machine that keeps it has gone
 
     def share(self, batches: Iterable[int]) -> list[int]:
         """This rank's share of the batches that are left."""
         return list(batches)[self.rank :: self.size]
 
 
-def join(device: str) -> Ranks:
+def join() -> Ranks:
     """Join the run that ``torchrun`` has set up in the environment; else run alone.
 
-    On ``cuda`` each rank has a GPU of its machine to itself, and nccl carries
-    what the ranks say; elsewhere gloo does.
+    Raises:
+        BadInput: the other ranks do not come.
+    """
+    environment = os.environ
+    size = int(environment.get("WORLD_SIZE", "1")) if "RANK" in environment else 1
+    if size == 1:
+        return Ranks()
+    import torch.distributed as dist
+
+    rank, local_rank, local = (
+        int(environment[name]) for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    )
+    if dist.is_initialized():
+        return Ranks(rank, size, local_rank, local)
+    try:
+        store = _store(rank, size)
+        # What the ranks say are Python's objects, on the CPU.
+        dist.init_process_group(
+            "gloo", store=store, rank=rank, world_size=size, timeout=PATIENCE
+        )  # fmt: skip
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(
+            f"rank {rank} of {size}: the others did not come in {JOINING}: {reason}"
+        ) from error
+    return Ranks(rank, size, local_rank, local, store)
+
+
+def _store(rank: int, size: int) -> Any:
+    """The store that torchrun keeps, or that the first rank keeps where it does not."""
+    from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # it has
+
+    kept = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    store = TCPStore(
+        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), size,
+        is_master=rank == 0 and not kept, timeout=JOINING,
+    )  # fmt: skip
+    return PrefixStore(f"porting-{os.environ.get('TORCHELASTIC_RESTART_COUNT')}", store)
+
+
+def use_device(device: str, ranks: Ranks) -> None:
+    """See that a device can be used; on ``cuda`` each rank gets a GPU of its machine to itself.
 
     Raises:
         BadInput: there is no such device, or not one for each rank.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
-    if size == 1:
-        _check_device(device)
-        return Ranks()
-    import torch
-    import torch.distributed as dist
-
-    local_rank, local = (int(os.environ[name]) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
-    has_own_gpu = device == "cuda"
-    _check_device(f"cuda:{local_rank}" if has_own_gpu else device)
-    if has_own_gpu:
-        torch.cuda.set_device(local_rank)
-    if not dist.is_initialized():
-        dist.init_process_group("nccl" if has_own_gpu else "gloo", timeout=PATIENCE)
-    return Ranks(dist.get_rank(), dist.get_world_size(), local_rank, local)
-
-
-def _check_device(device: str) -> None:
     if device == "cpu":
         return
     import torch
 
+    own = f"cuda:{ranks.local_rank}" if device == "cuda" and ranks.size > 1 else device
     try:
-        torch.zeros(1, device=device).cpu()
+        torch.zeros(1, device=own).cpu()
+        if own.startswith("cuda"):
+            torch.cuda.set_device(own)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise BadInput(f"device {device!r}: cannot be used: {reason}") from error
+        raise BadInput(f"device {own!r}: cannot be used: {reason}") from error
 
 
-def leave() -> None:
+def leave(ranks: Ranks) -> None:
     """Part from the other ranks."""
-    import torch.distributed as dist
+    if ranks.size > 1:
+        import torch.distributed as dist
 
-    if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()

@@ -9,25 +9,26 @@ where both computed the same, a first answer that changes had a margin of at mos
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 
-from porting.accuracy.evaluation.batch import Evaluator, Work
+from porting.accuracy.evaluation.batch import Work
 from porting.accuracy.evaluation.predictors import Files, network_of, normalised
-from porting.errors import BadInput
+from porting.accuracy.evaluation.side import Side
+from porting.accuracy.preprocessing import parse_pipeline
+from porting.errors import BadExample, BadInput
 from porting.parity.noise import FACTOR
 
 MEASURED = 8
-"""Images on which the noise is measured: it is much the same on all."""
+"""Images on which the noise is measured: between images it differs by a factor of two or so."""
 
 
 def tie_on(work: Work, numbers: Sequence[int]) -> float | None:
     """The margin in logits up to which rounding may decide, on the first of the images given.
 
-    None for a module of somebody's own that does not run in both precisions.
-
-    Raises:
-        BadExample: one of the images can no longer be read.
+    None where none of them can be read any more, and for a module of somebody's
+    own that does not run in both precisions.
     """
     import torch
 
@@ -36,8 +37,10 @@ def tie_on(work: Work, numbers: Sequence[int]) -> float | None:
     from porting.parity.taps import OUTPUT, PortRunner
 
     port = next(side for side in work.sides if side.on_device)
-    images = Evaluator(work).images(numbers[:MEASURED], port)
-    given = torch.from_numpy(normalised(images, port)).permute(0, 3, 1, 2).contiguous()
+    images = _images(work, numbers[:MEASURED], port)
+    if not images:
+        return None
+    given = torch.from_numpy(normalised(np.stack(images), port)).permute(0, 3, 1, 2).contiguous()
     network = network_of(Files(work.inputs), port)
     if not isinstance(network, GenMobileNet):
         try:
@@ -47,3 +50,12 @@ def tie_on(work: Work, numbers: Sequence[int]) -> float | None:
     runner = PortRunner(network, [OUTPUT], logits=None)
     noise = runner.accumulated(given, thorough=True).noise[OUTPUT]
     return 2 * FACTOR * float(np.max(noise))
+
+
+def _images(work: Work, numbers: Sequence[int], side: Side) -> list[np.ndarray]:
+    """Pixels (size, size, 3) of those images that can still be read."""
+    pipeline, found = parse_pipeline(side.pipeline), []
+    for number in numbers:
+        with suppress(BadExample):
+            found.append(pipeline(work.dataset.read(number)))
+    return found

@@ -50,7 +50,7 @@ def evaluated(work: Work, batches: Iterable[int], workers: int) -> Iterator[Batc
             return
         here = Evaluator(work)
         for answers, pixels in _as_finished(pool, _judge, batches, ahead):
-            yield here.answered(answers, pixels, on_device=True)
+            yield here.answer(answers, pixels, on_device=True)
 
 
 def _evaluated_here(work: Work, batches: Iterable[int]) -> Iterator[Batch]:
@@ -117,6 +117,7 @@ _evaluator: list[Evaluator] = []
 
 def _begin(work: Work) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that began this one says so
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # TensorFlow would take a GPU's memory
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _evaluator.append(Evaluator(work))
 
