@@ -40,7 +40,7 @@ def evaluation_data(images=(), failed=(), differs=False, **changes):
     difference = {"gained": 0, "lost": apart, "of": used, "points": -100 * apart / used,
                   "low": -20.0, "high": 2.0, "p": 0.25}  # fmt: skip
     data = {
-        "schema": "genmobilenet.evaluation", "version": 1,
+        "schema": "genmobilenet.evaluation", "version": 2,
         "verdict": {"sentence": f"{apart} of 80 answers differ", "p": 0.25, "differs": differs},
         "data": {
             "path": "photos", "kind": "folder of files named by synset", "label_order": "sorted",

@@ -30,7 +30,7 @@ def _print_changes(changes: list[dict[str, Any]]) -> None:
     helps = " (* helps)" if any(change["helps"] for change in changes) else ""
     table.add_column("changed", no_wrap=True)
     table.add_column(f"to what, for what{helps}", overflow="fold", ratio=1)
-    for name in ("top-1", "points", "95 %", "p"):
+    for name in ("top-1", "points", "95 %", "p, Holm"):
         table.add_column(name, justify="right", no_wrap=True)
     for change in changes:
         table.add_row(*_row(change), style="green" if change["helps"] else None)
@@ -46,5 +46,5 @@ def _row(change: dict[str, Any]) -> tuple[str, ...]:
     return (
         change["topic"], change["change"] + mark, f"{change['top1']:.2f}",
         f"{change['points']:+.2f}", f"{change['low']:+.2f} to {change['high']:+.2f}",
-        f"{change['p']:.1g}",
+        f"{change['adjusted_p']:.1g}",
     )  # fmt: skip

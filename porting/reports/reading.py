@@ -12,7 +12,7 @@ from porting.errors import BadInput
 from porting.reports.checking import problems
 
 COMPARISON, COMPARISON_VERSION = "genmobilenet.comparison", 2
-EVALUATION, EVALUATION_VERSION = "genmobilenet.evaluation", 1
+EVALUATION, EVALUATION_VERSION = "genmobilenet.evaluation", 2
 
 
 @dataclass(frozen=True)

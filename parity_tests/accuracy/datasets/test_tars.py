@@ -128,7 +128,7 @@ def test_compressed_tars_are_to_be_unpacked(tmp_path, mode, command):
 def test_a_tar_of_tars(tmp_path):
     inner = write_tar(tmp_path / "inner" / f"{TENCH}.tar", [f"{TENCH}_1.JPEG"]).read_bytes()
     refused(
-        write_tar(tmp_path / "t.tar", {f"{TENCH}.tar": inner}), "t.tar: is a tar of 1 tars, such"
+        write_tar(tmp_path / "t.tar", {f"{TENCH}.tar": inner}), "t.tar: is a tar of 1 tar, such"
     )
     refused(write_tar(tmp_path / "n.tar", ["a.txt"]), "n.tar: holds no image in 1 file")
 

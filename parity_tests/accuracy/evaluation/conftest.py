@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from parity_tests.accuracy.evaluation import colours as of_colours
 from parity_tests.accuracy.evaluation.commands import MANY
 from parity_tests.building.photos import jpeg_of
 from porting.accuracy.datasets.classes import imagenet
+from porting.accuracy.evaluation import batch
 from porting.accuracy.evaluation.evaluate import evaluate
+from porting.reports.evaluation import evaluation_report
 
 IMAGES = 70
 
@@ -69,3 +74,40 @@ def many(photos, tmp_path_factory):
         labels.append(f"{number:05}.jpg,{synset}")
     (folder / "labels.csv").write_text("\n".join(labels))
     return folder
+
+
+@pytest.fixture
+def colours(tmp_path):
+    """JPEGs of red and of blue, in turn; how green one is tells its group of four."""
+    folder = tmp_path / "colours"
+    folder.mkdir()
+    generator = np.random.default_rng(5)
+    for number in range(of_colours.IMAGES):
+        pixels = generator.integers(0, 40, (80, 70, 3), np.uint8)
+        pixels[..., 1] += np.uint8(50 * (number // 2 % 4))
+        pixels[..., 2 * (number % 2)] += 100
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG")
+        (folder / f"{number:03}.jpg").write_bytes(file.getvalue())
+    return folder
+
+
+@pytest.fixture
+def explained(small, colours, tmp_path, monkeypatch):
+    """Explain the answers of a function; ``built`` says for what something that answers was."""
+
+    def run(answer=of_colours.by_colour, labels=of_colours.LABELS, files=None, **options):
+        def predictor_of(files, side, device):
+            run.built.append((side.runs, side.weights))
+            return answer
+
+        run.built = []
+        monkeypatch.setattr(batch, "predictor_of", predictor_of)
+        write_labels(colours, labels)
+        options = {"stated": 100.0, "workers": 0, "explain": True, **options}
+        options.setdefault("journal", tmp_path / "journal")
+        files = files or {"checkpoint": small[1]}
+        found = evaluate(colours, **files, labels=colours / "labels.csv", **options)
+        return evaluation_report(found)
+
+    return run

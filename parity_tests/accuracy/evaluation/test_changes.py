@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from parity_tests.building.photos import jpeg_of
-from porting.accuracy.evaluation.changes import TOPICS, Run, changes_of, combined
-from porting.accuracy.evaluation.explaining import at_once, on_top
+from porting.accuracy.evaluation.changes import TOPICS, Run, changes_of
 from porting.accuracy.evaluation.side import Side
 from porting.accuracy.preprocessing import NAMED, parse_pipeline
 from porting.mapping.convention import InputConvention
@@ -41,8 +40,8 @@ EXPECTED = {
                  "decode-and-crop square 0.875, resize legacy bicubic 96",
                  "decode tf, resize-shorter legacy bicubic 109, crop centre 96",
                  "decode tf, crop padded 96+32, resize legacy bicubic 96"],
-        "resize": ["decode-and-crop padded 96+32, resize legacy bilinear 96",
-                   "decode-and-crop padded 96+32, resize tf2 bicubic 96"],
+        "resize": ["decode-and-crop padded 96+32, resize legacy bilinear 96"],
+        "coordinates": ["decode-and-crop padded 96+32, resize tf2 bicubic 96"],
         "antialiasing": ["decode-and-crop padded 96+32, resize tf2-antialiased bicubic 96"],
         "rounding": ["decode-and-crop padded 96+32, resize legacy bicubic 96, round"],
         "channel order": ["decode-and-crop padded 96+32, resize legacy bicubic 96, swap-channels"],
@@ -55,8 +54,8 @@ EXPECTED = {
                  "decode tf, crop square 0.875, resize legacy bilinear 96",
                  "decode tf, resize-shorter legacy bilinear 109, crop centre 96",
                  "decode-and-crop fraction 0.875, resize legacy bilinear 96"],
-        "resize": ["decode tf, crop fraction 0.875, resize legacy bicubic 96",
-                   "decode tf, crop fraction 0.875, resize tf2 bilinear 96"],
+        "resize": ["decode tf, crop fraction 0.875, resize legacy bicubic 96"],
+        "coordinates": ["decode tf, crop fraction 0.875, resize tf2 bilinear 96"],
         "antialiasing": [
             "decode tf, crop fraction 0.875, resize tf2-antialiased bilinear 96"],
         "rounding": ["decode tf, crop fraction 0.875, resize legacy bilinear 96, round"],
@@ -69,7 +68,8 @@ EXPECTED = {
                  "decode pillow, crop fraction 0.875, resize pillow bicubic 96",
                  "decode pillow, crop square 0.875, resize pillow bicubic 96"],
         "resize": [PILLOW.replace("bicubic", "bilinear")],
-        "antialiasing": [PILLOW.replace("pillow bicubic", "tf2 bicubic")],
+        "coordinates": [],
+        "antialiasing": [PILLOW.replace("pillow bicubic", "tf2 bicubic") + ", round"],
         "rounding": [],
     },
     OWN: {
@@ -80,13 +80,13 @@ EXPECTED = {
                  "decode tf-accurate, crop fraction 0.875, resize tf2 bilinear 96, round",
                  "decode tf-accurate, crop square 0.875, resize tf2 bilinear 96, round",
                  "decode tf-accurate, resize-shorter tf2 bilinear 109, crop centre 96, round"],
-        "resize": ["decode tf-accurate, resize tf2 bicubic 96, round",
-                   "decode tf-accurate, resize legacy bilinear 96, round"],
+        "resize": ["decode tf-accurate, resize tf2 bicubic 96, round"],
+        "coordinates": ["decode tf-accurate, resize legacy bilinear 96, round"],
         "antialiasing": ["decode tf-accurate, resize tf2-antialiased bilinear 96, round"],
         "rounding": ["decode tf-accurate, resize tf2 bilinear 96"],
     },
-    BARE: {"preprocessing": [MNASNET], "crop": [], "resize": [], "antialiasing": [],
-           "rounding": []},
+    BARE: {"preprocessing": [MNASNET], "crop": [], "resize": [], "coordinates": [],
+           "antialiasing": [], "rounding": []},
 }  # fmt: skip
 
 
@@ -176,71 +176,14 @@ def test_a_network_that_normalises_by_itself_has_no_other_normalisation():
     assert (change.side.mean, change.side.std) == INCEPTION
 
 
-class TestSeveralAtOnce:
-    def chosen(self, run, *wanted):
-        return [self.places(changes_of(run), one)[1][0] for one in wanted]
-
-    def places(self, found, *wanted):
-        """Places of changes among all, and the changes."""
-        names = [(change.topic, change.words) for change in found.changes]
-        places = [names.index(one) for one in wanted]
-        return places, [found.changes[place] for place in places]
-
-    def test_each_has_its_part(self):
-        run = run_of(PILLOW)
-        order, preprocessing, weights, labels = self.chosen(
-            run, ("channel order", "BGR for RGB"), ("preprocessing", "the authors' for Pillow's"),
-            ("weights", "ema for raw"), ("label offset", "labels one down"),
-        )  # fmt: skip
-        side, shift = combined(run.base, [labels, order, preprocessing, weights])
-        assert side.pipeline == f"{MNASNET}, swap-channels"
-        assert (side.runs, side.weights, shift) == ("source", "ema", -1)
-
-    def test_what_means_nothing_together(self):
-        run = run_of(MNASNET)
-        pillow, coordinates, rounded, order = self.chosen(
-            run, ("preprocessing", "Pillow's for the authors'"),
-            ("resize", "TensorFlow 2's bicubic for TensorFlow 1's bicubic"),
-            ("rounding", "rounded for unrounded"), ("channel order", "BGR for RGB"),
-        )  # fmt: skip
-        assert combined(run.base, [pillow, coordinates]) is None
-        assert combined(run.base, [pillow, rounded]) is None
-        side, _ = combined(run.base, [order, pillow])
-        assert side.pipeline == f"{PILLOW}, swap-channels"
-
-    def test_ever_more_are_tried_and_what_does_not_go_with_the_others_is_passed_over(self):
-        run = run_of(MNASNET)
-        found = changes_of(run)
-        places, _ = self.places(
-            found, ("preprocessing", "Pillow's for the authors'"),
-            ("weights", "ema for raw"), ("rounding", "rounded for unrounded"),
-            ("channel order", "BGR for RGB"),
-        )  # fmt: skip
-        tried = at_once(found, places)
-        topics = [[change.topic for change in changes] for changes, _, _ in tried]
-        assert topics == [
-            ["preprocessing", "weights"], ["preprocessing", "weights", "channel order"],
-        ]  # fmt: skip
-        assert [(side.weights, side.pipeline) for _, side, _ in tried] == [
-            ("ema", PILLOW), ("ema", f"{PILLOW}, swap-channels"),
-        ]  # fmt: skip
-
-    def test_every_other_topic_is_tried_on_top(self):
-        found = changes_of(run_of(MNASNET))
-        words = "fraction 0.875 by the decoder for padded 96+32 by the decoder"
-        places, (crop,) = self.places(found, ("crop", words))
-        tried = on_top(found, places)
-        assert {changes[0] for changes, _, _ in tried} == {crop}
-        topics = {change.topic for changes, _, _ in tried for change in changes[1:]}
-        assert topics == {topic.name for topic in TOPICS} - {"crop", "preprocessing"}
-        decoder = next(side for changes, side, _ in tried if changes[1].topic == "decoder")
-        assert decoder.pipeline == (
-            "decode tf-accurate, crop fraction 0.875, resize legacy bicubic 96"
-        )
-        places, _ = self.places(found, ("preprocessing", "Pillow's for the authors'"))
-        tried = on_top(found, places)
-        topics = {change.topic for changes, _, _ in tried for change in changes[1:]}
-        assert topics == {"weights", "normalisation", "channel order", "label offset"}
+def test_whole_pixels_stay_whole_but_where_rounding_is_the_change():
+    run = run_of(f"{SLIM}, round", authors=f"{SLIM}, round")
+    for change in changes_of(run).changes:
+        if change.side is not None:
+            whole = parse_pipeline(change.side.pipeline).whole
+            assert whole is (change.topic != "rounding"), change
+    (unrounded,) = laid(run, "rounding").values()
+    assert unrounded == SLIM
 
 
 def test_a_source_that_takes_bytes_has_whole_pixels_for_its_authors():

@@ -45,7 +45,9 @@ def test_the_best_leaves_the_least_on_either_side():
     assert [one.changes[0].topic for one in helping] == ["decoder", "crop", "weights"]
 
 
-@pytest.mark.parametrize(("count", "helps"), [(502, False), (520, True), (880, True), (901, False)])
+@pytest.mark.parametrize(
+    ("count", "helps"), [(502, False), (520, True), (840, True), (880, False), (901, False)]
+)
 def test_what_helps_is_beyond_chance_and_nearer(count, helps):
     assert effect("weights", count).helps(70.0) is helps
 
@@ -91,6 +93,17 @@ class TestBestStep:
         kept, seven, *others = reached(600, 607, *[600] * 9)
         assert best_step(kept, [seven], 70.0) is seven  # p = 2 / 2 ** 7
         assert best_step(kept, [seven, *others], 70.0) is kept
+
+
+def test_what_may_be_further_off_beyond_the_stated_is_not_nearer():
+    few = effect("crop", 540)  # 4 points, with an interval of 1.2 to both sides
+    assert few.difference.low > 2.5 and few.difference.high < 5.5
+    assert few.helps(54.0) and few.helps(52.8)
+    assert not few.helps(52.5)
+    assert not few.helps(52.1)
+    assert not few.helps(49.0)
+    many = effect("crop", 460)
+    assert many.helps(46.0) and not many.helps(47.5) and not many.helps(51.0)
 
 
 def test_of_many_changes_the_least_p_is_held_against_all():

@@ -58,7 +58,7 @@ def test_there_and_back(tmp_path):
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
-        (("version",), 2, "a report of version 2; version 1 is read"),
+        (("version",), 1, "a report of version 1; version 2 is read"),
         (("verdict", "differs"), "no", "verdict.differs is 'no', expected boolean"),
         (("agreement",), 5, "agreement is 5, expected"),
         (("agreement", "differing", 1, "thumbnail"), 7, r"agreement.differing\[1\].thumbnail is 7"),

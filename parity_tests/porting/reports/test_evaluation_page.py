@@ -141,7 +141,7 @@ def test_the_explanation(browser, files):
     ]  # fmt: skip
     assert rows.nth(0).locator("td").all_inner_texts() == [
         "preprocessing", "pillow for slim (helps)",
-        f"{MINUS}7.90 ({MINUS}12.90 to {MINUS}3.90)", "72.10", "0.03", "1, 6",
+        f"{MINUS}7.90 ({MINUS}12.90 to {MINUS}3.90)", "72.10", "0.3", "1, 6",
     ]  # fmt: skip
     assert rows.nth(0).get_attribute("class") == "helps"
     assert rows.nth(1).get_attribute("class") == ""

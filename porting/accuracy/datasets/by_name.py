@@ -49,12 +49,12 @@ def left_out(names: Sequence[str]) -> tuple[str, ...]:
     """A note on files that are no images, if there are any."""
     if not names:
         return ()
-    return (f"left out as no images by their names: {files(len(names))}, such as {names[0]}",)
+    return (f"left out as no images by their names: {count_of(names, 'file')}, such as {names[0]}",)
 
 
-def files(count: int) -> str:
-    """So many files, in words."""
-    return "1 file" if count == 1 else f"{count:,} files"
+def count_of(things: Sequence[object], word: str) -> str:
+    """So many of them, in words."""
+    return f"{len(things):,} {word}{'' if len(things) == 1 else 's'}"
 
 
 def labels_by_class(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from porting.accuracy.datasets import shards as sharding
 from porting.accuracy.datasets import tfrecords, webdataset
-from porting.accuracy.datasets.by_name import files, is_image, left_out
+from porting.accuracy.datasets.by_name import count_of, is_image, left_out
 from porting.accuracy.datasets.classes import SYNSET
 from porting.accuracy.datasets.folder import FolderStore, entries, listing
 from porting.accuracy.datasets.label_file import WELL_KNOWN
@@ -71,7 +71,7 @@ def _of_images(folder: Path, asked: Asked) -> Contents:
     found = listing(folder)
     if not found.images:
         raise BadInput(
-            f"{folder}: holds no image and no shard in {files(len(found.others))}; expected "
+            f"{folder}: holds no image and no shard in {count_of(found.others, 'file')}; expected "
             "folders of images by class, images with a label file, tars or TFRecord files"
         )
     told = labelling(found.images, (folder, folder.parent), folder, asked)
@@ -135,7 +135,7 @@ def _of_tars(path: Path, shards: Sequence[Path], asked: Asked) -> Contents:
 def _no_images(path: Path, others: Sequence[str]) -> str:
     if others and all(name.endswith(".tar") for name in others):
         return (
-            f"{path}: is a tar of {len(others):,} tars, such as {others[0]}; unpack it into a "
+            f"{path}: is a tar of {count_of(others, 'tar')}, such as {others[0]}; unpack it into a "
             "folder, and give that (the tars in it may stay as they are)"
         )
-    return f"{path}: holds no image in {files(len(others))}"
+    return f"{path}: holds no image in {count_of(others, 'file')}"

@@ -198,9 +198,18 @@ def on_top(changes: Changes, places: Sequence[int]) -> list[Several]:
         topics |= PARTS_OF_PREPROCESSING
     elif topics & PARTS_OF_PREPROCESSING:
         topics.add(PREPROCESSING)
+    before = combined(changes.base, kept)
     tried = ((*kept, change) for change in changes.changes if change.topic not in topics)
     together = ((several, combined(changes.base, several)) for several in tried)
-    return [(several, *both) for several, both in together if both is not None]
+    return [
+        (several, *both) for several, both in together
+        if both is not None and _answering(both) != _answering(before)
+    ]  # fmt: skip
+
+
+def _answering(both: tuple[Side, int] | None) -> tuple[Side, int] | None:
+    """What answers hang on."""
+    return None if both is None else (answers_as(both[0]), both[1])
 
 
 def _digest(sides: tuple[Side, ...]) -> str:

@@ -1,8 +1,9 @@
 """The gap between a port's accuracy and the stated one, taken apart.
 
 Each change moves the port's top-1, counted on the images that both answer. A
-change *helps* where it brings the port nearer to what is stated by more than the
-most that chance does among so many changes. As plain data::
+change *helps* where that is more than chance does among so many changes, and brings
+the port nearer to what is stated: at its interval's end it is no further off. As
+plain data::
 
     base      top-1 in percent of the port as it is
     stated    the authors' top-1 in percent, or null
@@ -60,7 +61,7 @@ class Answered:
 class Effect:
     """What ``changes`` do to the port's top-1 (``base`` percent): one, or several at once.
 
-    ``p`` is McNemar's, corrected for the changes among which this one was looked at.
+    ``p`` is McNemar's; of a single change corrected for there being so many, by :func:`among`.
     """
 
     changes: tuple[Change, ...]
@@ -81,7 +82,7 @@ class Effect:
         """Whether it comes nearer, beyond chance."""
         if stated is None:
             return False
-        return self.p < SIGNIFICANT and self.remaining(stated) < abs(stated - self.base)
+        return self.p < SIGNIFICANT and self.difference.comes_nearer(stated - self.base)
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,9 @@ class Explanation:
             (change,) = best.changes
             return f"{_said(change, best.difference)}: {best.top1:.2f} of {of_stated}{chance}"
         alone = {effect.changes[0]: effect for effect in self.effects}
-        parts = [_said(change, alone[change].difference) for change in self.combined.changes]
+        parts = [
+            _said(change, alone[change].difference, " alone") for change in self.combined.changes
+        ]
         together = f"together {self.combined.difference.points:+.2f}"
         return f"{' and '.join(parts)}, {together}: {self.combined.top1:.2f} of {of_stated}{chance}"
 
@@ -226,5 +229,5 @@ def _figures(effect: Effect) -> dict[str, Any]:
     return {"top1": effect.top1, "points": found.points, **asdict(found)}
 
 
-def _said(change: Change, alone: Difference) -> str:
-    return f"{change.topic} ({change.words}) {alone.points:+.2f}"
+def _said(change: Change, alone: Difference, by_itself: str = "") -> str:
+    return f"{change.topic} ({change.words}) {alone.points:+.2f}{by_itself}"

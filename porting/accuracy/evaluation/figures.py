@@ -57,6 +57,15 @@ class Difference:
         """By how many points of percent the second is better."""
         return 100 * (self.gained - self.lost) / self.of
 
+    def comes_nearer(self, gap: float) -> bool:
+        """Whether the second is nearer, for sure, to what lies ``gap`` points from the first.
+
+        Nearer is what moves that way, but not twice as far or further: the
+        interval must end before.
+        """
+        end = self.high if gap > 0 else -self.low
+        return self.points * gap > 0 and end < 2 * abs(gap)
+
 
 def share(count: int, of: int) -> Share:
     """A count with its interval."""

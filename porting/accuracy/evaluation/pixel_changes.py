@@ -58,14 +58,25 @@ class PixelTopic:
 
 
 def changed_pipelines(topic: PixelTopic, text: str) -> Iterator[tuple[str, PixelChange]]:
-    """Every change of a topic that means something for a pipeline's text, and its words."""
+    """Every change of a topic that means something for a pipeline's text, and its words.
+
+    What is about anything but rounding leaves whole pixels whole.
+    """
     before = parse_pipeline(text)
     seen = {text}
-    for change in topic.changes:
+    rounds = topic.name == ROUNDING
+    for change in (made if rounds else partial(_kept_whole, made) for made in topic.changes):
         after = change(before)
         if after is not None and str(after) not in seen:
             seen.add(str(after))
             yield f"{topic.said(after)} for {topic.said(before)}", change
+
+
+def _kept_whole(change: PixelChange, pipeline: Pipeline) -> Pipeline | None:
+    after = change(pipeline)
+    if after is None or after.whole or not pipeline.whole:
+        return after
+    return replace(after, steps=(*after.steps, Round()))
 
 
 def _resizing(pipeline: Pipeline) -> Resize | ResizeShorter | None:
@@ -161,33 +172,39 @@ def _resize_said(pipeline: Pipeline) -> str:
 
 
 def _rounded(pipeline: Pipeline) -> Pipeline | None:
-    """With the step ``round``, or without it; no change where pixels are whole anyhow."""
-    resize = _resizing(pipeline)
-    if resize is None or resize.resizer == "pillow":
+    """With the step ``round``; no change where pixels are whole anyhow."""
+    return None if pipeline.whole else _with(Round(), pipeline)
+
+
+def _unrounded(pipeline: Pipeline) -> Pipeline | None:
+    """Without that step; no change where pixels are whole without it."""
+    after = _without(Round(), pipeline)
+    return None if after is None or after.whole else after
+
+
+def _with(step: Further, pipeline: Pipeline) -> Pipeline | None:
+    """With a step at the end; None where it is there already."""
+    if step in pipeline.steps:
         return None
-    return _toggled(pipeline, Round())
-
-
-def _toggled(pipeline: Pipeline, step: Further) -> Pipeline:
-    """Without the step where it is there, else with it at the end."""
-    without = tuple(other for other in pipeline.steps if other != step)
-    if len(without) < len(pipeline.steps):
-        return replace(pipeline, steps=without)
     return replace(pipeline, steps=(*pipeline.steps, step))
+
+
+def _without(step: Further, pipeline: Pipeline) -> Pipeline | None:
+    """Without a step; None where it is not there."""
+    if step not in pipeline.steps:
+        return None
+    return replace(pipeline, steps=tuple(other for other in pipeline.steps if other != step))
 
 
 def _rounding_said(pipeline: Pipeline) -> str:
     return "rounded" if any(isinstance(s, Round) for s in pipeline.steps) else "unrounded"
 
 
-def _swapped(pipeline: Pipeline) -> Pipeline:
-    return _toggled(pipeline, SwapChannels())
-
-
 def _channels_said(pipeline: Pipeline) -> str:
     return "BGR" if any(isinstance(s, SwapChannels) for s in pipeline.steps) else "RGB"
 
 
+ROUNDING = "rounding"
 NO_ONE_RESIZE = "the steps have no resize, or several"
 
 PARTS = (
@@ -207,15 +224,17 @@ PARTS = (
         NO_ONE_RESIZE,
     ),
     PixelTopic(
-        "resize", "the kernel, and which coordinates TensorFlow's own resizing goes by",
-        _resize_said,
+        "resize", "the kernel", _resize_said,
+        (partial(_resized, kernel="bilinear"), partial(_resized, kernel="bicubic")),
+        NO_ONE_RESIZE,
+    ),
+    PixelTopic(
+        "coordinates", "which coordinates TensorFlow's own resizing goes by", _resize_said,
         (
-            partial(_resized, kernel="bilinear"),
-            partial(_resized, kernel="bicubic"),
             partial(_resized, resizer="tf2", of=("legacy",)),
             partial(_resized, resizer="legacy", of=("tf2",)),
         ),
-        NO_ONE_RESIZE,
+        "it is not resized by TensorFlow 1's or 2's way at points",
     ),
     PixelTopic(
         "antialiasing", "whether resizing takes all pixels in, or some at points", _resize_said,
@@ -227,12 +246,13 @@ PARTS = (
         NO_ONE_RESIZE,
     ),
     PixelTopic(
-        "rounding", "whether pixels are whole numbers", _rounding_said, (_rounded,),
+        ROUNDING, "whether pixels are whole numbers", _rounding_said, (_rounded, _unrounded),
         "pixels are whole as they are: a Pillow resize rounds, and so does no resize",
     ),
 )  # fmt: skip
 """What makes up the preprocessing as a whole."""
 
 CHANNEL_ORDER = PixelTopic(
-    "channel order", "RGB or BGR", _channels_said, (_swapped,), "",
+    "channel order", "RGB or BGR", _channels_said,
+    (partial(_with, SwapChannels()), partial(_without, SwapChannels())), "",
 )  # fmt: skip

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from porting.mapping.module_match import ModuleMatch
     from porting.mapping.recognise import Match
 
-IMAGENET = 1000
+IMAGENET_CLASSES = 1000
 """Its classes, without the background that TensorFlow's networks put before them."""
 
 PACKAGES = ("genmobilenet", "torch", "numpy", "numba", "simplejpeg", "pillow", "tensorflow",
@@ -226,7 +226,7 @@ def _checkpoint(path: Path, model: str, digest: str | None) -> dict[str, Any]:
 
 
 def _without_background(classes: int) -> int:
-    return IMAGENET if classes in (IMAGENET, IMAGENET + 1) else classes
+    return IMAGENET_CLASSES if classes in (IMAGENET_CLASSES, IMAGENET_CLASSES + 1) else classes
 
 
 def _background(classes: int, dataset: DataSet) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from porting.accuracy.evaluation.explanation import Answered, Effect
-from porting.accuracy.evaluation.figures import SIGNIFICANT, difference, holm
+from porting.accuracy.evaluation.figures import SIGNIFICANT, Difference, difference, holm
 
 
 @dataclass(frozen=True)
@@ -16,30 +16,31 @@ class Reached:
     effect: Effect
     answers: Answered
 
-    def step_from(self, before: Reached) -> float:
-        """McNemar's p of the difference between the two."""
+    def step_from(self, before: Reached) -> Difference:
+        """From what was reached before to this, on the images that both answer."""
         both = self.answers.usable & before.answers.usable
-        return difference(before.answers.right()[both], self.answers.right()[both]).p
+        return difference(before.answers.right()[both], self.answers.right()[both])
 
 
 def nearest(first: Reached, longer: Sequence[Reached], stated: float) -> Reached:
-    """Of ever more changes at once those beyond which more bring nothing."""
+    """Of ever more changes at once those beyond which more bring nothing.
+
+    Each step is held against chance as one of so many.
+    """
     kept = first
     for more in longer:
-        if more.step_from(kept) < SIGNIFICANT and _nearer(more, kept, stated):
+        step = more.step_from(kept)
+        if step.p < SIGNIFICANT / len(longer) and step.comes_nearer(stated - kept.effect.top1):
             kept = more
     return kept
 
 
 def best_step(kept: Reached, others: Sequence[Reached], stated: float) -> Reached:
     """Of others, each with one change more, the nearest that is not so by chance; else the same."""
-    adjusted = holm([other.step_from(kept) for other in others])
+    steps = [other.step_from(kept) for other in others]
+    gap = stated - kept.effect.top1
     found = [
-        other for other, p in zip(others, adjusted, strict=True)
-        if p < SIGNIFICANT and _nearer(other, kept, stated)
+        other for other, step, p in zip(others, steps, holm([s.p for s in steps]), strict=True)
+        if p < SIGNIFICANT and step.comes_nearer(gap)
     ]  # fmt: skip
     return min(found, key=lambda other: other.effect.remaining(stated), default=kept)
-
-
-def _nearer(one: Reached, other: Reached, stated: float) -> bool:
-    return one.effect.remaining(stated) < other.effect.remaining(stated)

@@ -1,6 +1,6 @@
 const CHANGE_COLUMNS = [
   ["changed", "text"], ["to what, for what", "text"], ["points, with 95 % interval", ""],
-  ["top-1", "wide"], ["p", "wide"], ["gained, lost", "wide"],
+  ["top-1", "wide"], ["p, Holm's", "wide"], ["gained, lost", "wide"],
 ];
 
 function writeExplanation(explanation) {
@@ -31,7 +31,7 @@ function rowOfCells(contents) {
 
 function together(combined) {
   const parts = combined.changes.map(({ topic, change }) => `${topic}: ${change}`);
-  return { ...combined, topic: "together", change: parts.join("; "), helps: true };
+  return { ...combined, adjusted_p: combined.p, topic: "together", change: parts.join("; "), helps: true };
 }
 
 function changeRow(change, axis) {
@@ -40,7 +40,7 @@ function changeRow(change, axis) {
   plot.append(make("span", `${signed(change.points)} (${signed(change.low)} to ${signed(change.high)})`, "value"));
   const row = rowOfCells([
     change.topic, change.helps ? `${change.change} (helps)` : change.change, plot,
-    change.top1.toFixed(2), number(change.p, 1), `${count(change.gained)}, ${count(change.lost)}`,
+    change.top1.toFixed(2), number(change.adjusted_p, 1), `${count(change.gained)}, ${count(change.lost)}`,
   ]);
   row.className = change.helps ? "helps" : "";
   return row;

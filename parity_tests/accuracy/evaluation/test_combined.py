@@ -1,0 +1,94 @@
+"""Several changes at once: which are tried, and what a side with them is."""
+
+from __future__ import annotations
+
+from parity_tests.accuracy.evaluation.test_changes import MNASNET, PILLOW, SLIM, run_of
+from porting.accuracy.evaluation.changes import TOPICS, changes_of, combined
+from porting.accuracy.evaluation.explaining import at_once, on_top
+
+
+class TestSeveralAtOnce:
+    def chosen(self, run, *wanted):
+        return [self.places(changes_of(run), one)[1][0] for one in wanted]
+
+    def places(self, found, *wanted):
+        """Places of changes among all, and the changes."""
+        names = [(change.topic, change.words) for change in found.changes]
+        places = [names.index(one) for one in wanted]
+        return places, [found.changes[place] for place in places]
+
+    def test_each_has_its_part(self):
+        run = run_of(PILLOW)
+        order, preprocessing, weights, labels = self.chosen(
+            run, ("channel order", "BGR for RGB"), ("preprocessing", "the authors' for Pillow's"),
+            ("weights", "ema for raw"), ("label offset", "labels one down"),
+        )  # fmt: skip
+        side, shift = combined(run.base, [labels, order, preprocessing, weights])
+        assert side.pipeline == f"{MNASNET}, swap-channels"
+        assert (side.runs, side.weights, shift) == ("source", "ema", -1)
+
+    def test_what_means_nothing_together(self):
+        run = run_of(MNASNET)
+        pillow, coordinates, rounded, order = self.chosen(
+            run, ("preprocessing", "Pillow's for the authors'"),
+            ("coordinates", "TensorFlow 2's bicubic for TensorFlow 1's bicubic"),
+            ("rounding", "rounded for unrounded"), ("channel order", "BGR for RGB"),
+        )  # fmt: skip
+        assert combined(run.base, [pillow, coordinates]) is None
+        assert combined(run.base, [pillow, rounded]) is None
+        side, _ = combined(run.base, [order, pillow])
+        assert side.pipeline == f"{PILLOW}, swap-channels"
+
+    def test_ever_more_are_tried_and_what_does_not_go_with_the_others_is_passed_over(self):
+        run = run_of(MNASNET)
+        found = changes_of(run)
+        places, _ = self.places(
+            found, ("preprocessing", "Pillow's for the authors'"),
+            ("weights", "ema for raw"), ("rounding", "rounded for unrounded"),
+            ("channel order", "BGR for RGB"),
+        )  # fmt: skip
+        tried = at_once(found, places)
+        topics = [[change.topic for change in changes] for changes, _, _ in tried]
+        assert topics == [
+            ["preprocessing", "weights"], ["preprocessing", "weights", "channel order"],
+        ]  # fmt: skip
+        assert [(side.weights, side.pipeline) for _, side, _ in tried] == [
+            ("ema", PILLOW), ("ema", f"{PILLOW}, swap-channels"),
+        ]  # fmt: skip
+
+    def test_a_step_that_is_gone_already_is_not_put_back(self):
+        run = run_of(f"{SLIM}, swap-channels", authors=SLIM)
+        whole, order = self.chosen(
+            run, ("preprocessing", "the authors' for the given steps"),
+            ("channel order", "RGB for BGR"),
+        )  # fmt: skip
+        assert whole.side.pipeline == order.side.pipeline == SLIM
+        assert combined(run.base, [whole, order]) is None
+        found = changes_of(run)
+        tried = on_top(found, self.places(found, (order.topic, order.words))[0])
+        assert all("swap-channels" not in side.pipeline for _, side, _ in tried)
+
+    def test_what_changes_nothing_is_not_tried_on_top(self):
+        found = changes_of(run_of(MNASNET))
+        # Antialiasing brings TensorFlow 2's coordinates with it.
+        antialiased = "TensorFlow 2's antialiased bicubic for TensorFlow 1's bicubic"
+        places, _ = self.places(found, ("antialiasing", antialiased))
+        topics = {several[-1].topic for several, _, _ in on_top(found, places)}
+        assert "coordinates" not in topics and {"resize", "rounding"} <= topics
+
+    def test_every_other_topic_is_tried_on_top(self):
+        found = changes_of(run_of(MNASNET))
+        words = "fraction 0.875 by the decoder for padded 96+32 by the decoder"
+        places, (crop,) = self.places(found, ("crop", words))
+        tried = on_top(found, places)
+        assert {changes[0] for changes, _, _ in tried} == {crop}
+        topics = {change.topic for changes, _, _ in tried for change in changes[1:]}
+        assert topics == {topic.name for topic in TOPICS} - {"crop", "preprocessing"}
+        decoder = next(side for changes, side, _ in tried if changes[1].topic == "decoder")
+        assert decoder.pipeline == (
+            "decode tf-accurate, crop fraction 0.875, resize legacy bicubic 96"
+        )
+        places, _ = self.places(found, ("preprocessing", "Pillow's for the authors'"))
+        tried = on_top(found, places)
+        topics = {change.topic for changes, _, _ in tried for change in changes[1:]}
+        assert topics == {"weights", "normalisation", "channel order", "label offset"}
