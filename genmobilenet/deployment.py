@@ -69,6 +69,7 @@ class DeployedNet(GenMobileNet):
             setattr(self, name, part)
         self.size = size
         self._engines: dict[tuple[int, int], Engine | None] = {}
+        self._sound: bool | None = None
         self._fold()
         self.requires_grad_(False).eval()
         # PyTorch's own stubs leave this form of ``to`` out.
@@ -100,6 +101,7 @@ class DeployedNet(GenMobileNet):
     def _resolve(self) -> None:
         """Fit every kernel to ``size``, and forget what was compiled from others."""
         self._engines.clear()
+        self._sound = None
         stem = self.conv_stem
         high, wide = stem.padding_of(*self.size) if isinstance(stem, ResolvedConv) else (2, 2)
         self._border = (wide // 2, wide - wide // 2, high // 2, high - high // 2)
@@ -139,7 +141,15 @@ class DeployedNet(GenMobileNet):
             and not (x.requires_grad and torch.is_grad_enabled())
             and not torch.is_autocast_enabled("cpu")
             and not any(self._hooks)
+            # oneDNN's clamps give a number for NaN; so that it shows, PyTorch is to see it.
+            and self._weights_are_finite()
+            and bool(x.sum().isfinite())
         )
+
+    def _weights_are_finite(self) -> bool:
+        if self._sound is None:
+            self._sound = all(bool(held.isfinite().all()) for held in self.state_dict().values())
+        return self._sound
 
     def _through_engines(self, x: Tensor) -> Tensor | None:
         """Logits of as many whole groups as there are, and of the rest one by one."""
@@ -217,6 +227,7 @@ class DeployedNet(GenMobileNet):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         self._engines.clear()  # other values, another type or another device
+        self._sound = None
         # PyTorch has no types for it.
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 

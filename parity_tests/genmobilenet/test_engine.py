@@ -116,3 +116,23 @@ def test_copies_and_pickles(small):
     for made in (copy.deepcopy(deployed), torch.load(file, weights_only=False)):
         assert not made._engines
         assert_equal(model, made, pixels(1))
+
+
+@pytest.mark.parametrize("spoil", ["weight", "pixel", "state"])
+def test_what_is_no_number_shows(small, spoil):
+    deployed, x = copy.deepcopy(small[1]), pixels(1)
+    assert deployed(x).isfinite().all()
+    if spoil == "pixel":
+        x[0, 1, 5, 7] = float("nan")
+    elif spoil == "weight":
+        weight = small[0].state_dict()["blocks.2.0.conv_dw.weight"].clone()
+        model = copy.deepcopy(small[0])
+        weight[0, 0, 1, 1] = float("nan")
+        model.blocks[2][0].conv_dw.weight.data = weight
+        deployed = deploy(model, SIDE)
+    else:
+        state = deployed.state_dict()
+        state["conv_stem.bias"][0] = float("inf")
+        state["blocks.2.0.conv_dw.weight"][0, 0, 1, 1] = float("nan")
+        deployed.load_state_dict(state)
+    assert deployed(x).isnan().any()
