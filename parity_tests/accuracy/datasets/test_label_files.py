@@ -162,5 +162,32 @@ def test_refusals(tmp_path, text, classes, message):
 
 def test_no_label_file(tmp_path):
     folder = write_files(tmp_path / "images", OTHERS)
-    refused(folder, "no label file; give one as labels, or lay it there under a known name: imagen")
+    refused(
+        folder, "no label file; give one with --labels, or lay it there under a known name: imagen"
+    )
     refused(folder, "none: no such file", labels=tmp_path / "none")
+
+
+def test_a_part_of_the_validation_images_beside_the_whole_ground_truth(tmp_path):
+    ids = [IDS[number % 10] for number in range(50_000)]
+    ids[30_000] = 17
+    names = [NAMES[9], NAMES[2], "ILSVRC2012_val_00030001.JPEG", "ILSVRC2012_val_00000004.JPEG"]
+    folder = write_files(tmp_path / "images", names)
+    write_files(tmp_path, {FORM: lines(ids)})
+    dataset = open_dataset(folder)
+    found = {dataset.example(n).name: dataset.example(n).label for n in range(len(dataset))}
+    expected = {names[0]: CAFFE[9], names[1]: CAFFE[2], names[3]: CAFFE[3]}
+    assert {name: found[name] for name in expected} == expected
+    assert found[names[2]] not in (None, CAFFE[0])
+    assert "by the number in the image's name" in dataset.label_order
+    write_files(folder, ["ILSVRC2012_val_00050001.JPEG"])
+    refused(folder, r"has no line 50,001")
+
+
+@pytest.mark.parametrize("name", ["n01751748/a.JPEG", "n01751748_a.JPEG", "x/n01751748/b/a.JPEG"])
+def test_a_label_file_that_says_something_else_than_the_names(tmp_path, name):
+    folder = write_files(tmp_path / "images", [name])
+    write_files(tmp_path, {"right.txt": "n01751748\n", "wrong.txt": "n09193705\n"})
+    assert labels(open_dataset(folder, labels=tmp_path / "right.txt")) == [CAFFE[0]]
+    message = r"wrong.txt: says n09193705 of .*a.JPEG, whose name says n01751748"
+    refused(folder, message, labels=tmp_path / "wrong.txt")

@@ -109,11 +109,11 @@ def _no_classes(
     if known.names is None:
         return BadInput(
             f"{path}: by {what} there are {len(names):,} classes ({names[0]} to {names[-1]}), but "
-            f"the network has {known.count:,}; list its own in order in a file, and give that as "
-            "synsets"
+            f"the network has {known.count:,}; list its own in order in a file, and give that "
+            "with --synsets"
         )
     other = next(name for name in names if name not in known.numbers)
-    way = "give the set's own list of classes as synsets"
+    way = "give the set's own list of classes with --synsets"
     if classes is None and not SYNSET.fullmatch(other):
         way = f"{way}, or say how many classes the network has"
     return BadInput(

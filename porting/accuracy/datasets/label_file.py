@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,6 +23,11 @@ WELL_KNOWN: dict[str, str | None] = {
     "val.txt": FROM_0,  # Caffe's: names and labels
 }
 """Files that people keep labels in, the plainest first, and how their numbers are counted."""
+
+_CHALLENGE = re.compile(r"ILSVRC2012_val_0*(\d+)(?:\.|_n\d{8}\.)[^/]*$")
+"""The name of a validation image: its number is that of its line in the ground truth."""
+
+_VALIDATED = 50_000
 
 _DEVELOPMENT_KIT = "ILSVRC2012_devkit_t12/data"
 _LABEL_COLUMNS = ("label", "class", "synset", "wnid", "predictionstring")
@@ -109,9 +115,14 @@ def labels_from_file(file: LabelFile, images: Sequence[str], known: ClassList) -
         BadInput: images and lines are not the same, or a label is no class.
     """
     rows = _by_order(file, images) if file.names is None else _by_name(file, images)
-    numbers, order = _numbers(file, [images[image] for image in _inverse(rows)], known)
+    names = dict(zip(rows, images, strict=True))
+    numbers, order = _numbers(file, [names.get(row, "") for row in range(len(file.labels))], known)
     by_image = tuple(numbers[row] for row in rows)
-    lines = "a line for each image in sorted order" if file.names is None else "by the image's name"
+    lines = "by the image's name"
+    if file.names is None:
+        lines = "a line for each image in sorted order"
+        if len(images) < len(file.labels):
+            lines = "by the number in the image's name"
     return Labels(by_image, known.count, f"{file.path.name}, {lines}: {order}", known.names)
 
 
@@ -135,13 +146,20 @@ def _numbers(file: LabelFile, names: Sequence[str], known: ClassList) -> tuple[l
         raise BadInput(
             f"{file.where(0)}: {file.labels[0]} is a class by name, and the network's "
             f"{known.count:,} classes are known by number alone; list them in order in a file, "
-            "and give that as synsets"
+            "and give that with --synsets"
         )
     labels = [known.label(label, file.where(row)) for row, label in enumerate(file.labels)]
     return labels, f"classes by name, in {known.what}"
 
 
 def _by_order(file: LabelFile, images: Sequence[str]) -> list[int]:
+    """For each image its row: by the number in its name, as the challenge's have; else by order."""
+    numbers = [_CHALLENGE.search(image) for image in images]
+    counted = [int(found[1]) for found in numbers if found is not None]
+    if len(file.labels) == _VALIDATED and len(set(counted)) == len(images):
+        if not 1 <= min(counted) <= max(counted) <= _VALIDATED:
+            raise BadInput(f"{file.path}: has no line {max(counted):,}, for {images[0]} and others")
+        return [number - 1 for number in counted]
     if len(file.labels) != len(images):
         raise BadInput(
             f"{file.path}: has {len(file.labels):,} labels for {len(images):,} images; without "

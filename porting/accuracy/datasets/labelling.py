@@ -48,7 +48,9 @@ def labelling(
         BadInput: nothing tells the labels, or what tells them does not fit.
     """
     if asked.labels is not None:
-        return _by_file(images, asked.labels, asked)
+        found = _by_file(images, asked.labels, asked)
+        _check_names(images, found.labels, asked)
+        return found
     below = _below_common(images, asked.known)
     inside = [name.partition("/")[0] for name in below if "/" in name]
     if len(inside) == len(images):
@@ -87,8 +89,27 @@ def _flat(images: Sequence[str], places: tuple[Path, ...], path: Path, asked: As
     raise BadInput(
         f"{path}: nothing tells the class of {images[told.index(None)]}: {len(synsets):,} of "
         f"{len(images):,} images have a synset in their name, and there is no label file; give "
-        f"one as labels, or lay it there under a known name: {', '.join(WELL_KNOWN)}"
+        f"one with --labels, or lay it there under a known name: {', '.join(WELL_KNOWN)}"
     )
+
+
+def _check_names(images: Sequence[str], labels: Labels, asked: Asked) -> None:
+    """See that a label file says nothing else than the synsets in the images' own names.
+
+    Raises:
+        BadInput: it does.
+    """
+    for image, label in zip(images, labels.numbers, strict=True):
+        parts = image.split("/")
+        told = [part for part in parts[:-1] if SYNSET.fullmatch(part)]
+        told = told or [synset_in_name(image) or ""]
+        number = asked.known.numbers.get(told[-1])
+        if number is not None and label is not None and number != label:
+            named = asked.known.names[label] if asked.known.names else label
+            raise BadInput(
+                f"{asked.labels}: says {named} of {image}, whose name says {told[-1]}; one of the "
+                "two is wrong: leave --labels out, or give the file that belongs to these images"
+            )
 
 
 def _by_file(images: Sequence[str], file: Path, asked: Asked) -> Labelling:

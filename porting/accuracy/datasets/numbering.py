@@ -45,7 +45,7 @@ def labels_of_numbers(
     elif likely in readings:
         reading, why = likely or "", "as the file's name says"
     else:
-        reading, why = _told_by_ends(numbers, known, readings, where)
+        reading, why = _told_by_ends(numbers, known, readings, where, ids)
     labels = [readings[reading](number) for number in numbers]
     return labels, f"numbers {_described(reading, known)}, {why}"
 
@@ -117,6 +117,7 @@ def _told_by_ends(
     known: ClassList,
     readings: dict[str, Callable[[int], int]],
     where: Callable[[int], str],
+    in_file: bool,
 ) -> tuple[str, str]:
     if len(readings) == 1:
         (reading,) = readings
@@ -128,7 +129,8 @@ def _told_by_ends(
         if IDS in readings
         else "give synsets or names of classes in place of numbers"
     )
+    other = "name a file of labels from 0 val.txt" if in_file else "give all shards of the set"
     raise BadInput(
         f"{where(0)}: the labels {min(numbers)}..{max(numbers)} may be {choices}, and nothing "
-        f"tells which; {way}, or name a file of labels from 0 val.txt"
+        f"tells which; {way}, or {other}"
     )

@@ -101,7 +101,7 @@ def _check_own_labels(path: Path, asked: Asked) -> None:
     if asked.labels is not None:
         raise BadInput(
             f"{path}: its images have their labels with them, and {asked.labels} would be a second "
-            "word on them; leave out labels"
+            "word on them; leave out --labels"
         )
 
 
