@@ -123,7 +123,7 @@ def diff(
     from porting.catalog.at_hand import open_published
     from porting.diff import diff as diff_source
     from porting.parity.noise import Tolerance
-    from porting.release.writing import check_file
+    from porting.release.writing import check_files
     from porting.reports.comparison import comparison_report
     from porting.reports.diff import print_diff, print_written
     from porting.reports.html import write_reports
@@ -132,8 +132,8 @@ def diff(
 
     printed = json_file is not None and str(json_file) == "-"
     data_file = None if printed else json_file
-    for file in filter(None, (report, data_file)):
-        check_file(file)
+    files = [file for file in (report, data_file) if file is not None]
+    check_files(files, (source, checkpoint))
     opened = open_published(source)
     chosen = weights.value if weights else None
     subject = subject_from_file(opened, checkpoint, model, chosen, onto)
@@ -168,11 +168,13 @@ def report(
     ] = None,
 ) -> None:
     """Make the HTML report from a comparison's or an evaluation's JSON, or one from both."""
+    from porting.release.writing import check_files
     from porting.reports.html import print_page, write_page
     from porting.reports.reading import read_report, read_together
 
     both = (read_report(data), None) if evaluation is None else read_together(data, evaluation)
     page = out or data.with_suffix(".html")
+    check_files([page], (data, evaluation))
     write_page(both[0], page, both[1])
     show({"report": str(page)}, False, print_page)
 
@@ -230,11 +232,18 @@ def fetch(
     Its checksum is recorded at first sight, in catalog.lock.json beside it, and held from then on.
     """
     from porting.catalog import find_entry
+    from porting.catalog.fetch import DownloadFailed
     from porting.catalog.fetch import fetch as fetch_source
     from porting.reports.download import print_download, summarise_download
     from porting.reports.progress import progress_bar
 
     entry = find_entry(name)
-    with progress_bar(f"downloading {entry.name}") as progress:
-        download = fetch_source(entry, out, mirror, progress)
+    try:
+        with progress_bar(f"downloading {entry.name}") as progress:
+            download = fetch_source(entry, out, mirror, progress)
+    except DownloadFailed as error:
+        raise DownloadFailed(
+            f"{error}; a server that has it too can be named with --mirror, and a file that you "
+            f"have goes into {out}"
+        ) from error
     show(summarise_download(entry, download), as_json, print_download)

@@ -35,9 +35,9 @@ def end_with(command: Callable[[], object]) -> NoReturn:
         code = _code_of(command)
         # What was asked for is done: a late Ctrl-C must not turn it into a failure.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except (Interrupted, KeyboardInterrupt):
+    except (Interrupted, KeyboardInterrupt) as error:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        say("interrupted; nothing half-written is left")
+        say(f"interrupted; {str(error) or 'nothing half-written is left'}")
         code = WRONG_USE
     sys.exit(code)
 

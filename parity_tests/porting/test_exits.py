@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +71,15 @@ def test_little_is_imported_before_interrupts_are_caught():
 def test_a_reader_that_has_seen_enough_is_no_error(small, words):
     words = [small[0] if word == "SMALL" else word for word in words]
     assert left_after_a_line(*words) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no full disk here")
+def test_a_full_disk_is_no_defect(small):
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "porting", "inspect", small[0]]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    said = b"porting: standard output: cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (2, said)
 
 
 def test_what_diff_found_is_its_code_whoever_reads(small, faulty):

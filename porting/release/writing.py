@@ -12,7 +12,7 @@ import os
 import platform
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,13 +27,25 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OutputError: its folder cannot be made or written to; nothing is left there.
     """
+    with written_whole(path) as place, place.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A hidden file that takes the place of ``path``, or of what that links to, if all goes well.
+
+    Raises:
+        OutputError: its folder cannot be made or written to; nothing is left there.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary(path.parent) as place:
-            with place.open("w", encoding="utf-8") as stream:
-                stream.write(text)
+        target = path.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary(target.parent) as place:
+            yield place
+            with place.open("rb+") as stream:
                 sync(stream)
-            place.replace(path)
+            place.replace(target)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
@@ -60,6 +72,11 @@ def remove_stale(out: Path) -> None:
             place.unlink(missing_ok=True)
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a name is of something that is being written."""
+    return _OURS.fullmatch(name) is not None
+
+
 def is_stale(name: str) -> bool:
     """Whether a temporary name is of a process of this machine that is gone."""
     made = _OURS.fullmatch(name)
@@ -82,6 +99,29 @@ def sync(stream: IO[Any]) -> None:
     os.fsync(stream.fileno())
 
 
+def check_files(files: Sequence[Path], read: Iterable[Path | None] = ()) -> None:
+    """See that each result can be written to its file, before the work that they are to hold.
+
+    Raises:
+        OutputError: one cannot; two are to be the same; or one is to take the place
+            of a file that is ``read``, or of one of a checkpoint's whose prefix that is.
+    """
+    places = [_tried(file.resolve, file) for file in files]
+    inputs = [path.resolve() for path in read if path is not None]
+    for file, place in zip(files, places, strict=True):
+        check_file(file)
+        if places.count(place) > 1:
+            raise OutputError(f"{file}: two results would be written there; name a file for each")
+        if any(_is_of(place, path) for path in inputs):
+            raise OutputError(f"{file}: is read here; write the result to another file")
+
+
+def _is_of(place: Path, read: Path) -> bool:
+    """Whether a place is a file, or one of those that a checkpoint's prefix stands for."""
+    beside = place.parent == read.parent and not read.exists()
+    return place == read or (beside and place.name.startswith(f"{read.name}."))
+
+
 def check_file(path: Path) -> None:
     """See that a file can be written, before the work that it is to hold.
 
@@ -90,7 +130,9 @@ def check_file(path: Path) -> None:
     """
     if _tried(path.is_dir, path):
         raise OutputError(f"{path}: cannot be written: it is a folder")
-    check_folder(path.parent, path)
+    if _tried(path.exists, path) and not path.is_file():
+        raise OutputError(f"{path}: cannot be written: it is a device or a pipe, and no file")
+    check_folder(path.resolve().parent, path)
 
 
 def check_folder(out: Path, told: Path | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from porting.errors import OutputError
 from porting.exits import nobody_reads_on
 from porting.plain_json import encoded
 
@@ -23,3 +24,6 @@ def show(data: dict[str, Any], as_json: bool, print_text: Callable[[dict[str, An
         sys.stdout.flush()
     except BrokenPipeError:
         nobody_reads_on()
+    except OSError as error:
+        nobody_reads_on()
+        raise OutputError(f"standard output: cannot be written: {error.strerror}") from error

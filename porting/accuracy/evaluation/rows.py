@@ -11,8 +11,8 @@ from typing import Any
 from porting.accuracy.evaluation.answers import ANSWERED
 from porting.accuracy.evaluation.evaluate import Evaluation
 from porting.accuracy.packages import check_installed
-from porting.errors import BadInput, OutputError
-from porting.release.writing import sync, temporary
+from porting.errors import BadInput
+from porting.release.writing import written_whole
 
 WRITTEN_AT_ONCE = 4096
 """Rows held in memory while a file is written."""
@@ -40,15 +40,8 @@ def write_rows(evaluation: Evaluation, path: Path) -> None:
         OutputError: the path cannot be written.
     """
     check_rows_file(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary(path.parent) as place:
-            (_write_parquet if path.suffix == PARQUET else _write_csv)(evaluation, place)
-            with place.open("rb+") as stream:
-                sync(stream)
-            place.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    with written_whole(path) as place:
+        (_write_parquet if path.suffix == PARQUET else _write_csv)(evaluation, place)
 
 
 def rows_of(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
