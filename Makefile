@@ -59,7 +59,8 @@ parity: $(INSTALLED) ## compare all that was ported, tap by tap; reports in chec
 accuracy: $(INSTALLED) ## reproduce a stated accuracy: DATA=images MODEL=published name or file
 	@$(if $(and $(DATA),$(MODEL)),,echo "wanted: DATA=images MODEL=a published name, or a file"; exit 2)
 	@$(BIN)/python -m porting.accuracy.reproduce "$(DATA)" "$(MODEL)" --out "$(OUT)" \
-		--reports "$(REPORTS)" $(if $(LABELS),--labels "$(LABELS)") $(WITH)
+		--reports "$(REPORTS)" $(if $(LABELS),--labels "$(LABELS)") \
+		$(if $(WEIGHTS),--weights "$(WEIGHTS)") $(WITH)
 
 test: $(INSTALLED) ## the quick tests
 	$(BIN)/python -m pytest

@@ -75,7 +75,8 @@ def test_a_source_is_ported_and_evaluated_beside_its_judge(make, tmp_path):
     done = make(*words, f"WITH=--journal {tmp_path / 'journal'} --workers 0")
     assert done.returncode == 0, done.stderr
     assert "the port is the judge: 0 of 2 answers differ" in done.stdout
-    [report] = (tmp_path / "reports").glob("*-on-images.json")
+    assert "at parity with its judge" in done.stdout
+    [report] = (tmp_path / "reports").glob("*-on-images-*.json")  # as more was asked for
     assert json.loads(report.read_text())["data"]["used"] == 2
     assert report.with_suffix(".html").is_file()
     done = make("accuracy", f"DATA={tmp_path / 'images'}")

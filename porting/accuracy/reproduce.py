@@ -13,11 +13,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from porting.accuracy.evaluation.told import digest_of
 from porting.catalog.at_hand import on_disk
 from porting.catalog.registry import find_entry
 from porting.exits import DONE, end_with
 from porting.folders import DOWNLOADED, PORTED
 from porting.sources.checkpoint import looks_like_checkpoint
+
+CHOOSING = ("weights", "model", "onto")
+"""Options by which one network is chosen, of those that a source may stand for."""
 
 _PORTING = (sys.executable, "-m", "porting")
 
@@ -25,13 +29,21 @@ _PORTING = (sys.executable, "-m", "porting")
 def main(words: Sequence[str] | None = None) -> None:
     """Fetch where that is needed, port, evaluate; exit as the first that fails, or the last."""
     asked, handed_on = _parser().parse_known_args(words)
-    source = _source(asked.model)
-    weights = _ported(source, asked.out)
+    source = _source(asked.source)
+    # What says which network of the source is meant is for both.
+    chosen = [
+        word for name in CHOOSING if (value := getattr(asked, name)) is not None
+        for word in (f"--{name}", value)
+    ]  # fmt: skip
+    weights = _ported(source, asked.out, chosen)
     name = asked.reports / f"{Path(weights).stem}-on-{asked.data.name}"
+    if handed_on:
+        name = name.with_name(f"{name.name}-{digest_of(handed_on)}")
+    labels = [] if asked.labels is None else ["--labels", asked.labels]
     sys.exit(
         _run(
             "evaluate", asked.data, "--source", source, "--checkpoint", weights,
-            "--json", f"{name}.json", "--report", f"{name}.html", *handed_on,
+            "--json", f"{name}.json", "--report", f"{name}.html", *labels, *chosen, *handed_on,
         )
     )  # fmt: skip
 
@@ -50,13 +62,15 @@ def _source(model: str) -> str:
     return entry.name
 
 
-def _ported(source: str, out: Path) -> str:
+def _ported(source: str, out: Path, chosen: Sequence[str]) -> str:
     """The weights of its port, which the judge has found to be at parity."""
-    command = [*_PORTING, "port", source, "--out", str(out), "--json"]
+    command = [*_PORTING, "port", source, "--out", str(out), "--json", *chosen]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if done.returncode != DONE:
         sys.exit(done.returncode)
-    return str(json.loads(done.stdout)["weights"])
+    weights = str(json.loads(done.stdout)["weights"])
+    print(f"ported        {weights}, at parity with its judge", flush=True)
+    return weights
 
 
 def _run(*words: object) -> int:
@@ -70,7 +84,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Port a source, and count right answers of its judge and the port.",
     )
     parser.add_argument("data", type=Path, help="labelled images, as porting evaluate takes them")
-    parser.add_argument("model", help="a published source or network, or the path of a source")
+    parser.add_argument("source", help="a published source or network, or the path of a source")
+    parser.add_argument("--labels", help="a file of labels, where they are not with the images")
+    for name in CHOOSING:
+        parser.add_argument(f"--{name}", help="as for porting port, and for porting evaluate")
     parser.add_argument("--out", type=Path, default=PORTED, help="folder for the port")
     parser.add_argument("--reports", type=Path, default=Path("checkpoints/reports"))
     return parser
