@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import re
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -110,8 +112,7 @@ def read_stored(path: str | PathLike[str]) -> tuple[dict[str, torch.Tensor], tup
         raise CheckpointError(f"{path}: no such file") from None
     except Exception as error:
         # A damaged pickle may raise anything.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise CheckpointError(f"{path}: not a readable state dict ({reason})") from error
+        raise CheckpointError(f"{path}: not a readable state dict ({_reason(error)})") from error
     notes = []
     if isinstance(stored, dict) and isinstance(stored.get("state_dict"), dict):
         others = ", ".join(str(key) for key in stored if key != "state_dict")
@@ -135,6 +136,17 @@ def _is_plain(value: Any) -> bool:
         and not value.is_quantized
         and not value.is_meta
     )
+
+
+def _reason(error: Exception) -> str:
+    """Why a file could not be read, without PyTorch's advice to run what code is in it."""
+    text = str(error).strip()
+    held = re.search(r"GLOBAL (\S+)", text)
+    if held is not None:
+        return f"it holds {held[1]}, and no code from a file is run; save a module's state_dict()"
+    if isinstance(error, pickle.UnpicklingError):
+        return "it is not what torch.save writes"
+    return text.splitlines()[0] if text else repr(error)
 
 
 def fill(model: torch.nn.Module, state: dict[str, torch.Tensor], origin: str) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from porting.exits import Interrupted
 from porting.options import (
     DataArgument,
     DeviceOption,
@@ -65,8 +68,8 @@ def evaluate(
     from porting.reports.progress import evaluation_bar
 
     wanted = _Wanted(rows, report, json_file)
-    wanted.check(journal)
-    with evaluation_bar() as progress:
+    wanted.check(journal, (source, checkpoint, data, labels, synsets))
+    with evaluation_bar() as progress, _kept():
         found = evaluate_images(
             data, source, checkpoint, model=model, weights=weights.value if weights else None,
             onto=onto, labels=labels, synsets=synsets, preprocessing=preprocessing, stated=stated,
@@ -78,6 +81,15 @@ def evaluate(
         raise typer.Exit(1)
 
 
+@contextmanager
+def _kept() -> Iterator[None]:
+    """An interruption says that nothing is lost."""
+    try:
+        yield
+    except Interrupted:
+        raise Interrupted("what is finished is kept: the same command goes on") from None
+
+
 class _Wanted:
     """What an evaluation is to be told in: files, and standard output as text or JSON."""
 
@@ -86,22 +98,18 @@ class _Wanted:
         self._printed = json_file is not None and str(json_file) == "-"
         self._data = None if self._printed else json_file
 
-    def check(self, journal: Path | None) -> None:
+    def check(self, journal: Path | None, read: Sequence[Path | None]) -> None:
         """See that the files can be written, before the work that they are to hold."""
         from porting.accuracy.evaluation.journal import check_apart
         from porting.accuracy.evaluation.rows import check_rows_file
-        from porting.errors import BadInput
-        from porting.release.writing import check_file
+        from porting.release.writing import check_files
 
         if self._rows is not None:
             check_rows_file(self._rows)
         files = [file for file in (self._rows, self._page, self._data) if file is not None]
-        places = [file.resolve() for file in files]
-        for file, place in zip(files, places, strict=True):
-            check_file(file)
+        check_files(files, read)
+        for file in files:
             check_apart(file, journal)
-            if places.count(place) > 1:
-                raise BadInput(f"{file}: two results would be written there; name a file for each")
 
     def tell(self, found: Evaluation) -> bool:
         """Print and write all of it; whether accuracies differ beyond chance."""

@@ -175,7 +175,7 @@ ExplainOption = Annotated[
     typer.Option(
         "--explain",
         help="Take the gap to the stated accuracy apart: evaluate the port with one thing "
-        "changed at a time (weights, decoder, crop, resize, ...). Takes some 10 times as long.",
+        "changed at a time (weights, decoder, crop, resize, ...), each another forward pass.",
     ),
 ]
 RowsOption = Annotated[

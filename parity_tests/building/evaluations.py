@@ -64,7 +64,8 @@ def evaluation_data(images=(), failed=(), differs=False, **changes):
             "data": {"kind": "folder", "examples": used, "sha256": "d" * 64},
             "source": {"file": "net.tflite", "sha256": "0" * 64, "weights": "as stored",
                        "judge": "LiteRT 2"},
-            "checkpoint": {"file": "net.pth", "sha256": "1" * 64, "model": "net"},
+            "checkpoint": {"file": "net.pth", "sha256": "1" * 64, "model": "net",
+                           "weights": None},
             "sides": {}, "versions": {"torch": "2"}, "batch": 16, "device": "cpu",
         },
     }  # fmt: skip

@@ -100,9 +100,9 @@ class LiteRTJudge:
             self._interpreter.resize_tensor_input(self._input["index"], shape, strict=True)
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
+            taken = tuple(map(int, self._input["shape"]))
             raise BadInput(
-                f"{self._source.path}: takes inputs of shape {tuple(self._input['shape'])}, given "
-                f"was {shape}"
+                f"{self._source.path}: takes inputs of shape {taken}, given was {shape}"
             ) from error
         self._input = self._interpreter.get_input_details()[0]
 

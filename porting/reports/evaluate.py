@@ -52,7 +52,8 @@ def _made_from(told: dict[str, Any]) -> list[tuple[str, str]]:
             ("source", f"{source['file']} ({source['weights']}), run by {source['judge']}")
         )
     if checkpoint := told.get("checkpoint"):
-        pairs.append(("network", f"{checkpoint['model']}, {checkpoint['file']}"))
+        weights = f" ({checkpoint['weights']})" if checkpoint["weights"] else ""
+        pairs.append(("network", f"{checkpoint['model']}, {checkpoint['file']}{weights}"))
     return pairs
 
 
@@ -67,8 +68,8 @@ def _accuracy(side: dict[str, Any]) -> str:
 def _agreement(agreement: dict[str, Any]) -> list[tuple[str, str]]:
     top1, sets, change = (agreement[key] for key in ("top1", "top5_sets", "difference"))
     return [
-        ("agree", f"on {top1['count']:,} of {top1['of']:,} answers, on {sets['count']:,} sets of "
-         "five"),
+        ("agree", f"on {top1['count']:,} of {top1['of']:,} answers, on {sets['count']:,} "
+         f"set{'' if sets['count'] == 1 else 's'} of five"),
         ("port - judge", f"{change['points']:+.2f} points ({change['low']:+.2f} to "
          f"{change['high']:+.2f}); right alone: port {change['gained']:,}, judge "
          f"{change['lost']:,}; McNemar p = {change['p']:.2g}"),

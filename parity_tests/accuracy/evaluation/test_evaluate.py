@@ -212,3 +212,34 @@ def test_a_network_of_one_class_is_refused(photos, tmp_path):
     given = Inputs(None, tmp_path / "one.pth", "tf_mnasnet_small")
     with pytest.raises(BadInput, match="the network has one class"):
         prepare(given, photos, photos / "labels.csv", None, None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"workers": -1}, "workers -1: expected a number of processes"),
+        ({"workers": "2"}, "workers '2': expected a number"),
+        ({"stated": 741}, "stated 741: expected percent"),
+        ({"checkpoint": torch.nn.Identity()}, "a Identity is no path"),
+        ({"on_error": "go on"}, "expected 'stop' or 'skip'"),
+        ({"source": None, "onto": "my.module:build"}, "--onto says how a source is ported"),
+    ],
+    ids=str,
+)
+def test_arguments_that_are_none(evaluated, wrong, said):
+    with pytest.raises(BadInput, match=said):
+        evaluated(**wrong)
+
+
+def test_which_weights_the_file_has_is_said(evaluated):
+    told = evaluation_report(evaluated())["made_from"]
+    assert (told["source"]["weights"], told["checkpoint"]["weights"]) == ("as stored", "as stored")
+
+
+@pytest.mark.parametrize("place", ["blocks.2.0.conv_dw.weight", "conv_stem.weight"])
+def test_weights_that_are_no_numbers_give_no_accuracy(small, evaluated, tmp_path, place):
+    state = torch.load(small[1], weights_only=True)
+    state[place][0, 0, 1, 1] = float("nan")
+    torch.save(state, tmp_path / "port.pth")
+    with pytest.raises(BadInput, match="the port gives scores that are not finite"):
+        evaluated(checkpoint=tmp_path / "port.pth")

@@ -34,6 +34,12 @@ def test_shares_and_differences():
     assert difference(before, before).p == 1.0
 
 
+def test_an_interval_ends_where_accuracies_do():
+    change = difference(np.array([True]), np.array([False]))
+    assert (change.points, change.low) == (-100, -100)
+    assert difference(np.array([False]), np.array([True])).high == 100
+
+
 def test_many_near_ties_that_make_a_difference_are_no_noise():
     before, after = np.ones(200, bool), np.ones(200, bool)
     after[:40] = False

@@ -12,6 +12,7 @@ import torch
 from parity_tests.building.command import porting
 from porting.accuracy.evaluation import evaluate as evaluating
 from porting.accuracy.evaluation.batch import Batch, Evaluator
+from porting.accuracy.evaluation.evaluate import evaluate
 from porting.accuracy.evaluation.journal import RUN, Journal, check_apart, discard
 from porting.errors import BadInput
 from porting.folders import EVALUATED
@@ -69,7 +70,7 @@ def test_another_evaluation_is_refused_and_what_changed_is_said(tmp_path):
     Journal(tmp_path, told)
     other = {"checkpoint": {"sha256": "bb", "file": "x.pth"}, "batch": 16}
     with pytest.raises(
-        BadInput, match=r"checkpoint sha256 was aa, is bb. Take up that one, .*--fr"
+        BadInput, match=r"checkpoint sha256 was aa, is bb. Go on with that one, .*--fr"
     ):
         Journal(tmp_path, other)
     with pytest.raises(BadInput, match=r"checkpoint was .*, is absent; source was absent, is 1"):
@@ -83,8 +84,11 @@ def test_another_evaluation_is_refused_and_what_changed_is_said(tmp_path):
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "batches-1.jsonl").write_text("mine")
-    with pytest.raises(BadInput, match=f"holds batches, but no {RUN}"):
+    with pytest.raises(BadInput, match=r"is no journal, and holds other files, such as batches-1"):
         discard(tmp_path)
+        Journal(tmp_path, {})
+    (tmp_path / "batches-1.jsonl").rename(tmp_path / "photo.jpg")
+    with pytest.raises(BadInput, match=r"such as photo\.jpg; name a new or an empty folder"):
         Journal(tmp_path, {})
     (tmp_path / RUN).write_text("{")
     with pytest.raises(BadInput, match="cannot be read"):
@@ -93,13 +97,13 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 
 def test_discarding_removes_what_is_a_journal_s_and_nothing_else(tmp_path):
     (tmp_path / RUN).write_text('{"mine": 1}')
-    (tmp_path / "precious.pth").write_text("mine")
     discard(tmp_path)
     assert (tmp_path / RUN).is_file()
     (tmp_path / RUN).unlink()
     for folder in (tmp_path, tmp_path / "combined" / "ab"):
         with Journal(folder, {}) as journal:
             journal.add(batch(0))
+    (tmp_path / "precious.pth").write_text("mine")
     discard(tmp_path)
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["precious.pth"]
 
@@ -190,8 +194,27 @@ def test_the_command_looks_at_where_its_results_go(small, photos, tmp_path):
     for more, said in (
         (["--json", tmp_path / "j" / "run.json"], "is a file of the journal there"),
         (["--json", tmp_path / "a", "--report", tmp_path / "x" / ".." / "a"], "two results would"),
+        (["--json", small[1]], "is read here; write the result to another file"),
+        (["--json", photos / "labels.csv", "--labels", photos / "labels.csv"], "is read here"),
+        (["--json", "/dev/null"], "it is a device or a pipe, and no file"),
     ):
         done = porting(*words, *more)
         assert done.returncode == 2
         assert said in " ".join(done.stderr.split())
     assert not (tmp_path / "j").exists()
+
+
+def test_what_is_asked_otherwise_has_another_journal(photos, small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    labels = photos / "labels.csv"
+    for more in ({}, {"preprocessing": "pillow"}, {}, {"weights": None}):
+        evaluate(photos, small[0], labels=labels, workers=0, **more)
+    names = sorted(folder.name for folder in EVALUATED.iterdir())
+    assert len(names) == 2
+    assert all(name.startswith(f"small-{photos.name}-") for name in names)
+
+
+def test_a_refusal_names_the_first_differences_alone(tmp_path):
+    Journal(tmp_path, {f"topic {number}": 1 for number in range(9)})
+    with pytest.raises(BadInput, match=r"topic 3 was 1, is 2; and 5 more\. Go on with that one"):
+        Journal(tmp_path, {f"topic {number}": 2 for number in range(9)})

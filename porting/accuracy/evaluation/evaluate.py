@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -23,6 +24,7 @@ from porting.accuracy.evaluation.ranks import Ranks, join, leave, use_device
 from porting.accuracy.evaluation.side import Inputs, Side
 from porting.accuracy.evaluation.tally import Progress, Tally
 from porting.accuracy.evaluation.ties import tie_on
+from porting.accuracy.evaluation.told import digest_of
 from porting.accuracy.evaluation.workers import cores, evaluated
 from porting.errors import BadInput
 from porting.folders import EVALUATED
@@ -35,7 +37,7 @@ BATCH = 16
 AnyPath = str | PathLike[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Answers on a data set, and what they rest on.
 
@@ -58,6 +60,10 @@ class Evaluation:
     stated: float | None = None
     tie: float | None = None
     explanation: Explanation | None = None
+
+    def __repr__(self) -> str:
+        names = " and ".join(side.name for side in self.sides)
+        return f"Evaluation({names} on {self.dataset!r})"
 
     @property
     def usable(self) -> np.ndarray:
@@ -126,6 +132,10 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
     """
     if on_error not in ("stop", "skip"):
         raise BadInput(f"on_error {on_error!r}: expected 'stop' or 'skip'")
+    if stated is not None and not 0 <= stated <= 100:
+        raise BadInput(f"stated {stated}: expected percent, 0 to 100")
+    if workers is not None and not (isinstance(workers, int) and workers >= 0):
+        raise BadInput(f"workers {workers!r}: expected a number of processes, 0 for none")
     inputs = Inputs(_path(source), _path(checkpoint), model, weights, onto)
     ranks = join()
     try:
@@ -135,7 +145,9 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
         )
         if stated is not None:
             prepared = replace(prepared, stated=stated)
-        name = _name_of(prepared) + ("-explained" if explain else "")
+        given = {"data": Path(data).resolve(), "labels": labels, "synsets": synsets}
+        asked = digest_of([*asdict(inputs).items(), *given.items(), preprocessing])
+        name = f"{_name_of(prepared)}{'-explained' if explain else ''}-{asked}"
         folder = EVALUATED / name if journal is None else Path(journal)
         carried = partial(
             carry_out, fresh=fresh, ranks=ranks, workers=workers, device=device,
@@ -171,11 +183,13 @@ def carry_out(
         left = ranks.share(b for b in range(work.batches) if b not in finished)
         ranks.together(partial(tally.begin, mine.values(), left, on_error))
         count = max(cores() // ranks.local, 1) if workers is None else workers
-        for batch in evaluated(work, left, min(count, len(left))) if left else ():
-            tally.add(batch, on_error)
-            kept.add(batch)
-            mine[batch.number] = batch
-            ranks.check()
+        # Closed at once where an image stops the evaluation, so that its processes end.
+        with closing(evaluated(work, left, min(count, len(left)))) as batches:
+            for batch in batches:
+                tally.add(batch, on_error)
+                kept.add(batch)
+                mine[batch.number] = batch
+                ranks.check()
     for batch in itertools.chain(*ranks.gathered(list(mine.values()))):
         tally.fill(batch)
     if not ranks.first:
@@ -188,7 +202,10 @@ def carry_out(
 
 
 def _path(place: AnyPath | None) -> Path | None:
-    return None if place is None else Path(place)
+    try:
+        return None if place is None else Path(place)
+    except TypeError:
+        raise BadInput(f"a {type(place).__name__} is no path; expected that of a file") from None
 
 
 def _name_of(prepared: Prepared) -> str:

@@ -86,7 +86,8 @@ def difference(before: np.ndarray, after: np.ndarray) -> Difference:
     total, change = of + 2, gained - lost
     middle = change / total
     width = _Z * np.sqrt(max(apart + 1 - change**2 / total, 0)) / total
-    return Difference(gained, lost, of, 100 * float(middle - width), 100 * float(middle + width), p)
+    low, high = max(middle - width, -1), min(middle + width, 1)
+    return Difference(gained, lost, of, 100 * float(low), 100 * float(high), p)
 
 
 def holm(found: Sequence[float]) -> list[float]:

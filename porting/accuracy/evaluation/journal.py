@@ -20,7 +20,7 @@ from porting.accuracy.evaluation.batch import Batch, from_line, to_line
 from porting.accuracy.evaluation.told import differences, plain
 from porting.errors import BadInput, OutputError
 from porting.folders import EVALUATED
-from porting.release.writing import write_text
+from porting.release.writing import is_temporary, write_text
 
 RUN = "run.json"
 COMBINED = "combined"
@@ -28,6 +28,8 @@ COMBINED = "combined"
 
 _PARTS = "batches-*.jsonl"
 JOURNAL_VERSION = 2
+TOLD = 4
+"""Differences named at most."""
 
 
 class Journal:
@@ -136,6 +138,23 @@ def _is_journal(run: Path) -> bool:
     return isinstance(told, dict) and "journal" in told
 
 
+def _check_empty(folder: Path) -> None:
+    """See that a journal can begin in a folder: that nothing of others lies there.
+
+    Raises:
+        BadInput: something does.
+    """
+    if not folder.is_dir():
+        return
+    names = (entry.name for entry in folder.iterdir() if entry.name != COMBINED)
+    lying = [name for name in names if not is_temporary(name)]
+    if lying and not (folder / RUN).exists():  # another rank may have begun meanwhile
+        raise BadInput(
+            f"{folder}: is no journal, and holds other files, such as {min(lying)}; name a new or "
+            "an empty folder with --journal"
+        )
+
+
 def _batches_of(part: Path) -> Iterator[Batch]:
     with part.open("rb") as stream:
         for line in stream:
@@ -148,14 +167,17 @@ def _check_same(folder: Path, told: Mapping[str, Any]) -> None:
     try:
         before = json.loads((folder / RUN).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        if any(folder.glob(_PARTS)):
-            raise BadInput(f"{folder}: holds batches, but no {RUN} that says of what") from None
+        _check_empty(folder)
         return
     except (OSError, ValueError) as error:
-        raise BadInput(f"{folder / RUN}: cannot be read: {error}") from error
+        raise BadInput(
+            f"{folder / RUN}: cannot be read ({error}); remove it with its folder, or name another "
+            "with --journal"
+        ) from error
     changed = [f"{topic} was {was}, is {now}" for topic, was, now in differences(before, told)]
     if changed:
+        more = f"; and {len(changed) - TOLD:,} more" if len(changed) > TOLD else ""
         raise BadInput(
-            f"{folder}: is the journal of another evaluation: {'; '.join(changed)}. Take up that "
-            "one, name another folder with --journal, or begin anew with --fresh"
+            f"{folder}: is the journal of another evaluation: {'; '.join(changed[:TOLD])}{more}. "
+            "Go on with that one, name another folder with --journal, or begin anew with --fresh"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from genmobilenet.zoo import get_config
 from porting.accuracy.datasets import DataSet, open_dataset
 from porting.accuracy.evaluation.side import Inputs, Side
+from porting.accuracy.evaluation.told import versions
 from porting.accuracy.packages import NEEDED, check_installed
 from porting.accuracy.preprocessing import named_pipeline
 from porting.catalog.at_hand import open_published, published_as
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 IMAGENET_CLASSES = 1000
 """Its classes, without the background that TensorFlow's networks put before them."""
-
-PACKAGES = ("genmobilenet", "torch", "numpy", "numba", "simplejpeg", "pillow", "tensorflow",
-            "keras", "ai-edge-litert", "tflite-runtime")  # fmt: skip
-"""Whose versions may change a figure."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +85,14 @@ def prepare(
     dataset = open_dataset(
         data, labels=labels, synsets=synsets, classes=_without_background(convention.classes)
     )
-    pipeline = _pipeline(preprocessing or convention.preprocessing, convention)
+    steps = convention.preprocessing if preprocessing is None else preprocessing
+    pipeline = _pipeline(steps, convention)
     sides = tuple(_sides(known, dataset, pipeline))
     told = {
         "data": {"kind": dataset.kind, "examples": len(dataset), "sha256": dataset.fingerprint},
         **known.told,
         "sides": {side.name: side.to_json() for side in sides},
-        "versions": _versions(),
+        "versions": versions(),
     }
     return Prepared(
         known.inputs, sides, dataset, convention, told, known.stated, known.weight_set,
@@ -161,10 +158,12 @@ def _from_source(inputs: Inputs) -> _Known:
             source, inputs.checkpoint, inputs.model, inputs.weights, inputs.onto
         )
         match, normalises = subject.match, subject.match.normalises
-        told["checkpoint"] = _checkpoint(inputs.checkpoint, subject.model, subject.sha256)
         card = card_beside(inputs.checkpoint, subject.sha256)
         # --weights chooses the judge's; which the file has, its card alone knows.
         weight_set = card.get("source", {}).get("weight_set")
+        told["checkpoint"] = _checkpoint(
+            inputs.checkpoint, subject.model, subject.sha256, weight_set
+        )
         if inputs.onto is None:
             inputs = replace(inputs, model=subject.model)
     told["source"] |= {"weights": match.plan.weight_set, "judge": judged_by(source)}
@@ -184,8 +183,9 @@ def _from_card(inputs: Inputs) -> _Known:
 
     path = inputs.checkpoint
     assert path is not None  # asked for
-    if inputs.weights is not None:
-        raise BadInput("--weights chooses among a source's weight sets: give it with --source")
+    for name, given in (("weights", inputs.weights), ("onto", inputs.onto)):
+        if given is not None:
+            raise BadInput(f"--{name} says how a source is ported: give it with --source")
     state = read_state_dict(path)
     digest = sha256_of(path)
     card = card_beside(path, digest)
@@ -197,9 +197,9 @@ def _from_card(inputs: Inputs) -> _Known:
             "with --model, or give its source with --source"
         )
     convention = _convention(card.get("input"), model, state)
-    told = {"checkpoint": _checkpoint(path, model, digest)}
-    stated = card.get("source", {}).get("published", {}).get("top1")
     weight_set = card.get("source", {}).get("weight_set")
+    told = {"checkpoint": _checkpoint(path, model, digest, weight_set)}
+    stated = card.get("source", {}).get("published", {}).get("top1")
     return _Known(replace(inputs, model=model), convention, 0, False, told, stated, weight_set)
 
 
@@ -221,8 +221,10 @@ def _convention(stated: Any, model: str, state: dict[str, Any]) -> InputConventi
     return found.taken_in() if "normalise.mean" in state else found
 
 
-def _checkpoint(path: Path, model: str, digest: str | None) -> dict[str, Any]:
-    return {"file": path.name, "sha256": digest, "model": model}
+def _checkpoint(
+    path: Path, model: str, digest: str | None, weight_set: str | None
+) -> dict[str, Any]:
+    return {"file": path.name, "sha256": digest, "model": model, "weights": weight_set}
 
 
 def _without_background(classes: int) -> int:
@@ -238,13 +240,3 @@ def _background(classes: int, dataset: DataSet) -> int:
             "as many, or one more for a background"
         )
     return more
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

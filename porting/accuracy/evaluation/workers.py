@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -33,13 +33,15 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def evaluated(work: Work, batches: Iterable[int], workers: int) -> Iterator[Batch]:
+def evaluated(work: Work, batches: Sequence[int], workers: int) -> Generator[Batch]:
     """The answers to batches as they are finished, in any order; 0 workers: in this process.
 
     Raises:
         WorkerDied: a process was killed.
         BadInput: a file cannot be read, or a judge is not installed.
     """
+    if not batches:
+        return
     if not workers:
         yield from _evaluated_here(work, batches)
         return
@@ -81,8 +83,9 @@ def _as_finished(
                 yield future.result()
     except BrokenProcessPool as error:
         raise WorkerDied(
-            "a process that evaluates was killed, as where memory runs out; what is finished is "
-            "kept: the same command goes on, with fewer of them by --workers"
+            "a process that evaluates has ended, as where memory runs out, or where a script does "
+            "not begin below `if __name__ == '__main__':`; what is finished is kept: the same goes "
+            "on, with fewer processes by --workers"
         ) from error
 
 
@@ -92,9 +95,15 @@ def _pool(work: Work, workers: int) -> Iterator[ProcessPoolExecutor]:
     # Spawned, as neither PyTorch nor TensorFlow survives a fork.
     context = multiprocessing.get_context("spawn")
     with _one_thread():
+        others = set(multiprocessing.active_children())
         pool = ProcessPoolExecutor(workers, context, _begin, (work,))
         try:
             yield pool
+        except BaseException:
+            # What they are at is of no use any more, and may take long.
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
