@@ -220,7 +220,7 @@ def test_a_network_of_one_class_is_refused(photos, tmp_path):
         ({"workers": -1}, "workers -1: expected a number of processes"),
         ({"workers": "2"}, "workers '2': expected a number"),
         ({"stated": 741}, "stated 741: expected percent"),
-        ({"checkpoint": torch.nn.Identity()}, "a Identity is no path"),
+        ({"checkpoint": torch.nn.Identity()}, "Identity: is no path"),
         ({"on_error": "go on"}, "expected 'stop' or 'skip'"),
         ({"source": None, "onto": "my.module:build"}, "--onto says how a source is ported"),
     ],

@@ -205,7 +205,7 @@ def _path(place: AnyPath | None) -> Path | None:
     try:
         return None if place is None else Path(place)
     except TypeError:
-        raise BadInput(f"a {type(place).__name__} is no path; expected that of a file") from None
+        raise BadInput(f"{type(place).__name__}: is no path; expected that of a file") from None
 
 
 def _name_of(prepared: Prepared) -> str:
