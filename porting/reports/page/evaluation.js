@@ -114,7 +114,10 @@ function writeRests() {
     ...found.notes.map((note) => ["Note", note]),
   ];
   if (from.source) pairs.push(["Source", `${from.source.file}, weights: ${from.source.weights}`], ["its SHA-256", from.source.sha256], ["Judge", from.source.judge]);
-  if (from.checkpoint) pairs.push(["Network", `${from.checkpoint.model}, ${from.checkpoint.file}`]);
+  if (from.checkpoint) {
+    const { model, file, weights } = from.checkpoint;
+    pairs.push(["Network", `${model}, ${file}${weights ? `, weights: ${weights}` : ""}`]);
+  }
   if (from.checkpoint?.sha256) pairs.push(["its SHA-256", from.checkpoint.sha256]);
   pairs.push(...pipelinePairs(), ["Input", affineText(convention)], ["known from", convention.evidence]);
   pairs.push(["Batch", `${images(from.batch)}, on ${from.device}`], ["Versions", versionsText(from.versions)]);
