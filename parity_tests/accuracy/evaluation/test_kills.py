@@ -69,7 +69,7 @@ def test_a_worker_that_is_killed_ends_the_run_and_what_is_finished_is_kept(small
     os.kill(workers[0], signal.SIGKILL)
     complaint = process.communicate()[1].decode()
     assert process.returncode == 2
-    assert "a process that evaluates was killed" in complaint
+    assert "a process that evaluates has ended" in complaint
     kept = finished(tmp_path / "run")
     subprocess.run(words, check=True, capture_output=True)
     assert kept < finished(tmp_path / "run") == MANY // 16
