@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from porting.accuracy.datasets.by_name import NUMBER, Labels
 from porting.accuracy.datasets.classes import ClassList
-from porting.accuracy.datasets.numbering import FROM_0, IDS, labels_of_numbers
+from porting.accuracy.datasets.numbering import (
+    FROM_0,
+    IDS,
+    labels_of_numbers,
+    number_of_validation_image,
+)
 from porting.accuracy.datasets.text import lines_of
 from porting.errors import BadInput
 
@@ -24,10 +28,8 @@ WELL_KNOWN: dict[str, str | None] = {
 }
 """Files that people keep labels in, the plainest first, and how their numbers are counted."""
 
-_CHALLENGE = re.compile(r"ILSVRC2012_val_0*(\d+)(?:\.|_n\d{8}\.)[^/]*$")
-"""The name of a validation image: its number is that of its line in the ground truth."""
-
 _VALIDATED = 50_000
+"""Images in the challenge's validation set: as many lines has its ground truth."""
 
 _DEVELOPMENT_KIT = "ILSVRC2012_devkit_t12/data"
 _LABEL_COLUMNS = ("label", "class", "synset", "wnid", "predictionstring")
@@ -154,8 +156,7 @@ def _numbers(file: LabelFile, names: Sequence[str], known: ClassList) -> tuple[l
 
 def _by_order(file: LabelFile, images: Sequence[str]) -> list[int]:
     """For each image its row: by the number in its name, as the challenge's have; else by order."""
-    numbers = [_CHALLENGE.search(image) for image in images]
-    counted = [int(found[1]) for found in numbers if found is not None]
+    counted = [n for n in map(number_of_validation_image, images) if n is not None]
     if len(file.labels) == _VALIDATED and len(set(counted)) == len(images):
         if not 1 <= min(counted) <= max(counted) <= _VALIDATED:
             raise BadInput(f"{file.path}: has no line {max(counted):,}, for {images[0]} and others")

@@ -11,13 +11,19 @@ from porting.errors import BadInput
 FROM_0, FROM_1, IDS = "counted from 0", "counted from 1", "ILSVRC2012 ids"
 """The readings of a number."""
 
-_VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})")
+_VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})(?!\d)")
 _FIRST_SYNSETS = (
     "n01751748", "n09193705", "n02105855", "n04263257", "n03125729",
     "n01735189", "n02346627", "n02776631", "n03794056", "n02328150",
 )  # fmt: skip
 """The classes of the first ten validation images. Source: ``tensorflow/models``,
 ``research/slim/datasets/imagenet_2012_validation_synset_labels.txt``."""
+
+
+def number_of_validation_image(name: str) -> int | None:
+    """That in the name of one of the challenge's validation images, counted from 1; else None."""
+    match = _VALIDATION.search(name)
+    return None if match is None else int(match[1])
 
 
 def labels_of_numbers(
@@ -99,9 +105,9 @@ def _told_by_known_images(
         return None
     pairs = []
     for number, name in zip(numbers, names, strict=True):
-        match = _VALIDATION.search(name)
-        if match and 1 <= int(match[1]) <= len(_FIRST_SYNSETS):
-            pairs.append((number, known.numbers[_FIRST_SYNSETS[int(match[1]) - 1]]))
+        place = number_of_validation_image(name)
+        if place is not None and 1 <= place <= len(_FIRST_SYNSETS):
+            pairs.append((number, known.numbers[_FIRST_SYNSETS[place - 1]]))
     right = {
         reading: sum(label(number) == true for number, true in pairs)
         for reading, label in readings.items()
