@@ -70,7 +70,7 @@ def decode(data: bytes, fast: bool = True) -> np.ndarray:
     data = _with_known_transform(data)
     _, _, colours, _ = _header(data)
     if colours in _OF_INKS:
-        return _rgb_of_inks(_decoded(data, "CMYK", fast), _marked_by_adobe(data))
+        return _rgb_of_inks(_decoded(data, "CMYK", fast), _adobe_segment(data) is not None)
     return _decoded(data, "RGB", fast)
 
 
@@ -111,7 +111,7 @@ def _smoothed_within(
         found = 255 - found  # libjpeg's ycck_cmyk_convert: the inks of the colours
     rows = slice(window.top, window.top + window.height)
     black = planes[rows, window.left : window.left + window.width, 3:]
-    return _rgb_of_inks(np.concatenate([found, black], axis=2), _marked_by_adobe(data))
+    return _rgb_of_inks(np.concatenate([found, black], axis=2), _adobe_segment(data) is not None)
 
 
 def _header(data: bytes) -> tuple[int, int, str, str]:
@@ -194,13 +194,9 @@ def _segments(data: bytes) -> Iterator[int]:
         place += 1 + int.from_bytes(data[place + 1 : place + 3], "big")
 
 
-def _marked_by_adobe(data: bytes) -> bool:
-    return _adobes(data) is not None
-
-
-def _adobes(data: bytes) -> int | None:
+def _adobe_segment(data: bytes) -> int | None:
     """Where Adobe's marker stands, if there is one."""
-    if b"Adobe" not in data[:_BEFORE_PIXELS]:
+    if data.find(b"Adobe", 0, _BEFORE_PIXELS) < 0:
         return None
     of_adobe = (
         place for place in _segments(data)
@@ -214,7 +210,7 @@ def _with_known_transform(data: bytes) -> bytes:
 
     Source: ``default_decompress_parms`` in libjpeg-turbo ``src/jdapimin.c``.
     """
-    place = _adobes(data)
+    place = _adobe_segment(data)
     if place is None or data[place + 14] == 0:
         return data
     frame = next((at for at in _segments(data) if data[at] in _FRAMES), None)
