@@ -1,6 +1,6 @@
 const CHANGE_COLUMNS = [
   ["changed", "text"], ["to what, for what", "text"], ["points, with 95 % interval", ""],
-  ["top-1", "wide"], ["p, Holm's", "wide"], ["gained, lost", "wide"],
+  ["top-1", "wide"], ["p, Holm", "wide"], ["gained, lost", "wide"],
 ];
 
 function writeExplanation(explanation) {
