@@ -171,7 +171,8 @@ def join() -> Ranks:
 
 def _store(rank: int, size: int) -> Any:
     """The store that torchrun keeps, or that the first rank keeps where it does not."""
-    from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # it has
+    # PyTorch documents both there, and its stubs do not name them.
+    from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
     kept = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     store = TCPStore(
