@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -130,25 +130,16 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
         BadInput: something cannot be read or does not fit; BadExample: an image.
         WorkerDied: a process was killed; RankEnded: another rank ended, and why.
     """
-    if on_error not in ("stop", "skip"):
-        raise BadInput(f"on_error {on_error!r}: expected 'stop' or 'skip'")
-    if stated is not None and not 0 <= stated <= 100:
-        raise BadInput(f"stated {stated}: expected percent, 0 to 100")
-    if workers is not None and not (isinstance(workers, int) and workers >= 0):
-        raise BadInput(f"workers {workers!r}: expected a number of processes, 0 for none")
+    _check(on_error, stated, workers)
     inputs = Inputs(_path(source), _path(checkpoint), model, weights, onto)
+    asked = inputs, Path(data), _path(labels), _path(synsets), preprocessing
     ranks = join()
     try:
         ranks.together(partial(use_device, device, ranks))
-        prepared = ranks.together(
-            partial(prepare, inputs, Path(data), _path(labels), _path(synsets), preprocessing)
-        )
+        prepared = ranks.together(partial(prepare, *asked))
         if stated is not None:
             prepared = replace(prepared, stated=stated)
-        given = {"data": Path(data).resolve(), "labels": labels, "synsets": synsets}
-        asked = digest_of([*asdict(inputs).items(), *given.items(), preprocessing])
-        name = f"{_name_of(prepared)}{'-explained' if explain else ''}-{asked}"
-        folder = EVALUATED / name if journal is None else Path(journal)
+        folder = _default_journal(*asked, explain) if journal is None else Path(journal)
         carried = partial(
             carry_out, fresh=fresh, ranks=ranks, workers=workers, device=device,
             on_error=on_error, progress=progress,
@@ -208,7 +199,20 @@ def _path(place: AnyPath | None) -> Path | None:
         raise BadInput(f"{type(place).__name__}: is no path; expected that of a file") from None
 
 
-def _name_of(prepared: Prepared) -> str:
-    """A folder's name for an evaluation: what is evaluated, on what."""
-    files = [path for path in (prepared.inputs.source, prepared.inputs.checkpoint) if path]
-    return "-".join(path.stem for path in (*files, prepared.dataset.path))
+def _check(on_error: str, stated: float | None, workers: int | None) -> None:
+    if on_error not in ("stop", "skip"):
+        raise BadInput(f"on_error {on_error!r}: expected 'stop' or 'skip'")
+    if stated is not None and not 0 <= stated <= 100:
+        raise BadInput(f"stated {stated}: expected percent, 0 to 100")
+    if workers is not None and not (isinstance(workers, int) and workers >= 0):
+        raise BadInput(f"workers {workers!r}: expected a number of processes, 0 for none")
+
+
+def _default_journal(
+    inputs: Inputs, data: Path, labels: Path | None, synsets: Path | None,
+    preprocessing: str | None, explain: bool,
+) -> Path:  # fmt: skip
+    """A folder named by what is evaluated on what, and by how that was asked for."""
+    files = [path.stem for path in (inputs.source, inputs.checkpoint, data) if path is not None]
+    asked = digest_of([inputs, data.resolve(), labels, synsets, preprocessing])
+    return EVALUATED / "-".join([*files, *(["explained"] if explain else []), asked])

@@ -7,8 +7,6 @@ evaluations, whose journals lie in the first one's folder.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +35,7 @@ from porting.accuracy.evaluation.preparing import Prepared
 from porting.accuracy.evaluation.ranks import Ranks
 from porting.accuracy.evaluation.reaching import Reached, best_step, nearest
 from porting.accuracy.evaluation.side import Side
-from porting.plain_json import encoded
+from porting.accuracy.evaluation.told import digest_of
 
 if TYPE_CHECKING:
     from porting.accuracy.evaluation.evaluate import Evaluation
@@ -113,7 +111,8 @@ class _Search:
         if not tried:
             return reached
         sides = {answers_as(side): side for _, side, _ in tried}
-        there = self.folder / COMBINED / _digest(tuple(sides.values()))
+        # What is tried hangs on the stated accuracy: each set of sides has a journal of its own.
+        there = self.folder / COMBINED / digest_of(side.to_json() for side in sides.values())
         second = self.carried(_with_sides(self.prepared, (), tuple(sides.values())), there)
         if second is None or reached is None or self.found is None:
             return reached
@@ -210,9 +209,3 @@ def on_top(changes: Changes, places: Sequence[int]) -> list[Several]:
 def _answering(both: tuple[Side, int] | None) -> tuple[Side, int] | None:
     """What answers hang on."""
     return None if both is None else (answers_as(both[0]), both[1])
-
-
-def _digest(sides: tuple[Side, ...]) -> str:
-    """Short and the same for the same sides: what is at once hangs on the stated accuracy."""
-    text = json.dumps(encoded([side.to_json() for side in sides]))
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
