@@ -20,7 +20,7 @@ from porting.accuracy.evaluation.explanation import Explanation
 from porting.accuracy.evaluation.figures import right
 from porting.accuracy.evaluation.journal import Journal, discard
 from porting.accuracy.evaluation.preparing import Prepared, prepare
-from porting.accuracy.evaluation.ranks import Ranks, join, leave, use_device
+from porting.accuracy.evaluation.ranks import Ranks, joined, use_device
 from porting.accuracy.evaluation.side import Inputs, Side
 from porting.accuracy.evaluation.tally import Progress, Tally
 from porting.accuracy.evaluation.ties import tie_on
@@ -133,8 +133,7 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
     _check(on_error, stated, workers)
     inputs = Inputs(_path(source), _path(checkpoint), model, weights, onto)
     asked = inputs, Path(data), _path(labels), _path(synsets), preprocessing
-    ranks = join()
-    try:
+    with joined() as ranks:
         ranks.together(partial(use_device, device, ranks))
         prepared = ranks.together(partial(prepare, *asked))
         if stated is not None:
@@ -147,11 +146,6 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
         if explain:
             return explained(*with_changes(prepared), folder, carried, ranks)
         return carried(prepared, folder)
-    except BaseException as error:
-        ranks.ended(error)
-        raise
-    finally:
-        leave(ranks)
 
 
 def carry_out(

@@ -8,7 +8,8 @@ of them do, and say which one and why.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -138,12 +139,29 @@ class Ranks:
         return list(batches)[self.rank :: self.size]
 
 
-def join() -> Ranks:
-    """Join the run that ``torchrun`` has set up in the environment; else run alone.
+@contextmanager
+def joined() -> Iterator[Ranks]:
+    """This process's place in the run that ``torchrun`` has set up; else it runs alone.
+
+    The others are told where it ends with an error.
 
     Raises:
         BadInput: the other ranks do not come.
     """
+    ranks = _join()
+    try:
+        yield ranks
+    except BaseException as error:
+        ranks.ended(error)
+        raise
+    finally:
+        if ranks.size > 1:
+            import torch.distributed as dist
+
+            dist.destroy_process_group()
+
+
+def _join() -> Ranks:
     environment = os.environ
     size = int(environment.get("WORLD_SIZE", "1")) if "RANK" in environment else 1
     if size == 1:
@@ -200,11 +218,3 @@ def use_device(device: str, ranks: Ranks) -> None:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(f"device {own!r}: cannot be used: {reason}") from error
-
-
-def leave(ranks: Ranks) -> None:
-    """Part from the other ranks."""
-    if ranks.size > 1:
-        import torch.distributed as dist
-
-        dist.destroy_process_group()
