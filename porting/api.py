@@ -162,7 +162,7 @@ def _judged(
     judged = image_stream(pixels, INPUTS, convention.size, convention.channels, any_size)
     verdict = verify_port(
         source, target.match, target.network(ported.state_dict), convention, judged.plain(),
-        progress=_advance(progress, judged.total),
+        details=False, progress=_advance(progress, judged.total),
     )  # fmt: skip
     return Port(**{**vars(ported), **vars(verdict), "inputs": judged.what})
 

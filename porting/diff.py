@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 Mode = Literal["both", "accumulated", "isolated"]
 
 READINGS: dict[str, tuple[Reading, ...]] = {
-    "both": ("accumulated", "isolated"),
-    "accumulated": ("accumulated",),
-    "isolated": ("isolated",),
+    "both": ("accumulated", "isolated", "dense"),
+    "accumulated": ("accumulated", "dense"),
+    "isolated": ("isolated", "dense"),
 }
 INPUTS = 8
 """Random images where none are given."""

@@ -61,6 +61,10 @@ class MissingJudge(MissingPackage):
     """The package that runs a judge is not installed."""
 
 
+class NoPieces(BadInput):
+    """A judge cannot run its network piece by piece, on values fed between."""
+
+
 class WorkerDied(PortingError):
     """A process that did a part of the work was killed, as where memory runs out."""
 

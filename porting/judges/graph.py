@@ -12,10 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from porting.errors import BadInput
+from porting.errors import BadInput, NoPieces
 from porting.judges.harmless import check_harmless
 from porting.judges.run import Run
-from porting.judges.tensorflow import import_tensorflow, reason_of, session_settings
+from porting.judges.tensorflow import (
+    import_tensorflow,
+    reason_of,
+    run_pieces,
+    session_settings,
+)
 from porting.sources.graphdef.reader import VARIABLES, GraphDefSource, SavedModelSource
 
 
@@ -70,6 +75,28 @@ class GraphJudge:
             ) from error
         arrays = {tap: np.concatenate(parts) for tap, parts in seen.items()}
         return Run(arrays, self.name, self.version)
+
+    def run_pieces(
+        self, inputs: np.ndarray, values: Mapping[str, np.ndarray], taps: Mapping[str, str]
+    ) -> Run:
+        """Each tap computed from ``values`` at the taps before it, NHWC or (N, C).
+
+        ``inputs`` (1, H, W, C) are what the graph itself gets; all of ``taps`` are fed.
+
+        Raises:
+            NoPieces: TensorFlow cannot run the graph from values fed between.
+        """
+        graph, tf = self._session.graph, self._tf
+        dtype = self._source.activations[self._image].dtype
+        entry = {graph.get_tensor_by_name(_written(self._image)): inputs.astype(dtype)}
+        try:
+            tensors = {tap: graph.get_tensor_by_name(_written(n)) for tap, n in taps.items()}
+            results = run_pieces(self._session, entry, values, tensors)
+        except (ValueError, KeyError, tf.errors.OpError) as error:
+            raise NoPieces(
+                f"{self._source.path}: TensorFlow cannot run it piece by piece: {reason_of(error)}"
+            ) from error
+        return Run(results, self.name, self.version)
 
 
 def _message(tf: Any, source: GraphDefSource, output: str) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from porting.errors import BadInput, MissingJudge
+from porting.judges.pieces import direct_inputs, groups_of
 from porting.judges.run import Run
 from porting.judges.tensorflow import import_tensorflow
 from porting.sources.keras import KerasSource
@@ -150,6 +151,41 @@ class KerasJudge:
                 seen[name].append(self._keras.ops.convert_to_numpy(value))
         arrays = {tap: np.concatenate(seen[name]) for tap, name in taps.items()}
         return Run(arrays, self.name, self.version)
+
+    def run_pieces(
+        self, inputs: np.ndarray, values: Mapping[str, np.ndarray], taps: Mapping[str, str]
+    ) -> Run:
+        """Each tap computed from ``values`` at the taps before it, NHWC or (N, C).
+
+        ``inputs`` (1, H, W, C) are what the model itself gets; all of ``taps`` are fed.
+        """
+        self._fit(inputs.shape[1])
+        outputs = dict(zip(self._names, (step.output for step in self._steps), strict=True))
+        # By identity: a KerasTensor compares as an operation.
+        tensors = {id(outputs[name]): outputs[name] for name in taps.values()}
+        names = {id(outputs[name]): name for name in taps.values()}
+        fed = {name: values[tap] for tap, name in taps.items()}
+
+        def inputs_of(place: int) -> list[int]:
+            history = tensors[place]._keras_history
+            before = history.operation._inbound_nodes[history.node_index].input_tensors
+            tensors.update((id(tensor), tensor) for tensor in before)
+            return [id(tensor) for tensor in before]
+
+        needed = {place: direct_inputs(place, names, inputs_of) for place in names}
+        results: dict[str, np.ndarray] = {}
+        for group in groups_of(needed):
+            entries = list(set().union(*(needed[place] for place in group)))
+            pieces = self._keras.Model(
+                [self._model.input, *(tensors[place] for place in entries)],
+                [tensors[place] for place in group],
+            )
+            with self._keras.device("cpu"):
+                computed = pieces([inputs, *(fed[names[place]] for place in entries)])
+            computed = computed if isinstance(computed, (list, tuple)) else [computed]
+            for place, value in zip(group, computed, strict=True):
+                results[names[place]] = self._keras.ops.convert_to_numpy(value)
+        return Run({tap: results[name] for tap, name in taps.items()}, self.name, self.version)
 
 
 def _activation(step: Any) -> str:

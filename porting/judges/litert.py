@@ -11,9 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from porting.errors import BadInput, MissingJudge
+from porting.errors import BadInput, MissingJudge, NoPieces
 from porting.judges.affine import Affine, affine_of
-from porting.judges.changed_files import dequantised, with_every_result, with_output
+from porting.judges.changed_files import (
+    dequantised,
+    layer_behind,
+    piece_by_piece,
+    with_every_result,
+    with_output,
+)
 from porting.judges.run import Run
 from porting.judges.silence import silent
 from porting.sources.tflite import TFLiteSource
@@ -42,29 +48,16 @@ class LiteRTJudge:
     def __init__(
         self, source: TFLiteSource, in_float: bool = False, only: str | None = None
     ) -> None:
-        runtime, name, self.version = _runtime()
+        _, name, self.version = _runtime()
         self._source = source
         self.name = f"{name} on dequantised weights" if in_float else name
         content = _content(source.path, in_float, name == TFLITE_RUNTIME and only is None)
-        kept = {
-            "experimental_op_resolver_type":
-                runtime.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            "experimental_preserve_all_tensors": True,
-        }  # fmt: skip
         if only is not None:
             whole = source.path.read_bytes() if content is None else content
-            kept, content = {}, with_output(whole, source.index_of(only))
-        try:
-            with silent():  # a delegate tells of itself
-                self._interpreter: Any = runtime.Interpreter(
-                    model_path=None if content else str(source.path),
-                    model_content=content,
-                    num_threads=_threads(),
-                    **kept,
-                )
-                self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise BadInput(f"{source.path}: LiteRT cannot run it: {error}") from error
+            content = with_output(whole, source.index_of(only))
+        self._content = content
+        self._interpreter: Any = self._interpreting(content, keep=only is None)
+        self._pieces: dict[frozenset[int], Any] = {}
         self._input: dict[str, Any] = self._interpreter.get_input_details()[0]
         details = self._interpreter.get_tensor_details()
         self._affine = {detail["index"]: affine_of(detail) for detail in details}
@@ -88,23 +81,73 @@ class LiteRTJudge:
         steps = {tap: kind.scale for tap, n in numbers.items() if (kind := self._affine.get(n))}
         return Run(arrays, self.name, self.version, steps)
 
+    def run_pieces(
+        self, inputs: np.ndarray, values: Mapping[str, np.ndarray], taps: Mapping[str, str]
+    ) -> Run:
+        """Each tap computed from ``values`` at the taps before it, NHWC or (N, C).
+
+        ``inputs`` (1, H, W, C) are what the file itself gets; all of ``taps`` are fed. For a
+        judge that holds everything in float32.
+
+        Raises:
+            NoPieces: the operators cannot be put into such an order, or a tensor's shape is open.
+        """
+        numbers = {tap: self._source.index_of(tensor) for tap, tensor in taps.items()}
+        fed = frozenset(numbers.values())
+        try:
+            if fed not in self._pieces:
+                whole = self._source.path.read_bytes() if self._content is None else self._content
+                self._pieces[fed] = self._interpreting(piece_by_piece(whole, fed), keep=True)
+            interpreter = self._pieces[fed]
+            _fit(interpreter, (1, *inputs.shape[1:]), self._source.path)
+            interpreter.set_tensor(self._input["index"], self._given(inputs))
+            for tap, number in numbers.items():
+                interpreter.set_tensor(number, values[tap].astype(np.float32))
+            interpreter.invoke()
+        except (NoPieces, ValueError, RuntimeError) as error:
+            raise NoPieces(f"{self._source.path}: {error}") from error
+        arrays = {tap: interpreter.get_tensor(number) for tap, number in numbers.items()}
+        return Run(arrays, self.name, self.version)
+
+    def layer_behind(self, tensor: str) -> tuple[str, np.ndarray, np.ndarray] | None:
+        """Kind, weight (OIHW or OI) and bias of the layer that a tensor comes from, float32.
+
+        Read through the schema classes of the ``tflite`` package, apart from the source's reader.
+
+        Raises:
+            MissingJudge: that package is not installed.
+        """
+        whole = self._source.path.read_bytes() if self._content is None else self._content
+        return layer_behind(whole, self._source.index_of(tensor))
+
+    def _interpreting(self, content: bytes | None, keep: bool) -> Any:
+        """An interpreter of ``content``, or of the file; ``keep`` every tensor's values."""
+        runtime = _runtime()[0]
+        options = {
+            "experimental_op_resolver_type":
+                runtime.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            "experimental_preserve_all_tensors": True,
+        } if keep else {}  # fmt: skip
+        try:
+            with silent():  # a delegate tells of itself
+                interpreter = runtime.Interpreter(
+                    model_path=None if content else str(self._source.path),
+                    model_content=content,
+                    num_threads=_threads(),
+                    **options,
+                )
+                interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise BadInput(f"{self._source.path}: LiteRT cannot run it: {error}") from error
+        return interpreter
+
     def _fit(self, shape: tuple[int, ...]) -> None:
         """Make ready for inputs of this shape, where the file leaves the size of its images open.
 
         Raises:
             BadInput: the file is made for others.
         """
-        if tuple(self._input["shape"]) == shape:
-            return
-        try:
-            self._interpreter.resize_tensor_input(self._input["index"], shape, strict=True)
-            self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            taken = tuple(map(int, self._input["shape"]))
-            raise BadInput(
-                f"{self._source.path}: takes inputs of shape {taken}, given was {shape}"
-            ) from error
-        self._input = self._interpreter.get_input_details()[0]
+        self._input = _fit(self._interpreter, shape, self._source.path)
 
     def _given(self, image: np.ndarray) -> np.ndarray:
         """An input (1, H, W, C) as the file takes it; integers without a scale are plain ones."""
@@ -116,6 +159,24 @@ class LiteRTJudge:
     def _seen(self, number: int) -> np.ndarray:
         values, affine = self._interpreter.get_tensor(number), self._affine.get(number)
         return np.asarray(values if affine is None else affine.real(values))
+
+
+def _fit(interpreter: Any, shape: tuple[int, ...], path: Path) -> dict[str, Any]:
+    """Make an interpreter ready for inputs of a shape; its input's details.
+
+    Raises:
+        BadInput: the file is made for others.
+    """
+    entry: dict[str, Any] = interpreter.get_input_details()[0]
+    if tuple(entry["shape"]) == shape:
+        return entry
+    try:
+        interpreter.resize_tensor_input(entry["index"], shape, strict=True)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        taken = tuple(map(int, entry["shape"]))
+        raise BadInput(f"{path}: takes inputs of shape {taken}, given was {shape}") from error
+    return dict(interpreter.get_input_details()[0])
 
 
 def _threads() -> int:

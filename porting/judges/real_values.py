@@ -7,6 +7,7 @@ mistake there must not reach the judge.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,50 @@ def real_values(tensor: Any, raw: np.ndarray, signed: bool, tflite: Any) -> np.n
         along[quantisation.QuantizedDimension()] = -1
     real = (stored - zero.reshape(along)) * scale.reshape(along)
     return np.ascontiguousarray(real.astype(np.float32))
+
+
+def layer_behind(model: Any, tensor: int, tflite: Any) -> tuple[str, np.ndarray, np.ndarray] | None:
+    """The convolution or dense layer that a tensor comes from, with no other layer between.
+
+    Kind (``conv``, ``depthwise`` or ``dense``), weight and bias, float32. The weight is OIHW, or
+    OI; a file without a bias for the layer gives zeros. None where there is no such layer.
+    """
+    graph, kinds = model.Subgraphs(0), tflite.BuiltinOperator
+    layers = {
+        kinds.CONV_2D: ("conv", (0, 3, 1, 2)),
+        kinds.DEPTHWISE_CONV_2D: ("depthwise", (3, 0, 1, 2)),
+        kinds.FULLY_CONNECTED: ("dense", (0, 1)),
+    }
+    producers = {
+        int(output): graph.Operators(number)
+        for number in range(graph.OperatorsLength())
+        for output in graph.Operators(number).OutputsAsNumpy()
+    }
+    while (operator := producers.get(tensor)) is not None:
+        code = model.OperatorCodes(operator.OpcodeIndex())
+        layer = layers.get(max(code.DeprecatedBuiltinCode(), code.BuiltinCode()))
+        if layer is None:
+            tensor = int(operator.Inputs(0))
+            continue
+        kind, axes = layer
+        weight = _constant(model, int(operator.Inputs(1)), producers, tflite).transpose(axes)
+        bias = np.zeros(len(weight), np.float32)
+        if operator.InputsLength() > 2 and operator.Inputs(2) >= 0:
+            bias = _constant(model, int(operator.Inputs(2)), producers, tflite)
+        return kind, weight, bias
+    return None
+
+
+def _constant(model: Any, tensor: int, producers: Mapping[int, Any], tflite: Any) -> np.ndarray:
+    """A stored tensor's real values, behind whatever unpacks it."""
+    while tensor in producers:
+        tensor = int(producers[tensor].Inputs(0))
+    stored = model.Subgraphs(0).Tensors(tensor)
+    raw = model.Buffers(stored.Buffer()).DataAsNumpy()
+    if stands_for_reals(stored, tflite):
+        return real_values(stored, raw, False, tflite)
+    shape = [stored.Shape(axis) for axis in range(stored.ShapeLength())]
+    return np.asarray(raw.view("<f4").reshape(shape))
 
 
 def _numbers(raw: np.ndarray, kind: str) -> np.ndarray:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+INPUT = "input"
+"""The judge's tap for what the network proper gets, behind any normalisation in its graph."""
+
 
 @dataclass(frozen=True)
 class Run:

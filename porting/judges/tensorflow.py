@@ -13,7 +13,8 @@ import numpy as np
 
 from genmobilenet.config import NetworkConfig
 from porting.errors import BadInput, MissingJudge
-from porting.judges.run import Run
+from porting.judges.pieces import direct_inputs, groups_of
+from porting.judges.run import INPUT, Run
 from porting.judges.silence import silent
 from porting.sources.checkpoint.object_graph import GRAPH_KEY
 from porting.sources.checkpoint.weight_sets import EMA_SUFFIX, is_statistic
@@ -100,6 +101,41 @@ class TensorFlowJudge:
         wanted = {tap: self._reference.taps[tap] for tap in taps}
         values = self._session.run(wanted, {self._reference.image: inputs})
         return Run(values, self.name, self.version)
+
+    def run_pieces(
+        self, inputs: np.ndarray, values: Mapping[str, np.ndarray], taps: Mapping[str, str]
+    ) -> Run:
+        """Each tap computed from ``values`` at the taps before it, NHWC or (N, C).
+
+        ``inputs`` (N, H, W, C) are what the first pieces get; all of ``taps`` are fed.
+        """
+        tensors = {tap: self._reference.taps[tap] for tap in taps if tap != INPUT}
+        results = run_pieces(self._session, {self._reference.image: inputs}, values, tensors)
+        return Run(results, self.name, self.version)
+
+
+def run_pieces(
+    session: Any, entry: Mapping[Any, np.ndarray], values: Mapping[str, np.ndarray],
+    tensors: Mapping[str, Any],
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Each of a session's tensors, by tap in the order of depth, computed from values fed instead.
+
+    ``entry`` is what is fed at the graph's input, by its tensor.
+    """
+    names = {tensor.ref(): tap for tap, tensor in tensors.items()}
+
+    def inputs_of(reference: Any) -> list[Any]:
+        return [tensor.ref() for tensor in reference.deref().op.inputs]
+
+    inputs = {name: direct_inputs(name, names, inputs_of) for name in names}
+    results: dict[str, np.ndarray] = {}
+    for group in groups_of(inputs):
+        needed = set().union(*(inputs[name] for name in group))
+        fed = {name.deref(): values[names[name]] for name in needed}
+        computed = {names[name]: name.deref() for name in group}
+        results |= session.run(computed, {**entry, **fed})
+    # A tensor that two taps name is computed once.
+    return {tap: results[names[tensor.ref()]] for tap, tensor in tensors.items()}
 
 
 def _averaged(name: str, there: set[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from porting.mapping.ends import Ends
+from porting.mapping.flows import LayerFlow
 from porting.mapping.plan import Plan
 from porting.mapping.walk import Alignment
 
@@ -18,7 +19,7 @@ class ModuleMatch:
     ``normalises`` says that it takes pixels 0..255 and turns them into its input itself.
     ``epsilons`` gives the batch-norm epsilon by the key of the running variance,
     ``factors``, by tap, how many times the module's values the source's are by
-    construction.
+    construction, ``flows`` between which taps each layer works.
     """
 
     model: str
@@ -28,3 +29,4 @@ class ModuleMatch:
     normalises: bool
     epsilons: Mapping[str, float] = field(default_factory=dict)
     factors: Mapping[str, float] = field(default_factory=dict)
+    flows: tuple[LayerFlow, ...] = ()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from porting.errors import BadInput, MappingError
 from porting.mapping.by_graph import left_out
 from porting.mapping.ends import Ends, ends_of, without_background
+from porting.mapping.flows import ENTRY, LayerFlow
 from porting.mapping.module_match import ModuleMatch
 from porting.mapping.plan import Plan, check_total
 from porting.mapping.structure.fills import Filler
@@ -62,7 +63,7 @@ def match_module(
     check_total(plan, source, {key: tuple(v.shape) for key, v in module.state_dict().items()})
     return ModuleMatch(
         model, plan, alignment, ends, theirs.normalises, _epsilons(pairs),
-        dict(_tap_factors(pairs, ours.output)),
+        dict(_tap_factors(pairs, ours.output)), tuple(_flows(pairs, ours.output)),
     )  # fmt: skip
 
 
@@ -130,6 +131,30 @@ def _taps(pairs: Pairs, end: Node) -> Iterator[tuple[str, str]]:
     for ours, theirs in pairs:
         if ours.value is not None and ours.kind != "input":
             yield _tap(ours, theirs, end), ours.value
+
+
+def _flows(pairs: Pairs, end: Node) -> Iterator[LayerFlow]:
+    """Between which taps each of the module's layers works."""
+    taps = {
+        ours: _tap(ours, theirs, end)
+        for ours, theirs in pairs
+        if ours.value is not None and ours.kind != "input"
+    }
+    behind: dict[Node, list[Node]] = {}
+    for ours, _ in pairs:
+        for node in ours.inputs:
+            behind.setdefault(node, []).append(ours)
+    for ours, theirs in pairs:
+        if not isinstance(theirs.layer, ModuleLayer):
+            continue
+        entry, layer = ours.inputs[0], theirs.layer
+        clamped = {taps[node] for node in behind.get(ours, ()) if node in taps}
+        results = [taps[ours]] if ours in taps else []
+        yield LayerFlow(
+            layer.weight, layer.bias, ours.kind == "depthwise",
+            ENTRY if entry.kind == "input" else taps.get(entry, ""),
+            (*results, *sorted(clamped)), frozenset(clamped), layer.norm,
+        )  # fmt: skip
 
 
 def _tap_factors(pairs: Pairs, end: Node) -> Iterator[tuple[str, float]]:

@@ -1,4 +1,4 @@
-"""Each activation of a network against what the source declares, where no image may reach.
+"""Each activation and gate of a network against what the source declares.
 
 ReLU6 for ReLU shows only where a value exceeds 6, which depends on the images. So every
 activation module of the network is also given a ladder of values far beyond that, and
@@ -9,13 +9,13 @@ operator, a checkpoint's judge is built from the same description.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import nn
 
-from porting.mapping.layers import Layer
+from porting.mapping.layers import NetworkLayers
 from porting.parity.noise import FACTOR, floor
 from porting.parity.taps import prepared
 
@@ -26,20 +26,23 @@ DECLARED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "relu": lambda x: np.maximum(x, 0),
     "relu6": lambda x: np.clip(x, 0, 6),
     "hard_swish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "hard_sigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
 }
-"""tf.nn.relu and relu6; hard swish as slim's ``mobilenet_v3.py`` has it."""
+"""tf.nn.relu, relu6 and sigmoid; the hard ones as slim's ``mobilenet_v3.py`` has them."""
 
 
-def mistaken_activations(model: nn.Module, layers: Iterable[Layer]) -> dict[str, str]:
-    """By tap, what is wrong with activations that compute another function than the source's."""
-    found = {}
-    for layer in layers:
-        declared = DECLARED.get(layer.activation)
-        if declared is not None:
-            complaint = _complaint(model.get_submodule(layer.tap), layer.activation, declared)
-            if complaint is not None:
-                found[layer.tap] = complaint
-    return found
+def mistaken_activations(model: nn.Module, layers: NetworkLayers) -> dict[str, str]:
+    """By tap, what is wrong with activations and gates that compute another function."""
+    functions = {layer.tap: layer.activation for layer in layers if layer.activation != "none"}
+    for block in layers.blocks:
+        if block.squeeze:
+            functions[f"{block.block.path}.se.gate"] = layers.gate
+    complaints = {
+        tap: _complaint(model.get_submodule(tap), name, DECLARED[name])
+        for tap, name in functions.items()
+    }
+    return {tap: complaint for tap, complaint in complaints.items() if complaint is not None}
 
 
 def _complaint(

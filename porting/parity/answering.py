@@ -38,14 +38,15 @@ def answering(source: Source, match: Match | ModuleMatch) -> Answering:
     """
     if not isinstance(source, TFLiteSource):
         panel = panel_of(source, match)
-        return Answering(panel.alone(CLASSIFIER), panel.normalises)
+        judge = panel.alone(CLASSIFIER)
+        return Answering(lambda inputs: judge.run(inputs).taps[CLASSIFIER], panel.normalises)
     from porting.judges.litert import LiteRTJudge
 
     assert match.alignment is not None  # what has a graph is always matched by it
     asked = {CLASSIFIER: dict(match.alignment.taps)[CLASSIFIER]}
-    judge = LiteRTJudge(source, only=asked[CLASSIFIER])
+    runner = LiteRTJudge(source, only=asked[CLASSIFIER])
     return Answering(
-        lambda inputs: judge.run(inputs, asked).taps[CLASSIFIER],
+        lambda inputs: runner.run(inputs, asked).taps[CLASSIFIER],
         bool(match.alignment.normalisation),
     )
 

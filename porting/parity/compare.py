@@ -9,17 +9,24 @@ from typing import Literal
 import numpy as np
 
 from porting.errors import BadInput
+from porting.parity.coverage import Coverage
 from porting.parity.figures import RunningFigures, TapFigures
-from porting.parity.noise import Tolerance
+from porting.parity.noise import CEILING, Tolerance
 
-Reading = Literal["accumulated", "isolated"]
+Reading = Literal["accumulated", "isolated", "dense"]
 """``accumulated``: both networks run on the same input. ``isolated``: each piece of the port is
-fed what the judge fed its own, so that a tap shows only the error born there."""
+fed what the judge fed its own, so that a tap shows only the error born there. ``dense``: each piece
+of both is fed the same random values, which leave no channel at 0."""
+
+
+_SPREAD, _MANY = 2.0, 8
+"""From this median of pieces, in times their noise, and for so many pieces, an error is spread:
+sound pieces have a median of about 0.9."""
 
 
 @dataclass(frozen=True)
 class TapResult:
-    """One tap in one or both readings.
+    """One tap in all readings taken.
 
     ``tap`` is the module path in the PyTorch network, ``judge_name`` what the
     judge calls it, ``depth`` its place in the order data passes, from 0,
@@ -35,32 +42,47 @@ class TapResult:
     shape: tuple[int, ...]
     accumulated: TapFigures | None = None
     isolated: TapFigures | None = None
+    dense: TapFigures | None = None
     step: float | None = None
     mistaken: str | None = None
 
     @property
     def agrees(self) -> bool:
         """Whether it agrees in every reading taken, and computes the right function."""
-        return self.mistaken is None and all(
-            figures.agrees for figures in (self.accumulated, self.isolated) if figures
-        )
+        return self.mistaken is None and all(figures.agrees for figures in self.readings)
+
+    @property
+    def readings(self) -> tuple[TapFigures, ...]:
+        """The figures of every reading taken."""
+        return tuple(filter(None, (self.accumulated, self.isolated, self.dense)))
+
+    @property
+    def born(self) -> TapFigures | None:
+        """The figures of an error that is born here: those of a piece that fails by itself."""
+        pieces = (self.isolated, self.dense)
+        return next((figures for figures in pieces if figures and not figures.agrees), None)
 
     @property
     def bears_an_error(self) -> bool:
         """Whether an error is born here: it fails in isolation, or computes another function."""
-        return self.mistaken is not None or bool(self.isolated and not self.isolated.agrees)
+        return self.mistaken is not None or self.born is not None
 
     @property
     def figures(self) -> TapFigures:
         """The accumulated reading, or the isolated one where that alone was taken."""
-        figures = self.accumulated or self.isolated
+        figures = self.accumulated or self.isolated or self.dense
         assert figures is not None  # a comparison has at least one reading
         return figures
 
     @property
     def ratio(self) -> float:
-        """The larger distance of its readings, in times the noise."""
-        return max(figures.ratio for figures in (self.accumulated, self.isolated) if figures)
+        """The largest distance of its readings, in times the noise."""
+        return max(figures.ratio for figures in self.readings)
+
+    @property
+    def noise_share(self) -> float:
+        """The largest float32 noise of its readings, over their scale."""
+        return max(figures.noise_share for figures in self.readings)
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,6 +92,9 @@ class Comparison:
     ``unmatched`` lists taps that only one side has; one is enough to disagree.
     ``not_comparable`` gives, by the judge's name, why a tap was left out that
     by construction means something else on the two sides; that is no disagreement.
+    ``refusals`` are reasons not to say that the two agree whatever the taps show, a clause each;
+    ``coverage`` says which weights the taps rest on. ``before`` is set where what reaches the
+    culprit's own layer is not what the tap of that name gave: the error may lie between the two.
     """
 
     taps: tuple[TapResult, ...]
@@ -79,9 +104,12 @@ class Comparison:
     tolerance: Tolerance
     unmatched: tuple[str, ...] = ()
     not_comparable: Mapping[str, str] = field(default_factory=dict)
+    refusals: tuple[str, ...] = ()
+    coverage: Coverage | None = None
+    before: str | None = None
 
     def __bool__(self) -> bool:
-        return not self.unmatched and all(tap.agrees for tap in self.taps)
+        return not (self.unmatched or self.refusals) and all(tap.agrees for tap in self.taps)
 
     def __getitem__(self, tap: str) -> TapResult:
         return next(result for result in self.taps if result.tap == tap)
@@ -106,8 +134,26 @@ class Comparison:
         return next((tap for tap in self.taps if not tap.agrees), None)
 
     @property
+    def spread(self) -> float | None:
+        """How far the median piece lies from the judge, in times its noise, if the error is in all.
+
+        Sound pieces lie within one noise or so in the median; an error in one place leaves the
+        others there. None where the error has places, or there is none.
+        """
+        pieces = [tap.isolated.ratio for tap in self.taps if tap.isolated]
+        if self.first_bad is None or len(pieces) < _MANY:
+            return None
+        middle = float(np.median(pieces))
+        return middle if middle > _SPREAD else None
+
+    @property
     def culprit(self) -> TapResult | None:
-        """Where the error is born: the first tap that fails by itself, else the first bad."""
+        """Where the error is born: the first tap that fails by itself, else the first bad.
+
+        None where it is in most pieces at once; see :attr:`spread`.
+        """
+        if self.spread is not None:
+            return None
         return next((tap for tap in self.taps if tap.bears_an_error), self.first_bad)
 
     @property
@@ -116,23 +162,30 @@ class Comparison:
 
         No relative one would do where the judge has a 0 and the port has not: infinite.
         """
-        figures = [f for tap in self.taps for f in (tap.accumulated, tap.isolated) if f]
+        figures = [figures for tap in self.taps for figures in tap.readings]
         return Tolerance(
             factor=max(f.ratio for f in figures),
             atol=max(f.max_abs for f in figures),
             rtol=max(f.max_relative for f in figures),
         )
 
+    @property
+    def noise_share(self) -> float:
+        """The largest float32 noise of a tap, over its scale."""
+        return max(tap.noise_share for tap in self.taps)
+
     def summary(self) -> str:
         """The verdict in a sentence."""
         against = f"{self.judge} ({self.judge_version}), {self.inputs} inputs"
         if self:
             worst = self.worst
+            covered = "" if self.coverage is None else f"; {self.coverage.summary()}"
             return (
                 f"at parity with {against}: all {len(self.taps)} taps agree, the worst is "
-                f"{worst.tap} at {worst.ratio:.1f} times its float32 noise"
+                f"{worst.tap} at {worst.ratio:.1f} times its float32 noise (which is at most "
+                f"{self.noise_share:.0e} of a tap's values){covered}"
             )
-        reasons = [self._disagreement()] if self.first_bad else []
+        reasons = [*self.refusals, *([self._disagreement()] if self.first_bad else [])]
         if self.unmatched:
             some = ", ".join(self.unmatched[:3]) + (", ..." if len(self.unmatched) > 3 else "")
             reasons.append(f"{len(self.unmatched)} taps have no counterpart: {some}")
@@ -141,23 +194,30 @@ class Comparison:
     def _disagreement(self) -> str:
         count = sum(not tap.agrees for tap in self.taps)
         many = f"{count} of {len(self.taps)} taps disagree"
+        worst = self.worst
+        if self.spread is not None:
+            return (
+                f"{many}; the error is in most pieces: fed what the judge fed its own, half of "
+                f"them lie {self.spread:.3g} times their float32 noise away or more, the worst is "
+                f"{worst.tap} with {worst.ratio:.3g} times"
+            )
         culprit = self.culprit
         assert culprit is not None  # the caller looked
-        born = culprit.isolated
+        place = f"at {culprit.tap} ({culprit.judge_name})"
+        if self.before is not None:
+            place = f"in {culprit.tap} ({culprit.judge_name}) or between {self.before} and it"
         if culprit.mistaken is not None:
-            return (
-                f"{many}; the error is born at {culprit.tap} ({culprit.judge_name}): it "
-                f"{culprit.mistaken}"
-            )
-        if born and not born.agrees:
-            return (
-                f"{many}; the error is born at {culprit.tap} ({culprit.judge_name}): fed what the "
-                f"judge fed its own, it is off by {_off(born)}"
-            )
-        worst = self.worst
+            return f"{many}; the error is born {place}: it {culprit.mistaken}"
+        born = culprit.born
+        if born is not None:
+            fed = "what the judge fed its own" if born is culprit.isolated else "the same values"
+            return f"{many}; the error is born {place}: fed {fed}, it is off by {_off(born)}"
+        alone = ""
+        if any(tap.isolated for tap in self.taps):
+            alone = "; no piece is off by itself, so the difference adds up"
         return (
             f"{many}, the worst is {worst.tap} ({worst.judge_name}): off by "
-            f"{_off(worst.figures)}; the first is {culprit.tap}"
+            f"{_off(worst.figures)}; the first is {culprit.tap}{alone}"
         )
 
 
@@ -179,7 +239,7 @@ class Comparer:
         self, names: Mapping[str, str], readings: tuple[Reading, ...] = ("accumulated",),
         tolerance: Tolerance | None = None, unmatched: tuple[str, ...] = (),
         not_comparable: Mapping[str, str] | None = None,
-        mistaken: Mapping[str, str] | None = None,
+        mistaken: Mapping[str, str] | None = None, details: bool = True,
     ) -> None:  # fmt: skip
         if not names:
             raise BadInput("nothing to compare: judge and port have no tap in common")
@@ -187,18 +247,19 @@ class Comparer:
         self._not_comparable, self._mistaken = dict(not_comparable or {}), dict(mistaken or {})
         self._tolerance = tolerance or Tolerance()
         self._running: dict[Reading, dict[str, RunningFigures]] = {
-            reading: {tap: RunningFigures(self._tolerance) for tap in names} for reading in readings
+            reading: {tap: RunningFigures(self._tolerance, details) for tap in names}
+            for reading in readings
         }
         self._shapes: dict[str, tuple[int, ...]] = {}
 
     def add(
         self, reading: Reading, judge: Mapping[str, np.ndarray], port: Mapping[str, np.ndarray],
-        noise: Mapping[str, np.ndarray],
+        noise: Mapping[str, np.ndarray], drawn: bool = True,
     ) -> None:  # fmt: skip
         """Count in one batch of a reading: arrays (N, C, H, W) or (N, C), by tap.
 
         ``noise`` (N,) is how far float32 alone moves each tap, by input; see
-        :mod:`porting.parity.noise`.
+        :mod:`porting.parity.noise`. It is ``drawn`` where it was measured on these inputs.
 
         Raises:
             BadInput: the arrays of a tap differ in shape.
@@ -209,32 +270,45 @@ class Comparer:
                     f"{tap}: the judge gave an array of shape {judge[tap].shape}, the port "
                     f"{port[tap].shape}"
                 )
-            running.add(judge[tap], port[tap], noise[tap])
+            running.add(judge[tap], port[tap], noise[tap], drawn)
             self._shapes[tap] = port[tap].shape[1:]
 
     def finish(
-        self, judge: str, version: str, steps: Mapping[str, float] | None = None
-    ) -> Comparison:
+        self, judge: str, version: str, steps: Mapping[str, float] | None = None,
+        refusals: tuple[str, ...] = (), coverage: Coverage | None = None,
+    ) -> Comparison:  # fmt: skip
         """The comparison of everything added; ``steps`` are the judge's, by tap.
 
         Raises:
             BadInput: nothing was added.
         """
-        inputs = min(next(iter(taps.values())).inputs for taps in self._running.values())
+        images = [taps for reading, taps in self._running.items() if reading != "dense"]
+        inputs = min(next(iter(taps.values())).inputs for taps in images)
         if not inputs:
             raise BadInput("nothing to compare: no input was run")
         steps = steps or {}
         taps = tuple(
             self._result(tap, depth, steps.get(tap)) for depth, tap in enumerate(self._names)
         )
+        loudest = max(taps, key=lambda tap: tap.noise_share)
+        if loudest.noise_share > CEILING and not self._tolerance.fixed:
+            refusals = (*refusals, (
+                f"it cannot be judged: its own float32 noise is {loudest.noise_share:.1%} of its "
+                f"values at {loudest.tap}, and a sound network's at most {CEILING:.2%}"
+            ))  # fmt: skip
         return Comparison(
-            taps, judge, version, inputs, self._tolerance, self._unmatched, self._not_comparable
-        )
+            taps, judge, version, inputs, self._tolerance, self._unmatched, self._not_comparable,
+            refusals, coverage,
+        )  # fmt: skip
 
     def _result(self, tap: str, depth: int, step: float | None) -> TapResult:
-        figures = {reading: taps[tap].result() for reading, taps in self._running.items()}
+        figures = {
+            reading: taps[tap].result()
+            for reading, taps in self._running.items()
+            if taps[tap].inputs
+        }
         return TapResult(
             tap, self._names[tap], depth, self._shapes[tap],
-            figures.get("accumulated"), figures.get("isolated"), step,
+            figures.get("accumulated"), figures.get("isolated"), figures.get("dense"), step,
             self._mistaken.get(tap),
         )  # fmt: skip

@@ -38,7 +38,9 @@ class TapFigures:
 
     ``nonfinite`` counts NaN and infinities at the same places on both sides,
     ``disagreeing`` the elements that a fixed tolerance refuses, or that are
-    not finite on one side alone.
+    not finite on one side alone. ``noise_share`` is the largest noise that was drawn
+    over ``scale``: what float32 alone costs this tap. ``details`` are for plots, and None where
+    nobody asked for them; without them the units between two values are not counted either.
     """
 
     elements: int
@@ -61,7 +63,8 @@ class TapFigures:
     worst_channel: int
     worst_position: tuple[int, ...]
     agrees: bool
-    details: Details = field(repr=False)
+    noise_share: float = 0.0
+    details: Details | None = field(default=None, repr=False)
 
     @property
     def relative(self) -> float:
@@ -84,18 +87,26 @@ class _Worst:
 class RunningFigures:
     """Takes one input after another; :meth:`result` gives the figures so far."""
 
-    def __init__(self, tolerance: Tolerance) -> None:
+    def __init__(self, tolerance: Tolerance, details: bool = True) -> None:
         self._tolerance = tolerance
+        self._noise = 0.0
         self.inputs = self._elements = self._beyond = self._nonfinite = self._disagreeing = 0
         self._max = self._total = self._scale = self._max_relative = 0.0
         # Sums of products: difference with itself, judge, port, judge with port.
         self._powers = np.zeros(4)
         self._ulp_max = 0
         self._worst = _Worst()
-        self._details = RunningDetails()
+        self._details = RunningDetails() if details else None
 
-    def add(self, judge: np.ndarray, port: np.ndarray, noise: np.ndarray) -> None:
-        """Count in inputs (N, C, ...) of both sides; ``noise`` (N,) is each one's at this tap."""
+    def add(
+        self, judge: np.ndarray, port: np.ndarray, noise: np.ndarray, drawn: bool = True
+    ) -> None:
+        """Count in inputs (N, C, ...) of both sides; ``noise`` (N,) is each one's at this tap.
+
+        It is ``drawn`` where it was measured on these inputs, and not taken from others.
+        """
+        if drawn:
+            self._noise = max(self._noise, float(noise.max()))
         for judge_one, port_one, noise_one in zip(judge, port, noise, strict=True):
             self._add_one(
                 judge_one.reshape(len(judge_one), -1), port_one.reshape(len(port_one), -1),
@@ -119,7 +130,8 @@ class RunningFigures:
         self._scale = max(self._scale, scale)
         if missing is not None:
             channels[missing.any(axis=1)] = self._max_relative = math.inf
-        self._details.add(judge, port, channels)
+        if self._details is not None:
+            self._details.add(judge, port, channels)
         self._note_worst(judge, port, channels, missing, plane, noise)
 
     def _finite(
@@ -149,7 +161,8 @@ class RunningFigures:
         if self._tolerance.fixed:
             allowed = (self._tolerance.atol or 0.0) + (self._tolerance.rtol or 0.0) * size
             self._disagreeing += int(np.count_nonzero(flat > allowed))
-        self._ulp_max = max(self._ulp_max, int(ulps(left, right).max()))
+        if self._details is not None:
+            self._ulp_max = max(self._ulp_max, int(ulps(left, right).max()))
         return np.asarray(difference.max(axis=1), np.float64)
 
     def _note_worst(
@@ -168,24 +181,27 @@ class RunningFigures:
         place = np.unravel_index(int(np.argmax(row)), plane) if plane else ()
         position = tuple(int(i) for i in place)
         self._worst = _Worst(ratio, noise, largest, self.inputs, channel, position)
-        self._details.show_plane(row.reshape(plane))
+        if self._details is not None:
+            self._details.show_plane(row.reshape(plane))
 
     def result(self) -> TapFigures:
         """The figures of everything added."""
         worst = self._worst
         difference, judge, port, product = self._powers
+        details = self._details
         return TapFigures(
             elements=self._elements, max_abs=self._max, mean_abs=self._total / self._elements,
             max_relative=self._max_relative, scale=self._scale,
             snr_db=_decibels(judge, difference),
             cosine=min(1.0, float(product / math.sqrt(judge * port))) if judge and port else 1.0,
-            ulp_median=self._details.ulps.quantile(0.5),
-            ulp_p99=self._details.ulps.quantile(0.99), ulp_max=self._ulp_max,
+            ulp_median=0.0 if details is None else details.ulps.quantile(0.5),
+            ulp_p99=0.0 if details is None else details.ulps.quantile(0.99), ulp_max=self._ulp_max,
             noise=worst.noise, ratio=worst.ratio, worst_abs=worst.difference,
             beyond=self._beyond / self._elements, nonfinite=self._nonfinite,
             disagreeing=self._disagreeing, worst_input=worst.input, worst_channel=worst.channel,
             worst_position=worst.position, agrees=self._agrees(worst.ratio),
-            details=self._details.result(),
+            noise_share=self._noise / self._scale if self._scale else 0.0,
+            details=None if details is None else details.result(),
         )  # fmt: skip
 
     def _agrees(self, ratio: float) -> bool:

@@ -23,6 +23,9 @@ import numpy as np
 
 FACTOR = 8.0
 
+CEILING = 2e-4
+"""Most of a tap's scale that its own float32 noise may be, or it is no yardstick."""
+
 DRAWS = 4096
 """As many roundings as a small plane has: from there on a largest one says what it should."""
 

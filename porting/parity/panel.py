@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from porting.errors import BadInput
-from porting.judges.run import Run
+from porting.judges.run import INPUT, Run
 from porting.mapping.convention import InputConvention
 from porting.mapping.keras_taps import keras_taps
 from porting.mapping.layers import NORMALISES, layers_of
 from porting.mapping.module_match import ModuleMatch
 from porting.mapping.recognise import Match
+from porting.parity.coverage import StoredLayer
 from porting.parity.names import CLASSIFIER, SOFTMAX
 from porting.sources import Source
 from porting.sources.checkpoint import CheckpointSource
@@ -26,11 +26,39 @@ if TYPE_CHECKING:
     from porting.judges.keras import Application
     from porting.sources.graphdef.reader import GraphDefSource
 
-INPUT = "input"
-"""The judge's tap for what the network proper gets, behind any normalisation in its graph."""
 
-Judge = partial[Run]
-"""Inputs (N, H, W, C) to a run of every tap; the taps are its keyword."""
+class Judge(Protocol):
+    """What runs the TensorFlow side; ``taps`` gives, by tap, what the judge itself calls it."""
+
+    def run(self, inputs: np.ndarray, taps: Mapping[str, str]) -> Run:
+        """Run the network on inputs (N, H, W, C); taps are NHWC or (N, C)."""
+
+    def run_pieces(
+        self, inputs: np.ndarray, values: Mapping[str, np.ndarray], taps: Mapping[str, str]
+    ) -> Run:
+        """Compute each tap from ``values``, fed at the taps before it; see :mod:`judges.pieces`."""
+
+
+@dataclass(frozen=True)
+class SeatedJudge:
+    """A judge with the taps that it is asked for, by what it calls them."""
+
+    judge: Judge
+    taps: Mapping[str, str]
+
+    def run(self, inputs: np.ndarray) -> Run:
+        """Run on inputs (N, H, W, C)."""
+        return self.judge.run(inputs, self.taps)
+
+    def run_pieces(self, inputs: np.ndarray, values: Mapping[str, np.ndarray]) -> Run:
+        """Compute each tap of ``values`` from those of them that stand before it.
+
+        Raises:
+            NoPieces: this judge cannot.
+        """
+        taps = {tap: self.taps[tap] for tap in self.taps if tap in values}
+        return self.judge.run_pieces(inputs, values, taps)
+
 
 _SPREAD = "the background class is dropped: without it a softmax spreads over other classes"
 
@@ -42,36 +70,38 @@ class Panel:
     ``normalises`` says that they take plain pixels. ``kept_from`` is the first
     class that the port keeps. ``factors`` gives, by tap, how many times the
     port's values the judges' are by construction. ``not_comparable`` gives, by
-    the judges' name, why a tap means something else in the port.
+    the judges' name, why a tap means something else in the port. ``stored`` reads the layer that
+    a tap comes from, apart from the source's reader and the plan; None where nothing does.
     """
 
-    judges: tuple[Judge, ...]
+    judges: tuple[SeatedJudge, ...]
     names: Mapping[str, str]
     normalises: bool = False
     kept_from: int = 0
     factors: Mapping[str, float] = field(default_factory=dict)
     not_comparable: Mapping[str, str] = field(default_factory=dict)
+    stored: Callable[[str], StoredLayer | None] | None = None
 
     def inputs(self, convention: InputConvention, pixels: np.ndarray) -> np.ndarray:
         """What the judges are given for pixels (N, H, W, C), 0..255."""
         return pixels.astype(np.float32) if self.normalises else convention.normalise(pixels)
 
-    def alone(self, tap: str) -> Callable[[np.ndarray], np.ndarray]:
-        """The judge that runs the source as it is, asked for one tap: inputs to its values.
+    def alone(self, tap: str) -> SeatedJudge:
+        """The judge that runs the source as it is, asked for one tap.
 
         All classes are in it, those that the port drops too.
         """
         judge = self.judges[-1]
-        asked = {tap: judge.keywords["taps"][tap]}
-        return lambda inputs: judge.func(inputs, taps=asked).taps[tap]
+        return replace(judge, taps={tap: judge.taps[tap]})
 
     def kept(self, taps: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         """A judge's taps as the port has them: without classes dropped, in its units."""
         kept = dict(taps)
-        if self.kept_from:
+        if self.kept_from and CLASSIFIER in kept:
             kept[CLASSIFIER] = kept[CLASSIFIER][..., self.kept_from :]
         for tap, factor in self.factors.items():
-            kept[tap] = kept[tap] / np.float32(factor)
+            if tap in kept:
+                kept[tap] = kept[tap] / np.float32(factor)
         return kept
 
 
@@ -104,16 +134,17 @@ def _litert_panel(source: TFLiteSource, match: Match | ModuleMatch) -> Panel:
     judges = [LiteRTJudge(source)]
     if source.quantised_weights:
         judges.insert(0, LiteRTJudge(source, in_float=True))
-    return _panel_by_graph([judge.run for judge in judges], match)
+    panel, deciding = _panel_by_graph(judges, match), judges[0]
+    return replace(panel, stored=lambda tap: deciding.layer_behind(panel.names[tap]))
 
 
 def _graph_panel(source: GraphDefSource, match: Match | ModuleMatch) -> Panel:
     from porting.judges.graph import GraphJudge
 
-    return _panel_by_graph([GraphJudge(source).run], match)
+    return _panel_by_graph([GraphJudge(source)], match)
 
 
-def _panel_by_graph(judges: Sequence[Callable[..., Run]], match: Match | ModuleMatch) -> Panel:
+def _panel_by_graph(judges: Sequence[Judge], match: Match | ModuleMatch) -> Panel:
     """Judges that run the graph with which the network is aligned."""
     assert match.alignment is not None  # what has a graph is always matched by it
     first = first_class(match)
@@ -122,7 +153,7 @@ def _panel_by_graph(judges: Sequence[Callable[..., Run]], match: Match | ModuleM
     asked, normalises = dict(names), bool(match.alignment.normalisation)
     if normalises:
         asked[INPUT] = match.alignment.data
-    runs = tuple(partial(judge, taps=asked) for judge in judges)
+    runs = tuple(SeatedJudge(judge, asked) for judge in judges)
     not_comparable = {n: other[t] for t, n in match.alignment.taps if t in other}
     return Panel(runs, names, normalises, first, _gate_factors(match), not_comparable)
 
@@ -134,7 +165,7 @@ def _tensorflow_panel(source: CheckpointSource, match: Match) -> Panel:
     scheme, root = detect_scheme(source.tensors)
     judge = TensorFlowJudge(source.prefix, match.config, scheme, root, match.plan.weight_set)
     names = judge.tap_names
-    runs = (partial(judge.run, taps=names),)
+    runs = (SeatedJudge(judge, names),)
     return Panel(runs, names, False, first_class(match), _gate_factors(match))
 
 
@@ -154,8 +185,13 @@ def _keras_panel(source: KerasSource, match: Match) -> Panel:
             asked[INPUT] = step.name
             names = {NORMALISES: step.name, **names} if match.normalises else names
     asked |= names
-    run = partial(judge.run, taps=asked)
-    return Panel((run,), names, INPUT in asked, first_class(match), _gate_factors(match))
+    return Panel(
+        (SeatedJudge(judge, asked),),
+        names,
+        INPUT in asked,
+        first_class(match),
+        _gate_factors(match),
+    )
 
 
 def application_of(match: Match) -> Application:

@@ -55,42 +55,55 @@ class PortRunner:
         self.taps, self._logits, self._overwrites = tuple(taps), logits, overwrites
         self._model = prepared(model, in_place=overwrites).float()
         self._exact = copied(self._model, share=not overwrites).double()
+        self.odd_types: dict[str, torch.dtype] = {}
+        """Taps that came in another type than the run's, in the order in which they were seen."""
+
+    def run(self, inputs: Tensor, fed: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Every tap on inputs (N, C, H, W), float32.
+
+        With ``fed`` each tap is computed from what is fed at the taps before it: every tap's
+        output is noted, and what is fed put in its place, so that the next piece starts there.
+        """
+        return self._run(self._model, inputs, fed or {})
+
+    def noise(
+        self, inputs: Tensor, values: Mapping[str, Tensor],
+        fed: Mapping[str, Tensor] | None = None, thorough: bool = False,
+    ) -> dict[str, np.ndarray]:  # fmt: skip
+        """How far float32 alone moves each tap of a run on these inputs: (N,), by tap.
+
+        ``values`` are what :meth:`run` gave. A ``thorough`` noise is drawn from more orders of
+        sums, and takes twice as long.
+        """
+        fed = fed or {}
+        with SumsOneByOne():
+            others = [self._run(self._model, inputs, fed)]
+        if thorough:
+            others += self._drawn_again(inputs, fed)
+        noise: dict[str, np.ndarray] = {}
+
+        def measure(tap: str, exact: Tensor) -> Tensor | None:
+            noise[tap] = _noise_of(exact, [run[tap] for run in (values, *others)])
+            return fed.get(tap)
+
+        with DepthwiseByShifts():
+            self._visit(self._exact, inputs.double(), measure)
+        return noise
 
     def accumulated(self, inputs: Tensor, thorough: bool = False) -> PortRun:
-        """Both precisions on the same inputs (N, C, H, W), float32.
-
-        A ``thorough`` run draws the noise from more orders of sums, and takes twice as long.
-        """
-        return self._reading(inputs, None, thorough)
+        """Values and noise of every tap on inputs (N, C, H, W), float32."""
+        return self._reading(inputs, {}, thorough)
 
     def isolated(
         self, inputs: Tensor, judge: Mapping[str, Tensor], thorough: bool = False
     ) -> PortRun:
-        """Each piece fed what the judge gave at the taps before it.
-
-        One run does it: every tap's output is noted, and the judge's put in
-        its place, so that the next piece starts from there.
-        """
+        """The same with each piece fed what the judge gave at the taps before it."""
         return self._reading(inputs, judge, thorough)
 
-    def _reading(
-        self, inputs: Tensor, judge: Mapping[str, Tensor] | None, thorough: bool
-    ) -> PortRun:
-        given = {} if judge is None else judge
-        port = self._run(self._model, inputs, given)
-        with SumsOneByOne():
-            others = [self._run(self._model, inputs, given)]
-        if thorough:
-            others += self._drawn_again(inputs, given)
-        noise: dict[str, np.ndarray] = {}
-
-        def measure(tap: str, exact: Tensor) -> Tensor | None:
-            noise[tap] = _noise_of(exact, [run[tap] for run in (port, *others)])
-            return given.get(tap)
-
-        with DepthwiseByShifts():
-            self._visit(self._exact, inputs.double(), measure)
-        return PortRun({tap: values.numpy() for tap, values in port.items()}, noise)
+    def _reading(self, inputs: Tensor, fed: Mapping[str, Tensor], thorough: bool) -> PortRun:
+        values = self.run(inputs, fed)
+        noise = self.noise(inputs, values, fed, thorough)
+        return PortRun({tap: tensor.numpy() for tap, tensor in values.items()}, noise)
 
     def _drawn_again(self, inputs: Tensor, given: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
         """Float32 runs in another order throughout, on the inputs and one rounding beside them.
@@ -119,6 +132,9 @@ class PortRunner:
 
         def exchange(tap: str, values: Tensor) -> Tensor:
             kept = values.clone() if self._overwrites else values
+            if values.dtype != inputs.dtype:
+                self.odd_types.setdefault(tap, values.dtype)
+                kept = values.to(inputs.dtype)
             replaced = on_tap(tap, kept)
             if replaced is None:
                 # The tensor itself: in a module that computes in place others may look at it too.
@@ -127,7 +143,9 @@ class PortRunner:
             flowed[tap] = replaced.to(values.dtype)
             return flowed[tap].clone() if self._overwrites else flowed[tap]
 
-        with torch.inference_mode(), _hooked(model, wanted, exchange):
+        # Whoever calls may be under autocast: a comparison never is.
+        plain = torch.autocast("cpu", enabled=False)
+        with torch.inference_mode(), plain, _hooked(model, wanted, exchange):
             model(inputs)
             if self._logits is not None and SOFTMAX in self.taps:
                 on_tap(SOFTMAX, flowed[self._logits].flatten(1).softmax(-1))

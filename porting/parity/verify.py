@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from porting.errors import BadInput
+from porting.errors import BadInput, NoPieces
+from porting.judges.run import INPUT
 from porting.mapping.convention import InputConvention
+from porting.mapping.flows import LayerFlow, flows_of
 from porting.mapping.layers import layers_of
 from porting.mapping.module_match import ModuleMatch
 from porting.mapping.recognise import Match
-from porting.parity.compare import Comparer, Comparison, Reading
+from porting.parity.compare import Comparer, Comparison, Reading, TapResult
+from porting.parity.coverage import ChannelActivity, Coverage
+from porting.parity.dense import AMPLITUDES, DenseValues
 from porting.parity.names import CLASSIFIER
 from porting.parity.noise import Tolerance, floor
-from porting.parity.panel import INPUT, Panel, panel_of
+from porting.parity.panel import Panel, panel_of
 from porting.sources import Source
 
 if TYPE_CHECKING:
@@ -25,10 +29,14 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from porting.judges.run import Run
-    from porting.parity.taps import PortRun
 
 INPUTS = 4
 """Inputs of a verification where none are given."""
+
+READINGS: tuple[Reading, ...] = ("accumulated", "isolated", "dense")
+
+DRAWN = 2
+"""Inputs of a reading whose noise is drawn; that of the others where a tap lies near its limit."""
 
 _UNSEEN = "computed where no part of the module can be looked into"
 
@@ -45,22 +53,23 @@ class Verdict:
     quantised: Comparison | None = None
 
 
-def verify_port(
+def verify_port(  # noqa: PLR0913 - by keyword, each what a comparison is asked for
     source: Source,
     match: Match | ModuleMatch,
     model: nn.Module,
     convention: InputConvention,
     pixels: Iterable[np.ndarray],
     *,
-    readings: tuple[Reading, ...] = ("accumulated",),
+    readings: tuple[Reading, ...] = READINGS,
     tolerance: Tolerance | None = None,
+    details: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Verdict:
     """Run judge and network on images (H, W, C), 0..255, and compare every tap.
 
     Images are taken one by one, and nothing of them is kept. The values
     of a model that is not of this package are matched with the judge's taps on
-    the first image.
+    the first image. Without ``details`` the figures lack what plots are made of.
 
     Raises:
         MissingJudge: the judge's package is not installed.
@@ -69,7 +78,8 @@ def verify_port(
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as beside:
-        session = _Session(panel_of(source, match), match, model, readings, tolerance, beside)
+        panel = panel_of(source, match)
+        session = _Session(panel, match, model, readings, tolerance, details, beside)
         for done, image in enumerate(pixels, start=1):
             session.run(session.panel.inputs(convention, image[None]), image[None])
             if progress is not None:
@@ -82,53 +92,121 @@ class _Session:
 
     def __init__(
         self, panel: Panel, match: Match | ModuleMatch, model: nn.Module,
-        readings: tuple[Reading, ...], tolerance: Tolerance | None, beside: ThreadPoolExecutor,
+        readings: tuple[Reading, ...], tolerance: Tolerance | None, details: bool,
+        beside: ThreadPoolExecutor,
     ) -> None:  # fmt: skip
         self._beside = beside
         self._counting: list[Future[None]] = []
         self.panel, self._match, self._model = panel, match, model
-        self._readings, self._tolerance = readings, tolerance
+        self._readings, self._tolerance = readings, tolerance or Tolerance()
+        self._details = details
         self._runs: list[Run] = []
         self._comparers: list[Comparer] = []
+        self._noises: dict[Reading, _KnownNoise] = {r: _KnownNoise() for r in READINGS}
+        self._refusals: list[str] = []
 
     def run(self, inputs: np.ndarray, pixels: np.ndarray) -> None:
-        """Run everything on the judges' inputs, made from pixels 0..255, both (N, H, W, C).
+        """Run everything on the judges' inputs, made from pixels 0..255, both (1, H, W, C).
 
         What it gives is counted in. A network that normalises by itself is given the pixels.
         """
+        self._runs = [judge.run(inputs) for judge in self.panel.judges]
+        taken = [self._kept(run.taps) for run in self._runs]
+        data = self._data(inputs, pixels, self._runs[0].taps)
+        first = not self._comparers
+        if first:
+            self._begin(data, taken[0])
+        values = self._port.run(data)
+        shapes = {tap: tuple(tensor.shape) for tap, tensor in values.items()}
+        judges = [self._as_port(taps, shapes) for taps in taken]
+        if first:
+            from porting.parity.soundness import rounded_taps
+
+            self._first = inputs, pixels, self._runs[0].taps, shapes
+            rounded = rounded_taps(values, judges[0])
+            self._refusals += [f"it cannot be judged: {rounded}"] if rounded else []
+        self._activity.add(self._runs[0].taps)
+        self._counted()
+        if "accumulated" in self._readings or judges[1:]:
+            noise, drawn = self._noise("accumulated", data, values, judges[0], {})
+            if "accumulated" in self._readings:
+                self._count(0, "accumulated", judges[0], values, noise, drawn)
+            for number, judge in enumerate(judges[1:], start=1):
+                self._count(number, "accumulated", judge, values, noise, drawn)
+        if "isolated" in self._readings:
+            pieces = self._port.run(data, judges[0])
+            noise, drawn = self._noise("isolated", data, pieces, judges[0], judges[0])
+            self._count(0, "isolated", judges[0], pieces, noise, drawn)
+
+    def _data(
+        self, inputs: np.ndarray, pixels: np.ndarray, judge: Mapping[str, np.ndarray]
+    ) -> Tensor:
+        """What the port is given, NCHW, where the judges get ``inputs``, NHWC."""
         import torch
 
-        self._runs = [judge(inputs) for judge in self.panel.judges]
-        taken = [self._kept(run) for run in self._runs]
-        given = self._runs[0].taps.get(INPUT, inputs)
+        given = judge.get(INPUT, inputs)
         if self._match.normalises:
             given = pixels.astype(np.float32)
-        # NHWC -> NCHW
-        data = torch.from_numpy(given).permute(0, 3, 1, 2).contiguous()
-        if not self._comparers:
-            self._begin(data, taken[0])
-        whole = self._port.accumulated(data)
-        judges = [self._as_port(taps, whole) for taps in taken]
-        self._counted()
-        arrays = [{tap: values.numpy() for tap, values in judge.items()} for judge in judges]
-        if "accumulated" in self._readings:
-            if self._doubtful(judges[0], whole):
-                whole = self._port.accumulated(data, thorough=True)
-            self._count(0, "accumulated", arrays[0], whole)
-        if "isolated" in self._readings:
-            pieces = self._port.isolated(data, judges[0])
-            if self._doubtful(judges[0], pieces):
-                pieces = self._port.isolated(data, judges[0], thorough=True)
-            self._count(0, "isolated", arrays[0], pieces)
-        for number, judge in enumerate(arrays[1:], start=1):
-            self._count(number, "accumulated", judge, whole)
+        return torch.from_numpy(given).permute(0, 3, 1, 2).contiguous()
+
+    def _dense(self) -> None:
+        """Feed the pieces of both sides the same random values, and count what comes of it."""
+        from porting.parity.soundness import rounded_taps
+
+        inputs, pixels, seen, shapes = self._first
+        names, dense = {**self.panel.judges[0].taps, INPUT: INPUT}, DenseValues()
+        taps = [*self._tap_of, *([] if self._match.normalises else [INPUT])]
+        # By the judge's names: one tensor of it may stand behind two taps.
+        shown = {names[tap]: seen.get(tap, inputs) for tap in taps}
+        for amplitude in AMPLITUDES:
+            drawn_values = {name: dense.like(v, amplitude) for name, v in shown.items()}
+            fed = {tap: drawn_values[names[tap]] for tap in taps}
+            entry = inputs if self.panel.normalises else fed[INPUT]
+            try:
+                run = self.panel.judges[0].run_pieces(entry, fed)
+            except NoPieces:
+                return
+            data = self._data(entry, pixels, fed)
+            judge = self._as_port(self._kept(run.taps), shapes)
+            given = self._as_port(self._kept(fed), shapes)
+            values = self._port.run(data, given)
+            rounded = rounded_taps(values, judge)
+            if rounded and not self._refusals:
+                self._refusals.append(f"it cannot be judged: {rounded}")
+            self._activity.add(run.taps, fed)
+            noise, drawn = self._noise("dense", data, values, judge, given)
+            self._count(0, "dense", judge, values, noise, drawn)
+
+    def _noise(
+        self, reading: Reading, data: Tensor, values: Mapping[str, Tensor],
+        judge: Mapping[str, Tensor], fed: Mapping[str, Tensor],
+    ) -> tuple[dict[str, np.ndarray], bool]:  # fmt: skip
+        """The noise of every tap, (1,), and whether it was drawn on this very input.
+
+        After a few inputs it is taken from theirs, the least of each tap in proportion to its
+        scale; where that leaves a tap near its limit it is drawn all the same. More draws only
+        ever add to it: what agrees already need not be asked again.
+        """
+        known, factor = self._noises[reading], self._tolerance.factor
+        scales = {tap: float(v.abs().max()) for tap, v in judge.items()}
+        if reading != "dense" and known.inputs >= DRAWN:
+            noise = known.at(scales)
+            if not _beyond(judge, values, noise, scales, factor / 2):
+                return noise, False
+        noise = self._port.noise(data, values, fed)
+        if _beyond(judge, values, noise, scales, factor):
+            noise = self._port.noise(data, values, fed, thorough=True)
+        known.add(noise, scales)
+        return noise, True
 
     def _count(
-        self, number: int, reading: Reading, judge: Mapping[str, np.ndarray], run: PortRun
-    ) -> None:
+        self, number: int, reading: Reading, judge: Mapping[str, Tensor],
+        values: Mapping[str, Tensor], noise: Mapping[str, np.ndarray], drawn: bool,
+    ) -> None:  # fmt: skip
         """Take a reading's figures, beside the runs on the next input."""
+        left, right = ({tap: v.numpy() for tap, v in side.items()} for side in (judge, values))
         add = self._comparers[number].add
-        self._counting.append(self._beside.submit(add, reading, judge, run.values, run.noise))
+        self._counting.append(self._beside.submit(add, reading, left, right, noise, drawn))
 
     def _counted(self) -> None:
         """Wait for the figures that are being taken: but one input's values are held for them."""
@@ -136,27 +214,12 @@ class _Session:
             counting.result()
         self._counting = []
 
-    def _doubtful(self, judge: Mapping[str, Tensor], run: PortRun) -> bool:
-        """Whether a tap lies beyond its noise, so that this is worth drawing with more care.
-
-        More draws only ever add to the noise: what agrees already need not be asked again.
-        """
-        import torch
-
-        factor = (self._tolerance or Tolerance()).factor
-        for tap, values in judge.items():
-            apart = float((values - torch.from_numpy(run.values[tap])).abs().max())
-            if apart <= factor * float(run.noise[tap].max()):
-                continue
-            if not apart <= factor * floor(float(values.abs().max())):
-                return True
-        return False
-
     def _begin(self, data: Tensor, judge: Mapping[str, np.ndarray]) -> None:
         """Settle which of the port's taps is which of the judge's."""
         from genmobilenet.network import GenMobileNet
         from porting.parity.activations import mistaken_activations
         from porting.parity.likeness import Matching, match_taps
+        from porting.parity.soundness import unsound
         from porting.parity.taps import PortRunner
 
         by_structure = isinstance(self._match, ModuleMatch)
@@ -165,7 +228,7 @@ class _Session:
         mistaken = {}
         if foreign:
             matching = match_taps(self._model, data, judge).with_softmax()
-        elif "isolated" in self._readings and isinstance(self._match, Match):
+        elif isinstance(self._match, Match):
             mistaken = mistaken_activations(self._model, layers_of(self._match.config))
         self._tap_of = matching.taps
         names = {ours: self.panel.names[tap] for tap, ours in self._tap_of.items()}
@@ -175,19 +238,47 @@ class _Session:
             # The structure says that the module computes them; what follows shows whether rightly.
             apart, left = apart | dict.fromkeys(left, _UNSEEN), ()
         self._port = PortRunner(self._model, list(names), matching.logits, overwrites=foreign)
-        deciding = Comparer(names, self._readings, self._tolerance, left, apart, mistaken)
-        self._comparers = [deciding, *(Comparer(names) for _ in self.panel.judges[1:])]
+        reason = unsound(self._port, data)
+        self._refusals += [f"it cannot be judged: {reason}"] if reason else []
+        deciding = Comparer(
+            names, self._readings, self._tolerance, left, apart, mistaken, self._details
+        )
+        others = (Comparer(names, details=self._details) for _ in self.panel.judges[1:])
+        self._comparers = [deciding, *others]
+        self._activity = ChannelActivity(self._flows(foreign), self.panel.names)
 
-    def _as_port(self, taps: Mapping[str, np.ndarray], port: PortRun) -> dict[str, Tensor]:
-        """A judge's values under the port's taps, in its axes and shapes."""
+    def _flows(self, foreign: bool) -> tuple[LayerFlow, ...]:
+        """Between which of the judge's taps each weight works."""
+        if isinstance(self._match, ModuleMatch):
+            return self._match.flows
+        config = self._match.config
+        epsilon = getattr(self._model, "config", config).bn_epsilon if not foreign else 0.0
+        return tuple(flows_of(layers_of(config), epsilon))
+
+    def _coverage(self) -> Coverage:
+        """What the comparison rests on."""
+        from genmobilenet.network import GenMobileNet
+
+        state: dict[str, np.ndarray] | None = None
+        if isinstance(self._match, ModuleMatch) or isinstance(self._model, GenMobileNet):
+            state = {key: values.numpy() for key, values in self._model.state_dict().items()}
+            shapes = {key: values.shape for key, values in state.items()}
+        else:
+            shapes = layers_of(self._match.config).shapes()
+        return self._activity.coverage(shapes, state, self.panel.stored, self.panel.factors)
+
+    def _as_port(
+        self, taps: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
+    ) -> dict[str, Tensor]:
+        """A judge's values under the port's taps, in the port's axes and ``shapes``."""
         from porting.parity.taps import as_port
 
         named = {ours: taps[tap] for tap, ours in self._tap_of.items()}
-        return {tap: as_port(v, port.values[tap].shape) for tap, v in named.items()}
+        return {tap: as_port(v, shapes[tap]) for tap, v in named.items()}
 
-    def _kept(self, run: Run) -> Mapping[str, np.ndarray]:
-        taps = self.panel.kept(run.taps)
-        return {tap: taps[tap] for tap in self.panel.names}
+    def _kept(self, taps: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        kept = self.panel.kept(taps)
+        return {tap: kept[tap] for tap in self.panel.names if tap in kept}
 
     def verdict(self) -> Verdict:
         """What was found.
@@ -197,10 +288,75 @@ class _Session:
         """
         if not self._comparers:
             raise BadInput("nothing to compare: there was no image to run")
+        if "dense" in self._readings:
+            self._dense()
         self._counted()
-        pairs = zip(self._comparers, self._runs, strict=True)
-        return Verdict(*(c.finish(run.judge, run.version, self._steps(run)) for c, run in pairs))
+        coverage = self._coverage()
+        if not coverage.complete:
+            self._refusals.append(coverage.summary())
+        run, *others = self._runs
+        deciding = self._comparers[0].finish(
+            run.judge, run.version, self._steps(run), tuple(self._refusals), coverage
+        )
+        deciding = replace(deciding, before=self._before(deciding.culprit))
+        pairs = zip(self._comparers[1:], others, strict=True)
+        return Verdict(
+            deciding, *(c.finish(run.judge, run.version, self._steps(run)) for c, run in pairs)
+        )
+
+    def _before(self, culprit: TapResult | None) -> str | None:
+        """The tap before the culprit's layer, if what reaches that layer is not what it gave."""
+        from genmobilenet.network import GenMobileNet
+        from porting.parity.taps import INPUT_OF, PortRunner
+
+        if culprit is None or not isinstance(self._model, GenMobileNet):
+            return None
+        flows = (flow for flow, result in self._activity.results.items() if culprit.tap == result)
+        flow = next((flow for flow in flows if flow.entry in self._tap_of), None)
+        if flow is None:
+            return None
+        inputs, pixels, seen, shapes = self._first
+        fed = self._as_port(self._kept(seen), shapes)
+        reaching = flow.weight.removesuffix(".weight") + INPUT_OF
+        runner = PortRunner(self._model, [*fed, reaching])
+        reached = runner.run(self._data(inputs, pixels, seen), fed)[reaching]
+        return None if reached.equal(fed[flow.entry].reshape(reached.shape)) else flow.entry
 
     def _steps(self, run: Run) -> dict[str, float]:
         """A judge's quantisation steps under the port's taps."""
         return {ours: run.steps[tap] for tap, ours in self._tap_of.items() if tap in run.steps}
+
+
+class _KnownNoise:
+    """The noise of one reading as some inputs had it."""
+
+    def __init__(self) -> None:
+        self.inputs = 0
+        self._shares: dict[str, float] = {}
+
+    def add(self, noise: Mapping[str, np.ndarray], scales: Mapping[str, float]) -> None:
+        """Take in what was drawn on one input, where the judge's taps have these scales."""
+        self.inputs += 1
+        for tap, scale in scales.items():
+            if scale:
+                share = max(float(noise[tap].max()), floor(scale)) / scale
+                self._shares[tap] = min(share, self._shares.get(tap, share))
+
+    def at(self, scales: Mapping[str, float]) -> dict[str, np.ndarray]:
+        """The noise (1,) to expect of taps of these scales, by tap."""
+        return {
+            tap: np.array([scale * self._shares.get(tap, 0.0)]) for tap, scale in scales.items()
+        }
+
+
+def _beyond(
+    judge: Mapping[str, Tensor], values: Mapping[str, Tensor], noise: Mapping[str, np.ndarray],
+    scales: Mapping[str, float], factor: float,
+) -> bool:  # fmt: skip
+    """Whether a tap lies further off than ``factor`` times its noise."""
+    for tap, tensor in judge.items():
+        apart = float((tensor - values[tap]).abs().max())
+        # Written so that NaN counts as beyond.
+        if not apart <= factor * max(float(noise[tap].max()), floor(scales[tap])):
+            return True
+    return False

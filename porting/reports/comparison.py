@@ -78,7 +78,12 @@ def figures_json(comparison: Comparison) -> dict[str, Any]:
         "version": COMPARISON_VERSION,
         "agrees": bool(comparison),
         "summary": comparison.summary(),
+        "refusals": list(comparison.refusals),
         "culprit": comparison.culprit.tap if comparison.culprit else None,
+        "before": comparison.before,
+        "spread": comparison.spread,
+        "noise_share": comparison.noise_share,
+        "coverage": None if comparison.coverage is None else comparison.coverage.to_json(),
         "judge": {"name": comparison.judge, "version": comparison.judge_version},
         "tolerance": asdict(comparison.tolerance),
         "needed": asdict(comparison.needed),
@@ -101,6 +106,7 @@ def _tap(result: TapResult) -> dict[str, Any]:
         "mistaken": result.mistaken,
         "accumulated": _figures(result.accumulated),
         "isolated": _figures(result.isolated),
+        "dense": _figures(result.dense),
     }
 
 
@@ -108,7 +114,7 @@ def _figures(figures: TapFigures | None) -> dict[str, Any] | None:
     if figures is None:
         return None
     data = asdict(figures)
-    details = {name: _rounded(values) for name, values in data.pop("details").items()}
+    details = {name: _rounded(values) for name, values in (data.pop("details") or {}).items()}
     return {**data, "relative": figures.relative, "details": details}
 
 

@@ -13,11 +13,11 @@ from porting.reports.lines import print_lines
 WORST = 10
 WIDTH = 100
 
-READINGS = ("accumulated", "isolated")
+READINGS = ("accumulated", "isolated", "dense")
 
 HEADINGS = (
     "largest\ndifference", "over\nscale", "float32\nnoise", "accumulated\n/ noise",
-    "isolated\n/ noise", "signal\ndB",
+    "isolated\n/ noise", "dense\n/ noise", "signal\ndB",
 )  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def print_written(data: dict[str, Any]) -> None:
 
 
 def worst_ratio(tap: dict[str, Any]) -> float:
-    """A tap's larger ratio of its two readings."""
+    """A tap's largest ratio of its readings."""
     return max(float(tap[r]["ratio"]) for r in READINGS if tap[r] is not None)
 
 
@@ -79,7 +79,7 @@ def _print_worst(taps: list[dict[str, Any]]) -> None:
 
 
 def _row(tap: dict[str, Any]) -> tuple[str, ...]:
-    figures = tap["accumulated"] or tap["isolated"]
+    figures = tap["accumulated"] or tap["isolated"] or tap["dense"]
     ratios = [f"{float(tap[r]['ratio']):.3g}" if tap[r] is not None else "" for r in READINGS]
     mark = "" if tap["agrees"] else " *"
     return (

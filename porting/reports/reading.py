@@ -11,7 +11,7 @@ from typing import Any
 from porting.errors import BadInput
 from porting.reports.checking import problems
 
-COMPARISON, COMPARISON_VERSION = "genmobilenet.comparison", 2
+COMPARISON, COMPARISON_VERSION = "genmobilenet.comparison", 3
 EVALUATION, EVALUATION_VERSION = "genmobilenet.evaluation", 2
 
 

@@ -1,8 +1,9 @@
-const READINGS = ["accumulated", "isolated"];
-const LABEL = { accumulated: "Accumulated", isolated: "Isolated" };
+const READINGS = ["accumulated", "isolated", "dense"];
+const LABEL = { accumulated: "Accumulated", isolated: "Isolated", dense: "Dense" };
+const SYMBOL = { accumulated: "circle", isolated: "diamond", dense: "triangle" };
 const charts = new Map();
 const state = { sort: "depth", descending: false, open: null };
-const first = (tap) => tap.accumulated ?? tap.isolated;
+const first = (tap) => tap.accumulated ?? tap.isolated ?? tap.dense;
 // Of the input that lies farthest beyond its noise, as the band is.
 const off = (figures) => Number(figures.worst_abs) / (figures.scale || 1);
 const ratioOf = (tap, reading) => (tap[reading] ? Number(tap[reading].ratio) : NaN);
@@ -50,7 +51,7 @@ function drawDepth() {
   for (const reading of shown) {
     series.push({
       name: LABEL[reading], type: "line", symbolSize: 6, lineStyle: { width: 1.5 }, color: color(reading),
-      symbol: reading === "isolated" ? "diamond" : "circle",
+      symbol: SYMBOL[reading],
       data: data.taps.map((tap) => ({
         value: [tap.depth + 1, clipped(off(tap[reading]))],
         itemStyle: tap[reading].agrees ? {} : { color: color("bad") },

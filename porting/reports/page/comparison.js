@@ -9,7 +9,17 @@ function writeHeader() {
     [String(data.inputs.count), data.inputs.count === 1 ? "image" : "images"],
     [`${number(data.needed.factor)}×`, `the noise needed, of ${data.tolerance.factor}× allowed`],
     [number(first(logits).relative), `${logits.tap}: difference over scale`],
+    ...(data.coverage ? [[exercised(data.coverage), "of the weights exercised"]] : []),
   ]);
+}
+
+// Rounded down: 100 % is every one.
+const exercised = (coverage) => `${Math.floor((1e4 * coverage.exercised) / coverage.weights) / 100} %`;
+
+function coverageText(coverage) {
+  const counts = [`${coverage.exercised} of ${coverage.weights} exercised, ${coverage.on_images} of them by images`];
+  if (coverage.equal_to_the_source) counts.push(`${coverage.equal_to_the_source} more equal what the source stores`);
+  return [...counts, ...coverage.unproved.map((key) => `${key.weights} of ${key.key} not proved: ${key.reason}`)].join("; ");
 }
 
 function planText(plan) {
@@ -40,6 +50,7 @@ function writeBelow() {
     ...data.subject.notes.map((note) => ["Note", note]),
     ...(data.plan ? [["Plan", planText(data.plan)]] : []),
     ["Judge", `${data.judge.name} ${data.judge.version}`],
+    ...(data.coverage ? [["Weights", coverageText(data.coverage)]] : []),
     ["Tolerance", tolerance],
     ["Needed", `${number(data.needed.factor)} times the noise, or ${number(data.needed.atol)} absolute, or ${number(data.needed.rtol)} relative to each value`],
     ["Versions", versionsText(data.versions)],

@@ -7,6 +7,7 @@ const COLUMNS = [
   { key: "noise", label: "noise", value: (t) => Number(first(t).noise), wide: true },
   { key: "accumulated", label: "× noise", value: (t) => ratioOf(t, "accumulated"), reading: "accumulated" },
   { key: "isolated", label: "isolated", value: (t) => ratioOf(t, "isolated"), reading: "isolated" },
+  { key: "dense", label: "dense", value: (t) => ratioOf(t, "dense"), reading: "dense" },
   { key: "snr", label: "dB", value: (t) => Number(first(t).snr_db), show: (t) => number(first(t).snr_db), wide: true },
   { key: "verdict", label: "verdict", value: (t) => (t.agrees ? 1 : 0), show: (t) => (t.agrees ? "agrees" : "disagrees"), verdict: true },
 ].filter((column) => !column.reading || data.taps.some((tap) => tap[column.reading]));

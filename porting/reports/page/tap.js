@@ -10,7 +10,7 @@ const FIGURES = [
   ["ULP median", (f) => number(f.ulp_median)],
   ["ULP 99 %", (f) => number(f.ulp_p99)],
   ["ULP max", (f) => number(f.ulp_max)],
-  ["worst", (f) => `image ${f.worst_input}, channel ${f.worst_channel}${f.worst_position.length ? `, at (${f.worst_position.join(", ")})` : ""}`],
+  ["worst", (f) => `input ${f.worst_input}, channel ${f.worst_channel}${f.worst_position.length ? `, at (${f.worst_position.join(", ")})` : ""}`],
   ["NaN or ∞ on both sides", (f) => (f.nonfinite ? String(f.nonfinite) : null)],
 ];
 

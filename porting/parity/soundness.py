@@ -1,0 +1,89 @@
+"""Whether the noise of a module's own float32 can be a yardstick at all.
+
+The tolerance of a tap is how far the port's own float32 runs lie from its float64 run. A module
+that draws random numbers, or computes in half precision inside, has a noise of per cents of its
+values: any judge would lie within it. Such a module cannot be judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from porting.mapping.layers import NORMALISES
+from porting.parity.taps import PortRunner
+
+_LOW_BITS = {16: "bfloat16", 13: "float16"}
+"""Low bits of a float32 that are 0 where its value is one of a shorter type."""
+
+_ENOUGH = 16
+"""Values that must all be such before chance is ruled out."""
+
+
+class _AutocastWatch(TorchFunctionMode):
+    """Notes to which type autocast is switched while a module runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtype: torch.dtype | None = None
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if torch.is_autocast_enabled("cpu"):
+            self.dtype = torch.get_autocast_dtype("cpu")
+        return func(*args, **(kwargs or {}))
+
+
+def unsound(runner: PortRunner, inputs: Tensor) -> str | None:
+    """Why a module cannot be judged, seen in two runs on the same inputs (N, C, H, W)."""
+    first, watch = runner.run(inputs), _AutocastWatch()
+    with watch:
+        second = runner.run(inputs)
+    if watch.dtype is not None:
+        return (
+            f"it switches autocast to {_plain(watch.dtype)} on inside its forward, and so computes "
+            "in half precision; switch it off for inference"
+        )
+    if runner.odd_types:
+        tap, dtype = next(iter(runner.odd_types.items()))
+        return f"{tap} gives {_plain(dtype)} where float32 went in"
+    for tap in first:
+        if not torch.equal(first[tap].nan_to_num(), second[tap].nan_to_num()):
+            return (
+                f"it gives something else each time it is run on one input, in evaluation mode, "
+                f"{tap} first; is there a dropout without self.training?"
+            )
+    return None
+
+
+def rounded_taps(values: Mapping[str, Tensor], judge: Mapping[str, Tensor]) -> str | None:
+    """That a module rounds to a shorter type on its way, and where first, by the port's values.
+
+    What the judge's values show as well is no rounding: whole pixels, for one.
+    """
+    for tap, tensor in values.items():
+        short = _shorter_type(tensor)
+        if short is not None and tap != NORMALISES and _shorter_type(judge[tap]) is None:
+            return f"all values of {tap} are rounded to {short}"
+    return None
+
+
+def _shorter_type(values: Tensor) -> str | None:
+    """The shorter type to which all of some float32 values are rounded, None for none."""
+    flat = values.flatten()
+    # What an activation cuts off lies at the least or the largest value, which may be exact.
+    inner = flat[(flat != 0) & (flat != flat.min()) & (flat != flat.max()) & flat.isfinite()]
+    if inner.numel() < _ENOUGH:
+        return None
+    bits = int(np.bitwise_or.reduce(inner.contiguous().numpy().view(np.int32)))
+    return next((name for low, name in _LOW_BITS.items() if not bits & ((1 << low) - 1)), None)
+
+
+def _plain(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
