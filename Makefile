@@ -22,7 +22,7 @@ LABELS ?=
 WITH ?=
 
 .PHONY: help install port-mnasnet port-all parity accuracy test test-tflite-runtime \
-	test-others test-all lint types bench clean
+	test-others test-all lint types faults bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -90,6 +90,9 @@ lint: $(INSTALLED) ## style and formatting
 
 types: $(INSTALLED) ## static types
 	$(BIN)/mypy
+
+faults: $(INSTALLED) ## plant some five hundred faults, and see that each is found where it is
+	OMP_NUM_THREADS=1 $(BIN)/python -m parity_tests.faults
 
 bench: $(INSTALLED) $(VENV)-others/.installed ## speed and memory, side by side with others
 	$(BIN)/python -m benchmarks.porting_time

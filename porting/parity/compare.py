@@ -92,6 +92,7 @@ class Comparison:
     ``unmatched`` lists taps that only one side has; one is enough to disagree.
     ``not_comparable`` gives, by the judge's name, why a tap was left out that
     by construction means something else on the two sides; that is no disagreement.
+    ``unsound`` says why the port cannot be judged at all: its noise is no yardstick.
     ``refusals`` are reasons not to say that the two agree whatever the taps show, a clause each;
     ``coverage`` says which weights the taps rest on. ``before`` is set where what reaches the
     culprit's own layer is not what the tap of that name gave: the error may lie between the two.
@@ -104,12 +105,15 @@ class Comparison:
     tolerance: Tolerance
     unmatched: tuple[str, ...] = ()
     not_comparable: Mapping[str, str] = field(default_factory=dict)
+    unsound: str | None = None
     refusals: tuple[str, ...] = ()
     coverage: Coverage | None = None
     before: str | None = None
 
     def __bool__(self) -> bool:
-        return not (self.unmatched or self.refusals) and all(tap.agrees for tap in self.taps)
+        if self.unsound or self.unmatched or self.refusals:
+            return False
+        return all(tap.agrees for tap in self.taps)
 
     def __getitem__(self, tap: str) -> TapResult:
         return next(result for result in self.taps if result.tap == tap)
@@ -185,6 +189,8 @@ class Comparison:
                 f"{worst.tap} at {worst.ratio:.1f} times its float32 noise (which is at most "
                 f"{self.noise_share:.0e} of a tap's values){covered}"
             )
+        if self.unsound:
+            return f"NOT at parity with {against}: it cannot be judged: {self.unsound}"
         reasons = [*self.refusals, *([self._disagreement()] if self.first_bad else [])]
         if self.unmatched:
             some = ", ".join(self.unmatched[:3]) + (", ..." if len(self.unmatched) > 3 else "")
@@ -275,9 +281,12 @@ class Comparer:
 
     def finish(
         self, judge: str, version: str, steps: Mapping[str, float] | None = None,
-        refusals: tuple[str, ...] = (), coverage: Coverage | None = None,
+        unsound: str | None = None, refusals: tuple[str, ...] = (),
+        coverage: Coverage | None = None,
     ) -> Comparison:  # fmt: skip
         """The comparison of everything added; ``steps`` are the judge's, by tap.
+
+        A port is ``unsound``, too, where a tap's noise is more than :data:`CEILING` of its scale.
 
         Raises:
             BadInput: nothing was added.
@@ -291,14 +300,14 @@ class Comparer:
             self._result(tap, depth, steps.get(tap)) for depth, tap in enumerate(self._names)
         )
         loudest = max(taps, key=lambda tap: tap.noise_share)
-        if loudest.noise_share > CEILING and not self._tolerance.fixed:
-            refusals = (*refusals, (
-                f"it cannot be judged: its own float32 noise is {loudest.noise_share:.1%} of its "
-                f"values at {loudest.tap}, and a sound network's at most {CEILING:.2%}"
-            ))  # fmt: skip
+        if unsound is None and loudest.noise_share > CEILING and not self._tolerance.fixed:
+            unsound = (
+                f"its own float32 noise is {loudest.noise_share:.1%} of its values at "
+                f"{loudest.tap}, and a sound network's at most {CEILING:.2%}"
+            )
         return Comparison(
             taps, judge, version, inputs, self._tolerance, self._unmatched, self._not_comparable,
-            refusals, coverage,
+            unsound, refusals, coverage,
         )  # fmt: skip
 
     def _result(self, tap: str, depth: int, step: float | None) -> TapResult:

@@ -13,7 +13,14 @@ from torch import Tensor, nn
 
 from porting.errors import BadInput
 from porting.parity.names import CLASSIFIER, SOFTMAX
-from porting.parity.taps import INPUT_OF, OUTPUT, as_port, call_name, prepared
+from porting.parity.taps import (
+    INPUT_OF,
+    OUTPUT,
+    as_port,
+    call_name,
+    failures_named,
+    prepared,
+)
 
 _ELEMENTS = 4096  # of a tap, evenly spaced, on which likeness is judged
 _ANY_SHAPE_MATCH = 0.01  # what two values of one shape are worth if nothing else speaks for them
@@ -160,19 +167,12 @@ def check_runs(network: nn.Module, inputs: Tensor) -> None:
             measured of that, any judge would lie within it.
     """
     for dtype in (torch.float64, torch.float32):
-        try:
-            with torch.no_grad():
-                converted = copy.deepcopy(network).to(dtype)
-                # Whether it gives the same again is seen in either precision.
-                given = [converted(inputs.to(dtype)) for _ in range(1 + (dtype is torch.float32))]
-        except Exception as error:
-            # A user's code may raise anything; whatever it is, it is about this module.
-            reason = " ".join(str(error).split())
-            raise BadInput(
-                f"{type(network).__name__}: its forward fails on {dtype} inputs "
-                f"{tuple(inputs.shape)}: {type(error).__name__}: {reason}"
-            ) from error
-        if isinstance(given[0], Tensor) and not _same(given[0], given[-1]):
+        given = inputs.to(dtype)
+        with torch.no_grad(), failures_named(network, given):
+            converted = copy.deepcopy(network).to(dtype)
+            # Whether it gives the same again is seen in either precision.
+            results = [converted(given) for _ in range(1 + (dtype is torch.float32))]
+        if isinstance(results[0], Tensor) and not _same(results[0], results[-1]):
             raise BadInput(
                 f"{type(network).__name__}: gives something else each time it is run on one "
                 "input, in evaluation mode; is there a dropout without self.training?"

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from porting.errors import BadInput
 from porting.own_module import copied
 from porting.parity.arithmetic import DepthwiseByShifts, SumsOneByOne
 from porting.parity.names import SOFTMAX
@@ -146,9 +147,27 @@ class PortRunner:
         # Whoever calls may be under autocast: a comparison never is.
         plain = torch.autocast("cpu", enabled=False)
         with torch.inference_mode(), plain, _hooked(model, wanted, exchange):
-            model(inputs)
+            with failures_named(model, inputs):
+                model(inputs)
             if self._logits is not None and SOFTMAX in self.taps:
                 on_tap(SOFTMAX, flowed[self._logits].flatten(1).softmax(-1))
+
+
+@contextmanager
+def failures_named(model: nn.Module, inputs: Tensor) -> Iterator[None]:
+    """Whatever a module's own code raises is about that module.
+
+    Raises:
+        BadInput: its forward fails on these inputs.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(
+            f"{type(model).__name__}: its forward fails on {inputs.dtype} inputs "
+            f"{tuple(inputs.shape)}: {type(error).__name__}: {reason}"
+        ) from error
 
 
 @contextmanager

@@ -103,7 +103,7 @@ class _Session:
         self._runs: list[Run] = []
         self._comparers: list[Comparer] = []
         self._noises: dict[Reading, _KnownNoise] = {r: _KnownNoise() for r in READINGS}
-        self._refusals: list[str] = []
+        self._unsound: str | None = None
 
     def run(self, inputs: np.ndarray, pixels: np.ndarray) -> None:
         """Run everything on the judges' inputs, made from pixels 0..255, both (1, H, W, C).
@@ -123,8 +123,7 @@ class _Session:
             from porting.parity.soundness import rounded_taps
 
             self._first = inputs, pixels, self._runs[0].taps, shapes
-            rounded = rounded_taps(values, judges[0])
-            self._refusals += [f"it cannot be judged: {rounded}"] if rounded else []
+            self._unsound = self._unsound or rounded_taps(values, judges[0])
         self._activity.add(self._runs[0].taps)
         self._counted()
         if "accumulated" in self._readings or judges[1:]:
@@ -170,9 +169,7 @@ class _Session:
             judge = self._as_port(self._kept(run.taps), shapes)
             given = self._as_port(self._kept(fed), shapes)
             values = self._port.run(data, given)
-            rounded = rounded_taps(values, judge)
-            if rounded and not self._refusals:
-                self._refusals.append(f"it cannot be judged: {rounded}")
+            self._unsound = self._unsound or rounded_taps(values, judge)
             self._activity.add(run.taps, fed)
             noise, drawn = self._noise("dense", data, values, judge, given)
             self._count(0, "dense", judge, values, noise, drawn)
@@ -187,6 +184,9 @@ class _Session:
         scale; where that leaves a tap near its limit it is drawn all the same. More draws only
         ever add to it: what agrees already need not be asked again.
         """
+        if self._unsound:
+            # It has no noise that means anything, and some such modules run in no other order.
+            return {tap: np.zeros(1) for tap in judge}, False
         known, factor = self._noises[reading], self._tolerance.factor
         scales = {tap: float(v.abs().max()) for tap, v in judge.items()}
         if reading != "dense" and known.inputs >= DRAWN:
@@ -238,8 +238,7 @@ class _Session:
             # The structure says that the module computes them; what follows shows whether rightly.
             apart, left = apart | dict.fromkeys(left, _UNSEEN), ()
         self._port = PortRunner(self._model, list(names), matching.logits, overwrites=foreign)
-        reason = unsound(self._port, data)
-        self._refusals += [f"it cannot be judged: {reason}"] if reason else []
+        self._unsound = unsound(self._port, data)
         deciding = Comparer(
             names, self._readings, self._tolerance, left, apart, mistaken, self._details
         )
@@ -288,15 +287,14 @@ class _Session:
         """
         if not self._comparers:
             raise BadInput("nothing to compare: there was no image to run")
-        if "dense" in self._readings:
+        if "dense" in self._readings and not self._unsound:
             self._dense()
         self._counted()
         coverage = self._coverage()
-        if not coverage.complete:
-            self._refusals.append(coverage.summary())
+        refusals = () if coverage.complete else (coverage.summary(),)
         run, *others = self._runs
         deciding = self._comparers[0].finish(
-            run.judge, run.version, self._steps(run), tuple(self._refusals), coverage
+            run.judge, run.version, self._steps(run), self._unsound, refusals, coverage
         )
         deciding = replace(deciding, before=self._before(deciding.culprit))
         pairs = zip(self._comparers[1:], others, strict=True)

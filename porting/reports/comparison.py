@@ -78,6 +78,7 @@ def figures_json(comparison: Comparison) -> dict[str, Any]:
         "version": COMPARISON_VERSION,
         "agrees": bool(comparison),
         "summary": comparison.summary(),
+        "unsound": comparison.unsound,
         "refusals": list(comparison.refusals),
         "culprit": comparison.culprit.tap if comparison.culprit else None,
         "before": comparison.before,

@@ -1,0 +1,224 @@
+"""Seeded cases: kinds of faults, at first, middle, last and random places, on many sources."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from genmobilenet.factory import build
+from parity_tests.faults import kinds
+from porting.carry_out import carry_out
+from porting.mapping.convention import convention_of
+from porting.mapping.layers import Layer, layers_of
+from porting.mapping.recognise import find_match
+from porting.parity import verify
+from porting.parity.compare import Comparison
+from porting.parity.panel import Panel, SeatedJudge, panel_of
+from porting.sources import open_source
+
+SEED = 7
+
+HARMLESS = 1e-5
+"""A fault that changes logits by no more than this, over their scale, need not be seen."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault in a network. ``places`` are taps, of which one must be named; empty for none."""
+
+    kind: str
+    place: str
+    network: nn.Module
+    places: tuple[str, ...]
+    sort: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a comparison said of a case; ``logits`` is by how much the fault changes them."""
+
+    source: str
+    case: Case
+    comparison: Comparison
+    logits: float
+
+    @property
+    def seen(self) -> bool:
+        return not self.comparison
+
+    @property
+    def matters(self) -> bool:
+        return self.logits > HARMLESS
+
+    @property
+    def placed(self) -> bool:
+        """Whether the place is right: one of the case's, none, or the reason of a refusal."""
+        comparison, sort = self.comparison, self.case.sort
+        if sort == "unsound":
+            return comparison.unsound is not None
+        if sort == "spread":
+            return comparison.spread is not None or comparison.culprit is None
+        return comparison.culprit is not None and comparison.culprit.tap in self.case.places
+
+
+class _Remembering:
+    """A judge that answers the same question once."""
+
+    def __init__(self, judge) -> None:
+        self._judge, self._answers = judge, {}
+
+    def run(self, inputs, taps):
+        key = (inputs.tobytes(), tuple(taps))
+        if key not in self._answers:
+            self._answers[key] = self._judge.run(inputs, taps)
+        return self._answers[key]
+
+    def run_pieces(self, inputs, values, taps):
+        key = (inputs.tobytes(), *(values[tap].tobytes()[:256] for tap in taps))
+        if key not in self._answers:
+            self._answers[key] = self._judge.run_pieces(inputs, values, taps)
+        return self._answers[key]
+
+
+class Subject:
+    """A sound port of a source, to be spoiled in copies and judged."""
+
+    def __init__(self, path: Path, weights: str | None = None, name: str | None = None) -> None:
+        self.name = name or path.name
+        self.source = open_source(path)
+        self.match = find_match(self.source, None, weights)
+        self.convention = convention_of(self.source, self.match)
+        self.layers = layers_of(self.match.config)
+        state = carry_out(self.match.plan, self.source, self.match.config)
+        self.network = build(self.match.config, state)
+        panel = panel_of(self.source, self.match)
+        judges = tuple(SeatedJudge(_Remembering(j.judge), j.taps) for j in panel.judges[:1])
+        self.panel: Panel = Panel(**{**vars(panel), "judges": judges})
+        other = next((s for s in self.source.weight_sets if s != self.match.plan.weight_set), None)
+        self.other_state = None
+        if other is not None:
+            match = find_match(self.source, None, other)
+            self.other_state = carry_out(match.plan, self.source, match.config)
+
+    def judged(self, network: nn.Module, pixels: np.ndarray) -> Comparison:
+        """The verdict on a network, by the judge that this subject keeps."""
+        kept, verify.panel_of = verify.panel_of, lambda *_: self.panel
+        try:
+            return verify.verify_port(
+                self.source, self.match, network, self.convention, pixels, details=False
+            ).comparison
+        finally:
+            verify.panel_of = kept
+
+    def logits(self, network: nn.Module, pixels: np.ndarray) -> torch.Tensor:
+        x = torch.from_numpy(self.convention.normalise(pixels)).permute(0, 3, 1, 2).contiguous()
+        with torch.inference_mode():
+            return network.eval()(x)
+
+    def outcomes(self, pixels: np.ndarray, per_kind: int, generator) -> Iterator[Outcome]:
+        """Every case of this source, judged; ``per_kind`` places of each kind."""
+        sound = self.logits(self.network, pixels)
+        scale = float(sound.abs().max())
+        for case in self.cases(per_kind, generator):
+            torch.manual_seed(0)
+            spoiled = self.logits(case.network, pixels)
+            yield Outcome(
+                self.name, case, self.judged(case.network, pixels),
+                float((spoiled - sound).abs().max()) / scale,
+            )  # fmt: skip
+
+    def cases(self, per_kind: int, generator) -> Iterator[Case]:
+        """The cases of this source."""
+        for kind, fault in kinds.LAYER_FAULTS.items():
+            for layer in _places([x for x in self.layers if fault.applies(x)], per_kind, generator):
+                network = copy.deepcopy(self.network)
+                fault.change(network, layer, generator)
+                yield Case(kind, layer.path, network, self._shown(layer, fault.at), "place")
+        yield from self._exchanged(per_kind, generator)
+        yield from self._blocks(per_kind, generator)
+        for kind, change in kinds.SPREAD.items():
+            yield self._whole(kind, change, "spread")
+        if self.other_state is not None:
+            yield self._whole("the other weight set", self._with_other_set, "spread")
+        for kind, spoil in kinds.UNSOUND.items():
+            acting = [x for x in self.layers if x.activation != "none" and ".se." not in x.path]
+            for layer in _places(acting, 1, generator):
+                network = copy.deepcopy(self.network)
+                spoil(network, layer, generator)
+                yield Case(kind, layer.path, network, (), "unsound")
+
+    def _with_other_set(self, network: nn.Module) -> None:
+        network.load_state_dict(self.other_state)
+
+    def _whole(self, kind: str, change: Callable[[nn.Module], None], sort: str) -> Case:
+        network = copy.deepcopy(self.network)
+        change(network)
+        first = self._shown(self.layers.stem, "weight")
+        return Case(kind, "everywhere", network, first, sort)
+
+    def _exchanged(self, per_kind: int, generator) -> Iterator[Case]:
+        pairs = [(x, kinds.same_shape(self.layers, x)) for x in self.layers]
+        for layer, other in _places([pair for pair in pairs if pair[1]], per_kind, generator):
+            network = copy.deepcopy(self.network)
+            one, two = (kinds.weight_of(network, x) for x in (layer, other))
+            with torch.no_grad():
+                kept = one.clone()
+                one.copy_(two)
+                two.copy_(kept)
+            yield Case(
+                "two weights of one shape exchanged", layer.path, network,
+                self._shown(layer, "weight"), "place",
+            )  # fmt: skip
+
+    def _blocks(self, per_kind: int, generator) -> Iterator[Case]:
+        blocks = self.layers.blocks
+        for kind, change in kinds.GATE_FAULTS.items():
+            for block in _places([b for b in blocks if b.squeeze], per_kind, generator):
+                network = copy.deepcopy(self.network)
+                change(network, block)
+                path = f"{block.block.path}.se"
+                # Where the graph shows the gate's own result, else the product behind it.
+                yield Case(kind, path, network, (f"{path}.gate", f"{path}"), "place")
+        for block in _places([b for b in blocks if b.block.residual], per_kind, generator):
+            network = copy.deepcopy(self.network)
+            network.get_submodule(block.block.path).residual = False
+            yield Case("residual missing", block.block.path, network, (block.block.path,), "place")
+        alike = [
+            (block, following)
+            for block, following in itertools.pairwise(blocks)
+            if not block.block.residual and block.block.stride == 1
+            and block.block.in_channels == block.block.out_channels
+            and block.block.type in ("ds", "dsa", "ir")
+        ]  # fmt: skip
+        for block, following in _places(alike, per_kind, generator):
+            network = copy.deepcopy(self.network)
+            network.get_submodule(block.block.path).residual = True
+            layer = next(iter(following))
+            yield Case(
+                "residual added", block.block.path, network, self._shown(layer, "weight"), "place"
+            )
+
+    def _shown(self, layer: Layer, at: str) -> tuple[str, ...]:
+        """The first of the judge's taps that shows what a layer's part gives."""
+        taps = {
+            "weight": (layer.path, layer.norm, layer.tap),
+            "norm": (layer.norm or layer.path, layer.tap),
+            "activation": (layer.tap,),
+        }[at]
+        return (next(tap for tap in taps if tap in self.panel.names),)
+
+
+def _places(candidates: list, count: int, generator) -> list:
+    """The first, a middle, the last and random ones, so many in all, each once."""
+    if not candidates:
+        return []
+    fixed = [0, len(candidates) // 2, len(candidates) - 1]
+    drawn = generator.permutation(len(candidates)).tolist()
+    return [candidates[i] for i in list(dict.fromkeys([*fixed, *drawn]))[:count]]
