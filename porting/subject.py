@@ -142,12 +142,12 @@ def _check_like(network: nn.Module, match: Match) -> None:
 def _onto(
     source: Source, module: nn.Module, model: str | None, weights: str | None
 ) -> Match | ModuleMatch:
-    """The source onto a module of somebody's own.
+    """The source onto a user-defined module.
 
-    Where their structures differ, it is compared as the network that the source holds: then the
-    taps show where.
+    Where their structures differ, it is compared as ``model``, the network that the source holds:
+    then the taps show where.
     """
-    if model is not None or source.graph is None:
+    if source.graph is None:
         return _matched(source, model, weights, None)
     from porting.mapping.onto import match_module
 

@@ -38,6 +38,16 @@ def sides(tmp_path_factory):
     return source, subject_from_module(source, build(port.config, port.state_dict), MODEL)
 
 
+class InSteps:
+    """A judge that holds two of its taps in integers."""
+
+    def __init__(self, judge):
+        self.judge = judge
+
+    def run(self, inputs, taps):
+        return replace(self.judge.run(inputs, taps), steps=STEPS)
+
+
 @pytest.fixture(scope="module")
 def data(sides):
     return comparison_report(diff(*sides, count=2))
@@ -69,7 +79,7 @@ def test_a_tap_in_integers_is_in_steps_of_its_own_tensor(sides, monkeypatch, cap
     def with_steps(source, match):
         panel = real(source, match)
         in_float, as_is = panel.judges
-        return replace(panel, judges=(in_float, lambda x: replace(as_is(x), steps=STEPS)))
+        return replace(panel, judges=(in_float, replace(as_is, judge=InSteps(as_is.judge))))
 
     monkeypatch.setattr(verify, "panel_of", with_steps)
     data = comparison_report(diff(*sides, count=1))
@@ -106,7 +116,8 @@ def test_numbers_that_json_does_not_have():
         ("{", "not a readable report"),
         ("[]", "not a report of `porting diff --json` or `porting evaluate --json`"),
         ('{"schema": "genmobilenet.comparison", "version": 1}', "a report of version 1"),
-        ('{"schema": "genmobilenet.comparison", "version": 2}', "a report without agrees, culprit"),
+        ('{"schema": "genmobilenet.comparison", "version": 2}', "a report of version 2"),
+        ('{"schema": "genmobilenet.comparison", "version": 3}', "a report without agrees, before"),
     ],
 )
 def test_other_files_are_refused(tmp_path, text, message):
