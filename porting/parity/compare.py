@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from porting.errors import BadInput
 from porting.parity.figures import RunningFigures, TapFigures
 from porting.parity.noise import Tolerance
+
+if TYPE_CHECKING:
+    from porting.parity.weights import WeightComparison
 
 Reading = Literal["accumulated", "isolated"]
 """``accumulated``: both networks run on the same input. ``isolated``: each piece of the port is
@@ -70,6 +73,8 @@ class Comparison:
     ``unmatched`` lists taps that only one side has; one is enough to disagree.
     ``not_comparable`` gives, by the judge's name, why a tap was left out that
     by construction means something else on the two sides; that is no disagreement.
+    ``weights`` says what relates the weights of the two, where they were compared too:
+    whether they agree decides nothing, but tells why taps do not.
     """
 
     taps: tuple[TapResult, ...]
@@ -79,6 +84,7 @@ class Comparison:
     tolerance: Tolerance
     unmatched: tuple[str, ...] = ()
     not_comparable: Mapping[str, str] = field(default_factory=dict)
+    weights: WeightComparison | None = None
 
     def __bool__(self) -> bool:
         return not self.unmatched and all(tap.agrees for tap in self.taps)
@@ -136,6 +142,9 @@ class Comparison:
         if self.unmatched:
             some = ", ".join(self.unmatched[:3]) + (", ..." if len(self.unmatched) > 3 else "")
             reasons.append(f"{len(self.unmatched)} taps have no counterpart: {some}")
+        if self.weights is not None and self.weights.unpaired is None:
+            what_then = ", so the arithmetic differs" if self.weights.agrees else ""
+            reasons.append(self.weights.summary() + what_then)
         return f"NOT at parity with {against}: {'; '.join(reasons)}"
 
     def _disagreement(self) -> str:
