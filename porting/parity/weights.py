@@ -135,11 +135,12 @@ class WeightComparison:
 
     def lines(self) -> tuple[str, ...]:
         """What differs, keys of one relation together, worst first."""
-        told = [_told(group, self.keys) for group in _grouped(self.findings)]
-        if len(told) <= LINES:
-            return tuple(told)
-        rest = f"and {len(told) - LINES + 1} other relations, each of some keys"
-        return (*told[: LINES - 1], rest)
+        groups = _grouped(self.findings)
+        shown = groups if len(groups) <= LINES else groups[: LINES - 1]
+        lines = [_told(group, self.keys) for group in shown]
+        if rest := sum(map(len, groups[len(shown) :])):
+            lines.append(f"and {rest} keys in other ways")
+        return tuple(lines)
 
     def summary(self) -> str:
         """What to say of the weights in a clause of the verdict."""
@@ -357,7 +358,8 @@ class _Comparing:
             if pair.equal:
                 self._add(key, _ONCE_FOLDED)
             else:
-                self._relate(key, pair, ", once folded")
+                as_it_is = key == layer.weight and _is_identity(port) and _is_identity(source)
+                self._relate(key, pair, "" if as_it_is else ", once folded")
         for key in differing:
             if key not in pairs:
                 self._add(key, _TAKEN_IN)
@@ -365,7 +367,7 @@ class _Comparing:
     def _folded_from_another_set(self, layer: _NormedLayer, port: _Folded) -> Relation | None:
         for name, values in self._other_sets.items():
             if _equal(port, _folded(values.read, layer, layer.stated)):
-                return self._weight_set(name, ", once folded")
+                return self._weight_set(name)
         return None
 
     def _folded_at_another_epsilon(
@@ -443,9 +445,9 @@ class _Comparing:
             sets[name] = planned_values(other.plan, self._source, other.config)
         return sets
 
-    def _weight_set(self, name: str, suffix: str = "") -> Relation:
-        words = f"the source's {name} weights, not its {self._match.plan.weight_set} ones{suffix}"
-        return Relation("another weight set", words)
+    def _weight_set(self, name: str) -> Relation:
+        own = self._match.plan.weight_set
+        return Relation("another weight set", f"the source's {name} weights, not its {own} ones")
 
     def _add(
         self, key: str, relation: Relation, pair: Pair | None = None, other: str | None = None
@@ -560,8 +562,10 @@ def _grouped(findings: Iterable[WeightFinding]) -> list[list[WeightFinding]]:
         of_text = defaultdict(list)
         for finding in members:
             of_text[finding.text].append(finding)
-        apart = relation != "exchanged" and len(of_text) <= 2
-        groups += of_text.values() if apart else [sorted(members, key=_badness)]
+        if relation == "exchanged":
+            groups.append(members)
+        else:
+            groups += of_text.values() if len(of_text) <= 2 else [sorted(members, key=_badness)]
     return sorted(groups, key=lambda group: min(map(_badness, group)))
 
 
