@@ -68,14 +68,14 @@ def subject_from_file(
             f"{path}: was ported onto {built_by}, a module of somebody's own; name what builds it "
             "with --onto module:callable"
         )
-    model = model or (None if built_by else card.get("model"))
+    named, model = model, model or (None if built_by else card.get("model"))
     weights = weights or _listed(card.get("source", {}).get("weight_set"), source)
     if onto is not None:
         from porting.own_module import build_module, fill_module
 
         network = _on_cpu(build_module(onto))
         notes = fill_module(network, state, str(path))
-        match = _onto(source, network, model, weights)
+        match = _onto(source, network, named, weights, model)
         return Subject(onto, network, match, path, digest, (*unwrapped, *notes))
     match = _matched(source, model, weights, _classes(state))
     name = model or match.model
@@ -140,12 +140,13 @@ def _check_like(network: nn.Module, match: Match) -> None:
 
 
 def _onto(
-    source: Source, module: nn.Module, model: str | None, weights: str | None
-) -> Match | ModuleMatch:
+    source: Source, module: nn.Module, model: str | None, weights: str | None,
+    known_as: str | None = None,
+) -> Match | ModuleMatch:  # fmt: skip
     """The source onto a module of somebody's own.
 
-    Where their structures differ, it is compared as the network that the source holds: then the
-    taps show where.
+    Where their structures differ, it is compared as the network that the source holds, which is
+    ``known_as`` where the card of its weights says so: then the taps show where.
     """
     if model is not None or source.graph is None:
         return _matched(source, model, weights, None)
@@ -159,7 +160,7 @@ def _onto(
         except BadInput as error:
             first = first or error
     try:
-        return _matched(source, model, weights, None)
+        return _matched(source, known_as, weights, None)
     except MappingError:
         assert first is not None  # the loop ran
         raise first from None

@@ -143,8 +143,9 @@ class Comparison:
             some = ", ".join(self.unmatched[:3]) + (", ..." if len(self.unmatched) > 3 else "")
             reasons.append(f"{len(self.unmatched)} taps have no counterpart: {some}")
         if self.weights is not None and self.weights.unpaired is None:
-            what_then = ", so the arithmetic differs" if self.weights.agrees else ""
-            reasons.append(self.weights.summary() + what_then)
+            tap = None if self.culprit is None else self.culprit.tap
+            arithmetic = ", so the arithmetic differs" if self.weights.agrees else ""
+            reasons.append(self.weights.summary(tap) + arithmetic)
         return f"NOT at parity with {against}: {'; '.join(reasons)}"
 
     def _disagreement(self) -> str:

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -142,8 +143,12 @@ class WeightComparison:
             lines.append(f"and {rest} keys in other ways")
         return tuple(lines)
 
-    def summary(self) -> str:
-        """What to say of the weights in a clause of the verdict."""
+    def summary(self, tap: str | None = None) -> str:
+        """What to say of the weights in a clause of the verdict.
+
+        Where several differ it names the one that lies nearest to ``tap``, the module path
+        at which an error is born; without one the worst.
+        """
         if self.unpaired is not None:
             return f"the weights cannot be compared: {self.unpaired}"
         if self.agrees:
@@ -151,9 +156,14 @@ class WeightComparison:
             return f"all {self.keys} weights are the source's" + (rest if self.findings else "")
         wrong = [finding for finding in self.findings if not finding.agrees]
         groups = _grouped(wrong)
-        others = len(wrong) - len(groups[0])
+        group = groups[0]
+        if tap is not None:
+            nearest = max(wrong, key=lambda finding: _shared(finding.key, tap))
+            group = next(members for members in groups if nearest in members)
+            group = [nearest, *(finding for finding in group if finding is not nearest)]
+        others = len(wrong) - len(group)
         more = f", and {others} more differ" if others else ""
-        return _told(groups[0], self.keys) + more
+        return _told(group, self.keys) + more
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the reports: all keys that differ."""
@@ -549,6 +559,12 @@ def _farthest(pair: Pair) -> Farthest:
 def _shown(key: str) -> str:
     """A key as text: a module of somebody's own may call its parts anything."""
     return key if key.isprintable() else key.encode("unicode_escape").decode()
+
+
+def _shared(key: str, tap: str) -> int:
+    """How many parts of their paths a key and a tap begin with alike."""
+    pairs = zip(key.split("."), tap.split("."), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _grouped(findings: Iterable[WeightFinding]) -> list[list[WeightFinding]]:

@@ -418,6 +418,26 @@ def test_there_are_never_many_lines():
     assert len(lines) == LINES
 
 
+def test_the_verdict_names_what_is_nearest_to_the_culprit():
+    findings = (
+        WeightFinding("conv_stem.weight", "near", "near it", distance=0.01),
+        WeightFinding("blocks.2.1.conv_pw.weight", "ratio", "2 times it", distance=1.0),
+        WeightFinding("blocks.3.1.conv_pw.weight", "ratio", "2 times it", distance=1.0),
+        WeightFinding("classifier.bias", "unrelated", "unrelated to it", distance=9.0),
+    )
+    result = WeightComparison(9, findings)
+    for tap, said in {
+        None: "classifier.bias is unrelated to it, and 3 more differ",
+        "act1": "conv_stem.weight is near it, and 3 more differ",
+        "blocks.2.1.act2": "blocks.2.1.conv_pw.weight and blocks.3.1.conv_pw.weight are 2 times it"
+        ", and 2 more differ",
+        "blocks.3.1": "blocks.3.1.conv_pw.weight and blocks.2.1.conv_pw.weight are 2 times it"
+        ", and 2 more differ",
+        "classifier": "classifier.bias is unrelated to it, and 3 more differ",
+    }.items():
+        assert result.summary(tap) == said
+
+
 def test_what_agrees_comes_last():
     findings = (
         WeightFinding("a", "folded", "equal once folded", distance=9.0),
