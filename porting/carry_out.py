@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,9 +35,7 @@ def carry_out(
         BadInput: the plan is of a calibrated port, whose values are not all the source's.
         BadSource: a tensor's bytes are damaged, or its values are not finite.
     """
-    shapes = layers_of(config).shapes()
-    given = {"normalisation's mean": mean, "normalisation's deviation": deviation}
-    return _carried(plan, source, shapes, lambda _: config.bn_epsilon, given)
+    return _carried(planned_values(plan, source, config, mean, deviation))
 
 
 def carry_out_onto(
@@ -52,41 +49,72 @@ def carry_out_onto(
         BadSource: a tensor's bytes are damaged, or its values are not finite.
     """
     built = module.state_dict()
-    shapes = {key: tuple(values.shape) for key, values in built.items()}
-    own = {fill.target for fill in plan.fills if fill.constant == "as built"}
-    rest = replace(plan, fills=tuple(fill for fill in plan.fills if fill.target not in own))
-    read = {key: shape for key, shape in shapes.items() if key not in own}
-    state = _carried(rest, source, read, epsilons.__getitem__, {})
-    return {key: built[key].clone() if key in own else state[key] for key in built}
+    state = _carried(planned_values_onto(plan, source, module, epsilons))
+    return {key: state[key] if key in state else built[key].clone() for key in built}
 
 
-def _carried(
+class PlannedValues:
+    """What a plan gives for each key, read when it is asked for.
+
+    ``fills`` are those of the keys, in the network's own order; a module's own buffers,
+    which no source has, are left out.
+    """
+
+    def __init__(
+        self, plan: Plan, source: Source, shapes: Mapping[str, tuple[int, ...]],
+        epsilon_of: Callable[[str], float], constants: Mapping[str, Sequence[float]],
+    ) -> None:  # fmt: skip
+        measured = [fill.target for fill in plan.fills if fill.measured]
+        if measured:
+            raise BadInput(
+                f"{source.path}: {len(measured)} keys of the plan come from images, {measured[0]} "
+                "first; carry out the plan that the source fits, and calibrate"
+            )
+        fills = {fill.target: fill for fill in plan.fills}
+        kept = [key for key in shapes if fills[key].constant != "as built"]
+        self.fills = {key: fills[key] for key in kept}
+        self.shapes = {key: shapes[key] for key in kept}
+        self._source, self._epsilon_of, self._constants = source, epsilon_of, constants
+
+    def read(self, key: str) -> np.ndarray:
+        """The values of a key, with the network's axes: float32, or int64 for a count.
+
+        Raises:
+            BadSource: the tensor's bytes are damaged, or its values are not finite.
+        """
+        fill = self.fills[key]
+        if fill.constant is None:
+            return _values(fill, self._source)
+        if fill.constant in self._constants:
+            return np.array(self._constants[fill.constant], np.float32)
+        return _constant(fill, self.shapes[key], self._epsilon_of)
+
+
+def planned_values(
     plan: Plan,
     source: Source,
-    shapes: Mapping[str, tuple[int, ...]],
-    epsilon_of: Callable[[str], float],
-    given: Mapping[str, Sequence[float]],
-) -> dict[str, torch.Tensor]:
+    config: NetworkConfig,
+    mean: Sequence[float] = (),
+    deviation: Sequence[float] = (),
+) -> PlannedValues:
+    """What a plan for a network gives; the arguments are those of :func:`carry_out`."""
+    constants = {"normalisation's mean": mean, "normalisation's deviation": deviation}
+    shapes = layers_of(config).shapes()
+    return PlannedValues(plan, source, shapes, lambda _: config.bn_epsilon, constants)
+
+
+def planned_values_onto(
+    plan: Plan, source: Source, module: nn.Module, epsilons: Mapping[str, float]
+) -> PlannedValues:
+    """What a plan for a module gives; the arguments are those of :func:`carry_out_onto`."""
+    shapes = {key: tuple(values.shape) for key, values in module.state_dict().items()}
+    return PlannedValues(plan, source, shapes, epsilons.__getitem__, {})
+
+
+def _carried(planned: PlannedValues) -> dict[str, torch.Tensor]:
     import torch
 
-    measured = [fill.target for fill in plan.fills if fill.measured]
-    if measured:
-        raise BadInput(
-            f"{source.path}: {len(measured)} keys of the plan come from images, {measured[0]} "
-            "first; carry out the plan that the source fits, and calibrate"
-        )
-    state = {}
-    fills = {fill.target: fill for fill in plan.fills}
-    for key, shape in shapes.items():
-        fill = fills[key]
-        if fill.constant is not None and fill.constant in given:
-            values = np.array(given[fill.constant], np.float32)
-        elif fill.constant is not None:
-            values = _constant(fill, shape, epsilon_of)
-        else:
-            values = _values(fill, source)
-        state[key] = torch.from_numpy(values)
-    return state
+    return {key: torch.from_numpy(planned.read(key)) for key in planned.fills}
 
 
 def _values(fill: Fill, source: Source) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +14,7 @@ from porting.parity.compare import Comparison, Reading
 from porting.parity.inputs import Images, ImageStream, image_stream
 from porting.parity.noise import Tolerance
 from porting.parity.verify import Verdict, verify_port
+from porting.parity.weights import compare_weights
 from porting.sources import Source
 from porting.subject import Subject, subject_from_file, subject_from_module
 
@@ -57,7 +58,7 @@ def diff(
     tolerance: Tolerance | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Diff:
-    """Compare every tap of a source's judge and a network.
+    """Compare every tap of a source's judge and a network, and every weight.
 
     ``count`` is the number of seeded images where ``images`` is None;
     ``progress`` is called with images done and in all.
@@ -80,7 +81,9 @@ def diff(
         source, subject.match, subject.network, convention, stream,
         readings=READINGS[mode], tolerance=tolerance, progress=advance,
     )  # fmt: skip
-    return Diff(source, subject, convention, stream, verdict)
+    weights = compare_weights(source, subject.match, subject.network, convention)
+    comparison = replace(verdict.comparison, weights=weights)
+    return Diff(source, subject, convention, stream, replace(verdict, comparison=comparison))
 
 
 def compare(

@@ -144,8 +144,8 @@ def _onto(
 ) -> Match | ModuleMatch:
     """The source onto a user-defined module.
 
-    Where their structures differ, it is compared as ``model``, the network that the source holds:
-    then the taps show where.
+    Where their structures differ, it is compared as ``model``, or the network that the source
+    holds: then the taps show where.
     """
     if source.graph is None:
         return _matched(source, model, weights, None)

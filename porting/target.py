@@ -101,17 +101,17 @@ def _keeping(source: Source, match: Match) -> Match:
         raise BadInput(
             f"{source.path}: has no normalisation inside to keep; leave out --normalisation keep"
         )
+    return with_normalisation(match)
+
+
+def with_normalisation(match: Match) -> Match:
+    """The match of a network that normalises by itself, as the source's graph may do too."""
     fills = tuple(
         Fill(key, constant=f"normalisation's {name}")
         for key, name in zip(NORMALISATION, ("mean", "deviation"), strict=True)
     )
     plan = replace(match.plan, fills=(*fills, *match.plan.fills))
-    return with_normalisation(replace(match, plan=plan))
-
-
-def with_normalisation(match: Match) -> Match:
-    """The match of a network that normalises by itself, as the source's graph may do too."""
     config, alignment = replace(match.config, normalises=True), match.alignment
     if alignment is not None and alignment.normalisation:
         alignment = replace(alignment, taps=[(NORMALISES, alignment.data), *alignment.taps])
-    return replace(match, config=config, alignment=alignment)
+    return replace(match, config=config, plan=plan, alignment=alignment)

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from parity_tests.building.browsing import PIXEL
 from porting.parity.compare import Comparer
+from porting.parity.weights import Farthest, WeightComparison, WeightFinding
 from porting.reports.comparison import figures_json
 
 
-def report_of(taps, bad=None):
+def weights_of(keys, *, bad=True):
+    """A comparison of 300 weights, some of which differ, in many ways or in one that agrees."""
+    ways = ("ratio", "exchanged", "near") if bad else ("folded",)
+    findings = tuple(
+        WeightFinding(
+            f"blocks.{n // 10}.{n % 10}.conv.weight<b>", ways[n % len(ways)], f"the source's, {n}",
+            f"net/block_{n}/kernel", 0.1 * n, Farthest((n, 0, 1, 2), 0.5, float("nan")),
+        )
+        for n in range(keys)
+    )  # fmt: skip
+    return WeightComparison(300, findings)
+
+
+def report_of(taps, bad=None, weights=None):
     """A report's data as `porting diff --json` writes it, with taps of many shapes."""
     generator = np.random.default_rng(0)
     names = {f"blocks.{i // 10}.{i % 10}.act": f"net/block_{i}/Relu" for i in range(taps)}
@@ -23,7 +39,7 @@ def report_of(taps, bad=None):
             port[tap] += np.float32(0.5)
     for reading in ("accumulated", "isolated"):
         comparer.add(reading, judge, port, dict.fromkeys(names, np.array([4e-6])))
-    comparison = comparer.finish("Judge <b>", "1.0")
+    comparison = replace(comparer.finish("Judge <b>", "1.0"), weights=weights)
     return {
         **figures_json(comparison),
         "source": {"file": "</script>.tflite", "format": "tflite", "sha256": "0" * 64,

@@ -40,6 +40,7 @@ def test_a_line_in_somebodys_own_tests(small, faulty, tmp_path):
     assert "1 failed, 1 passed" in done.stdout
     shown = [line for line in done.stdout.splitlines() if line.startswith("E")]
     assert "the error is born at blocks.3.1.act2" in shown[0]
+    assert "; blocks.3.1.conv_dw.weight is 1.001 times the source's" in shown[0]
     assert len(shown) < 8
 
 
@@ -86,6 +87,30 @@ def test_a_module_without_values(small):
         model = create_model("tf_mnasnet_small")
     with pytest.raises(BadInput, match="cannot be copied from the meta device"):
         porting.compare(small[0], model)
+
+
+def test_weights_that_differ_decide_nothing(small):
+    """What cancels leaves the function as it is."""
+    state = torch.load(small[1], weights_only=True)
+    state["classifier.bias"] = state["classifier.bias"] * (1 + 1e-6)
+    model = create_model("tf_mnasnet_small")
+    model.load_state_dict(state)
+    comparison = porting.compare(small[0], model.eval())
+    assert comparison
+    assert "classifier.bias" not in comparison.summary()
+    assert comparison.weights.summary() == "classifier.bias is 1.000001 times the source's"
+
+
+def test_the_arithmetic_differs_where_the_weights_do_not(small):
+    model = create_model("tf_mnasnet_small", checkpoint_path=small[1]).eval()
+    model.blocks[3][1].act2 = torch.nn.Hardswish()
+    comparison = porting.compare(small[0], model)
+    assert not comparison
+    count = comparison.weights.keys
+    assert comparison.summary().endswith(
+        f"; all {count} weights are the source's, so the arithmetic differs"
+    )
+    assert repr(comparison) == f"<{comparison.summary()}>"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -20,12 +20,15 @@ def test_at_parity(small, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "at parity with" in done.stdout
     assert "the worst taps" in done.stdout
+    keys = sum(not key.endswith("_tracked") for key in torch.load(small[1], weights_only=True))
+    assert f"weights  all {keys} keys are the source's\n" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
     assert done.stderr == ""
     report = json.loads(data.read_text())
     assert report["agrees"] is True
     assert report["inputs"]["count"] == 2
     assert report["subject"]["model"] == "tf_mnasnet_small"
+    assert report["weights"]["keys"] == report["weights"]["equal"] == keys
     again = run("report", data, "--out", tmp_path / "again.html")
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "again.html").read_bytes() == page.read_bytes()
@@ -38,6 +41,12 @@ def test_the_culprit_is_named_and_the_exit_code_is_one(small, faulty):
     assert "NOT at parity" in text
     assert "the error is born at blocks.3.1.act2 (block_" in text
     assert "tf_mnasnet_small is the only network that fits the source" in text
+    line = "blocks.3.1.conv_dw.weight is 1.001 times the source's"
+    assert f"; {line} weights" in text
+    keys = sum(not key.endswith("_tracked") for key in torch.load(faulty, weights_only=True))
+    assert f"weights {keys - 1} of {keys} keys are the source's to the last bit {line} need" in text
+    above = done.stdout.partition("the worst taps")[0]
+    assert max(map(len, above.splitlines())) <= 80
 
 
 def test_a_tolerance_of_ones_own(small, faulty):

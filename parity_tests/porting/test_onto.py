@@ -51,6 +51,8 @@ def test_a_module_of_ones_own(small, tmp_path):
     assert report["agrees"] is True
     assert report["subject"]["model"] == "mine:Mine"
     assert "matched by order and shape" in report["subject"]["notes"][0]
+    assert report["weights"]["agrees"] is True
+    assert report["weights"]["headline"].endswith("keys are the source's")
     for spec, message in (
         ("mine", "expected package.module:callable"),
         ("absent:Mine", "cannot be built: ModuleNotFoundError"),

@@ -64,6 +64,7 @@ def match_module(
     return ModuleMatch(
         model, plan, alignment, ends, theirs.normalises, _epsilons(pairs),
         dict(_tap_factors(pairs, ours.output)), tuple(_flows(pairs, ours.output)),
+        dict(_stated_epsilons(pairs)), tuple(layer for _, layer in _layers(pairs)),
     )  # fmt: skip
 
 
@@ -191,8 +192,7 @@ def _notes(pairs: Pairs) -> tuple[str, ...]:
 def _other_epsilon(ours: Node, theirs: Node) -> str | None:
     if not isinstance(ours.layer, SourceLayer) or not isinstance(theirs.layer, ModuleLayer):
         return None
-    norm, own = ours.layer.norm, theirs.layer.norm
-    stated = None if norm is None else norm.operator.options.get("epsilon")
+    stated, own = _stated_epsilon(ours.layer), theirs.layer.norm
     if stated is None or own is None or abs(stated - own.epsilon) <= 1e-3 * stated:
         return None
     return (
@@ -201,6 +201,24 @@ def _other_epsilon(ours: Node, theirs: Node) -> str | None:
     )
 
 
+def _layers(pairs: Pairs) -> Iterator[tuple[SourceLayer, ModuleLayer]]:
+    for ours, theirs in pairs:
+        if isinstance(ours.layer, SourceLayer) and isinstance(theirs.layer, ModuleLayer):
+            yield ours.layer, theirs.layer
+
+
 def _epsilons(pairs: Pairs) -> dict[str, float]:
-    layers = (theirs.layer for _, theirs in pairs if isinstance(theirs.layer, ModuleLayer))
-    return {layer.norm.variance: layer.norm.epsilon for layer in layers if layer.norm is not None}
+    norms = (layer.norm for _, layer in _layers(pairs))
+    return {norm.variance: norm.epsilon for norm in norms if norm is not None}
+
+
+def _stated_epsilon(layer: SourceLayer) -> float | None:
+    stated = None if layer.norm is None else layer.norm.operator.options.get("epsilon")
+    return None if stated is None else float(stated)
+
+
+def _stated_epsilons(pairs: Pairs) -> Iterator[tuple[str, float]]:
+    for source_layer, layer in _layers(pairs):
+        stated = _stated_epsilon(source_layer)
+        if stated is not None and layer.norm is not None:
+            yield layer.norm.variance, stated

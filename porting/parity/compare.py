@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from porting.errors import BadInput
 from porting.parity.coverage import Coverage
 from porting.parity.figures import RunningFigures, TapFigures
 from porting.parity.noise import CEILING, Tolerance
+
+if TYPE_CHECKING:
+    from porting.parity.weights import WeightComparison
 
 Reading = Literal["accumulated", "isolated", "dense"]
 """``accumulated``: both networks run on the same input. ``isolated``: each piece of the port is
@@ -96,6 +99,8 @@ class Comparison:
     ``refusals`` are reasons not to say that the two agree whatever the taps show, a clause each;
     ``coverage`` says which weights the taps rest on. ``before`` is set where what reaches the
     culprit's own layer is not what the tap of that name gave: the error may lie between the two.
+    ``weights`` says what relates the weights of the two, where they were compared too:
+    whether they agree decides nothing, but tells why taps do not.
     """
 
     taps: tuple[TapResult, ...]
@@ -109,6 +114,7 @@ class Comparison:
     refusals: tuple[str, ...] = ()
     coverage: Coverage | None = None
     before: str | None = None
+    weights: WeightComparison | None = None
 
     def __bool__(self) -> bool:
         if self.unsound or self.unmatched or self.refusals:
@@ -195,6 +201,10 @@ class Comparison:
         if self.unmatched:
             some = ", ".join(self.unmatched[:3]) + (", ..." if len(self.unmatched) > 3 else "")
             reasons.append(f"{len(self.unmatched)} taps have no counterpart: {some}")
+        if self.weights is not None and self.weights.unpaired is None:
+            tap = None if self.culprit is None else self.culprit.tap
+            arithmetic = ", so the arithmetic differs" if self.weights.agrees else ""
+            reasons.append(self.weights.summary(tap) + arithmetic)
         return f"NOT at parity with {against}: {'; '.join(reasons)}"
 
     def _disagreement(self) -> str:

@@ -93,6 +93,7 @@ def figures_json(comparison: Comparison) -> dict[str, Any]:
             {"tap": tap, "reason": reason} for tap, reason in comparison.not_comparable.items()
         ],
         "taps": [_tap(result) for result in comparison.taps],
+        "weights": None if comparison.weights is None else comparison.weights.to_json(),
     }
     return dict(encoded(data))
 

@@ -28,6 +28,7 @@ def print_diff(data: dict[str, Any]) -> None:
         ("network", _network(data["subject"])),
         *((("", note)) for note in data["subject"]["notes"]),
         ("verdict", data["summary"]),
+        *_weights(data.get("weights")),
         ("needed", _needed(data["needed"])),
         ("inputs", _inputs(data["inputs"])),
         *((("skipped", f"{skip['file']}: {skip['reason']}")) for skip in data["inputs"]["skipped"]),
@@ -94,6 +95,13 @@ def _decibels(value: float) -> str:
 
 def _network(subject: dict[str, Any]) -> str:
     return ", ".join(filter(None, (subject["model"], subject["file"])))
+
+
+def _weights(weights: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """What relates the weights, worst first; older reports do not have it."""
+    if weights is None:
+        return []
+    return [("weights", weights["headline"]), *(("", line) for line in weights["lines"])]
 
 
 def _needed(needed: dict[str, float]) -> str:

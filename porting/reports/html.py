@@ -18,7 +18,7 @@ CHARTS = "echarts.min.js"
 """Apache ECharts 5.6.0, ``echarts.min.js`` of its npm package, unchanged."""
 
 EVALUATION_SCRIPTS = ("intervals.js", "evaluation.js", "explanation.js")
-COMPARISON_SCRIPTS = ("charts.js", "tap.js", "table.js", "comparison.js")
+COMPARISON_SCRIPTS = ("charts.js", "tap.js", "table.js", "weights.js", "comparison.js")
 """In this order in one script element: each uses what stands before it; the last sets off."""
 
 SHOWN = 60

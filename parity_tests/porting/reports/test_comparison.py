@@ -135,6 +135,7 @@ def test_other_files_are_refused(tmp_path, text, message):
         (("agrees",), "yes", r"agrees is 'yes', expected boolean"),
         (("taps",), {}, r"taps is \{\}, expected array"),
         (("taps", 3, "accumulated", "max_abs"), [], r"taps\[3\].accumulated.max_abs is \[\], exp"),
+        (("weights", "keys"), None, r"weights.keys is null, expected integer"),
         (("taps", 0, "depth"), True, r"taps\[0\].depth is True, expected integer"),
         (("inputs", "convention", "mean"), None, r"inputs.convention.mean is null, expected array"),
         (("source",), {}, r"source without file, format, sha256, weight_set"),
@@ -156,6 +157,15 @@ def test_fields_of_another_type_are_refused(data, tmp_path, place, value, messag
 def test_a_report_from_before_the_plan_was_kept_is_read(data, tmp_path):
     write_report({k: v for k, v in data.items() if k != "plan"}, tmp_path / "r.json")
     assert "plan" not in read_report(tmp_path / "r.json")
+
+
+def test_a_report_from_before_weights_were_compared_is_read(data, tmp_path, capsys):
+    assert data["weights"]["agrees"] is True
+    write_report({k: v for k, v in data.items() if k != "weights"}, tmp_path / "r.json")
+    read = read_report(tmp_path / "r.json")
+    assert "weights" not in read
+    print_diff(read)
+    assert "\nweights " not in capsys.readouterr().out
 
 
 def test_a_path_that_cannot_be_written(data, tmp_path):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from parity_tests.building.browsing import Opened, needs_chromium
-from parity_tests.building.comparisons import report_of
+from parity_tests.building.comparisons import report_of, weights_of
+from porting.parity.weights import WeightComparison
 from porting.reports.html import page
 
 TAPS = 300
@@ -22,8 +23,16 @@ def rows_of(opened):
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
-    for name, bad in (("good", None), ("bad", BAD)):
-        (folder / f"{name}.html").write_text(page(report_of(TAPS, bad)), encoding="utf-8")
+    for name, bad, weights in (("good", None, None), ("bad", BAD, weights_of(7))):
+        report = report_of(TAPS, bad, weights)
+        (folder / f"{name}.html").write_text(page(report), encoding="utf-8")
+    for name, weights in (
+        ("many", weights_of(190, bad=False)),
+        ("equal", WeightComparison(300)),
+        ("unpaired", WeightComparison(unpaired="no plan says <b>which</b>")),
+    ):
+        report = report_of(3, weights=weights)
+        (folder / f"{name}.html").write_text(page(report), encoding="utf-8")
     return folder
 
 
@@ -76,6 +85,43 @@ def test_filtering(browser, files):
     opened.page.get_by_label("Filter").fill("")
     opened.page.get_by_label("only those that disagree").check()
     assert rows_of(opened) == ["blocks.21.1.act"]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_weights(browser, files, width):
+    opened = Opened(browser, files / "bad.html", width)
+    section = opened.page.locator("#weights")
+    assert section.locator("#weights-headline").inner_text() == (
+        "293 of 300 keys are the source's to the last bit."
+    )
+    lines = section.locator("#weights-lines li").all_inner_texts()
+    assert lines[0].startswith("blocks.0.6.conv.weight<b> is the source's, 6, and 2 more are")
+    rows = section.locator("tbody tr")
+    assert rows.count() == section.locator("tr.bad").count() == 7
+    cells = rows.nth(4).locator("td").all_inner_texts() if width > 700 else []
+    assert not cells or cells == [
+        "blocks.0.4.conv.weight<b>", "the source's, 4", "net/block_4/kernel", "0.4",
+        "[4, 0, 1, 2]", "0.5", "NaN",
+    ]  # fmt: skip
+    opened.check_fits()
+    opened.check_quiet()
+
+
+def test_weights_that_agree_or_were_not_compared(browser, files):
+    many, equal, unpaired, none = (
+        Opened(browser, files / f"{name}.html").page.locator("#weights")
+        for name in ("many", "equal", "unpaired", "good")
+    )
+    assert many.locator("#weights-count").inner_text() == "The 190 keys that differ"
+    assert not many.locator("table").is_visible()
+    many.locator("summary").click()
+    assert many.locator("tbody tr").count() == 190
+    assert many.locator("tr.bad").count() == 0
+    assert equal.locator("#weights-headline").inner_text() == "All 300 keys are the source's."
+    assert not equal.locator("details").is_visible()
+    said = unpaired.locator("#weights-headline").inner_text()
+    assert said == "Cannot be compared: no plan says <b>which</b>."
+    assert not none.is_visible()
 
 
 def test_by_keyboard(browser, files):

@@ -72,6 +72,7 @@ writeHeader();
 writeTableHead();
 writeRows();
 writeBelow();
+if (data.weights) writeWeights(data.weights);
 drawDepth();
 if (evaluation) {
   const sides = Object.entries(evaluation.sides);
