@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,9 +14,10 @@ from porting.mapping.layers import layers_of
 from porting.mapping.module_match import ModuleMatch
 from porting.mapping.recognise import Match
 from porting.parity.compare import Comparer, Comparison, Reading
-from porting.parity.names import CLASSIFIER
+from porting.parity.names import CLASSIFIER, SOFTMAX
 from porting.parity.noise import Tolerance, floor
 from porting.parity.panel import INPUT, Panel, panel_of
+from porting.parity.pixel_road import PixelRoad, RunningRoad, roundings
 from porting.sources import Source
 
 if TYPE_CHECKING:
@@ -39,10 +40,13 @@ class Verdict:
 
     ``comparison`` decides. ``quantised`` is set where the source has quantised
     weights: the distance to the run as it is, which is reported and not judged.
+    ``pixels`` is the road from pixels, None where the source has no input of its own; where
+    that disagrees the comparison refuses.
     """
 
     comparison: Comparison
     quantised: Comparison | None = None
+    pixels: PixelRoad | None = None
 
 
 def verify_port(
@@ -58,9 +62,10 @@ def verify_port(
 ) -> Verdict:
     """Run judge and network on images (H, W, C), 0..255, and compare every tap.
 
-    Images are taken one by one, and nothing of them is kept. The values
-    of a model that is not of this package are matched with the judge's taps on
-    the first image.
+    ``convention`` is the source's. The first images go down the road from pixels
+    as well; see :mod:`porting.parity.pixel_road`. Images are taken one by one,
+    and nothing of them is kept. The values of a model that is not of this
+    package are matched with the judge's taps on the first image.
 
     Raises:
         MissingJudge: the judge's package is not installed.
@@ -69,9 +74,10 @@ def verify_port(
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as beside:
-        session = _Session(panel_of(source, match), match, model, readings, tolerance, beside)
+        panel = panel_of(source, match)
+        session = _Session(panel, match, model, convention, readings, tolerance, beside)
         for done, image in enumerate(pixels, start=1):
-            session.run(session.panel.inputs(convention, image[None]), image[None])
+            session.run(image[None])
             if progress is not None:
                 progress(done)
         return session.verdict()
@@ -82,29 +88,29 @@ class _Session:
 
     def __init__(
         self, panel: Panel, match: Match | ModuleMatch, model: nn.Module,
-        readings: tuple[Reading, ...], tolerance: Tolerance | None, beside: ThreadPoolExecutor,
+        convention: InputConvention, readings: tuple[Reading, ...],
+        tolerance: Tolerance | None, beside: ThreadPoolExecutor,
     ) -> None:  # fmt: skip
-        self._beside = beside
+        self._beside, self._convention = beside, convention
         self._counting: list[Future[None]] = []
         self.panel, self._match, self._model = panel, match, model
         self._readings, self._tolerance = readings, tolerance
         self._runs: list[Run] = []
         self._comparers: list[Comparer] = []
+        self._road: RunningRoad | None = None
 
-    def run(self, inputs: np.ndarray, pixels: np.ndarray) -> None:
-        """Run everything on the judges' inputs, made from pixels 0..255, both (N, H, W, C).
+    def run(self, pixels: np.ndarray) -> None:
+        """Run everything on an image's pixels 0..255, (1, H, W, C), and count in what comes of it.
 
-        What it gives is counted in. A network that normalises by itself is given the pixels.
+        A network that normalises by itself is given the pixels; any other what the judge's graph
+        gives its own first layer.
         """
-        import torch
-
+        inputs = self._convention.as_source_input(pixels)
         self._runs = [judge(inputs) for judge in self.panel.judges]
         taken = [self._kept(run) for run in self._runs]
-        given = self._runs[0].taps.get(INPUT, inputs)
-        if self._match.normalises:
-            given = pixels.astype(np.float32)
-        # NHWC -> NCHW
-        data = torch.from_numpy(given).permute(0, 3, 1, 2).contiguous()
+        normalises = self._match.normalises
+        start = pixels if normalises else self._runs[0].taps.get(INPUT, inputs)
+        data = _channels_first(start)
         if not self._comparers:
             self._begin(data, taken[0])
         whole = self._port.accumulated(data)
@@ -122,6 +128,37 @@ class _Session:
             self._count(0, "isolated", arrays[0], pieces)
         for number, judge in enumerate(arrays[1:], start=1):
             self._count(number, "accumulated", judge, whole)
+        if self._road is not None and self._road.more:
+            self._walk(self._road, pixels, inputs, data, whole)
+
+    def _walk(
+        self, road: RunningRoad, pixels: np.ndarray, inputs: np.ndarray, data: Tensor,
+        whole: PortRun,
+    ) -> None:  # fmt: skip
+        """Send an image down the road from pixels; what was run on the same data is not run anew.
+
+        ``inputs`` and ``data`` are what judges and port were run on, ``whole`` what that gave.
+        """
+        import torch
+
+        by_bytes = self.panel.of_bytes
+        pixels = pixels if by_bytes is None else np.clip(np.rint(pixels), 0, 255)
+        fed = inputs if by_bytes is None else by_bytes(pixels)
+        same = np.array_equal(fed, inputs)
+        runs = self._runs if same else [judge(fed) for judge in self.panel.judges]
+        normalised = pixels if self._match.normalises else self._convention.normalise(pixels)
+        start = _channels_first(normalised)
+        port = whole if torch.equal(start, data) else self._port.accumulated(start)
+        tap = self._answer
+        judges = [self._as_port(self._kept(run), port)[tap].numpy() for run in runs]
+        values, noise = port.values[tap], port.noise[tap]
+        if road.is_doubtful(judges[0], values, noise):
+            # What graph and convention compute in two ways may differ by roundings of the input.
+            moved = self._port.accumulated(torch.from_numpy(roundings(start.numpy())))
+            again = self._port.accumulated(start, thorough=True)
+            moves = np.abs(moved.values[tap] - values).reshape(len(values), -1).max(axis=1)
+            noise = np.maximum.reduce([noise, again.noise[tap], moves])
+        road.add(judges, values, noise)
 
     def _count(
         self, number: int, reading: Reading, judge: Mapping[str, np.ndarray], run: PortRun
@@ -175,6 +212,13 @@ class _Session:
             # The structure says that the module computes them; what follows shows whether rightly.
             apart, left = apart | dict.fromkeys(left, _UNSEEN), ()
         self._port = PortRunner(self._model, list(names), matching.logits, overwrites=foreign)
+        self._answer = self._tap_of[
+            next((t for t in (CLASSIFIER, SOFTMAX) if t in self._tap_of), list(self._tap_of)[-1])
+        ]
+        if self.panel.takes is not None:
+            self._road = RunningRoad(
+                self.panel.takes, self._convention, self._answer, self._tolerance
+            )
         deciding = Comparer(names, self._readings, self._tolerance, left, apart, mistaken)
         self._comparers = [deciding, *(Comparer(names) for _ in self.panel.judges[1:])]
 
@@ -199,8 +243,23 @@ class _Session:
             raise BadInput("nothing to compare: there was no image to run")
         self._counted()
         pairs = zip(self._comparers, self._runs, strict=True)
-        return Verdict(*(c.finish(run.judge, run.version, self._steps(run)) for c, run in pairs))
+        made = [c.finish(run.judge, run.version, self._steps(run)) for c, run in pairs]
+        deciding, quantised = made[0], made[1] if len(made) > 1 else None
+        road = None
+        if self._road is not None:
+            road = self._road.result(deciding.judge, deciding.judge_version)
+        if road is not None and deciding and not road.agrees:
+            # Where taps differ already, the road cannot but differ too.
+            deciding = replace(deciding, refusals=(*deciding.refusals, road.summary()))
+        return Verdict(deciding, quantised, road)
 
     def _steps(self, run: Run) -> dict[str, float]:
         """A judge's quantisation steps under the port's taps."""
         return {ours: run.steps[tap] for tap, ours in self._tap_of.items() if tap in run.steps}
+
+
+def _channels_first(images: np.ndarray) -> Tensor:
+    """Images (N, H, W, C) as a network takes them: (N, C, H, W), float32."""
+    import torch
+
+    return torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2).contiguous()

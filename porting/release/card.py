@@ -74,6 +74,8 @@ def verdict_of(port: Port) -> dict[str, Any]:
         "worst_tap": _tap_in_short(worst),
         "logits_relative_difference": comparison.logits.figures.relative,
     }
+    if port.pixels is not None:
+        verdict["pixels"] = port.pixels.to_json()
     if port.quantised is not None:
         verdict["quantised_run"] = {
             "judge": port.quantised.judge,

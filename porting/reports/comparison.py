@@ -47,6 +47,7 @@ def comparison_report(diff: Diff) -> dict[str, Any]:
             "thumbnails": diff.images.thumbnails,
         },
         "quantised": None if quantised is None else _quantised(quantised),
+        "pixels": None if diff.verdict.pixels is None else diff.verdict.pixels.to_json(),
         "versions": versions(),
     }
     return dict(encoded(data))
@@ -83,6 +84,7 @@ def figures_json(comparison: Comparison) -> dict[str, Any]:
         "tolerance": asdict(comparison.tolerance),
         "needed": asdict(comparison.needed),
         "unmatched": list(comparison.unmatched),
+        "refusals": list(comparison.refusals),
         "not_comparable": [
             {"tap": tap, "reason": reason} for tap, reason in comparison.not_comparable.items()
         ],

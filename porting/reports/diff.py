@@ -33,6 +33,8 @@ def print_diff(data: dict[str, Any]) -> None:
         *((("skipped", f"{skip['file']}: {skip['reason']}")) for skip in data["inputs"]["skipped"]),
         *input_lines(data["inputs"]["convention"]),
     ]
+    if data.get("pixels") is not None:  # older reports have none
+        pairs.append(("pixels", data["pixels"]["summary"]))
     if data["quantised"] is not None:
         pairs.append(("int8 run", _quantised(data["quantised"])))
     pairs += [("unmatched", tap) for tap in data["unmatched"]]

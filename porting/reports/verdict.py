@@ -51,6 +51,8 @@ def print_port(data: dict[str, Any]) -> None:
     if verdict["verified"]:
         relative = verdict["logits_relative_difference"]
         pairs.append(("logits", f"largest difference {relative:.2g} of their scale"))
+    if "pixels" in verdict:
+        pairs.append(("pixels", verdict["pixels"]["summary"]))
     if "quantised_run" in verdict:
         relative = verdict["quantised_run"]["logits_relative_difference"]
         pairs.append(("int8 run", f"logits {relative:.2g} of their scale away; not judged"))
