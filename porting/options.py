@@ -107,8 +107,8 @@ MeanOption = Annotated[
     typer.Option(
         "--mean",
         metavar="R,G,B",
-        help="Mean of RGB 0..255 that the network's input is less, where the file does not say "
-        "it: one number, or one a channel.",
+        help="Mean of RGB 0..255 for the network's first layer, behind what a graph normalises, "
+        "where the file does not say it: one number, or one a channel.",
     ),
 ]
 StdOption = Annotated[

@@ -59,6 +59,7 @@ class InputRange:
         return -mean / std, (255.0 - mean) / std
 
 
+@np.errstate(all="ignore")
 def stated_range(
     source: Source, channels: int, scale: np.ndarray, offset: np.ndarray
 ) -> InputRange | None:
@@ -85,6 +86,7 @@ def stated_range(
     return chosen
 
 
+@np.errstate(all="ignore")
 def likely_range(
     scale: np.ndarray, offset: np.ndarray, channels: int, expected: Affine
 ) -> InputRange:
@@ -108,6 +110,7 @@ def likely_range(
     return _of(bounds, channels, how + NOTHING_SAYS_SO)
 
 
+@np.errstate(all="ignore")
 def composed(entry: InputRange, scale: np.ndarray, offset: np.ndarray) -> InputRange:
     """The same for what a graph's ``x * scale + offset`` makes of its input.
 
@@ -119,6 +122,7 @@ def composed(entry: InputRange, scale: np.ndarray, offset: np.ndarray) -> InputR
     return replace(entry, mean=_numbers(mean), std=_numbers(std))
 
 
+@np.errstate(all="ignore")
 def before(entry: InputRange, scale: np.ndarray, offset: np.ndarray) -> InputRange:
     """The inverse: what a graph's input is if ``x * scale + offset`` makes ``entry`` of it."""
     mean, std = np.asarray(entry.mean), np.asarray(entry.std)
@@ -126,6 +130,7 @@ def before(entry: InputRange, scale: np.ndarray, offset: np.ndarray) -> InputRan
     return replace(entry, mean=_numbers(mean), std=_numbers(std * scale))
 
 
+@np.errstate(all="ignore")
 def same(one: InputRange, other: InputRange) -> bool:
     """Whether two make the same of pixels, but for a grey level."""
     finest = np.minimum(np.abs(one.std), np.abs(other.std))

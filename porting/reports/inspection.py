@@ -91,6 +91,12 @@ def input_lines(convention: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
+def pixels_line(road: dict[str, Any] | None) -> tuple[str, str]:
+    """What came of the road from pixels, or that there is none."""
+    none = "not judged from there on: the judge is fed what the network's first layer takes"
+    return "pixels", none if road is None else road["summary"]
+
+
 def _counted(counts: dict[str, int]) -> str:
     ordered = sorted(counts.items(), key=lambda pair: -pair[1])
     return ", ".join(f"{count} {name}" for name, count in ordered)
