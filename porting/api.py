@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ import numpy as np
 from genmobilenet.config import NetworkConfig
 from porting.catalog.at_hand import open_published
 from porting.errors import BadInput, BadSource
-from porting.mapping.convention import InputConvention, convention_of
+from porting.mapping.convention import InputConvention, convention_of, stated_affine
 from porting.mapping.plan import Plan
 from porting.sources import Source
 from porting.target import Target, module_target, network_target
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from porting.calibration.calibrate import Calibration
     from porting.parity.compare import Comparison
     from porting.parity.inputs import Images
+    from porting.parity.pixel_road import PixelRoad
 
 Progress = Callable[[int, int], None]
 """Called with the steps done and the steps in all."""
@@ -36,9 +37,10 @@ class Port:
     ``comparison`` is the judge's verdict, truthy at parity, and None where
     none was asked for, and ``inputs`` says on what. ``quantised`` is
     the distance to the run with int8 weights, where the source has them; it is
-    reported, not judged. ``calibration`` is set where the batch norms were
-    calibrated. ``labels`` names the network's classes in order, where the source does.
-    ``config`` is None, and ``onto`` says what was filled, where that
+    reported, not judged. ``pixels`` is the road from pixels through the source
+    as it is, None where it has no input of its own. ``calibration`` is set where
+    the batch norms were calibrated. ``labels`` names the network's classes in
+    order, where the source does. ``config`` is None, and ``onto`` says what was filled, where that
     is a module of somebody's own.
     """
 
@@ -50,6 +52,7 @@ class Port:
     state_dict: dict[str, torch.Tensor]
     comparison: Comparison | None = None
     quantised: Comparison | None = None
+    pixels: PixelRoad | None = None
     inputs: str | None = None
     calibration: Calibration | None = None
     onto: str | None = None
@@ -73,6 +76,8 @@ def port(  # noqa: PLR0913 - by keyword, each what an option of the command is
     pixels: np.ndarray | None = None,
     bn: str = "identity",
     images: Images | None = None,
+    mean: float | Sequence[float] | str | None = None,
+    std: float | Sequence[float] | str | None = None,
     progress: Progress | None = None,
 ) -> Port:
     """Port a source onto one of the networks, and have a judge compare the two.
@@ -94,19 +99,23 @@ def port(  # noqa: PLR0913 - by keyword, each what an option of the command is
             being the same. The port is then trainable.
         images: a folder, an array (N, H, W, C) or arrays (H, W, C), values
             0..255, to calibrate on.
+        mean, std: how RGB pixels 0..255 become what the network's first layer
+            takes, where the file does not say it: ``(x - mean) / std``, one
+            number or one a channel.
         progress: called with inputs done and inputs in all; first with those
             calibrated on, then with those judged.
 
     A judge that disagrees raises nothing here: ask ``port(...).comparison``.
 
     Raises:
-        BadInput: the source cannot be read, does not fit, or the judge is not installed.
+        BadInput: the source cannot be read, does not fit, contradicts ``mean`` and ``std``, or
+            the judge is not installed.
     """
     _check_choices(classes, normalisation, bn, images)
     opened = source if isinstance(source, Source) else open_published(source)
     drop = classes == "drop-background"
     target = _target_of(opened, model, onto, weights, drop, normalisation, bn)
-    convention = convention_of(opened, target.match)
+    convention = convention_of(opened, target.match, stated_affine(mean, std))
     ported = _labelled(_carried(opened, target, convention, onto), first_class=int(drop))
     if images is not None:
         ported = _calibrated(ported, images, progress)

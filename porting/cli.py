@@ -19,6 +19,7 @@ from porting.options import (
     ImagesOption,
     JsonFileOption,
     JsonOption,
+    MeanOption,
     ModelOption,
     ModeOption,
     Normalisation,
@@ -32,6 +33,7 @@ from porting.options import (
     ReportOption,
     RtolOption,
     SourceArgument,
+    StdOption,
     WeightsOption,
 )
 from porting.reports.showing import show
@@ -70,6 +72,8 @@ def port(
     ] = True,
     bn: NormsOption = Norms.identity,
     images: CalibrationOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Port a source to PyTorch; write the weights and their card.
@@ -87,7 +91,7 @@ def port(
         ported = port_source(
             source, model, weights=weights.value if weights else None, classes=classes.value,
             onto=onto, normalisation=normalisation.value, verify=verify, bn=bn.value,
-            images=images, progress=progress,
+            images=images, mean=mean, std=std, progress=progress,
         )  # fmt: skip
     try:
         files = write_release(ported, out)
@@ -113,6 +117,8 @@ def diff(
     json_file: JsonFileOption = None,
     atol: AtolOption = None,
     rtol: RtolOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
 ) -> None:
     """Compare a source and a PyTorch network, tap by tap.
 
@@ -122,6 +128,7 @@ def diff(
     """
     from porting.catalog.at_hand import open_published
     from porting.diff import diff as diff_source
+    from porting.mapping.convention import stated_affine
     from porting.parity.noise import Tolerance
     from porting.release.writing import check_files
     from porting.reports.comparison import comparison_report
@@ -134,13 +141,14 @@ def diff(
     data_file = None if printed else json_file
     files = [file for file in (report, data_file) if file is not None]
     check_files(files, (source, checkpoint))
+    stated = stated_affine(mean, std)
     opened = open_published(source)
     chosen = weights.value if weights else None
     subject = subject_from_file(opened, checkpoint, model, chosen, onto)
     with progress_bar("comparing") as progress:
         found = diff_source(
             opened, subject, images, count=random, mode=mode.value,
-            tolerance=Tolerance(atol=atol, rtol=rtol), progress=progress,
+            tolerance=Tolerance(atol=atol, rtol=rtol), stated=stated, progress=progress,
         )  # fmt: skip
     data = comparison_report(found)
     show(data, printed, print_diff)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Literal
 
 from porting.catalog.at_hand import open_published
 from porting.errors import BadInput
-from porting.mapping.convention import InputConvention, convention_of
+from porting.mapping.convention import InputConvention, convention_of, stated_affine
+from porting.mapping.families import Affine
 from porting.parity.compare import Comparison, Reading
 from porting.parity.inputs import Images, ImageStream, image_stream
 from porting.parity.noise import Tolerance
@@ -56,19 +57,22 @@ def diff(
     count: int = INPUTS,
     mode: Mode = "both",
     tolerance: Tolerance | None = None,
+    stated: Affine | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Diff:
     """Compare every tap of a source's judge and a network, and every weight.
 
-    ``count`` is the number of seeded images where ``images`` is None;
+    ``count`` is the number of seeded images where ``images`` is None; ``stated``
+    the user's convention, as :func:`~porting.mapping.convention.stated_affine` gives it;
     ``progress`` is called with images done and in all.
 
     Raises:
-        BadInput: an unknown mode, no usable image, or the judge is not installed.
+        BadInput: an unknown mode, no usable image, a convention that contradicts the file, or
+            the judge is not installed.
     """
     if mode not in READINGS:
         raise BadInput(f"mode {mode!r}: expected one of {', '.join(READINGS)}")
-    convention = convention_of(source, subject.match)
+    convention = convention_of(source, subject.match, stated)
     # A graph has its size in it; what is built from names takes any.
     any_size = source.graph is None
     stream = image_stream(images, count, convention.size, convention.channels, any_size)
@@ -86,7 +90,7 @@ def diff(
     return Diff(source, subject, convention, stream, replace(verdict, comparison=comparison))
 
 
-def compare(
+def compare(  # noqa: PLR0913 - by keyword, each what an option of the command is
     source: Source | str | PathLike[str],
     model: nn.Module | str | PathLike[str],
     images: Images | None = None,
@@ -96,6 +100,8 @@ def compare(
     mode: Mode = "both",
     atol: float | None = None,
     rtol: float | None = None,
+    mean: float | Sequence[float] | str | None = None,
+    std: float | Sequence[float] | str | None = None,
 ) -> Comparison:
     """Compare a TensorFlow source with a PyTorch network, every tap of it.
 
@@ -112,6 +118,8 @@ def compare(
         weights: the source's weight set, ``"ema"`` or ``"raw"``.
         mode: ``"both"``, ``"accumulated"`` or ``"isolated"``.
         atol, rtol: a fixed tolerance in place of the measured one; 0 asks for equality.
+        mean, std: how RGB pixels 0..255 become what the network's first layer
+            takes, where the source does not say it.
 
     Raises:
         BadInput: the source cannot be read, or the two do not fit.
@@ -122,4 +130,5 @@ def compare(
     else:
         subject = subject_from_module(opened, model, name, weights)
     tolerance = Tolerance(atol=atol, rtol=rtol)
-    return diff(opened, subject, images, mode=mode, tolerance=tolerance).comparison
+    stated = stated_affine(mean, std)
+    return diff(opened, subject, images, mode=mode, tolerance=tolerance, stated=stated).comparison

@@ -19,6 +19,7 @@ from porting.options import (
     JsonFileOption,
     JudgeOption,
     LabelsOption,
+    MeanOption,
     ModelOption,
     OnError,
     OnErrorOption,
@@ -28,6 +29,7 @@ from porting.options import (
     ReportOption,
     RowsOption,
     StatedOption,
+    StdOption,
     SynsetsOption,
     WeightsOption,
     WorkersOption,
@@ -50,6 +52,8 @@ def evaluate(
     preprocessing: PreprocessingOption = None,
     stated: StatedOption = None,
     explain: ExplainOption = False,
+    mean: MeanOption = None,
+    std: StdOption = None,
     on_error: OnErrorOption = OnError.stop,
     journal: JournalOption = None,
     fresh: FreshOption = False,
@@ -73,8 +77,8 @@ def evaluate(
         found = evaluate_images(
             data, source, checkpoint, model=model, weights=weights.value if weights else None,
             onto=onto, labels=labels, synsets=synsets, preprocessing=preprocessing, stated=stated,
-            explain=explain, on_error=on_error.value, journal=journal, fresh=fresh,
-            workers=workers, device=device, progress=progress,
+            explain=explain, mean=mean, std=std, on_error=on_error.value, journal=journal,
+            fresh=fresh, workers=workers, device=device, progress=progress,
         )  # fmt: skip
     # Of torchrun's ranks the first alone has anything to tell.
     if found is not None and wanted.tell(found):

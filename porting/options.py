@@ -102,6 +102,19 @@ NormalisationOption = Annotated[
     Normalisation,
     typer.Option("--normalisation", help="Keep what normalises in the graph, or move it out."),
 ]
+MeanOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mean",
+        metavar="R,G,B",
+        help="Mean of RGB 0..255 for the network's first layer, behind what a graph normalises, "
+        "where the file does not say it: one number, or one a channel.",
+    ),
+]
+StdOption = Annotated[
+    str | None,
+    typer.Option("--std", metavar="R,G,B", help="Deviation by which that is then divided."),
+]
 ImagesOption = Annotated[
     Path | None, typer.Option("--images", help="Folder of images; by default random ones.")
 ]

@@ -149,16 +149,20 @@ def probabilities(tf, logits):
     return tf.reshape(scores, tf.shape(logits), "Predictions/Reshape_1")
 
 
-def decoded_images(size):
-    """Images that the graph decodes itself, one by one, as MnasNet's serving graph does."""
+def decoded_images(size, scaled=False):
+    """Images that the graph decodes itself, one by one, as MnasNet's serving graph does.
+
+    ``scaled`` has it make [-1, 1] of them, each by itself.
+    """
 
     def image(tf):
         files = tf.compat.v1.placeholder(tf.string, [None], "image_bytes")
 
         def decode(file):
             decoded = tf.image.decode_jpeg(file, 3)
-            scaled = tf.compat.v1.image.resize_bicubic([decoded], [size, size])[0]
-            return tf.reshape(scaled, [size, size, 3])
+            resized = tf.compat.v1.image.resize_bicubic([decoded], [size, size])[0]
+            laid = tf.reshape(resized, [size, size, 3])
+            return laid / 127.5 - 1.0 if scaled else laid
 
         with tf.compat.v1.variable_scope("serving", use_resource=True):
             stacked = tf.map_fn(decode, files, dtype=tf.float32, back_prop=False)

@@ -28,15 +28,16 @@ def metadata(files) -> bytes:
     entries = []
     for name, kind in files.items():
         text = builder.CreateString(name)
-        entries.append(_table(builder, 5, {0: text}, {2: kind}))
-    output = _table(builder, 7, {6: _vector(builder, entries)})
-    graph = _table(builder, 7, {3: _vector(builder, [output])})
-    root = _table(builder, 8, {3: _vector(builder, [graph])})
+        entries.append(table(builder, 5, {0: text}, {2: kind}))
+    output = table(builder, 7, {6: vector(builder, entries)})
+    graph = table(builder, 7, {3: vector(builder, [output])})
+    root = table(builder, 8, {3: vector(builder, [graph])})
     builder.Finish(root, b"M001")
     return bytes(builder.Output())
 
 
-def _table(builder, slots, offsets, small=None):
+def table(builder, slots, offsets, small=None):
+    """A table of so many slots: offsets by slot, and bytes by slot."""
     builder.StartObject(slots)
     for slot, offset in offsets.items():
         builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
@@ -45,7 +46,8 @@ def _table(builder, slots, offsets, small=None):
     return builder.EndObject()
 
 
-def _vector(builder, entries):
+def vector(builder, entries):
+    """A vector of tables."""
     builder.StartVector(4, len(entries), 4)
     for entry in reversed(entries):
         builder.PrependUOffsetTRelative(entry)

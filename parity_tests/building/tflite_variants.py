@@ -161,16 +161,34 @@ class IntegerEnds(NetworkFile):
 
 
 class Normalised(NetworkFile):
-    """Steps of (operator, constant, whether the constant stands first), bytes cast where asked."""
+    """Steps of (operator, constant, whether the constant stands first).
+
+    ``cast`` takes bytes, and casts them; ``quantised``, a type, a scale and a zero point, takes
+    integers that stand for real numbers. ``metadata`` are the file's.
+    """
 
     steps = ()
     cast = False
+    quantised = None
+    metadata = None
 
     def entrance(self, shape):
+        if self.metadata is not None:
+            self.file.metadata("TFLITE_METADATA", self.metadata)
+        if self.quantised is not None:
+            dtype, scale, zero = self.quantised
+            image = self.file.tensor("input", shape, dtype, quantisation=([scale], [zero], 0))
+            data = self.file.tensor("real", shape)
+            self.file.operator("DEQUANTIZE", [image], data, schema.DequantizeOptionsT())
+            return image, self.normalised_by_steps(data, shape)
         image = data = self.file.tensor("input", shape, "uint8" if self.cast else "float32")
         if self.cast:
             data = self.file.tensor("cast", shape)
             self.file.operator("CAST", [image], data)
+        return image, self.normalised_by_steps(data, shape)
+
+    def normalised_by_steps(self, data, shape):
+        """What the steps make of the data."""
         for number, (kind, value, first) in enumerate(self.steps):
             values = np.array(value, np.float32)
             constant = self.file.tensor(f"step{number}", values.shape, data=values)
@@ -178,7 +196,13 @@ class Normalised(NetworkFile):
             data = self.file.tensor(f"step{number}/out", shape)
             options = getattr(schema, f"{kind.capitalize()}OptionsT")()
             self.file.operator(kind, operands, data, options)
-        return image, data
+        return data
+
+
+def normalising(steps=(), **attributes):
+    """A kind of file whose graph takes these steps, (operator, constant) each, at its start."""
+    taken = [(kind, value, False) for kind, value in steps]
+    return type("Normalising", (Normalised,), {"steps": taken, **attributes})
 
 
 def reshaped(file, x, name, shape):

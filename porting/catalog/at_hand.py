@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from porting.catalog.entry import CatalogEntry
+from porting.catalog.entry import MEASURED, CatalogEntry
 from porting.catalog.lock import check_first_seen, recorded_checksum
 from porting.catalog.registry import BY_FILE, CATALOG, near_names
 from porting.errors import BadInput, BadSource
@@ -59,16 +59,18 @@ def source_path(path: Path, folder: Path) -> Path:
 
 
 def open_published(path: str | PathLike[str]) -> Source:
-    """Open any source; one known to be published learns the size of its images.
+    """Open any source; one known to be published learns what its authors say of its input.
 
-    Weights alone, in a checkpoint or a file of Keras, do not say it.
+    Weights alone, in a checkpoint or a file of Keras, do not say the size of their images.
 
     Raises:
         BadSource: it cannot be read.
     """
     source = open_source(path)
-    if source.graph is None and (entry := published_as(source)) is not None:
-        source.trained_at = entry.size
+    if (entry := published_as(source)) is not None:
+        source.documented_as = entry.name if entry.input != MEASURED else None
+        if source.graph is None:
+            source.trained_at = entry.size
     return source
 
 

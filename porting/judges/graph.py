@@ -55,6 +55,11 @@ class GraphJudge:
                 f"{source.path}: TensorFlow cannot run it: {reason_of(error)}"
             ) from error
 
+    @property
+    def takes(self) -> str:
+        """NumPy's name of the type that the graph's placeholder has."""
+        return str(self._session.graph.get_tensor_by_name(_written(self._image)).dtype.name)
+
     def run(self, inputs: np.ndarray, taps: Mapping[str, str]) -> Run:
         """Run the graph on inputs (N, H, W, C), one by one.
 

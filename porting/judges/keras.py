@@ -121,6 +121,11 @@ class KerasJudge:
         return {name: name for name in self._names}
 
     @property
+    def takes(self) -> str:
+        """NumPy's name of the type that the model's input has."""
+        return str(self._model.inputs[0].dtype)
+
+    @property
     def flow(self) -> tuple[KerasStep, ...]:
         """Layers and operations in the model's order, which is that of the data."""
         named = zip(self._names, self._steps, strict=True)

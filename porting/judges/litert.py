@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,26 @@ class LiteRTJudge:
         arrays = {tap: np.concatenate(parts) for tap, parts in seen.items()}
         steps = {tap: kind.scale for tap, n in numbers.items() if (kind := self._affine.get(n))}
         return Run(arrays, self.name, self.version, steps)
+
+    @property
+    def takes(self) -> str:
+        """NumPy's name of the type that the file's input has."""
+        return str(np.dtype(self._input["dtype"]).name)
+
+    @property
+    def of_bytes(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Pixels 0..255 (N, H, W, C) to :meth:`run`'s inputs; None for an input that is no bytes.
+
+        As documented for such files, uint8 holds pixels as they are, int8 less 128. What the
+        bytes stand for the interpreter says itself; no input convention has a part in it.
+        """
+        dtype, affine = np.dtype(self._input["dtype"]), affine_of(self._input)
+        whole = np.issubdtype(dtype, np.integer)
+        if not whole or (affine is not None and dtype.itemsize > 1):
+            return None
+        least = -128 if dtype == np.int8 else 0
+        held = affine or Affine(1.0, 0, dtype)
+        return lambda pixels: held.real(np.clip(np.rint(pixels), 0, 255) + least)
 
     def run_pieces(
         self, inputs: np.ndarray, values: Mapping[str, np.ndarray], taps: Mapping[str, str]

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from porting.errors import MappingError
 from porting.mapping.layers import BlockLayers, Layer, NetworkLayers
+from porting.mapping.normalisation import NORMALISING
 
 _PASSING = ("InputLayer", "Rescaling", "Normalization", "ZeroPadding2D", "Dropout", "Flatten",
             "Reshape")  # fmt: skip
@@ -69,6 +70,17 @@ def keras_taps(flow: Iterable[Step], layers: NetworkLayers) -> dict[str, str]:
         extra = steps[len(expected)]
         raise MappingError(f"the model goes on behind the network: {extra.name} ({extra.kind})")
     return found
+
+
+def last_normalising(flow: Iterable[Step]) -> str | None:
+    """The step that gives what the first convolution takes, if one normalises before that."""
+    last = None
+    for step in flow:
+        if step.kind in _CONVOLUTIONS["conv"]:
+            break
+        if step.kind in NORMALISING:
+            last = step.name
+    return last
 
 
 def _network(layers: NetworkLayers) -> Iterator[Expected]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,38 +16,26 @@ from porting.sources import Source
 from porting.sources.keras import KerasSource
 from porting.sources.tflite import TFLiteSource
 
-
-@dataclass(frozen=True)
-class Answering:
-    """A source's judge, asked for its logits alone.
-
-    ``logits`` gives them for inputs (N, H, W, C): all classes, those that a port
-    drops too. ``normalises`` says that it takes plain pixels.
-    """
-
-    logits: Callable[[np.ndarray], np.ndarray]
-    normalises: bool
+Logits = Callable[[np.ndarray], np.ndarray]
+"""What a source's own input stands for, (N, H, W, C), to logits: all classes, those that a port
+drops too."""
 
 
-def answering(source: Source, match: Match | ModuleMatch) -> Answering:
+def answering(source: Source, match: Match | ModuleMatch) -> Logits:
     """The judge of :func:`panel_of` that runs the source as it is, as fast as it can.
 
     Raises:
         MissingJudge: the judge's package is not installed.
     """
     if not isinstance(source, TFLiteSource):
-        panel = panel_of(source, match)
-        judge = panel.alone(CLASSIFIER)
-        return Answering(lambda inputs: judge.run(inputs).taps[CLASSIFIER], panel.normalises)
+        judge = panel_of(source, match).alone(CLASSIFIER)
+        return lambda inputs: judge.run(inputs).taps[CLASSIFIER]
     from porting.judges.litert import LiteRTJudge
 
     assert match.alignment is not None  # what has a graph is always matched by it
     asked = {CLASSIFIER: dict(match.alignment.taps)[CLASSIFIER]}
     runner = LiteRTJudge(source, only=asked[CLASSIFIER])
-    return Answering(
-        lambda inputs: runner.run(inputs, asked).taps[CLASSIFIER],
-        bool(match.alignment.normalisation),
-    )
+    return lambda inputs: runner.run(inputs, asked).taps[CLASSIFIER]
 
 
 def judged_by(source: Source) -> str:

@@ -10,8 +10,7 @@ import numpy as np
 
 from porting.errors import BadInput
 from porting.judges.run import INPUT, Run
-from porting.mapping.convention import InputConvention
-from porting.mapping.keras_taps import keras_taps
+from porting.mapping.keras_taps import keras_taps, last_normalising
 from porting.mapping.layers import NORMALISES, layers_of
 from porting.mapping.module_match import ModuleMatch
 from porting.mapping.recognise import Match
@@ -67,24 +66,26 @@ _SPREAD = "the background class is dropped: without it a softmax spreads over ot
 class Panel:
     """The judges of one source, the deciding one first, and their names for the taps.
 
-    ``normalises`` says that they take plain pixels. ``kept_from`` is the first
-    class that the port keeps. ``factors`` gives, by tap, how many times the
-    port's values the judges' are by construction. ``not_comparable`` gives, by
-    the judges' name, why a tap means something else in the port. ``stored`` reads the layer that
-    a tap comes from, apart from the source's reader and the plan; None where nothing does.
+    ``kept_from`` is the first class that the port keeps. ``factors`` gives, by
+    tap, how many times the port's values the judges' are by construction.
+    ``not_comparable`` gives, by the judges' name, why a tap means something
+    else in the port.
+
+    ``takes`` is the type of the source's own input, None where the judges are fed what the
+    network proper takes: then there is no road from pixels to run. ``of_bytes`` makes the
+    judges' inputs of pixels (N, H, W, C) by the judge's own reading of the file, where that
+    takes integers. ``stored`` reads the layer that a tap comes from, apart from the source's
+    reader and the plan; None where nothing does.
     """
 
     judges: tuple[SeatedJudge, ...]
     names: Mapping[str, str]
-    normalises: bool = False
     kept_from: int = 0
     factors: Mapping[str, float] = field(default_factory=dict)
     not_comparable: Mapping[str, str] = field(default_factory=dict)
+    takes: str | None = None
+    of_bytes: Callable[[np.ndarray], np.ndarray] | None = None
     stored: Callable[[str], StoredLayer | None] | None = None
-
-    def inputs(self, convention: InputConvention, pixels: np.ndarray) -> np.ndarray:
-        """What the judges are given for pixels (N, H, W, C), 0..255."""
-        return pixels.astype(np.float32) if self.normalises else convention.normalise(pixels)
 
     def alone(self, tap: str) -> SeatedJudge:
         """The judge that runs the source as it is, asked for one tap.
@@ -131,31 +132,45 @@ def panel_of(source: Source, match: Match | ModuleMatch) -> Panel:
 def _litert_panel(source: TFLiteSource, match: Match | ModuleMatch) -> Panel:
     from porting.judges.litert import LiteRTJudge
 
-    judges = [LiteRTJudge(source)]
+    as_it_is = LiteRTJudge(source)
+    judges = [as_it_is]
     if source.quantised_weights:
         judges.insert(0, LiteRTJudge(source, in_float=True))
-    panel, deciding = _panel_by_graph(judges, match), judges[0]
+    panel = _panel_by_graph(judges, match, as_it_is.takes, as_it_is.of_bytes)
+    deciding = judges[0]
     return replace(panel, stored=lambda tap: deciding.layer_behind(panel.names[tap]))
 
 
 def _graph_panel(source: GraphDefSource, match: Match | ModuleMatch) -> Panel:
     from porting.judges.graph import GraphJudge
 
-    return _panel_by_graph([GraphJudge(source)], match)
+    judge = GraphJudge(source)
+    return _panel_by_graph([judge], match, judge.takes, _whole_pixels(judge.takes))
 
 
-def _panel_by_graph(judges: Sequence[Judge], match: Match | ModuleMatch) -> Panel:
+def _whole_pixels(dtype: str) -> Callable[[np.ndarray], np.ndarray] | None:
+    """What makes a graph's input of pixels where its type is integers: int8 has them less 128."""
+    least = -128 if dtype == "int8" else 0
+    if not dtype.startswith(("int", "uint")):
+        return None
+    return lambda pixels: (np.clip(np.rint(pixels), 0, 255) + least).astype(np.float32)
+
+
+def _panel_by_graph(
+    judges: Sequence[Judge], match: Match | ModuleMatch, takes: str,
+    of_bytes: Callable[[np.ndarray], np.ndarray] | None,
+) -> Panel:  # fmt: skip
     """Judges that run the graph with which the network is aligned."""
     assert match.alignment is not None  # what has a graph is always matched by it
     first = first_class(match)
     other = {t: _SPREAD for t, _ in match.alignment.taps if first and t == SOFTMAX}
     names = {t: n for t, n in match.alignment.taps if t not in other}
-    asked, normalises = dict(names), bool(match.alignment.normalisation)
-    if normalises:
+    asked = dict(names)
+    if match.alignment.normalisation:
         asked[INPUT] = match.alignment.data
     runs = tuple(SeatedJudge(judge, asked) for judge in judges)
     not_comparable = {n: other[t] for t, n in match.alignment.taps if t in other}
-    return Panel(runs, names, normalises, first, _gate_factors(match), not_comparable)
+    return Panel(runs, names, first, _gate_factors(match), not_comparable, takes, of_bytes)
 
 
 def _tensorflow_panel(source: CheckpointSource, match: Match) -> Panel:
@@ -166,32 +181,29 @@ def _tensorflow_panel(source: CheckpointSource, match: Match) -> Panel:
     judge = TensorFlowJudge(source.prefix, match.config, scheme, root, match.plan.weight_set)
     names = judge.tap_names
     runs = (SeatedJudge(judge, names),)
-    return Panel(runs, names, False, first_class(match), _gate_factors(match))
+    return Panel(runs, names, first_class(match), _gate_factors(match))
 
 
 def _keras_panel(source: KerasSource, match: Match) -> Panel:
     from porting.judges.keras import KerasJudge
 
-    application = application_of(match)
+    application, whole = application_of(match), bool(source.layers)
     try:
-        judge = KerasJudge(source, None if source.layers else application)
+        judge = KerasJudge(source, None if whole else application)
     except BadInput:
         # Keras does not load every whole model that it wrote; the weights it does.
-        judge = KerasJudge(source, application)
+        judge, whole = KerasJudge(source, application), False
     names = keras_taps(judge.flow, layers_of(match.config))
     asked = dict(names)
-    for step in judge.flow:
-        if step.kind == "Rescaling":
-            asked[INPUT] = step.name
-            names = {NORMALISES: step.name, **names} if match.normalises else names
+    if (last := last_normalising(judge.flow)) is not None:
+        asked[INPUT] = last
+        names = {NORMALISES: last, **names} if match.normalises else names
     asked |= names
-    return Panel(
-        (SeatedJudge(judge, asked),),
-        names,
-        INPUT in asked,
-        first_class(match),
-        _gate_factors(match),
-    )
+    runs = (SeatedJudge(judge, asked),)
+    panel = Panel(runs, names, first_class(match), _gate_factors(match))
+    if not whole:
+        return panel
+    return replace(panel, takes=judge.takes, of_bytes=_whole_pixels(judge.takes))
 
 
 def application_of(match: Match) -> Application:

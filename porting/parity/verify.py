@@ -18,9 +18,10 @@ from porting.mapping.recognise import Match
 from porting.parity.compare import Comparer, Comparison, Reading, TapResult
 from porting.parity.coverage import ChannelActivity, Coverage
 from porting.parity.dense import AMPLITUDES, DenseValues
-from porting.parity.names import CLASSIFIER
+from porting.parity.names import CLASSIFIER, SOFTMAX
 from porting.parity.noise import Tolerance, floor
 from porting.parity.panel import Panel, panel_of
+from porting.parity.pixel_road import PixelRoad, RunningRoad, roundings
 from porting.sources import Source
 
 if TYPE_CHECKING:
@@ -47,10 +48,13 @@ class Verdict:
 
     ``comparison`` decides. ``quantised`` is set where the source has quantised
     weights: the distance to the run as it is, which is reported and not judged.
+    ``pixels`` is the road from pixels, None where the source has no input of its own; where
+    that disagrees the comparison refuses.
     """
 
     comparison: Comparison
     quantised: Comparison | None = None
+    pixels: PixelRoad | None = None
 
 
 def verify_port(  # noqa: PLR0913 - by keyword, each what a comparison is asked for
@@ -67,9 +71,11 @@ def verify_port(  # noqa: PLR0913 - by keyword, each what a comparison is asked 
 ) -> Verdict:
     """Run judge and network on images (H, W, C), 0..255, and compare every tap.
 
-    Images are taken one by one, and nothing of them is kept. The values
-    of a model that is not of this package are matched with the judge's taps on
-    the first image. Without ``details`` the figures lack what plots are made of.
+    ``convention`` is the source's. The first images go down the road from pixels
+    as well; see :mod:`porting.parity.pixel_road`. Images are taken one by one,
+    and nothing of them is kept. The values of a model that is not of this
+    package are matched with the judge's taps on the first image. Without ``details`` the figures
+    lack what plots are made of.
 
     Raises:
         MissingJudge: the judge's package is not installed.
@@ -79,9 +85,9 @@ def verify_port(  # noqa: PLR0913 - by keyword, each what a comparison is asked 
 
     with ThreadPoolExecutor(1) as beside:
         panel = panel_of(source, match)
-        session = _Session(panel, match, model, readings, tolerance, details, beside)
+        session = _Session(panel, match, model, convention, readings, tolerance, details, beside)
         for done, image in enumerate(pixels, start=1):
-            session.run(session.panel.inputs(convention, image[None]), image[None])
+            session.run(image[None])
             if progress is not None:
                 progress(done)
         return session.verdict()
@@ -92,10 +98,10 @@ class _Session:
 
     def __init__(
         self, panel: Panel, match: Match | ModuleMatch, model: nn.Module,
-        readings: tuple[Reading, ...], tolerance: Tolerance | None, details: bool,
-        beside: ThreadPoolExecutor,
+        convention: InputConvention, readings: tuple[Reading, ...],
+        tolerance: Tolerance | None, details: bool, beside: ThreadPoolExecutor,
     ) -> None:  # fmt: skip
-        self._beside = beside
+        self._beside, self._convention = beside, convention
         self._counting: list[Future[None]] = []
         self.panel, self._match, self._model = panel, match, model
         self._readings, self._tolerance = readings, tolerance or Tolerance()
@@ -104,12 +110,15 @@ class _Session:
         self._comparers: list[Comparer] = []
         self._noises: dict[Reading, _KnownNoise] = {r: _KnownNoise() for r in READINGS}
         self._unsound: str | None = None
+        self._road: RunningRoad | None = None
 
-    def run(self, inputs: np.ndarray, pixels: np.ndarray) -> None:
-        """Run everything on the judges' inputs, made from pixels 0..255, both (1, H, W, C).
+    def run(self, pixels: np.ndarray) -> None:
+        """Run everything on an image's pixels 0..255, (1, H, W, C), and count in what comes of it.
 
-        What it gives is counted in. A network that normalises by itself is given the pixels.
+        A network that normalises by itself is given the pixels; any other what the judge's graph
+        gives its own first layer.
         """
+        inputs = self._convention.as_source_input(pixels)
         self._runs = [judge.run(inputs) for judge in self.panel.judges]
         taken = [self._kept(run.taps) for run in self._runs]
         data = self._data(inputs, pixels, self._runs[0].taps)
@@ -126,8 +135,11 @@ class _Session:
             self._unsound = self._unsound or rounded_taps(values, judges[0])
         self._activity.add(self._runs[0].taps)
         self._counted()
-        if "accumulated" in self._readings or judges[1:]:
+        walks = self._road is not None and self._road.more and not self._unsound
+        if "accumulated" in self._readings or judges[1:] or walks:
             noise, drawn = self._noise("accumulated", data, values, judges[0], {})
+            if walks:
+                self._walk(pixels, inputs, data, values, noise)
             if "accumulated" in self._readings:
                 self._count(0, "accumulated", judges[0], values, noise, drawn)
             for number, judge in enumerate(judges[1:], start=1):
@@ -137,16 +149,45 @@ class _Session:
             noise, drawn = self._noise("isolated", data, pieces, judges[0], judges[0])
             self._count(0, "isolated", judges[0], pieces, noise, drawn)
 
+    def _walk(
+        self, pixels: np.ndarray, inputs: np.ndarray, data: Tensor,
+        values: Mapping[str, Tensor], noises: Mapping[str, np.ndarray],
+    ) -> None:  # fmt: skip
+        """Send an image down the road from pixels; what was run on the same data is not run anew.
+
+        ``inputs`` and ``data`` are what judges and port were run on, ``values`` what that gave,
+        and ``noises`` those of its taps.
+        """
+        import torch
+
+        road = self._road
+        assert road is not None  # the caller looked
+        by_bytes = self.panel.of_bytes
+        pixels = pixels if by_bytes is None else np.clip(np.rint(pixels), 0, 255)
+        fed = inputs if by_bytes is None else by_bytes(pixels)
+        same = np.array_equal(fed, inputs)
+        runs = self._runs if same else [judge.run(fed) for judge in self.panel.judges]
+        normalised = pixels if self._match.normalises else self._convention.normalise(pixels)
+        start = _channels_first(normalised)
+        if not torch.equal(start, data):
+            values = self._port.run(start)
+            noises = self._port.noise(start, values)
+        tap, shapes = self._answer, {tap: tuple(v.shape) for tap, v in values.items()}
+        judges = [self._as_port(self._kept(run.taps), shapes)[tap].numpy() for run in runs]
+        port, noise = values[tap].numpy(), noises[tap]
+        if road.is_doubtful(judges[0], port, noise):
+            # What graph and convention compute in two ways may differ by roundings of the input.
+            moved = self._port.run(torch.from_numpy(roundings(start.numpy())))[tap].numpy()
+            again = self._port.noise(start, values, thorough=True)[tap]
+            moves = np.abs(moved - port).reshape(len(port), -1).max(axis=1)
+            noise = np.maximum.reduce([noise, again, moves])
+        road.add(judges, port, noise)
+
     def _data(
         self, inputs: np.ndarray, pixels: np.ndarray, judge: Mapping[str, np.ndarray]
     ) -> Tensor:
         """What the port is given, NCHW, where the judges get ``inputs``, NHWC."""
-        import torch
-
-        given = judge.get(INPUT, inputs)
-        if self._match.normalises:
-            given = pixels.astype(np.float32)
-        return torch.from_numpy(given).permute(0, 3, 1, 2).contiguous()
+        return _channels_first(pixels if self._match.normalises else judge.get(INPUT, inputs))
 
     def _dense(self) -> None:
         """Feed the pieces of both sides the same random values, and count what comes of it."""
@@ -160,7 +201,7 @@ class _Session:
         for amplitude in AMPLITUDES:
             drawn_values = {name: dense.like(v, amplitude) for name, v in shown.items()}
             fed = {tap: drawn_values[names[tap]] for tap in taps}
-            entry = inputs if self.panel.normalises else fed[INPUT]
+            entry = inputs if INPUT in seen or self._match.normalises else fed[INPUT]
             try:
                 run = self.panel.judges[0].run_pieces(entry, fed)
             except NoPieces:
@@ -239,6 +280,13 @@ class _Session:
             apart, left = apart | dict.fromkeys(left, _UNSEEN), ()
         self._port = PortRunner(self._model, list(names), matching.logits, overwrites=foreign)
         self._unsound = unsound(self._port, data)
+        self._answer = self._tap_of[
+            next((t for t in (CLASSIFIER, SOFTMAX) if t in self._tap_of), list(self._tap_of)[-1])
+        ]
+        if self.panel.takes is not None:
+            self._road = RunningRoad(
+                self.panel.takes, self._convention, self._answer, self._tolerance
+            )
         deciding = Comparer(
             names, self._readings, self._tolerance, left, apart, mistaken, self._details
         )
@@ -297,10 +345,18 @@ class _Session:
             run.judge, run.version, self._steps(run), self._unsound, refusals, coverage
         )
         deciding = replace(deciding, before=self._before(deciding.culprit))
-        pairs = zip(self._comparers[1:], others, strict=True)
-        return Verdict(
-            deciding, *(c.finish(run.judge, run.version, self._steps(run)) for c, run in pairs)
-        )
+        road = None
+        if self._road is not None:
+            road = self._road.result(deciding.judge, deciding.judge_version)
+        if road is not None and deciding and not road.agrees:
+            # Where taps differ already, the road cannot but differ too.
+            deciding = replace(deciding, refusals=(*deciding.refusals, road.summary()))
+        quantised = None
+        if others:
+            quantised = self._comparers[1].finish(
+                others[0].judge, others[0].version, self._steps(others[0])
+            )
+        return Verdict(deciding, quantised, road)
 
     def _before(self, culprit: TapResult | None) -> str | None:
         """The tap before the culprit's layer, if what reaches that layer is not what it gave."""
@@ -358,3 +414,10 @@ def _beyond(
         if not apart <= factor * max(float(noise[tap].max()), floor(scales[tap])):
             return True
     return False
+
+
+def _channels_first(images: np.ndarray) -> Tensor:
+    """Images (N, H, W, C) as a network takes them: (N, C, H, W), float32."""
+    import torch
+
+    return torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2).contiguous()

@@ -73,6 +73,7 @@ def verdict_of(port: Port) -> dict[str, Any]:
         "factor": comparison.tolerance.factor,
         "worst_tap": _tap_in_short(worst),
         "logits_relative_difference": comparison.logits.figures.relative,
+        "pixels": None if port.pixels is None else port.pixels.to_json(),
     }
     if port.quantised is not None:
         verdict["quantised_run"] = {

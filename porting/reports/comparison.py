@@ -47,6 +47,7 @@ def comparison_report(diff: Diff) -> dict[str, Any]:
             "thumbnails": diff.images.thumbnails,
         },
         "quantised": None if quantised is None else _quantised(quantised),
+        "pixels": None if diff.verdict.pixels is None else diff.verdict.pixels.to_json(),
         "versions": versions(),
     }
     return dict(encoded(data))

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from porting.reports.inspection import input_lines
+from porting.reports.inspection import input_lines, pixels_line
 from porting.reports.lines import print_lines
 
 WORST = 10
@@ -34,6 +34,7 @@ def print_diff(data: dict[str, Any]) -> None:
         *((("skipped", f"{skip['file']}: {skip['reason']}")) for skip in data["inputs"]["skipped"]),
         *input_lines(data["inputs"]["convention"]),
     ]
+    pairs.append(pixels_line(data.get("pixels")))  # older reports have none
     if data["quantised"] is not None:
         pairs.append(("int8 run", _quantised(data["quantised"])))
     pairs += [("unmatched", tap) for tap in data["unmatched"]]

@@ -13,6 +13,12 @@ from porting.places import as_known
 from porting.reports.lines import print_lines
 from porting.sources import Source
 
+KNOWN = {
+    "proved": "known from", "stated": "stated, not proved", "assumed": "not proved",
+    "unknown": "unknown",
+}  # fmt: skip
+"""How sure an input convention is -> what the terminal says before its evidence."""
+
 
 def inspect_source(source: Source) -> dict[str, Any]:
     """Everything that can be said of a source without running it, as plain data."""
@@ -78,10 +84,17 @@ def input_lines(convention: dict[str, Any]) -> list[tuple[str, str]]:
     std = ", ".join(f"{value:.6g}" for value in convention["std"])
     size = convention["size"]
     text = f"{size}x{size}, RGB 0..255, minus ({mean}), over ({std})"
-    lines = [("input", text), ("", f"known from: {convention['evidence']}")]
+    lead = KNOWN.get(convention.get("certainty", ""), "known from")  # older reports do not say it
+    lines = [("input", text), ("", f"{lead}: {convention['evidence']}")]
     if steps := convention.get("preprocessing"):  # older reports have none
         lines.append(("", f"of image files, as its authors have it: {steps}"))
     return lines
+
+
+def pixels_line(road: dict[str, Any] | None) -> tuple[str, str]:
+    """What came of the road from pixels, or that there is none."""
+    none = "not judged from there on: the judge is fed what the network's first layer takes"
+    return "pixels", none if road is None else road["summary"]
 
 
 def _counted(counts: dict[str, int]) -> str:

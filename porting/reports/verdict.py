@@ -8,7 +8,7 @@ from porting.api import Port
 from porting.places import as_known
 from porting.release import ReleaseFiles
 from porting.release.card import verdict_of
-from porting.reports.inspection import input_lines
+from porting.reports.inspection import input_lines, pixels_line
 from porting.reports.lines import print_lines
 
 
@@ -51,6 +51,7 @@ def print_port(data: dict[str, Any]) -> None:
     if verdict["verified"]:
         relative = verdict["logits_relative_difference"]
         pairs.append(("logits", f"largest difference {relative:.2g} of their scale"))
+        pairs.append(pixels_line(verdict.get("pixels")))
     if "quantised_run" in verdict:
         relative = verdict["quantised_run"]["logits_relative_difference"]
         pairs.append(("int8 run", f"logits {relative:.2g} of their scale away; not judged"))

@@ -16,6 +16,10 @@ from porting.sha256 import sha256_of
 _UNPACKING = ("DENSIFY", "DEQUANTIZE")
 """Operators that change how a tensor is stored and nothing of what it stands for."""
 
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and deviation of RGB pixels 0..255, ``(x - mean) / deviation``: one number, or one a
+channel."""
+
 WEIGHT_AXES = {
     "CONV_2D": "o h w i",
     "DEPTHWISE_CONV_2D": "1 h w c",
@@ -125,6 +129,7 @@ class Source(abc.ABC):
     say which of the two it was made from, and for averages under the plain names.
     ``graph`` is None for a format that holds weights alone. ``trained_at`` is the
     side in pixels of the images that it was trained on, where that is known from elsewhere.
+    ``documented_as`` is the published source that it is, where its authors say what it takes.
     """
 
     format: str
@@ -133,6 +138,7 @@ class Source(abc.ABC):
     weight_sets: tuple[str, ...] = ("raw",)
     graph: Graph | None = None
     trained_at: int | None = None
+    documented_as: str | None = None
 
     @property
     def activations(self) -> Mapping[str, TensorInfo]:
@@ -147,6 +153,20 @@ class Source(abc.ABC):
     def not_a_weight(self, name: str) -> str | None:
         """The rule by which a tensor is left out (``"optimizer slot"``), or None for a weight."""
         return None
+
+    @property
+    def stated_normalisation(self) -> Normalisation | None:
+        """How pixels become the source's input, where the file states it beside its graph.
+
+        Raises:
+            BadSource: it holds that damaged.
+        """
+        return None
+
+    @property
+    def decodes_images(self) -> bool:
+        """Whether the graph makes its images of image files itself, as pixels 0..255."""
+        return False
 
     @property
     def labels(self) -> tuple[str, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,7 +29,7 @@ from porting.accuracy.evaluation.told import digest_of
 from porting.accuracy.evaluation.workers import cores, evaluated
 from porting.errors import BadInput
 from porting.folders import EVALUATED
-from porting.mapping.convention import InputConvention
+from porting.mapping.convention import InputConvention, stated_affine
 
 BATCH = 16
 """Images in a batch: more make a network on one core no faster, and are lost with a kill."""
@@ -106,6 +107,8 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
     preprocessing: str | None = None,
     stated: float | None = None,
     explain: bool = False,
+    mean: str | float | Sequence[float] | None = None,
+    std: str | float | Sequence[float] | None = None,
     on_error: str = "stop",
     journal: AnyPath | None = None,
     fresh: bool = False,
@@ -119,8 +122,10 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
     for what the network's authors did. ``stated`` is their top-1 in percent, by
     default the published one. ``on_error`` is ``"stop"`` or ``"skip"``
     for images that cannot be read. What is finished is in ``journal``, from
-    which the same call goes on. ``explain`` evaluates the port with one thing
-    changed at a time as well; of a source alone, the network ported anew from it.
+    which the same call goes on. ``mean`` and ``std`` say how pixels 0..255 become
+    what the network's first layer takes, where neither source nor card does.
+    ``explain`` evaluates the port with one thing changed at a time as well; of a
+    source alone, the network ported anew from it.
 
     ``workers`` are processes, by default as many as there are cores, so that a
     script has to call this below ``if __name__ == "__main__"``; 0 works in this
@@ -131,7 +136,8 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
         WorkerDied: a process was killed; RankEnded: another rank ended, and why.
     """
     _check(on_error, stated, workers)
-    inputs = Inputs(_path(source), _path(checkpoint), model, weights, onto)
+    normalisation = stated_affine(mean, std)
+    inputs = Inputs(_path(source), _path(checkpoint), model, weights, onto, normalisation)
     asked = inputs, Path(data), _path(labels), _path(synsets), preprocessing
     with joined() as ranks:
         ranks.together(partial(use_device, device, ranks))

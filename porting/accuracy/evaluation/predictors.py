@@ -80,9 +80,9 @@ def judge_of(files: Files) -> Predictor:
         judge = answering(source, files.subject.match)
 
     def predict(pixels: np.ndarray, side: Side) -> np.ndarray:
-        given = pixels if judge.normalises else normalised(pixels, side)
         # Some files have the classes as channels of one pixel.
-        return np.asarray(judge.logits(given), np.float32).reshape(len(pixels), -1)
+        logits = judge(normalised(pixels, side))
+        return np.asarray(logits, np.float32).reshape(len(pixels), -1)
 
     return predict
 

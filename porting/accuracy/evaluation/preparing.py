@@ -118,10 +118,10 @@ def _pipeline(text: str, convention: InputConvention) -> str:
 
 def _sides(known: _Known, dataset: DataSet, pipeline: str) -> list[Side]:
     convention, sides = known.convention, []
-    affine = (convention.mean, convention.std)
     if known.inputs.source is not None:
+        own = (convention.source_mean, convention.source_std)
         background = _background(convention.classes + known.dropped, dataset)
-        sides.append(Side("judge", "judge", pipeline, *affine, background))
+        sides.append(Side("judge", "judge", pipeline, *own, background))
     if known.inputs.checkpoint is not None:
         taken = convention.taken_in() if known.normalises else convention
         background = _background(convention.classes, dataset)
@@ -167,7 +167,7 @@ def _from_source(inputs: Inputs) -> _Known:
         if inputs.onto is None:
             inputs = replace(inputs, model=subject.model)
     told["source"] |= {"weights": match.plan.weight_set, "judge": judged_by(source)}
-    convention = convention_of(source, match)
+    convention = convention_of(source, match, inputs.normalisation)
     entry = published_as(source)
     stated = None if entry is None else entry.top1
     return _Known(
@@ -197,6 +197,8 @@ def _from_card(inputs: Inputs) -> _Known:
             "with --model, or give its source with --source"
         )
     convention = _convention(card.get("input"), model, state)
+    if inputs.normalisation is not None:
+        convention = convention.restated(inputs.normalisation, str(path))
     weight_set = card.get("source", {}).get("weight_set")
     told = {"checkpoint": _checkpoint(path, model, digest, weight_set)}
     stated = card.get("source", {}).get("published", {}).get("top1")
@@ -209,14 +211,14 @@ def _convention(stated: Any, model: str, state: dict[str, Any]) -> InputConventi
     if isinstance(stated, dict):
         try:
             steps = family_of(plain).preprocessing(stated["size"])
-            affine = {name: tuple(stated[name]) for name in ("mean", "std")}
-            return InputConvention(**{"preprocessing": steps, **stated, **affine})
+            return InputConvention.from_json({"preprocessing": steps, **stated})
         except (KeyError, TypeError) as error:
             raise BadInput(f"its card's input is not one of this package's: {error}") from error
     family = family_of(plain)
     size, bias = config.input_size, state.get("classifier.bias")
     classes = config.num_classes if bias is None else int(bias.numel())
-    evidence, steps = "the family's training code", family.preprocessing(size)
+    evidence = "assumed as in the family's training code; there is no card to say so"
+    steps = family.preprocessing(size)
     found = InputConvention(size, config.in_chans, classes, *family.affine, evidence, steps)
     return found.taken_in() if "normalise.mean" in state else found
 

@@ -6,19 +6,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from porting.mapping.families import Affine
+
 Runs = Literal["judge", "checkpoint", "source"]
 """The source's judge; the file of a network; the network ported anew from the source."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The files of an evaluation, and how they are to be read; one of the two may be None."""
+    """The files of an evaluation, and how they are to be read; one of the two may be None.
+
+    ``normalisation`` is the user's mean and deviation of pixels 0..255, where stated.
+    """
 
     source: Path | None
     checkpoint: Path | None
     model: str | None = None
     weights: str | None = None
     onto: str | None = None
+    normalisation: Affine | None = None
 
 
 @dataclass(frozen=True)
@@ -26,8 +32,8 @@ class Side:
     """One that answers.
 
     ``pipeline`` is the text of what makes pixels of an image, ``mean`` and
-    ``std`` are of those (a channel each). A judge that normalises in its graph
-    leaves the two alone. ``background`` is 1 where the first of its classes is none of
+    ``std`` are of those (a channel each); a judge's lead to what the source's own input
+    stands for. ``background`` is 1 where the first of its classes is none of
     the data set's. ``weights`` is the source's weight set for what is ported anew.
     """
 

@@ -23,6 +23,8 @@ const percent = (share) => (share === 0 ? "0" : `${number(100 * share, 2)} %`);
 const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 const listed = (values) => `(${values.map((value) => number(value, 6)).join(", ")})`;
 const affineText = ({ size, mean, std }) => `${size} × ${size}, RGB 0..255, minus ${listed(mean)}, over ${listed(std)}`;
+// How sure an input convention is, before its evidence; older reports do not say it.
+const certaintyText = ({ certainty }) => ({ stated: "stated, not proved", assumed: "not proved", unknown: "unknown" })[certainty] ?? "known from";
 const versionsText = (versions) => Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(", ");
 
 function writeFacts(list, facts) {

@@ -119,7 +119,7 @@ function writeRests() {
     pairs.push(["Network", `${model}, ${file}${weights ? `, weights: ${weights}` : ""}`]);
   }
   if (from.checkpoint?.sha256) pairs.push(["its SHA-256", from.checkpoint.sha256]);
-  pairs.push(...pipelinePairs(), ["Input", affineText(convention)], ["known from", convention.evidence]);
+  pairs.push(...pipelinePairs(), ["Input", affineText(convention)], [certaintyText(convention), convention.evidence]);
   pairs.push(["Batch", `${images(from.batch)}, on ${from.device}`], ["Versions", versionsText(from.versions)]);
   writePairs(byId("rests-on"), pairs);
 }

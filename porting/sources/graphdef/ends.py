@@ -12,7 +12,7 @@ from porting.sources.graphdef.messages import MetaGraph, Signature
 from porting.sources.graphdef.tensors import STRING, parse_constant
 
 _PLACEHOLDERS = ("Placeholder", "PlaceholderV2", "PlaceholderWithDefault")
-_STACKS = ("TensorArrayGatherV3", "TensorListStack")
+STACKS = ("TensorArrayGatherV3", "TensorListStack")
 """Operations behind which images stand that the graph has decoded of files, one by one."""
 _CHOICES = ("ArgMax", "ArgMin", "TopK", "TopKV2", "InTopK", "InTopKV2")
 """Operations that give the number of a class and no value of it."""
@@ -98,7 +98,7 @@ def _images(signature: Signature, graph: FlatGraph) -> list[str]:
     names = [node_of(canonical(name)) for name in signature.inputs.values() if name]
     given = [graph.nodes[name] for name in names if name in graph.nodes]
     if any(node.attributes.whole("dtype") == STRING for node in given):
-        given = [node for node in graph.nodes.values() if node.op in _STACKS]
+        given = [node for node in graph.nodes.values() if node.op in STACKS]
     return _of_images(given, graph)
 
 
@@ -111,7 +111,7 @@ def _of_images(nodes: Sequence[FlatNode], graph: FlatGraph) -> list[str]:
 
 def _shape(node: FlatNode, graph: FlatGraph) -> Shape:
     """The shape of a placeholder, or of what is stacked, whose elements' shape is stated."""
-    if node.op not in _STACKS:
+    if node.op not in STACKS:
         return node.attributes.shape("shape")
     each = node.attributes.shape("element_shape")
     if node.op == "TensorListStack" and len(node.inputs) == 2:

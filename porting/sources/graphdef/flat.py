@@ -44,6 +44,8 @@ class FlatNode:
 class FlatGraph:
     """The nodes of a graph and of every function that it calls, by name.
 
+    ``functions`` are all that the graph has, those that no call leads to among them.
+
     Raises:
         Malformed: names are taken twice or lead nowhere, or calls never end.
     """
@@ -54,7 +56,7 @@ class FlatGraph:
         self._calls: dict[str, list[str]] = {}
         self._origins: dict[str, str] = {}
         self._letters = 0
-        self._functions = graph.functions
+        self.functions = graph.functions
         self._lay(graph.nodes, "", {}, 0)
 
     def origin(self, tensor: str) -> str:
@@ -162,7 +164,7 @@ class FlatGraph:
 
     def _called(self, node: Node) -> Function | None:
         name = node.attributes.function("f") if node.op in CALLS else node.op
-        function = self._functions.get(name)
+        function = self.functions.get(name)
         if function is None and node.op in CALLS:
             raise Malformed(f"{node.name!r} calls {name!r}, which is no function of the graph")
         return function

@@ -12,8 +12,10 @@ from porting.errors import BadSource
 from porting.sources.checkpoint.wire import Malformed
 from porting.sources.graphdef.attributes import Shape
 from porting.sources.graphdef.constants import Constants, Variables
+from porting.sources.graphdef.decoded import hands_on_pixels
 from porting.sources.graphdef.detect import SAVED_MODEL
 from porting.sources.graphdef.ends import (
+    STACKS,
     GraphEnds,
     ends_of_frozen,
     ends_of_signature,
@@ -53,6 +55,7 @@ class GraphDefSource(Source):
             for name in operator.inputs
             if name and self._constants.is_constant(name)
         }
+        self._decodes = image.op in STACKS and hands_on_pixels(graph)
         kind = image.attributes.whole("dtype") or image.attributes.whole("element_dtype")
         dtype = TYPES.get(kind, "float32")
         self._activations = {
@@ -65,6 +68,11 @@ class GraphDefSource(Source):
     def activations(self) -> dict[str, TensorInfo]:
         """What operations pass on; () where the shape is not known, -1 for a side left open."""
         return self._activations
+
+    @property
+    def decodes_images(self) -> bool:
+        """Whether the graph takes image files, and hands the decoded pixels 0..255 on."""
+        return self._decodes
 
     def read(self, name: str) -> np.ndarray:
         """One constant, in TensorFlow's axis order (convolutions HWIO, depthwise HWC1, dense IO).

@@ -10,7 +10,7 @@ Format: the JSON of ``model.get_config()``, in an ``.h5`` under the attribute
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,16 @@ class KerasLayer:
         yield self
         for layer in self.layers:
             yield from layer
+
+
+def by_path(layers: Iterable[KerasLayer], prefix: str = "") -> Iterator[tuple[str, KerasLayer]]:
+    """Each layer that holds no others, in order, by what its variables' names begin with."""
+    for layer in layers:
+        path = prefix + layer.name
+        if layer.layers:
+            yield from by_path(layer.layers, f"{path}/")
+        else:
+            yield path, layer
 
 
 def parse_layers(text: str, where: str) -> tuple[KerasLayer, ...]:

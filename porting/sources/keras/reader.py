@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import mmap
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from porting.errors import BadSource, UnsupportedSource
 from porting.sources.archive import removed_with
-from porting.sources.keras.config import KerasLayer, parse_layers
+from porting.sources.keras.config import KerasLayer, by_path, parse_layers
 from porting.sources.keras.contents import Contents, Dataset, list_contents
 from porting.sources.keras.legacy import legacy_names, legacy_root
 from porting.sources.keras.numbered import numbered_names, numbered_root
@@ -90,8 +91,15 @@ class KerasSource(Source):
         return super().input_side
 
     def not_a_weight(self, name: str) -> str | None:
-        """The optimizer's variables, metrics and random seeds are none."""
+        """The optimizer's variables, metrics, random seeds and an input's statistics are none."""
+        if name.rpartition("/")[0] in self._normalising:
+            return "normalisation of the input"
         return not_a_weight(name)
+
+    @cached_property
+    def _normalising(self) -> frozenset[str]:
+        layers = by_path(self.layers)
+        return frozenset(path for path, layer in layers if layer.kind == "Normalization")
 
     def read(self, name: str) -> np.ndarray:
         """One tensor, in Keras's axis order (convolutions HWIO, depthwise HWC1, dense IO).

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from porting.sources.mapped import mapped_whole
-from porting.sources.source import Source, TensorInfo
+from porting.sources.source import Normalisation, Source, TensorInfo
 from porting.sources.tflite.labels import labels_of
+from porting.sources.tflite.metadata import stated_normalisation
 from porting.sources.tflite.model import ParsedModel, StoredTensor, parse
 from porting.sources.tflite.order import check_order
 from porting.sources.tflite.schema import IDENTIFIER
@@ -65,6 +66,15 @@ class TFLiteSource(Source):
     def activations(self) -> dict[str, TensorInfo]:
         """What operators pass on, and the inputs: tensors without stored values."""
         return {t.name: self._info(t) for t in self._model.tensors if not t.constant}
+
+    @cached_property
+    def stated_normalisation(self) -> Normalisation | None:
+        """The normalisation of images in the file's metadata, None where they have none.
+
+        Raises:
+            BadSource: the metadata are damaged.
+        """
+        return stated_normalisation(self._data, self._model.metadata, self.path)
 
     @cached_property
     def labels(self) -> tuple[str, ...] | None:
