@@ -62,8 +62,9 @@ def judged_by(source: Source) -> str:
         return installed_runtime()
     package = "keras" if isinstance(source, KerasSource) else "tensorflow"
     name = {"keras": "Keras", "tensorflow": "TensorFlow"}[package]
+    precision = " in float32" if isinstance(source, KerasSource) and source.dtype_policies else ""
     try:
-        return f"{name} {importlib.metadata.version(package)}"
+        return f"{name} {importlib.metadata.version(package)}{precision}"
     except importlib.metadata.PackageNotFoundError:
         raise MissingJudge(
             f"the judge of {source.path} is {name}, which is not installed: "
