@@ -30,11 +30,14 @@ class Answering:
     normalises: bool
 
 
-def answering(source: Source, match: Match | ModuleMatch) -> Answering:
+def answering(source: Source, match: Match | ModuleMatch, in_float: bool = False) -> Answering:
     """The judge of :func:`panel_of` that runs the source as it is, as fast as it can.
+
+    With ``in_float`` it runs a TFLite file with everything in float32.
 
     Raises:
         MissingJudge: the judge's package is not installed.
+        UnsupportedSource: with ``in_float``, the file has no counterpart in float32.
     """
     if not isinstance(source, TFLiteSource):
         panel = panel_of(source, match)
@@ -43,7 +46,7 @@ def answering(source: Source, match: Match | ModuleMatch) -> Answering:
 
     assert match.alignment is not None  # what has a graph is always matched by it
     asked = {CLASSIFIER: dict(match.alignment.taps)[CLASSIFIER]}
-    judge = LiteRTJudge(source, only=asked[CLASSIFIER])
+    judge = LiteRTJudge(source, in_float, only=asked[CLASSIFIER])
     return Answering(
         lambda inputs: judge.run(inputs, asked).taps[CLASSIFIER],
         bool(match.alignment.normalisation),
