@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from porting.exits import Interrupted
+from porting.exits import NOT_AT_PARITY, Interrupted
 from porting.options import (
     DataArgument,
     DeviceOption,
@@ -66,7 +66,8 @@ def evaluate(
     """Count right answers of a source's judge and of a network, on the same pixels.
 
     Killed at any moment, the same command goes on where it was. Exits with 1
-    where the two differ in accuracy beyond chance.
+    where answers of the two differ beyond a near tie, and not by quantisation
+    alone, or accuracies beyond chance.
     """
     from porting.accuracy.evaluation.evaluate import evaluate as evaluate_images
     from porting.reports.progress import evaluation_bar
@@ -82,7 +83,7 @@ def evaluate(
         )  # fmt: skip
     # Of torchrun's ranks the first alone has anything to tell.
     if found is not None and wanted.tell(found):
-        raise typer.Exit(1)
+        raise typer.Exit(NOT_AT_PARITY)
 
 
 @contextmanager
@@ -116,7 +117,7 @@ class _Wanted:
             check_apart(file, journal)
 
     def tell(self, found: Evaluation) -> bool:
-        """Print and write all of it; whether accuracies differ beyond chance."""
+        """Print and write all of it; whether the port is not the judge."""
         from porting.accuracy.evaluation.rows import write_rows
         from porting.reports.diff import print_written
         from porting.reports.evaluate import print_evaluation
@@ -131,4 +132,4 @@ class _Wanted:
             written = [str(self._rows), *written]
         if not self._printed:
             show({"wrote": written}, False, print_written)
-        return bool(told["verdict"]["differs"])
+        return told["verdict"]["agrees"] is False

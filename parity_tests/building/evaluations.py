@@ -24,10 +24,10 @@ def side_of(name, right, used, pipeline=PIPELINE):
     }  # fmt: skip
 
 
-def differing_image(number, thumbnail=None, near_tie=False, called="tench"):
+def differing_image(number, thumbnail=None, near_tie=False, called="tench", quantised=None):
     return {
         "number": number, "name": f"val/{number:03}.jpg", "label": 0, "called": called,
-        "near_tie": near_tie,
+        "near_tie": near_tie, "by_quantisation": quantised,
         "judge": {"answer": 0, "called": called, "margin": 1.25, "right": True},
         "port": {"answer": 7, "called": "sleeping bag", "margin": 0.0824, "right": False},
         "thumbnail": thumbnail,
@@ -37,11 +37,16 @@ def differing_image(number, thumbnail=None, near_tie=False, called="tench"):
 def evaluation_data(images=(), failed=(), differs=False, **changes):
     """Judge and port on 80 images, with those ``images`` on which they differ."""
     used, apart = 80, len(images)
+    asked = [image["by_quantisation"] for image in images if image["by_quantisation"] is not None]
+    agrees = not differs and all(i["near_tie"] or i["by_quantisation"] for i in images)
     difference = {"gained": 0, "lost": apart, "of": used, "points": -100 * apart / used,
                   "low": -20.0, "high": 2.0, "p": 0.25}  # fmt: skip
     data = {
         "schema": "genmobilenet.evaluation", "version": 2,
-        "verdict": {"sentence": f"{apart} of 80 answers differ", "p": 0.25, "differs": differs},
+        "verdict": {
+            "sentence": f"{apart} of 80 answers differ", "p": 0.25, "differs": differs,
+            "agrees": agrees if "agreement" not in changes else None,
+        },
         "data": {
             "path": "photos", "kind": "folder of files named by synset", "label_order": "sorted",
             "classes": 1000, "examples": used + len(failed), "used": used,
@@ -53,6 +58,10 @@ def evaluation_data(images=(), failed=(), differs=False, **changes):
         "agreement": {
             "top1": share_of(used - apart, used), "top5_sets": share_of(20, used),
             "difference": difference, "tie": 0.0003 if images else None,
+            "quantisation": {
+                "alone": sum(asked), "others": len(asked) - sum(asked), "enough": False,
+                "refused": None,
+            } if asked else None,
             "differing": list(images),
         },
         "explanation": None,

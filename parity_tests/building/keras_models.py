@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from contextlib import redirect_stdout
+import itertools
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import h5py
@@ -21,23 +22,57 @@ SMALL = (
 """One of each family, as small as it is published."""
 
 
-def build(application, seed=0, **options):
-    """The network in Keras, no weight of it left at its first value."""
+def build(application, seed=0, policy="float32", **options):
+    """The network in Keras, no weight of it left at its first value.
+
+    ``policy`` is the dtype policy of all its layers, as
+    ``keras.config.set_dtype_policy`` takes it.
+    """
     import_tensorflow()
     import keras
 
     keras.utils.clear_session()
     if application.minimalistic:
         options["minimalistic"] = True
-    model = getattr(keras.applications, application.family)(
-        input_shape=(application.size, application.size, 3), alpha=application.alpha,
-        classes=application.classes, weights=None, **options,
-    )  # fmt: skip
+    with global_policy(policy):
+        model = getattr(keras.applications, application.family)(
+            input_shape=(application.size, application.size, 3), alpha=application.alpha,
+            classes=application.classes, weights=None, **options,
+        )  # fmt: skip
     generator = np.random.default_rng(seed)
     for layer in model.layers:
         depthwise = type(layer).__name__ == "DepthwiseConv2D"
         layer.set_weights([_random(v, depthwise, generator) for v in layer.weights])
     return model
+
+
+@contextmanager
+def global_policy(policy):
+    """Keras's global dtype policy, and what it takes a float to be, for as long as this lasts."""
+    import keras
+
+    before = keras.config.dtype_policy().name, keras.config.floatx()
+    keras.config.set_dtype_policy(policy)
+    keras.config.set_floatx(policy if policy in ("float16", "bfloat16", "float64") else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before[0])
+        keras.config.set_floatx(before[1])
+
+
+def with_policies(model, policies):
+    """A model with the same weights whose layers have these dtype policies, each in its turn."""
+    import keras
+
+    settings = model.get_config()
+    turn = itertools.cycle(policies)
+    for layer in settings["layers"]:
+        if "dtype" in layer["config"] and layer["class_name"] != "InputLayer":
+            layer["config"]["dtype"] = next(turn)
+    other = keras.Model.from_config(settings)
+    other.set_weights(model.get_weights())
+    return other
 
 
 def _random(variable, depthwise, generator):

@@ -16,14 +16,17 @@ import numpy as np
 
 from porting.errors import BadInput, MissingJudge, NoPieces, UnsupportedSource
 from porting.judges.clamps import implied_clamps, kind_of
-from porting.judges.patching import place, point_at, with_byte, without
+from porting.judges.patching import place, point_at, point_at_buffers, with_byte, without
 from porting.judges.real_values import layer_behind as read_layer_behind
 from porting.judges.real_values import real_values, stands_for_reals
 
-_TENSOR_TYPE, _TENSOR_SPARSITY, _BUFFER_DATA, _GRAPH_OUTPUTS, _OPTIONS = 6, 16, 4, 8, 12
-_GRAPH_OPERATORS = 10
+_MODEL_BUFFERS, _TENSOR_TYPE, _TENSOR_BUFFER, _TENSOR_SPARSITY = 12, 6, 8, 16
+_GRAPH_OUTPUTS, _GRAPH_OPERATORS, _OPTIONS = 8, 10, 12
 _CODES, _CODE_VERSION = (4, 10), 8
-"""Places of fields of ``Tensor``, ``Buffer``, ``SubGraph``, ``Operator`` and ``OperatorCode``."""
+"""Places of fields of ``Model``, ``Tensor``, ``SubGraph``, ``Operator`` and ``OperatorCode``."""
+
+_NO_VALUES = 0
+"""The buffer of tensors that are computed: LiteRT takes no values from it, whatever it holds."""
 
 
 def dequantised(content: bytes, path: Path) -> bytes:
@@ -37,8 +40,8 @@ def dequantised(content: bytes, path: Path) -> bytes:
     Raises:
         MissingJudge: the schema classes are not installed.
         BadInput: the file contradicts itself.
-        UnsupportedSource: two constants share their bytes and differ in what
-            they stand for, or the file keeps its constants outside the flatbuffer.
+        UnsupportedSource: the file keeps its constants outside the flatbuffer, or the
+            range of integers implies an activation that has no place in the options.
     """
     tflite = _schema()
     changed = bytearray(content)
@@ -139,25 +142,47 @@ def _schema() -> Any:
 
 
 def _change_constants(changed: bytearray, model: Any, path: Path, tflite: Any) -> None:
+    """Put real values in the place of integers and halves.
+
+    Converters keep equal bytes once, whatever their scales and types. Of tensors that share a
+    buffer and stand for different values, all but the first get buffers of their own.
+    """
     graph, signed = model.Subgraphs(0), _int8_in_uint8(model, tflite)
-    written: dict[int, bytes] = {}
+    buffers = [_content_of(model.Buffers(number)) for number in range(model.BuffersLength())]
+    holders: dict[tuple[int, bytes], int] = {}
+    rewritten: set[int] = set()
     for index in range(graph.TensorsLength()):
         tensor = graph.Tensors(index)
-        real, buffer = stands_for_reals(tensor, tflite), model.Buffers(tensor.Buffer())
-        if real and buffer.Size():
-            raise UnsupportedSource(f"{path}: keeps constants behind the model; it is not judged")
-        if not buffer.DataLength():
+        number, real = tensor.Buffer(), stands_for_reals(tensor, tflite)
+        if number == _NO_VALUES or not buffers[number]:
             continue
-        raw = buffer.DataAsNumpy()
-        values = real_values(tensor, raw, index in signed, tflite) if real else raw
-        if written.setdefault(tensor.Buffer(), values.tobytes()) != values.tobytes():
-            raise UnsupportedSource(
-                f"{path}: tensor {tensor.Name().decode()!r} shares its bytes with another that "
-                "stands for other values, which cannot be judged"
-            )
-    for number, values in written.items():
-        if values != model.Buffers(number).DataAsNumpy().tobytes():
-            point_at(changed, place(model.Buffers(number), _BUFFER_DATA), len(values), values)
+        if not isinstance(buffers[number], bytes):
+            if real:
+                raise UnsupportedSource(
+                    f"{path}: keeps constants behind the model; it is not judged"
+                )
+            continue
+        raw = model.Buffers(number).DataAsNumpy()
+        values = (real_values(tensor, raw, index in signed, tflite) if real else raw).tobytes()
+        if (number, values) not in holders:
+            if number in rewritten:
+                holders[number, values] = len(buffers)
+                buffers.append(values)
+            else:
+                holders[number, values] = number
+                buffers[number] = values
+                rewritten.add(number)
+        if holders[number, values] != number:
+            at = place(tensor, _TENSOR_BUFFER)
+            struct.pack_into("<I", changed, at, holders[number, values])
+    point_at_buffers(changed, place(model, _MODEL_BUFFERS), buffers)
+
+
+def _content_of(buffer: Any) -> bytes | tuple[int, int]:
+    """A buffer's bytes, or in a file over 2 GB where they lie and how many they are."""
+    if buffer.DataLength():
+        return bytes(buffer.DataAsNumpy())
+    return (int(buffer.Offset()), int(buffer.Size())) if buffer.Size() else b""
 
 
 def _change_types(changed: bytearray, model: Any, tflite: Any) -> None:

@@ -12,12 +12,22 @@ from typing import Any
 import numpy as np
 
 from porting.errors import BadInput, MissingJudge
+from porting.judges.keras_float32 import (
+    globally_float32,
+    in_float32,
+    policies_of_keras_2,
+    write_without_bfloat16,
+)
 from porting.judges.pieces import direct_inputs, groups_of
 from porting.judges.run import Run
 from porting.judges.tensorflow import import_tensorflow
 from porting.sources.keras import KerasSource
 
 FAMILIES = ("MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small")
+
+KERAS = "Keras"
+KERAS_IN_FLOAT32 = "Keras in float32"
+"""The judge's name for a file whose layers state that they compute in another precision."""
 
 _LONGEST = 200
 """Characters of Keras's own words: it quotes whole configurations."""
@@ -64,6 +74,9 @@ class KerasJudge:
     nor Keras 2's. The source tells where the file is and how it is laid out; its
     tensors are not used.
 
+    Everything is computed in float32, whatever dtype policy the layers state; ``name`` says
+    so where they state another.
+
     Raises:
         MissingJudge: Keras or TensorFlow is not installed.
         BadInput: the file holds weights alone and no application is given, or
@@ -72,7 +85,6 @@ class KerasJudge:
 
     def __init__(self, source: KerasSource, application: Application | None = None) -> None:
         keras = _import_keras()
-        self.name = "Keras"
         self.version = f"{keras.__version__} on {keras.backend.backend()}"
         self._keras = keras
         if application is None and not source.layers:
@@ -81,13 +93,16 @@ class KerasJudge:
                 f"one of {', '.join(FAMILIES)}, its alpha and its classes"
             )
         self._source, self._application = source, application
+        self.name = KERAS_IN_FLOAT32 if source.dtype_policies else KERAS
         self._load()
         # Keras numbers what has no name anew each time that a model is made.
         self._names = tuple(step.name for step in self._steps)
 
     def _load(self) -> None:
         try:
-            self._model = _loaded(self._keras, self._source, self._application)
+            with globally_float32(self._keras):
+                model = _loaded(self._keras, self._source, self._application)
+                self._model = in_float32(self._keras, model)
         # Keras raises whatever fails first inside it, with a page of advice.
         except Exception as error:
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:_LONGEST]
@@ -216,9 +231,16 @@ def _loaded(keras: Any, source: KerasSource, application: Application | None) ->
         warnings.filterwarnings("error", category=UserWarning, module=r"keras\.src\.saving")
         # Keras tells layouts by the file's ending, and knows no other.
         file = Path(folder) / f"model{source.suffix}"
-        file.symlink_to(source.path.absolute())
+        if source.suffix == ".h5" and any(
+            info.stored_as == "bfloat16" for info in source.tensors.values()
+        ):
+            write_without_bfloat16(source.path, file)
+        else:
+            file.symlink_to(source.path.absolute())
         if application is None:
-            return keras.saving.load_model(file, compile=False, safe_mode=True)
+            return keras.saving.load_model(
+                file, policies_of_keras_2(keras), compile=False, safe_mode=True
+            )
         model = _built(keras, application)
         model.load_weights(file)
         return model

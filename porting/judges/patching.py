@@ -9,9 +9,15 @@ is to come.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 _ALIGNMENT = 16
+
+_EMPTY = struct.pack("<2H", 4, 4)
+_WITH_DATA = struct.pack("<3H", 6, 8, 4)
+_ELSEWHERE = struct.pack("<5H", 10, 24, 0, 8, 16)
+"""Lists of places of a ``Buffer`` with no field, with ``data``, with ``offset`` and ``size``."""
 
 
 def place(table: Any, field: int) -> int:
@@ -25,6 +31,38 @@ def point_at(content: bytearray, at: int, length: int, values: bytes) -> None:
     struct.pack_into("<I", content, at, len(content) - at)
     content.extend(struct.pack("<I", length))
     content.extend(values)
+
+
+def point_at_buffers(
+    content: bytearray, at: int, buffers: Sequence[bytes | tuple[int, int]]
+) -> None:
+    """Append ``Buffer`` tables and let the offset at ``at`` lead to a vector of them.
+
+    All of them are written: offsets lead forward alone, so that a vector behind the tables that
+    were there before could not name them. A buffer is its bytes, or where in the file they
+    begin and how many they are.
+    """
+    point_at(content, at, len(buffers), bytes(4 * len(buffers)))
+    entry = len(content) - 4 * len(buffers)
+    for buffer in buffers:
+        if not isinstance(buffer, bytes):
+            table = _appended(content, _ELSEWHERE, struct.pack("<4x2Q", *buffer))
+        elif not buffer:
+            table = _appended(content, _EMPTY, b"")
+        else:
+            table = _appended(content, _WITH_DATA, bytes(4))
+            point_at(content, table + 4, len(buffer), buffer)
+        struct.pack_into("<I", content, entry, table - entry)
+        entry += 4
+
+
+def _appended(content: bytearray, fields: bytes, values: bytes) -> int:
+    """Append a table behind its list of places, and return where it lies, a multiple of 8."""
+    content.extend(bytes(-(len(content) + len(fields)) % 8))
+    content.extend(fields)
+    content.extend(struct.pack("<i", len(fields)))
+    content.extend(values)
+    return len(content) - len(values) - 4
 
 
 def without(content: bytearray, table: Any, field: int) -> None:

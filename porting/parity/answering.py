@@ -21,11 +21,14 @@ Logits = Callable[[np.ndarray], np.ndarray]
 drops too."""
 
 
-def answering(source: Source, match: Match | ModuleMatch) -> Logits:
+def answering(source: Source, match: Match | ModuleMatch, in_float: bool = False) -> Logits:
     """The judge of :func:`panel_of` that runs the source as it is, as fast as it can.
+
+    With ``in_float`` it runs a TFLite file with everything in float32.
 
     Raises:
         MissingJudge: the judge's package is not installed.
+        UnsupportedSource: with ``in_float``, the file has no counterpart in float32.
     """
     if not isinstance(source, TFLiteSource):
         judge = panel_of(source, match).alone(CLASSIFIER)
@@ -34,7 +37,7 @@ def answering(source: Source, match: Match | ModuleMatch) -> Logits:
 
     assert match.alignment is not None  # what has a graph is always matched by it
     asked = {CLASSIFIER: dict(match.alignment.taps)[CLASSIFIER]}
-    runner = LiteRTJudge(source, only=asked[CLASSIFIER])
+    runner = LiteRTJudge(source, in_float, only=asked[CLASSIFIER])
     return lambda inputs: runner.run(inputs, asked).taps[CLASSIFIER]
 
 
@@ -50,8 +53,9 @@ def judged_by(source: Source) -> str:
         return installed_runtime()
     package = "keras" if isinstance(source, KerasSource) else "tensorflow"
     name = {"keras": "Keras", "tensorflow": "TensorFlow"}[package]
+    precision = " in float32" if isinstance(source, KerasSource) and source.dtype_policies else ""
     try:
-        return f"{name} {importlib.metadata.version(package)}"
+        return f"{name} {importlib.metadata.version(package)}{precision}"
     except importlib.metadata.PackageNotFoundError:
         raise MissingJudge(
             f"the judge of {source.path} is {name}, which is not installed: "

@@ -91,8 +91,10 @@ def _of_differing(image: dict[str, Any]) -> str:
         f"{name} {image[name]['called']} by {float(image[name]['margin']):.3g}"
         for name in ("judge", "port")
     )
-    tie = "; a near tie" if image["near_tie"] else ""
-    return f"{Path(image['name']).name}, {image['called']}:\n  {answers}{tie}"
+    why = "; a near tie" if image["near_tie"] else ""
+    if image.get("by_quantisation"):
+        why = "; by quantisation"
+    return f"{Path(image['name']).name}, {image['called']}:\n  {answers}{why}"
 
 
 def _of_failed(failed: dict[str, str]) -> str:

@@ -7,7 +7,7 @@ The terminal's text and the page are made from it alone; ``evaluation_schema.jso
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from porting.accuracy.datasets.classes import imagenet, imagenet_names
 from porting.accuracy.evaluation.answers import FAILED
 from porting.accuracy.evaluation.evaluate import Evaluation
 from porting.accuracy.evaluation.figures import SIGNIFICANT, Share, difference, share
-from porting.accuracy.evaluation.verdict import sentence_of
+from porting.accuracy.evaluation.verdict import Counts, agreement_of, sentence_of
 from porting.errors import BadExample
 from porting.plain_json import encoded
 from porting.reports.reading import EVALUATION, EVALUATION_VERSION
@@ -101,6 +101,7 @@ def _agreement(evaluation: Evaluation) -> dict[str, Any]:
         "top5_sets": _share(share(int(same_sets.sum()), used)),
         "difference": {**asdict(change), "points": change.points},
         "tie": evaluation.tie,
+        "quantisation": _quantisation(evaluation),
         "differing": [
             {**_differing(evaluation, number), "thumbnail": seen}
             for number, seen in thumbnails(evaluation, evaluation.differing)
@@ -125,21 +126,53 @@ def _differing(evaluation: Evaluation, number: int) -> dict[str, Any]:
         "label": label,
         "called": class_name(evaluation, label),
         "near_tie": evaluation.near_tie(number),
+        "by_quantisation": _by_quantisation(evaluation, number),
         **sides,
     }
 
 
 def _verdict(evaluation: Evaluation) -> dict[str, Any]:
-    """The sentence, and whether accuracies differ beyond chance; images left out are told."""
+    """The sentence, and whether port and judge agree; images left out are told."""
     used, failed = int(evaluation.usable.sum()), len(evaluation.answers.reasons)
     if not evaluation.compares:
         side, right = evaluation.sides[0].name, int(evaluation.right(0).sum())
-        sentence, p = f"the {side} is right on {right:,} of {used:,} images", None
+        sentence, p, agrees = f"the {side} is right on {right:,} of {used:,} images", None, None
     else:
         change = difference(evaluation.right(0), evaluation.right(1))
-        numbers = evaluation.differing
-        ties = sum(map(evaluation.near_tie, numbers))
-        sentence, p = sentence_of(len(numbers), ties, change), change.p
+        counts = _counts(evaluation)
+        sentence, p = sentence_of(counts, change), change.p
+        agrees = agreement_of(counts, change)
     if failed:
         sentence += f"; {failed:,} of {used + failed:,} images could not be read and are left out"
-    return {"sentence": sentence, "p": p, "differs": p is not None and p < SIGNIFICANT}
+    differs = p is not None and p < SIGNIFICANT
+    return {"sentence": sentence, "p": p, "differs": differs, "agrees": agrees}
+
+
+def _counts(evaluation: Evaluation) -> Counts:
+    numbers = evaluation.differing
+    counts = Counts(
+        len(numbers), sum(map(evaluation.near_tie, numbers)), evaluation.tie is not None
+    )
+    asked = evaluation.quantisation
+    if asked is None:
+        return counts
+    return replace(
+        counts, quantised=len(asked.alone), others=len(asked.others), enough=asked.enough,
+        refused=asked.refused,
+    )  # fmt: skip
+
+
+def _quantisation(evaluation: Evaluation) -> dict[str, Any] | None:
+    asked = evaluation.quantisation
+    if asked is None:
+        return None
+    return {"alone": len(asked.alone), "others": len(asked.others), "enough": asked.enough,
+            "refused": asked.refused}  # fmt: skip
+
+
+def _by_quantisation(evaluation: Evaluation, number: int) -> bool | None:
+    """Whether quantisation alone makes an image's answers differ; None where that is not known."""
+    asked = evaluation.quantisation
+    if asked is None or number not in asked.alone | asked.others:
+        return None
+    return number in asked.alone

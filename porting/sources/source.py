@@ -169,6 +169,11 @@ class Source(abc.ABC):
         return False
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of a port's plan must know of the file itself."""
+        return ()
+
+    @property
     def labels(self) -> tuple[str, ...] | None:
         """The names of the classes, in order, where the source holds them.
 

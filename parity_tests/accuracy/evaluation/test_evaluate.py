@@ -64,8 +64,10 @@ def test_the_report_of_a_sound_port(evaluated):
     found = evaluated()
     data = evaluation_report(found)
     assert data["verdict"] == {
-        "sentence": "the port is the judge: 0 of 70 answers differ", "p": 1.0, "differs": False
+        "sentence": "the port is the judge: 0 of 70 answers differ", "p": 1.0, "differs": False,
+        "agrees": True,
     }  # fmt: skip
+    assert data["agreement"]["quantisation"] is None
     right = int(found.right(1).sum())
     assert data["sides"]["port"]["top1"]["count"] == right
     assert data["sides"]["port"]["top1"]["percent"] == pytest.approx(100 * right / 70)
@@ -91,6 +93,8 @@ def test_a_port_with_a_fault_is_another(small, photos, evaluated, tmp_path):
     assert first["port"]["margin"] == pytest.approx(float(found.answers.margin[number, 1]))
     assert first["judge"]["right"] is bool(best[number, 0, 0] == first["label"])
     assert "the port is not the judge" in data["verdict"]["sentence"]
+    assert data["verdict"]["agrees"] is False
+    assert {image["by_quantisation"] for image in differing} == {None}
     change = data["agreement"]["difference"]
     gained = int((found.right(1) & ~found.right(0)).sum())
     lost = int((found.right(0) & ~found.right(1)).sum())
@@ -106,6 +110,7 @@ def test_either_side_alone(small, photos, evaluated, tmp_path):
     assert evaluation_report(port)["agreement"] is None
     sentence = evaluation_report(port)["verdict"]["sentence"]
     assert sentence == f"the port is right on {port.right(0).sum()} of 70 images"
+    assert evaluation_report(port)["verdict"]["agrees"] is None
 
 
 def test_a_checkpoint_without_a_card_needs_its_network_named(small, photos, evaluated, tmp_path):

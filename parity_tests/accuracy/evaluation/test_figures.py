@@ -15,7 +15,7 @@ from porting.accuracy.evaluation.figures import difference, share
 from porting.accuracy.evaluation.preparing import prepare
 from porting.accuracy.evaluation.side import Inputs
 from porting.accuracy.evaluation.ties import tie_on
-from porting.accuracy.evaluation.verdict import sentence_of
+from porting.accuracy.evaluation.verdict import Counts, agreement_of, sentence_of
 from porting.parity.taps import PortRunner
 
 
@@ -40,12 +40,83 @@ def test_an_interval_ends_where_accuracies_do():
     assert difference(np.array([False]), np.array([True])).high == 100
 
 
-def test_many_near_ties_that_make_a_difference_are_no_noise():
-    before, after = np.ones(200, bool), np.ones(200, bool)
-    after[:40] = False
-    sentence = sentence_of(40, 40, difference(before, after))
-    assert "it is less accurate by 20.00 points" in sentence
-    assert "within noise" in sentence_of(1, 1, difference(before, before))
+NONE = difference(np.ones(200, bool), np.ones(200, bool))
+LOST = difference(np.ones(200, bool), np.arange(200) >= 40)
+"""40 of 200 images lost: more than chance does."""
+
+
+@pytest.mark.parametrize(
+    ("counts", "change", "agrees", "sentence"),
+    [
+        (Counts(0, 0), NONE, True, "the port is the judge: 0 of 200 answers differ"),
+        (
+            Counts(2, 2), NONE, True,
+            "the port is the judge, within noise: 2 of 200 answers differ, each a near tie",
+        ),
+        (
+            Counts(40, 40), LOST, False,
+            "the port is not the judge: it is less accurate by 20.00 points (McNemar p = 1.8e-12), "
+            "40 of 200 answers differ, 0 of them beyond a tie",
+        ),
+        (
+            Counts(9, 2), NONE, False,
+            "the port is not the judge, but these images show no difference in accuracy (McNemar "
+            "p = 1): 9 of 200 answers differ, 7 of them beyond a tie",
+        ),
+        (
+            Counts(9, 0), NONE, False,
+            "the port is not the judge, but these images show no difference in accuracy (McNemar "
+            "p = 1): 9 of 200 answers differ, all of them beyond a tie",
+        ),
+        (
+            Counts(9, 0, measured=False), NONE, False,
+            "the port is not the judge, but these images show no difference in accuracy (McNemar "
+            "p = 1): 9 of 200 answers differ, and how near a tie each is could not be measured",
+        ),
+        (
+            Counts(9, 0, quantised=9), NONE, True,
+            "the port is the judge in float32: 9 of 200 answers differ, each by quantisation alone "
+            "(in float32 the source answers as the port does)",
+        ),
+        (
+            Counts(40, 3, quantised=37), LOST, True,
+            "the port is the judge in float32: 40 of 200 answers differ, 3 of them near ties, the "
+            "others by quantisation alone (in float32 the source answers as the port does); by "
+            "that the port is less accurate by 20.00 points (McNemar p = 1.8e-12)",
+        ),
+        (
+            Counts(9, 2, quantised=6, others=1), NONE, False,
+            "the port is not the judge, but these images show no difference in accuracy (McNemar "
+            "p = 1): 9 of 200 answers differ, 1 of them neither in a near tie nor by quantisation "
+            "(the source in float32 does not answer as the port does)",
+        ),
+        (
+            Counts(150, 0, quantised=0, others=100, enough=True), LOST, False,
+            "the port is not the judge: it is less accurate by 20.00 points (McNemar p = 1.8e-12), "
+            "150 of 200 answers differ, at least 100 of them neither in a near tie nor by "
+            "quantisation (the source in float32 does not answer as the port does)",
+        ),
+        (
+            Counts(9, 2, quantised=6), NONE, False,
+            "the port is not the judge, but these images show no difference in accuracy (McNemar "
+            "p = 1): 9 of 200 answers differ, 1 of them beyond a tie",
+        ),
+        (
+            Counts(9, 2, quantised=0, refused="x.tflite: why"), NONE, None,
+            "whether the port is the judge cannot be told: 9 of 200 answers differ, 7 of them "
+            "beyond a tie, and the source, which computes with integers, could not be asked in "
+            "float32 (x.tflite: why)",
+        ),
+        (
+            Counts(40, 2, quantised=0, refused="x.tflite: why"), LOST, False,
+            "the port is not the judge: it is less accurate by 20.00 points (McNemar p = 1.8e-12), "
+            "40 of 200 answers differ, 38 of them beyond a tie",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_answers_that_differ(counts, change, agrees, sentence):
+    assert agreement_of(counts, change) is agrees
+    assert sentence_of(counts, change) == sentence
 
 
 def test_a_near_tie_is_what_float32_may_decide(small, photos, evaluated, tmp_path):

@@ -27,6 +27,24 @@ def test_judge_and_port_agree_on_every_photo(artifacts, tmp_path):
     assert found["sides"]["judge"]["top5"]["count"] == 52
 
 
+def test_one_tensor_scaled_by_a_twentieth_fails_though_accuracies_are_equal(artifacts, tmp_path):
+    source = artifacts / "google/mobilenet_v1_0.25_224_float.tflite"
+    ported = porting.port(source, verify=False)
+    ported.state_dict["blocks.2.0.conv_dw.weight"] *= 1.05
+    weights = write_release(ported, tmp_path).weights
+    words = ["evaluate", artifacts / "images", "--source", source, "--checkpoint", weights]
+    done = run(*words, "--journal", tmp_path / "journal", "--json", "-")
+    assert done.returncode == 1, done.stderr
+    found = json.loads(done.stdout)
+    change = found["agreement"]["difference"]
+    assert (change["gained"], change["lost"], change["p"]) == (4, 4, 1.0)
+    assert found["verdict"]["differs"] is False and found["verdict"]["agrees"] is False
+    assert found["verdict"]["sentence"] == (
+        "the port is not the judge, but these images show no difference in accuracy (McNemar p = "
+        "1): 13 of 63 answers differ, all of them beyond a tie"
+    )
+
+
 def test_any_number_of_workers_gives_the_same(artifacts, tmp_path):
     source = artifacts / "google/mobilenet_v2_1.0_224_quant.tflite"
     words = ["evaluate", artifacts / "images", "--source", source, "--json", "-"]

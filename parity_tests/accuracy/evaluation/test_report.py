@@ -87,7 +87,8 @@ def test_the_command_writes_page_and_data(small, photos, wrong, tmp_path):
         tmp_path / "e.html", "--json", tmp_path / "e.json",
     )  # fmt: skip
     data = json.loads((tmp_path / "e.json").read_text())
-    assert done.returncode == (1 if data["verdict"]["differs"] else 0), done.stderr
+    assert data["verdict"]["agrees"] is False
+    assert done.returncode == 1, done.stderr
     assert (tmp_path / "e.html").read_text(encoding="utf-8") == page(data)
     assert f"wrote    {tmp_path / 'e.html'}\nwrote    {tmp_path / 'e.json'}" in done.stdout
     assert max(map(len, done.stdout.splitlines()[:-2])) <= 80

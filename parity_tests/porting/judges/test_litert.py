@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from genmobilenet import get_config
 from parity_tests.building.tflite_files import TFLiteBuilder, convolution_options
 from parity_tests.building.tflite_networks import NetworkFile
-from porting.errors import BadInput, UnsupportedSource
+from porting.errors import BadInput
 from porting.judges.changed_files import dequantised, with_every_result
 from porting.judges.litert import LiteRTJudge
 from porting.sources.tflite import TFLiteSource
@@ -87,7 +87,7 @@ def test_dequantised_weights_run_as_the_float_file_does(tmp_path, written, weigh
     assert np.abs(through_judge - quantised).max() > 1e-4 * np.abs(quantised).max()
 
 
-def test_weights_that_share_bytes_but_not_their_scale(tmp_path):
+def test_weights_that_share_bytes_but_not_their_scale(written):
     file = TFLiteBuilder()
     data = file.tensor("data", [1, 4, 4, 8])
     stored = np.ones((8, 1, 1, 8), np.int8)
@@ -95,9 +95,12 @@ def test_weights_that_share_bytes_but_not_their_scale(tmp_path):
     second = file.tensor("second", stored.shape, "int8", stored, ([0.25], [0], 0))
     file.graph.tensors[second].buffer = file.graph.tensors[first].buffer
     middle = pointwise(file, "a", data, first)
-    content = file.finish([data], [pointwise(file, "b", middle, second)])
-    with pytest.raises(UnsupportedSource, match="'second' shares its bytes with another"):
-        dequantised(content, tmp_path / "x.tflite")
+    source = written(file.finish([data], [pointwise(file, "b", middle, second)]))
+    x = RANDOM.standard_normal((2, 4, 4, 8)).astype(np.float32)
+    taps = LiteRTJudge(source, in_float=True).run(x, {"a": "a", "b": "b"}).taps
+    sums = np.broadcast_to(0.5 * x.sum(-1, keepdims=True), x.shape)
+    np.testing.assert_allclose(taps["a"], sums, atol=1e-5)
+    np.testing.assert_allclose(taps["b"], 0.25 * 8 * sums, atol=1e-5)
 
 
 def test_a_file_that_the_runtime_refuses(written):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from parity_tests.building.mutations import packed
 from parity_tests.building.quantised_files import QuantisedFile
 from parity_tests.building.tflite_files import TFLiteBuilder, sparsity
 from porting.errors import BadInput, UnsupportedSource
@@ -132,39 +133,6 @@ def test_weights_in_half_precision(written):
     as_is = LiteRTJudge(source).run(given, {"y": "y"})
     in_float = LiteRTJudge(source, in_float=True).run(given, {"y": "y"})
     np.testing.assert_array_equal(as_is.taps["y"], in_float.taps["y"])
-
-
-def test_constants_that_share_zeros_are_no_contradiction(written, tmp_path):
-    """Converters keep equal bytes once: biases of 0, whatever their scales."""
-    file = QuantisedFile("uint8")
-    content = file.build()
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    biases = [t for t in model.subgraphs[0].tensors if t.name in (b"conv/b", b"deep/b")]
-    model.buffers[biases[0].buffer].data = np.zeros(32, np.uint8)
-    biases[1].buffer = biases[0].buffer
-    changed = written(dequantised(packed(model), tmp_path / "x"))
-    assert not changed.read("conv/b").any()
-    assert not changed.read("deep/b").any()
-
-
-def packed(model):
-    import flatbuffers
-
-    builder = flatbuffers.Builder(1 << 16)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
-def test_integers_that_share_their_bytes_with_plain_numbers(tmp_path):
-    content = QuantisedFile("uint8").build()
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    graph = model.subgraphs[0]
-    bias = next(t for t in graph.tensors if t.name == b"conv/b")
-    plain = schema.TensorT(name=b"plain", shape=[8], type=schema.TensorType.INT32,
-                           buffer=bias.buffer)  # fmt: skip
-    graph.tensors.append(plain)
-    with pytest.raises(UnsupportedSource, match=r"x: tensor 'plain' shares its bytes with another"):
-        dequantised(packed(model), tmp_path / "x")
 
 
 def test_an_implied_activation_without_options_to_name_it(tmp_path):

@@ -48,6 +48,20 @@ def test_the_schema_knows_every_key():
     jsonschema.validate(WHOLE, schema(EVALUATION))
     without = {key: value for key, value in WHOLE.items() if key != "explanation"}
     jsonschema.validate(without, schema(EVALUATION))
+    quantised = evaluation_data([differing_image(0, quantised=True)])
+    jsonschema.validate(quantised, schema(EVALUATION))
+
+
+def test_what_earlier_versions_wrote_is_read(tmp_path):
+    """They say neither whether the two agree, nor anything of quantisation."""
+    data = copy.deepcopy(WHOLE)
+    del data["verdict"]["agrees"], data["agreement"]["quantisation"]
+    for image in data["agreement"]["differing"]:
+        del image["by_quantisation"]
+    jsonschema.validate(data, schema(EVALUATION))
+    write_report(data, tmp_path / "e.json")
+    assert read_report(tmp_path / "e.json") == data
+    print_evaluation(data)
 
 
 def test_there_and_back(tmp_path):
@@ -60,6 +74,7 @@ def test_there_and_back(tmp_path):
     [
         (("version",), 1, "a report of version 1; version 2 is read"),
         (("verdict", "differs"), "no", "verdict.differs is 'no', expected boolean"),
+        (("verdict", "agrees"), 1, "verdict.agrees is 1, expected boolean or null"),
         (("agreement",), 5, "agreement is 5, expected"),
         (("agreement", "differing", 1, "thumbnail"), 7, r"agreement.differing\[1\].thumbnail is 7"),
         (
@@ -153,6 +168,8 @@ def test_text_lists_ten_images_and_counts_the_others(said):
     assert "left out      a.jpg: cut short" in lines
     tie = said(evaluation_data([differing_image(0, near_tie=True)]))
     assert any(line.endswith("by 0.0824; a near tie") for line in tie)
+    quantised = said(evaluation_data([differing_image(0, quantised=True)]))
+    assert "sleeping bag by 0.0824; by quantisation" in " ".join(" ".join(quantised).split())
 
 
 def test_answers_stay_under_their_image(said):

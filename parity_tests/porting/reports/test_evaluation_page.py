@@ -23,6 +23,8 @@ PAGES = {
         [differing_image(n, PIXEL if n else None, called=HOSTILE) for n in range(SHOWN + 5)],
         failed=[f"{HOSTILE}.jpg", "b.jpg"], differs=True, explanation=explanation_data(),
     ),
+    "quantised": evaluation_data([differing_image(3, PIXEL, quantised=True)]),
+    "answers": evaluation_data([differing_image(3, PIXEL, near_tie=True), differing_image(5)]),
     "alone": evaluation_data(
         sides={"port": side_of("port", 70, 80)}, agreement=None, stated=None,
     ),
@@ -59,6 +61,8 @@ def test_it_opens_quietly_at_both_widths_in_both_schemes(browser, files, width, 
     [
         ("same", "The port is the judge", "badge"),
         ("ties", "The port is the judge", "badge"),
+        ("quantised", "The port is the judge", "badge"),
+        ("answers", "Answers differ", "badge bad"),
         ("differs", "Accuracy differs", "badge bad"),
         ("alone", "Measured", "badge open"),
     ],
@@ -71,8 +75,30 @@ def test_the_verdict_is_in_the_first_lines(browser, files, name, badge, kind):
     assert not opened.locator("#evaluation-verdict").is_visible()
 
 
-def test_answers_that_differ_without_a_difference_in_accuracy(browser, tmp_path):
-    (tmp_path / "p.html").write_text(page(evaluation_data([differing_image(3)])), encoding="utf-8")
+@pytest.mark.parametrize(
+    ("images", "differs", "badge", "kind"),
+    [
+        ([], False, "The port is the judge", "badge"),
+        ([differing_image(3, near_tie=True)], False, "The port is the judge", "badge"),
+        ([differing_image(3)], False, "Answers differ", "badge open"),
+        ([differing_image(3)], True, "Accuracy differs", "badge bad"),
+    ],
+)
+def test_of_an_earlier_version_which_does_not_say_whether_the_two_agree(
+    browser, tmp_path, images, differs, badge, kind
+):
+    data = evaluation_data(images, differs=differs)
+    del data["verdict"]["agrees"]
+    (tmp_path / "p.html").write_text(page(data), encoding="utf-8")
+    found = Opened(browser, tmp_path / "p.html").page.locator("#badge")
+    assert found.inner_text() == badge
+    assert found.get_attribute("class") == kind
+
+
+def test_a_port_of_which_nobody_can_tell(browser, tmp_path):
+    data = evaluation_data([differing_image(3)])
+    data["verdict"]["agrees"] = None
+    (tmp_path / "p.html").write_text(page(data), encoding="utf-8")
     badge = Opened(browser, tmp_path / "p.html").page.locator("#badge")
     assert badge.inner_text() == "Answers differ"
     assert badge.get_attribute("class") == "badge open"
@@ -107,6 +133,10 @@ def test_images_that_differ_are_shown(browser, files):
     ]  # fmt: skip
     assert not opened.locator("#failed").is_visible()
     assert not opened.locator("#explanation").is_visible()
+    assert not opened.locator("#by-quantisation").is_visible()
+    quantised = Opened(browser, files / "quantised.html").page
+    assert quantised.locator("#images li p").all_inner_texts()[3] == "by quantisation"
+    assert quantised.locator("#by-quantisation").is_visible()
     same = Opened(browser, files / "same.html").page
     assert not same.locator("#differing").is_visible()
 

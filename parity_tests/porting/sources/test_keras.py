@@ -220,6 +220,52 @@ def test_bfloat16_comes_as_float32(tmp_path):
     np.testing.assert_array_equal(source.read("dense/kernel"), expected)
 
 
+def test_bfloat16_without_a_note_of_its_type_as_keras_writes_it_into_an_h5(tmp_path):
+    array = values(4, 3)
+    upper = (array.view(np.uint32) >> 16).astype(np.uint16).view("V2")
+    source = open_source(write_legacy(tmp_path / "w.h5", layers={"a": {"kernel": upper}}))
+    info = source.tensors["a/kernel"]
+    assert (info.dtype, info.stored_as) == ("float32", "bfloat16")
+    expected = (array.view(np.uint32) & 0xFFFF0000).view(np.float32)
+    np.testing.assert_array_equal(source.read("a/kernel"), expected)
+
+
+def of_policy(name, kind="DTypePolicy", **more):
+    return {"module": "keras", "class_name": kind, "config": {"name": name, **more}}
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "policies"),
+    [
+        (("float32", None, of_policy("float32")), ()),
+        (("float16", of_policy("mixed_float16"), "float16"), ("float16", "mixed_float16")),
+        ((of_policy("mixed_bfloat16", "Policy", loss_scale=None),), ("mixed_bfloat16",)),
+        (
+            (
+                {
+                    "class_name": "DTypePolicyMap",
+                    "config": {"default_policy": of_policy("bfloat16"), "policy_map": {}},
+                },
+            ),
+            ("bfloat16",),
+        ),
+        (
+            ("float64", "uint8", 5, ["float16"], {"config": 3}, "mixed_float16; \x1b[31m"),
+            ("float64",),
+        ),
+    ],
+)
+def test_the_precision_in_which_a_file_says_that_its_layers_compute(tmp_path, dtypes, policies):
+    inner = [entry(f"r{i}", "ReLU", {"dtype": dtype}) for i, dtype in enumerate(dtypes)]
+    layers = [entry("outer", "Functional", {"layers": inner})]
+    path = write_legacy(tmp_path / "m.h5", layers={"outer": {}}, config=configuration(layers))
+    source = open_source(path)
+    assert source.dtype_policies == policies
+    stated = ", ".join(policies)
+    expected = f"its layers state the dtype policy {stated}; port and judge compute in float32"
+    assert source.notes == ((expected,) if policies else ())
+
+
 def test_what_is_no_number_is_refused_when_it_is_read(tmp_path):
     layers = {"a": {"kernel": values(2)}}
 

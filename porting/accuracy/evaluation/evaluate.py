@@ -21,6 +21,7 @@ from porting.accuracy.evaluation.explanation import Explanation
 from porting.accuracy.evaluation.figures import right
 from porting.accuracy.evaluation.journal import Journal, discard
 from porting.accuracy.evaluation.preparing import Prepared, prepare
+from porting.accuracy.evaluation.quantisation import Quantisation, quantisation_on
 from porting.accuracy.evaluation.ranks import Ranks, joined, use_device
 from porting.accuracy.evaluation.side import Inputs, Side
 from porting.accuracy.evaluation.tally import Progress, Tally
@@ -46,8 +47,9 @@ class Evaluation:
     ``sides``. ``told`` is plain data by topic, ``inputs`` the files, ``stated``
     the authors' top-1 in percent where it is published. Where judge and port
     differ on an image, ``tie`` is the margin in logits up to which rounding may
-    decide; see :mod:`porting.accuracy.evaluation.ties`. Where it was asked for,
-    ``explanation`` takes the distance to what is stated apart; its variants'
+    decide; see :mod:`porting.accuracy.evaluation.ties`. Where they do beyond that and
+    the source is quantised, ``quantisation`` says what it answers in float32. Where it
+    was asked for, ``explanation`` takes the distance to what is stated apart; its variants'
     answers stand behind those of the sides.
     """
 
@@ -60,6 +62,7 @@ class Evaluation:
     told: dict[str, Any]
     stated: float | None = None
     tie: float | None = None
+    quantisation: Quantisation | None = None
     explanation: Explanation | None = None
 
     def __repr__(self) -> str:
@@ -189,7 +192,14 @@ def carry_out(
         prepared.dataset, prepared.inputs, prepared.sides, prepared.convention,
         tally.labels, tally.answers, told, prepared.stated,
     )  # fmt: skip
-    return replace(found, tie=tie_on(work, found.differing)) if found.differing else found
+    if not found.differing:
+        return found
+    found = replace(found, tie=tie_on(work, found.differing))
+    beyond = [number for number in found.differing if not found.near_tie(number)]
+    if not beyond:
+        return found
+    asked = quantisation_on(work, found.answers, beyond, found.tie)
+    return replace(found, quantisation=asked)
 
 
 def _path(place: AnyPath | None) -> Path | None:

@@ -113,6 +113,7 @@ def _named(source: Source, weight_set: str) -> _Named:
         weights = [name for name, reason in reasons.items() if reason is None]
         chosen, unused, notes = _split_sets(weights, weight_set, source)
         groups = _grouped(rules, chosen)
+        notes += source.notes
         read[weight_set] = _Named(rules, groups, (*left_out, *unused), notes)
     return read[weight_set]
 

@@ -9,10 +9,12 @@ const images = (value) => (value === 1 ? "1 image" : `${count(value)} images`);
 function writeVerdict(badge, summary) {
   const { agreement, verdict } = evaluation;
   const same = agreement?.differing.every((image) => image.near_tie);
-  const text = !agreement ? "Measured" : verdict.differs ? "Accuracy differs" : same ? "The port is the judge" : "Answers differ";
-  badge.textContent = text;
-  badge.classList.toggle("bad", verdict.differs);
-  badge.classList.toggle("open", !verdict.differs && !same);
+  // What earlier versions wrote does not say whether the two agree.
+  const agrees = verdict.agrees !== undefined ? verdict.agrees : verdict.differs ? false : same || null;
+  const differ = verdict.differs ? "Accuracy differs" : "Answers differ";
+  badge.textContent = !agreement ? "Measured" : agrees ? "The port is the judge" : differ;
+  badge.classList.toggle("bad", agrees === false);
+  badge.classList.toggle("open", agrees === null);
   summary.textContent = sentence(verdict.sentence);
 }
 
@@ -54,6 +56,7 @@ function writeDiffering() {
   const all = top1.of - top1.count;
   if (!all) return;
   byId("differing").hidden = false;
+  byId("by-quantisation").hidden = !evaluation.agreement.quantisation;
   byId("differing-heading").textContent = `${images(all)} on which the two differ`;
   byId("images").append(...differing.map(cardOf));
   if (all > differing.length) byId("more-images").textContent = `The first ${differing.length} are shown; there are ${count(all - differing.length)} more.`;
@@ -65,6 +68,7 @@ function cardOf(image) {
   text.append(make("p", image.called, "called"));
   for (const side of ["judge", "port"]) text.append(answerOf(side, image[side]));
   if (image.near_tie) text.append(make("p", "a near tie", "tie"));
+  if (image.by_quantisation) text.append(make("p", "by quantisation", "tie"));
   text.append(make("p", image.name, "name"));
   card.append(pictureOf(image), text);
   return card;

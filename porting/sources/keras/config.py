@@ -35,6 +35,20 @@ class KerasLayer:
     layers: tuple[KerasLayer, ...] = ()
     operation: bool = False
 
+    @property
+    def dtype_policy(self) -> str | None:
+        """The name of its dtype policy (``mixed_float16``); None where it states none.
+
+        Keras 2 and 3 write a policy as its name, or as an object with its
+        configuration; one policy for each part of a layer has a default.
+        """
+        policy = self.settings.get("dtype")
+        while isinstance(policy, dict):
+            settings = policy.get("config")
+            settings = settings if isinstance(settings, dict) else {}
+            policy = settings.get("default_policy") or settings.get("name")
+        return policy if isinstance(policy, str) else None
+
     def __iter__(self) -> Iterator[KerasLayer]:
         """The layer and all inside it."""
         yield self

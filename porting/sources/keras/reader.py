@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +20,12 @@ from porting.sources.keras.zipped import MAGIC, WEIGHTS, is_keras_archive, unpac
 from porting.sources.source import Source, TensorInfo
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+FLOATS = re.compile(r"(mixed_)?(b?float16|float64)")
+"""Dtype policies of Keras, quantised ones aside, by which a layer does not compute in float32."""
+
+_OPAQUE = "|V2"
+"""Two bytes without meaning, as h5py writes bfloat16 where Keras notes no type (``.h5``)."""
 
 
 def looks_like_keras(path: Path) -> bool:
@@ -90,6 +97,20 @@ class KerasSource(Source):
                 return shape[1] if isinstance(shape[1], int) else None
         return super().input_side
 
+    @property
+    def dtype_policies(self) -> tuple[str, ...]:
+        """Dtype policies of layers that do not compute in float32, each once, in their order."""
+        stated = (layer.dtype_policy for outer in self.layers for layer in outer)
+        return tuple(dict.fromkeys(name for name in stated if name and FLOATS.fullmatch(name)))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """That the file's layers compute in another precision, which no port does."""
+        if not self.dtype_policies:
+            return ()
+        policies = ", ".join(self.dtype_policies)
+        return (f"its layers state the dtype policy {policies}; port and judge compute in float32",)
+
     def not_a_weight(self, name: str) -> str | None:
         """The optimizer's variables, metrics, random seeds and an input's statistics are none."""
         if name.rpartition("/")[0] in self._normalising:
@@ -115,10 +136,10 @@ class KerasSource(Source):
             raise UnsupportedSource(
                 f"{self.path}: tensor {name!r} is of type {held.dtype}, which is not read"
             )
-        stored = "<u2" if held.mark == "bfloat16" else held.dtype
+        stored = "<u2" if _is_bfloat16(held) else held.dtype
         count = held.nbytes // held.size
         raw = np.frombuffer(self._data, stored, count, held.offset or 0).reshape(held.shape)
-        if held.mark == "bfloat16":
+        if _is_bfloat16(held):
             # The upper half of a float32.
             return (raw.astype(np.uint32) << 16).view(np.float32)
         return raw if raw.dtype.isnative else raw.astype(raw.dtype.newbyteorder("="))
@@ -140,9 +161,15 @@ def _names(
     )
 
 
+def _is_bfloat16(held: Dataset) -> bool:
+    if held.mark is None:
+        return held.dtype == _OPAQUE
+    return held.mark == "bfloat16" and held.size == 2
+
+
 def _dtype(held: Dataset) -> str | None:
     """NumPy's name of what reading gives; None for what cannot be read."""
-    if held.mark == "bfloat16" and held.size == 2:
+    if _is_bfloat16(held):
         return "float32"
     try:
         kind = np.dtype(held.dtype)
@@ -153,7 +180,7 @@ def _dtype(held: Dataset) -> str | None:
 
 def _info(name: str, held: Dataset) -> TensorInfo:
     dtype = _dtype(held)
-    stored = held.mark or dtype or held.dtype
+    stored = "bfloat16" if _is_bfloat16(held) else held.mark or dtype or held.dtype
     return TensorInfo(name, held.shape, dtype or held.dtype, stored)
 
 

@@ -135,7 +135,8 @@ def _tensor(table: Table, spans: Sequence[tuple[int, int]], path: Path) -> Store
         raise UnsupportedSource(f"{path}: tensor {name!r} has unknown type code {code}")
     if number >= len(spans):
         raise BadSource(f"{path}: tensor {name!r} names buffer {number}, the file has {len(spans)}")
-    kind, (start, size) = TENSOR_TYPES[code], spans[number]
+    # Tensors that name no buffer name 0, of which LiteRT takes no values, whatever it holds.
+    kind, (start, size) = TENSOR_TYPES[code], spans[number] if number else (0, 0)
     # A float tensor may still say what it was quantised from; its values are real as they are.
     quantisation = None if kind.startswith(("float", "complex")) else _quantisation(table)
     sparsity = table.table(6, f"sparsity of {name!r}")
