@@ -11,7 +11,7 @@ from porting.catalog.at_hand import open_published
 from porting.errors import BadInput
 from porting.mapping.convention import InputConvention, convention_of
 from porting.parity.compare import Comparison, Reading
-from porting.parity.inputs import Images, ImageStream, image_stream
+from porting.parity.inputs import INPUTS, Images, ImageStream, image_stream
 from porting.parity.noise import Tolerance
 from porting.parity.verify import Verdict, verify_port
 from porting.sources import Source
@@ -27,8 +27,6 @@ READINGS: dict[str, tuple[Reading, ...]] = {
     "accumulated": ("accumulated",),
     "isolated": ("isolated",),
 }
-INPUTS = 8
-"""Random images where none are given."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +50,16 @@ def diff(
     subject: Subject,
     images: Images | None = None,
     *,
-    count: int = INPUTS,
+    count: int | None = None,
     mode: Mode = "both",
     tolerance: Tolerance | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Diff:
     """Compare every tap of a source's judge and a network.
 
-    ``count`` is the number of seeded images where ``images`` is None;
-    ``progress`` is called with images done and in all.
+    Where ``images`` is None, they are the built-in ones: photographs and random
+    images, or ``count`` random images alone. ``progress`` is called with images
+    done and in all.
 
     Raises:
         BadInput: an unknown mode, no usable image, or the judge is not installed.
@@ -70,7 +69,10 @@ def diff(
     convention = convention_of(source, subject.match)
     # A graph has its size in it; what is built from names takes any.
     any_size = source.graph is None
-    stream = image_stream(images, count, convention.size, convention.channels, any_size)
+    stream = image_stream(
+        images, INPUTS if count is None else count, convention.size, convention.channels,
+        any_size, random_only=count is not None,
+    )  # fmt: skip
 
     def advance(done: int) -> None:
         if progress is not None and stream.total is not None:
@@ -104,7 +106,7 @@ def compare(
         source: a path, or an opened source.
         model: a module, or the file of a state dict.
         images: a folder, an array (N, H, W, C) or arrays (H, W, C), values
-            0..255; by default eight seeded ones.
+            0..255; by default eight photographs and eight random images.
         name: the network's name, where source or file leave more than one.
         weights: the source's weight set, ``"ema"`` or ``"raw"``.
         mode: ``"both"``, ``"accumulated"`` or ``"isolated"``.

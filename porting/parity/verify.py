@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from porting.judges.run import Run
     from porting.parity.taps import PortRun
 
-INPUTS = 4
-"""Inputs of a verification where none are given."""
-
 _UNSEEN = "computed where no part of the module can be looked into"
 
 
