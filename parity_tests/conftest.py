@@ -35,12 +35,15 @@ def small(tmp_path_factory):
     import porting
     from genmobilenet import get_config
     from parity_tests.building.tflite_networks import network_file
+    from porting.parity.inputs import seeded_pixels
     from porting.release import write_release
 
     folder = tmp_path_factory.mktemp("small")
     path = folder / "small.tflite"
     path.write_bytes(network_file(get_config("tf_mnasnet_small"), seed=4))
-    return path, write_release(porting.port(path), folder / "ported").weights
+    return path, write_release(
+        porting.port(path, pixels=seeded_pixels(2, 64)), folder / "ported"
+    ).weights
 
 
 @pytest.fixture

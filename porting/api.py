@@ -92,8 +92,8 @@ def port(  # noqa: PLR0913 - by keyword, each what an option of the command is
         normalisation: ``"strip"`` for a network that takes normalised input, or
             ``"keep"`` for one that normalises as the source's graph does.
         verify: run the judge (LiteRT, TensorFlow or Keras) on ``pixels``.
-        pixels: images (N, H, W, C), 0..255, at least one; by default four
-            seeded ones of the source's own size.
+        pixels: images (N, H, W, C), 0..255, at least one; by default eight
+            photographs and eight random images of the source's own size.
         bn: what becomes of batch norms that the source has folded: ``"identity"``,
             or ``"calibrate"`` for the statistics of ``images``, the function
             being the same. The port is then trainable.
@@ -163,8 +163,8 @@ def _judged(
     progress: Progress | None,
 ) -> Port:  # fmt: skip
     """The port with its judge's verdict; ``convention`` is the source's."""
-    from porting.parity.inputs import image_stream
-    from porting.parity.verify import INPUTS, verify_port
+    from porting.parity.inputs import INPUTS, image_stream
+    from porting.parity.verify import verify_port
 
     source = ported.source
     any_size = source.graph is None

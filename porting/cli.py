@@ -111,7 +111,7 @@ def diff(
     weights: WeightsOption = None,
     onto: OntoOption = None,
     images: ImagesOption = None,
-    random: RandomOption = 8,
+    random: RandomOption = None,
     mode: ModeOption = Readings.both,
     report: ReportOption = None,
     json_file: JsonFileOption = None,

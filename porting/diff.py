@@ -12,7 +12,7 @@ from porting.errors import BadInput
 from porting.mapping.convention import InputConvention, convention_of, stated_affine
 from porting.mapping.families import Affine
 from porting.parity.compare import Comparison, Reading
-from porting.parity.inputs import Images, ImageStream, image_stream
+from porting.parity.inputs import INPUTS, Images, ImageStream, image_stream
 from porting.parity.noise import Tolerance
 from porting.parity.verify import Verdict, verify_port
 from porting.parity.weights import compare_weights
@@ -29,8 +29,6 @@ READINGS: dict[str, tuple[Reading, ...]] = {
     "accumulated": ("accumulated", "dense"),
     "isolated": ("isolated", "dense"),
 }
-INPUTS = 8
-"""Random images where none are given."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def diff(
     subject: Subject,
     images: Images | None = None,
     *,
-    count: int = INPUTS,
+    count: int | None = None,
     mode: Mode = "both",
     tolerance: Tolerance | None = None,
     stated: Affine | None = None,
@@ -62,9 +60,10 @@ def diff(
 ) -> Diff:
     """Compare every tap of a source's judge and a network, and every weight.
 
-    ``count`` is the number of seeded images where ``images`` is None; ``stated``
-    the user's convention, as :func:`~porting.mapping.convention.stated_affine` gives it;
-    ``progress`` is called with images done and in all.
+    Where ``images`` is None, they are the built-in ones: photographs and random
+    images, or ``count`` random images alone. ``stated`` is the user's convention,
+    as :func:`~porting.mapping.convention.stated_affine` gives it; ``progress`` is
+    called with images done and in all.
 
     Raises:
         BadInput: an unknown mode, no usable image, a convention that contradicts the file, or
@@ -75,7 +74,10 @@ def diff(
     convention = convention_of(source, subject.match, stated)
     # A graph has its size in it; what is built from names takes any.
     any_size = source.graph is None
-    stream = image_stream(images, count, convention.size, convention.channels, any_size)
+    stream = image_stream(
+        images, INPUTS if count is None else count, convention.size, convention.channels,
+        any_size, random_only=count is not None,
+    )  # fmt: skip
 
     def advance(done: int) -> None:
         if progress is not None and stream.total is not None:
@@ -113,7 +115,7 @@ def compare(  # noqa: PLR0913 - by keyword, each what an option of the command i
         source: a path, or an opened source.
         model: a module, or the file of a state dict.
         images: a folder, an array (N, H, W, C) or arrays (H, W, C), values
-            0..255; by default eight seeded ones.
+            0..255; by default eight photographs and eight random images.
         name: the network's name, where source or file leave more than one.
         weights: the source's weight set, ``"ema"`` or ``"raw"``.
         mode: ``"both"``, ``"accumulated"`` or ``"isolated"``.

@@ -116,9 +116,16 @@ StdOption = Annotated[
     typer.Option("--std", metavar="R,G,B", help="Deviation by which that is then divided."),
 ]
 ImagesOption = Annotated[
-    Path | None, typer.Option("--images", help="Folder of images; by default random ones.")
+    Path | None, typer.Option("--images", help="Folder of images; by default built-in ones.")
 ]
-RandomOption = Annotated[int, typer.Option("--random", min=1, help="Number of random images.")]
+RandomOption = Annotated[
+    int | None,
+    typer.Option(
+        "--random",
+        min=1,
+        help="Number of random images, in place of 8 photographs and 8 random images.",
+    ),
+]
 ModeOption = Annotated[Readings, typer.Option("--mode", help="Which readings of each tap to take.")]
 ReportOption = Annotated[Path | None, typer.Option("--report", help="HTML file to write.")]
 JsonFileOption = Annotated[

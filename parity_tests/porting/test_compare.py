@@ -16,6 +16,7 @@ import porting
 from genmobilenet import create_model
 from genmobilenet.factory import build
 from porting.errors import BadInput
+from porting.parity.inputs import INPUTS
 
 
 def test_a_line_in_somebodys_own_tests(small, faulty, tmp_path):
@@ -49,7 +50,7 @@ def test_compare_takes_arrays_iterables_and_modules(small):
     model = create_model("tf_mnasnet_small", checkpoint_path=small[1])
     assert porting.compare(small[0], model, pixels).inputs == 2
     assert porting.compare(small[0], model, iter(pixels)).inputs == 2
-    assert porting.compare(porting.open_source(small[0]), str(small[1])).inputs == 8
+    assert porting.compare(porting.open_source(small[0]), str(small[1])).inputs == INPUTS
     with pytest.raises(BadInput, match="no image to run"):
         porting.compare(small[0], model, iter(()))
     with pytest.raises(BadInput, match="mode 'all'"):

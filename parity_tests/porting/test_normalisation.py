@@ -12,8 +12,10 @@ import porting
 from genmobilenet import create_model, get_config
 from parity_tests.building.command import porting as run
 from porting.errors import BadInput
+from porting.parity.inputs import seeded_pixels
 
 MODEL = "tf_mnasnet_small"
+PIXELS = seeded_pixels(2, 64)
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def normalising(written):
 
 
 def test_it_is_moved_out_unless_asked_for(normalising):
-    port = porting.port(normalising)
+    port = porting.port(normalising, pixels=PIXELS)
     assert port.comparison
     assert "normalise.mean" not in port.state_dict
     assert port.convention.std[0] > 1
@@ -47,17 +49,18 @@ def test_kept_it_travels_with_the_weights(normalising, tmp_path):
 
 
 def test_what_it_gives_is_compared(normalising):
-    taps = {tap.tap: tap for tap in porting.port(normalising, normalisation="keep").comparison.taps}
+    port = porting.port(normalising, normalisation="keep", pixels=PIXELS)
+    taps = {tap.tap: tap for tap in port.comparison.taps}
     assert taps["normalise"].agrees
     assert taps["normalise"].depth == 0
 
 
 def test_a_wrong_one_is_seen_where_it_stands(normalising, tmp_path):
-    port = porting.port(normalising, normalisation="keep")
+    port = porting.port(normalising, normalisation="keep", verify=False)
     port.state_dict["normalise.std"][1] *= 1.01
     path = tmp_path / "wrong.pth"
     torch.save(port.state_dict, path)
-    comparison = porting.compare(normalising, path)
+    comparison = porting.compare(normalising, path, PIXELS)
     assert not comparison
     assert comparison.culprit.tap == "normalise"
 

@@ -1,17 +1,19 @@
-"""Images to compare on: a folder's, arrays, or seeded ones. Taken one by one, none kept."""
+"""Images to compare on: a folder's, arrays, or built-in ones. Taken one by one, none kept."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from porting.errors import BadInput
+from porting.parity.photographs import NAMES, photograph_files, photographs_version
 
 Images = np.ndarray | Iterable[np.ndarray] | str | PathLike[str]
 """A folder, an array (N, H, W, C), or arrays (H, W, C) one after another; values 0..255."""
@@ -19,6 +21,9 @@ Images = np.ndarray | Iterable[np.ndarray] | str | PathLike[str]
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 SEED = 0
 """Of random images, where no other is given."""
+
+INPUTS = 16
+"""Built-in images of a comparison: the photographs, and random images for the rest."""
 
 THUMBNAILS, THUMBNAIL_SIDE = 12, 96
 _CROP = 0.875  # of the shorter side, as is usual for 224 pixels
@@ -49,20 +54,23 @@ class ImageStream:
 
 
 def image_stream(
-    images: Images | None, count: int, size: int, channels: int, any_size: bool = False
-) -> ImageStream:
-    """The stream that a user's images stand for; without any, ``count`` seeded ones.
+    images: Images | None, count: int, size: int, channels: int, any_size: bool = False,
+    random_only: bool = False,
+) -> ImageStream:  # fmt: skip
+    """The stream that a user's images stand for; without any, ``count`` built-in ones.
 
-    Those of a folder are scaled and cropped to ``size``; arrays are taken as
-    they are, and must have that size, unless the network takes ``any_size``.
+    Built-in are the photographs of the package first, then random images, or with
+    ``random_only`` random images alone. Photographs and the images of a folder are
+    scaled and cropped to ``size``; arrays are taken as they are, and must have
+    that size, unless the network takes ``any_size``.
 
     Raises:
         BadInput: there are none, or an array is of another shape or kind; of
             arrays given one by one, when the wrong one's turn comes.
     """
     if images is None:
-        pixels = seeded_images(count, size, channels)
-        return ImageStream(pixels, count, f"{count} random images (seed {SEED})")
+        photographs = 0 if random_only else min(count, len(NAMES))
+        return _built_in_stream(photographs, count - photographs, size, channels)
     if isinstance(images, (str, PathLike)):
         return _folder_stream(Path(images), size, channels)
     if isinstance(images, np.ndarray):
@@ -78,6 +86,34 @@ def image_stream(
             raise BadInput(f"images are a {type(images).__name__}; expected a folder or arrays")
     side = None if any_size else size
     return ImageStream(_checked(images, side, channels), total, what)
+
+
+def _built_in_stream(photographs: int, seeded: int, size: int, channels: int) -> ImageStream:
+    parts = []
+    if photographs:
+        parts.append(f"{_counted(photographs, 'photograph')} (set {photographs_version()})")
+    if seeded or not photographs:
+        parts.append(f"{_counted(seeded, 'random image')} (seed {SEED})")
+    images = chain(
+        islice(photograph_images(size, channels), photographs),
+        seeded_images(seeded, size, channels),
+    )
+    return ImageStream(images, photographs + seeded, " and ".join(parts))
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def photograph_images(size: int, channels: int = 3) -> Iterator[np.ndarray]:
+    """The photographs of the package (size, size, channels), uint8, decoded one by one.
+
+    One channel is grey; other numbers than 1 and 3 take red, green and blue in turn.
+    """
+    colours = np.arange(channels) % 3
+    for file in photograph_files():
+        pixels = _decoded(io.BytesIO(file), size, 1 if channels == 1 else 3)
+        yield pixels if channels in (1, 3) else pixels[..., colours]
 
 
 def _checked(images: Iterable[Any], side: int | None, channels: int) -> Iterator[np.ndarray]:
@@ -154,7 +190,7 @@ def _folder_stream(folder: Path, size: int, channels: int) -> ImageStream:
     return stream
 
 
-def _decoded(file: Path, size: int, channels: int) -> np.ndarray:
+def _decoded(file: Path | BinaryIO, size: int, channels: int) -> np.ndarray:
     """One file as (size, size, channels): shorter side scaled, middle cropped."""
     from PIL import Image
 

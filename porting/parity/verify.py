@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
     from porting.judges.run import Run
 
-INPUTS = 4
-"""Inputs of a verification where none are given."""
-
 READINGS: tuple[Reading, ...] = ("accumulated", "isolated", "dense")
 
 DRAWN = 2

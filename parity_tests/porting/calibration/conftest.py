@@ -51,6 +51,6 @@ def labels(striped):
 def ports(source, images):
     """The port with identity batch norms, and the calibrated one, both judged."""
     return {
-        "identity": porting.port(source, MODEL),
+        "identity": porting.port(source, MODEL, pixels=images[:2]),
         "calibrate": porting.port(source, MODEL, bn="calibrate", images=images),
     }

@@ -7,8 +7,10 @@ import pytest
 
 import porting
 from genmobilenet.factory import build
+from porting.parity.inputs import seeded_pixels
 
 AVERAGE = "/ExponentialMovingAverage"
+PIXELS = seeded_pixels(2, 224)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +65,7 @@ def save_objects(tf, folder, values):
 def test_every_form_is_at_parity(tf, tmp_path, values, save, whole):
     kept = {n: v for n, v in values.items() if whole or not ("/moving_" in n and AVERAGE in n)}
     save(tf, tmp_path, kept)
-    ported = porting.port(tmp_path)
+    ported = porting.port(tmp_path, pixels=PIXELS)
     assert ported.model == "tf_mnasnet_small"
     assert ported.plan.weight_set == "ema"
     assert bool(ported.plan.notes) != whole
@@ -83,4 +85,4 @@ def test_the_judge_restores_averages_of_statistics_where_there_are_some(tf, tmp_
     ported = porting.port(tmp_path / "partial", verify=False)
     network = build(ported.config, ported.state_dict)
     with pytest.raises(AssertionError, match="NOT at parity"):
-        assert porting.compare(tmp_path, network.eval())
+        assert porting.compare(tmp_path, network.eval(), PIXELS)

@@ -1,4 +1,4 @@
-"""Images to compare on: folders with good and broken files, arrays, seeded ones."""
+"""Images to compare on: folders with good and broken files, arrays, built-in ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ import pytest
 from PIL import Image
 
 from porting.errors import BadInput
-from porting.parity.inputs import THUMBNAILS, image_stream, seeded_pixels
+from porting.parity.inputs import (
+    INPUTS,
+    THUMBNAILS,
+    image_stream,
+    photograph_images,
+    seeded_images,
+    seeded_pixels,
+)
+from porting.parity.photographs import photographs_version
 
 
 def save(path, size=(40, 30), mode="RGB"):
@@ -86,3 +94,29 @@ def test_seeded_pixels_vary_at_every_scale():
     for cell in (1, 8, 32):
         coarse = pixels.reshape(2, 64 // cell, cell, 64 // cell, cell, 3).mean((2, 4))
         assert coarse.std() > 5
+
+
+def test_built_in_images_are_photographs_and_then_random_ones():
+    stream = image_stream(None, INPUTS, 64, 3)
+    images = list(stream)
+    expected = [*photograph_images(64), *seeded_images(INPUTS - 8, 64)]
+    assert len(images) == stream.total == INPUTS == 16
+    for image, other in zip(images, expected, strict=True):
+        np.testing.assert_array_equal(image, other)
+    version = photographs_version()
+    assert stream.what == f"8 photographs (set {version}) and 8 random images (seed 0)"
+
+
+def test_a_few_built_in_images_are_photographs_alone():
+    stream = image_stream(None, 3, 32, 3)
+    first = list(photograph_images(32))[:3]
+    np.testing.assert_array_equal(np.stack(list(stream)), np.stack(first))
+    assert stream.what == f"3 photographs (set {photographs_version()})"
+    assert image_stream(None, 1, 32, 3).what.startswith("1 photograph (set ")
+
+
+def test_random_images_alone():
+    stream = image_stream(None, 12, 32, 3, random_only=True)
+    np.testing.assert_array_equal(np.stack(list(stream)), seeded_pixels(12, 32))
+    assert (stream.total, stream.what) == (12, "12 random images (seed 0)")
+    assert image_stream(None, 1, 32, 3, random_only=True).what == "1 random image (seed 0)"

@@ -14,6 +14,7 @@ import porting
 from genmobilenet import create_model, get_config
 from parity_tests.building.tflite_networks import network_file
 from porting.errors import NotAtParity, OutputError
+from porting.parity.photographs import photographs_version
 from porting.release import write_release
 
 
@@ -45,7 +46,10 @@ def test_weights_and_card(ported, tmp_path):
     assert card["input"]["size"] == 64
     assert len(card["plan"]["fills"]) == len(state)
     assert {"python", "torch", "numpy", "genmobilenet"} <= set(card["versions"])
-    assert card["verdict"]["inputs_are"] == "4 random images (seed 0)"
+    assert (
+        card["verdict"]["inputs_are"]
+        == f"8 photographs (set {photographs_version()}) and 8 random images (seed 0)"
+    )
     assert card["source"]["lay_at"] == str(ported.source.path)
 
 

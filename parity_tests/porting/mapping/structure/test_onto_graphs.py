@@ -8,8 +8,10 @@ import torch
 import porting
 from genmobilenet import create_model
 from parity_tests.building.graphs import Decomposed, Network
+from porting.parity.inputs import seeded_pixels
 
 pytestmark = pytest.mark.slow
+PIXELS = seeded_pixels(2, 64)
 
 
 @pytest.mark.parametrize(
@@ -17,7 +19,7 @@ pytestmark = pytest.mark.slow
 )
 def test_batch_norms_are_laid_in_as_they_are(name, tmp_path):
     path = Network(name, softmax=True).write_frozen(tmp_path / "graph.pb")
-    port = porting.port(path, onto=create_model(name, num_classes=11))
+    port = porting.port(path, onto=create_model(name, num_classes=11), pixels=PIXELS)
     assert port.comparison, port.comparison.summary()
     by_walk = porting.port(path, name, verify=False).state_dict
     for key, values in by_walk.items():
@@ -27,7 +29,7 @@ def test_batch_norms_are_laid_in_as_they_are(name, tmp_path):
 def test_a_saved_model_with_batch_norms_in_pieces(tmp_path):
     network = Network("tf_mnasnet_small", Decomposed, normalises=True)
     path = network.write_saved_model(tmp_path / "saved")
-    port = porting.port(path, onto=create_model("tf_mnasnet_small", num_classes=11))
+    port = porting.port(path, onto=create_model("tf_mnasnet_small", num_classes=11), pixels=PIXELS)
     assert port.comparison, port.comparison.summary()
 
 
@@ -54,6 +56,8 @@ def test_a_graph_that_leaves_its_size_open(tmp_path):
     network = Network("tf_mobilenetv1_025")
     network.size = None
     path = network.write_frozen(tmp_path / "graph.pb")
-    port = porting.port(path, onto=create_model("tf_mobilenetv1_025", num_classes=11))
+    port = porting.port(
+        path, onto=create_model("tf_mobilenetv1_025", num_classes=11), pixels=seeded_pixels(2, 224)
+    )
     assert port.comparison, port.comparison.summary()
     assert port.convention.size == 224
