@@ -313,21 +313,15 @@ class _Comparing:
             for layer in match.layers:
                 if (norm := layer.norm) is not None:
                     stated = match.stated_epsilons.get(norm.variance, norm.epsilon)
-                    own = self._own_epsilon(norm)
-                    yield _NormedLayer(layer.weight, layer.bias, norm, stated, own)
+                    yield _NormedLayer(layer.weight, layer.bias, norm, stated, norm.epsilon)
             return
         stated = match.config.bn_epsilon
         for described in layers_of(match.config):
             if (path := described.norm) is not None:
                 mean, variance = f"{path}.running_mean", f"{path}.running_var"
-                norm = ModuleNorm(f"{path}.weight", f"{path}.bias", mean, variance, stated)
-                own = self._own_epsilon(norm)
+                own = float(getattr(self._network.get_submodule(path), "eps", stated))
+                norm = ModuleNorm(f"{path}.weight", f"{path}.bias", mean, variance, own)
                 yield _NormedLayer(f"{described.path}.weight", None, norm, stated, own)
-
-    def _own_epsilon(self, norm: ModuleNorm) -> float:
-        """The epsilon with which the network computes now."""
-        module = self._network.get_submodule(_path_of(norm))
-        return float(getattr(module, "eps", norm.epsilon))
 
     def _compare_layer(self, layer: _NormedLayer, differing: list[str]) -> None:
         """Find what no key shows by itself: batch norms folded otherwise, or another epsilon."""
