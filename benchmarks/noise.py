@@ -1,7 +1,7 @@
-"""How many times its float32 noise each source's worst tap needs.
+"""How many times its float32 noise each source's worst tap needs, and how loud that noise is.
 
-The factor in ``porting/parity/noise.py`` is to stand well above these and far
-below what a fault gives.
+The factor in ``porting/parity/noise.py`` is to stand well above the first and far
+below what a fault gives; the ceiling well above the second and below half precision's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from porting.parity.noise import FACTOR
 
 def main() -> None:
     """Port each source and print its worst taps."""
-    made = Table("source", "judge", "worst tap", "x noise", "logits", f"factor {FACTOR:g}")
+    made = Table("source", "judge", "worst tap", "x noise", "noise / scale", "logits",
+                 f"factor {FACTOR:g}")  # fmt: skip
     with bench_sources() as sources:
         runs = [
             *((path, None) for path in (sources.b1, sources.a1, sources.a1_dynamic)),
@@ -32,7 +33,8 @@ def main() -> None:
                 name,
                 comparison.judge,
                 worst.tap,
-                f"{worst.figures.ratio:.1f}",
+                f"{worst.ratio:.1f}",
+                f"{comparison.noise_share:.1e}",
                 f"{logits:.1e}",
                 verdict,
             )

@@ -90,6 +90,9 @@ class ChannelActivity:
             flow: next((tap for tap in flow.results if tap in shown), None) for flow in flows
         }
         self._shown = shown
+        self._entry_taps = sorted({flow.entry for flow in self.results} & shown)
+        clamped = (tap for flow, tap in self.results.items() if tap in flow.clamped)
+        self._clamped_taps = sorted({tap for tap in clamped if tap is not None})
         self._entries: dict[str, list[np.ndarray]] = {}
         self._results: dict[str, list[np.ndarray]] = {}
         self._dense: list[bool] = []
@@ -103,10 +106,9 @@ class ChannelActivity:
         """
         self._dense.append(fed is not None)
         entries = values if fed is None else fed
-        for tap in {flow.entry for flow in self.results} & self._shown:
+        for tap in self._entry_taps:
             self._entries.setdefault(tap, []).append(_active(entries[tap]))
-        clamped = {result for flow, result in self.results.items() if result in flow.clamped}
-        for tap in self._shown & clamped:
+        for tap in self._clamped_taps:
             self._results.setdefault(tap, []).append(_unclamped(values[tap]))
 
     def exercised(
@@ -174,7 +176,8 @@ class ChannelActivity:
 
 def _active(values: np.ndarray) -> np.ndarray:
     """Which channels of (N, ..., C) have a value that rounding could not have made."""
-    largest = np.abs(values).reshape(-1, values.shape[-1]).max(axis=0)
+    flat = values.reshape(-1, values.shape[-1])
+    largest = np.maximum(flat.max(axis=0), -flat.min(axis=0))
     return np.asarray(largest > 4 * EPSILON * largest.max())
 
 
@@ -184,7 +187,14 @@ def _unclamped(values: np.ndarray) -> np.ndarray:
     What is cut off lies at the least or the largest value of the whole tap.
     """
     flat = values.reshape(-1, values.shape[-1])
-    return np.asarray(((flat > flat.min()) & (flat < flat.max())).any(axis=0))
+    low, high = flat.min(axis=0), flat.max(axis=0)
+    least, largest = low.min(), high.max()
+    between = ((low > least) & (low < largest)) | ((high > least) & (high < largest))
+    # Channels that reach both ends may have something in between as well.
+    both = ~between & (low == least) & (high == largest)
+    inner = flat[:, both]
+    between[both] = ((inner > least) & (inner < largest)).any(axis=0)
+    return np.asarray(between)
 
 
 def _differing(

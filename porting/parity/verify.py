@@ -130,8 +130,8 @@ class _Session:
 
             self._first = inputs, pixels, self._runs[0].taps, shapes
             self._unsound = self._unsound or rounded_taps(values, judges[0])
-        self._activity.add(self._runs[0].taps)
         self._counted()
+        self._counting.append(self._beside.submit(self._activity.add, self._runs[0].taps))
         walks = self._road is not None and self._road.more and not self._unsound
         if "accumulated" in self._readings or judges[1:] or walks:
             noise, drawn = self._noise("accumulated", data, values, judges[0], {})
@@ -208,7 +208,7 @@ class _Session:
             given = self._as_port(self._kept(fed), shapes)
             values = self._port.run(data, given)
             self._unsound = self._unsound or rounded_taps(values, judge)
-            self._activity.add(run.taps, fed)
+            self._counting.append(self._beside.submit(self._activity.add, run.taps, fed))
             noise, drawn = self._noise("dense", data, values, judge, given)
             self._count(0, "dense", judge, values, noise, drawn)
 
