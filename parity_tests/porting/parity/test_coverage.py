@@ -71,7 +71,7 @@ def exchanged(artifacts):
     source = open_source(artifacts / V1)
     ported = porting.port(source, verify=False)
     size = ported.convention.size
-    masks = awake(source, seeded_images(8, size))
+    masks = awake(source, seeded_images(INPUTS, size))
     state, moved = dict(ported.state_dict), 0
     for tap, layers in pointwise(build(ported.config, state)):
         (asleep,) = np.nonzero(~masks[tap])
