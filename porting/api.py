@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from porting.calibration.calibrate import Calibration
+    from porting.parity.basis import Basis
     from porting.parity.compare import Comparison
     from porting.parity.inputs import Images
 
@@ -36,10 +37,11 @@ class Port:
     ``comparison`` is the judge's verdict, truthy at parity, and None where
     none was asked for, and ``inputs`` says on what. ``quantised`` is
     the distance to the run with int8 weights, where the source has them; it is
-    reported, not judged. ``calibration`` is set where the batch norms were
-    calibrated. ``labels`` names the network's classes in order, where the source does.
-    ``config`` is None, and ``onto`` says what was filled, where that
-    is a module of somebody's own.
+    reported, not judged. ``basis`` is what the structure compared rests on.
+    ``calibration`` is set where the batch norms were calibrated. ``labels``
+    names the network's classes in order, where the source does. ``config`` is
+    None, and ``onto`` says what was filled, where that is a module of
+    somebody's own.
     """
 
     model: str
@@ -50,6 +52,7 @@ class Port:
     state_dict: dict[str, torch.Tensor]
     comparison: Comparison | None = None
     quantised: Comparison | None = None
+    basis: Basis | None = None
     inputs: str | None = None
     calibration: Calibration | None = None
     onto: str | None = None

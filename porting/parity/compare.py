@@ -70,6 +70,7 @@ class Comparison:
     ``unmatched`` lists taps that only one side has; one is enough to disagree.
     ``not_comparable`` gives, by the judge's name, why a tap was left out that
     by construction means something else on the two sides; that is no disagreement.
+    ``refusals`` are reasons not to say that the two are at parity, whatever the taps say.
     """
 
     taps: tuple[TapResult, ...]
@@ -79,9 +80,11 @@ class Comparison:
     tolerance: Tolerance
     unmatched: tuple[str, ...] = ()
     not_comparable: Mapping[str, str] = field(default_factory=dict)
+    refusals: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return not self.unmatched and all(tap.agrees for tap in self.taps)
+        settled = not self.unmatched and not self.refusals
+        return settled and all(tap.agrees for tap in self.taps)
 
     def __getitem__(self, tap: str) -> TapResult:
         return next(result for result in self.taps if result.tap == tap)
@@ -136,6 +139,7 @@ class Comparison:
         if self.unmatched:
             some = ", ".join(self.unmatched[:3]) + (", ..." if len(self.unmatched) > 3 else "")
             reasons.append(f"{len(self.unmatched)} taps have no counterpart: {some}")
+        reasons += self.refusals
         return f"NOT at parity with {against}: {'; '.join(reasons)}"
 
     def _disagreement(self) -> str:

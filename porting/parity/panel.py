@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from porting.sources.tflite import TFLiteSource
 
 if TYPE_CHECKING:
     from porting.judges.keras import Application
+    from porting.judges.reference.steps import Steps
     from porting.sources.graphdef.reader import GraphDefSource
 
 INPUT = "input"
@@ -42,7 +43,8 @@ class Panel:
     ``normalises`` says that they take plain pixels. ``kept_from`` is the first
     class that the port keeps. ``factors`` gives, by tap, how many times the
     port's values the judges' are by construction. ``not_comparable`` gives, by
-    the judges' name, why a tap means something else in the port.
+    the judges' name, why a tap means something else in the port. ``steps`` reads
+    the graph of a judge that this package builds; None where the source brings its own.
     """
 
     judges: tuple[Judge, ...]
@@ -51,6 +53,7 @@ class Panel:
     kept_from: int = 0
     factors: Mapping[str, float] = field(default_factory=dict)
     not_comparable: Mapping[str, str] = field(default_factory=dict)
+    steps: Callable[[], Steps] | None = None
 
     def inputs(self, convention: InputConvention, pixels: np.ndarray) -> np.ndarray:
         """What the judges are given for pixels (N, H, W, C), 0..255."""
@@ -132,10 +135,13 @@ def _tensorflow_panel(source: CheckpointSource, match: Match) -> Panel:
     from porting.judges.tensorflow import TensorFlowJudge
 
     scheme, root = detect_scheme(source.tensors)
-    judge = TensorFlowJudge(source.prefix, match.config, scheme, root, match.plan.weight_set)
+    first = first_class(match)
+    # The checkpoint's graph has the classes too that the port drops.
+    config = replace(match.config, num_classes=match.config.num_classes + first)
+    judge = TensorFlowJudge(source.prefix, config, scheme, root, match.plan.weight_set)
     names = judge.tap_names
     runs = (partial(judge.run, taps=names),)
-    return Panel(runs, names, False, first_class(match), _gate_factors(match))
+    return Panel(runs, names, False, first, _gate_factors(match), steps=judge.steps)
 
 
 def _keras_panel(source: KerasSource, match: Match) -> Panel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from porting.mapping.convention import InputConvention
 from porting.mapping.layers import layers_of
 from porting.mapping.module_match import ModuleMatch
 from porting.mapping.recognise import Match
+from porting.parity.basis import Basis, basis_of
 from porting.parity.compare import Comparer, Comparison, Reading
 from porting.parity.names import CLASSIFIER
 from porting.parity.noise import Tolerance, floor
@@ -39,10 +40,12 @@ class Verdict:
 
     ``comparison`` decides. ``quantised`` is set where the source has quantised
     weights: the distance to the run as it is, which is reported and not judged.
+    ``basis`` is what the structure compared rests on.
     """
 
     comparison: Comparison
     quantised: Comparison | None = None
+    basis: Basis | None = None
 
 
 def verify_port(
@@ -74,7 +77,10 @@ def verify_port(
             session.run(session.panel.inputs(convention, image[None]), image[None])
             if progress is not None:
                 progress(done)
-        return session.verdict()
+        verdict = session.verdict()
+    basis = basis_of(source, match, model, session.panel)
+    comparison = replace(verdict.comparison, refusals=basis.refusals)
+    return replace(verdict, comparison=comparison, basis=basis)
 
 
 class _Session:
@@ -199,7 +205,8 @@ class _Session:
             raise BadInput("nothing to compare: there was no image to run")
         self._counted()
         pairs = zip(self._comparers, self._runs, strict=True)
-        return Verdict(*(c.finish(run.judge, run.version, self._steps(run)) for c, run in pairs))
+        comparisons = [c.finish(r.judge, r.version, self._steps(r)) for c, r in pairs]
+        return Verdict(comparisons[0], next(iter(comparisons[1:]), None))
 
     def _steps(self, run: Run) -> dict[str, float]:
         """A judge's quantisation steps under the port's taps."""

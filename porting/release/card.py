@@ -74,6 +74,8 @@ def verdict_of(port: Port) -> dict[str, Any]:
         "worst_tap": _tap_in_short(worst),
         "logits_relative_difference": comparison.logits.figures.relative,
     }
+    if port.basis is not None:
+        verdict["rests_on"] = port.basis.summary()
     if port.quantised is not None:
         verdict["quantised_run"] = {
             "judge": port.quantised.judge,

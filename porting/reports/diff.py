@@ -28,6 +28,7 @@ def print_diff(data: dict[str, Any]) -> None:
         ("network", _network(data["subject"])),
         *((("", note)) for note in data["subject"]["notes"]),
         ("verdict", data["summary"]),
+        *((("rests on", basis["summary"]),) if (basis := data.get("rests_on")) else ()),
         ("needed", _needed(data["needed"])),
         ("inputs", _inputs(data["inputs"])),
         *((("skipped", f"{skip['file']}: {skip['reason']}")) for skip in data["inputs"]["skipped"]),
