@@ -26,7 +26,9 @@ from porting.judges.reference.steps import (
 from porting.mapping.ends import Ends
 from porting.mapping.module_match import ModuleMatch
 from porting.mapping.recognise import Match
+from porting.parity.beside import GraphBeside, Judge, graph_beside
 from porting.sources import Source
+from porting.sources.checkpoint import CheckpointSource
 from porting.sources.keras import KerasSource
 
 if TYPE_CHECKING:
@@ -43,12 +45,13 @@ class Basis:
 
     ``structure`` is a clause that says it. ``described`` says whether it was held to a description
     from outside this package, or is the source's own; ``refusals`` are the differences: with one,
-    taps that agree prove nothing.
+    taps that agree prove nothing. ``graph`` is one that lies beside a checkpoint.
     """
 
     structure: str
     described: bool = True
     refusals: tuple[str, ...] = ()
+    graph: GraphBeside | None = None
 
     @property
     def agrees(self) -> bool:
@@ -57,7 +60,13 @@ class Basis:
 
     def summary(self) -> str:
         """It in one line, for the card and the terminal."""
-        return "; ".join((self.structure, *self.refusals))
+        beside = () if self.graph is None or self.graph.refusal else (self.graph.summary(),)
+        return "; ".join((self.structure, *self.refusals, *beside))
+
+    def with_graph(self, graph: GraphBeside | None) -> Basis:
+        """The same with what a graph beside the source shows."""
+        against = () if graph is None or graph.refusal is None else (graph.refusal,)
+        return replace(self, graph=graph, refusals=(*self.refusals, *against))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for reports."""
@@ -66,13 +75,17 @@ class Basis:
             "described": self.described,
             "summary": self.summary(),
             "refusals": list(self.refusals),
+            "graph": None if self.graph is None else self.graph.to_json(),
         }
 
 
-def basis_of(source: Source, match: Match | ModuleMatch, network: nn.Module, panel: Panel) -> Basis:
+def basis_of(
+    source: Source, match: Match | ModuleMatch, network: nn.Module, panel: Panel, judge: Judge
+) -> Basis:
     """What a verdict of a panel's judge on a network rests on.
 
-    A module that is not of this package is held to the judge by its taps alone.
+    ``judge`` compares the network with a graph that lies beside a checkpoint. A module that is
+    not of this package is held to the judge by its taps alone.
     """
     if source.graph is not None:
         return Basis("the graph in the file itself")
@@ -82,7 +95,10 @@ def basis_of(source: Source, match: Match | ModuleMatch, network: nn.Module, pan
     assert isinstance(match, Match)  # what has no graph is matched by names
     assert panel.steps is not None  # the judge of a checkpoint reads its graph
     read = _steps_of(network, match.config.in_chans)
-    return described_basis(match.model, match.ends, panel.steps(), read, panel.kept_from)
+    basis = described_basis(match.model, match.ends, panel.steps(), read, panel.kept_from)
+    if read is None or not isinstance(source, CheckpointSource):
+        return basis
+    return basis.with_graph(graph_beside(source, match, judge))
 
 
 def described_basis(
@@ -107,7 +123,7 @@ def described_basis(
     sides = "the judge's graph has" if network is None else "the judge's graph and the network have"
     return Basis(
         f"{form.name} as in {form.cited}, transcribed apart from the network's own description: "
-        f"{sides} each of its {len(judge)} steps; {_counts(form, counted)}"
+        f"{sides} each of its {len(judge)} steps{_counts(form, counted)}"
     )
 
 
@@ -154,11 +170,11 @@ def _counts(form: Description, steps: Steps) -> str:
     counted = _counted(form, steps)
     if not counted:
         return (
-            "no multiply-adds or parameters of a network of these widths are stated, so that the "
+            "; no multiply-adds or parameters of a network of these widths are stated, so that the "
             "widths rest on the rule of that code alone"
         )
     counts = (f"{count:.4g} M {what} ({stated:g} M stated)" for what, count, stated, _ in counted)
-    return f"counted are {' and '.join(counts)}"
+    return f", with {' and '.join(counts)}"
 
 
 def _counted(form: Description, steps: Steps) -> list[tuple[str, float, float, str]]:

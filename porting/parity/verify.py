@@ -69,6 +69,24 @@ def verify_port(
         MissingJudge: the judge's package is not installed.
         BadInput: there was no image.
     """
+
+    def judge(graph: Source, aligned: Match, images: np.ndarray) -> Comparison:
+        return _judged(graph, aligned, model, convention, images)[0].comparison
+
+    verdict, panel = _judged(
+        source, match, model, convention, pixels, readings, tolerance, progress
+    )
+    basis = basis_of(source, match, model, panel, judge)
+    comparison = replace(verdict.comparison, refusals=basis.refusals)
+    return replace(verdict, comparison=comparison, basis=basis)
+
+
+def _judged(
+    source: Source, match: Match | ModuleMatch, model: nn.Module, convention: InputConvention,
+    pixels: Iterable[np.ndarray], readings: tuple[Reading, ...] = ("accumulated",),
+    tolerance: Tolerance | None = None, progress: Callable[[int], None] | None = None,
+) -> tuple[Verdict, Panel]:  # fmt: skip
+    """What the taps say, whatever that rests on, and the judges that gave them."""
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as beside:
@@ -77,10 +95,7 @@ def verify_port(
             session.run(session.panel.inputs(convention, image[None]), image[None])
             if progress is not None:
                 progress(done)
-        verdict = session.verdict()
-    basis = basis_of(source, match, model, session.panel)
-    comparison = replace(verdict.comparison, refusals=basis.refusals)
-    return replace(verdict, comparison=comparison, basis=basis)
+        return session.verdict(), session.panel
 
 
 class _Session:

@@ -40,6 +40,7 @@ function writeBelow() {
     ...data.subject.notes.map((note) => ["Note", note]),
     ...(data.plan ? [["Plan", planText(data.plan)]] : []),
     ["Judge", `${data.judge.name} ${data.judge.version}`],
+    ...(data.rests_on ? [["Rests on", data.rests_on.summary]] : []),
     ["Tolerance", tolerance],
     ["Needed", `${number(data.needed.factor)} times the noise, or ${number(data.needed.atol)} absolute, or ${number(data.needed.rtol)} relative to each value`],
     ["Versions", versionsText(data.versions)],
