@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from porting.calibration.calibrate import Calibration
+    from porting.parity.basis import Basis
     from porting.parity.compare import Comparison
     from porting.parity.inputs import Images
     from porting.parity.pixel_road import PixelRoad
@@ -38,7 +39,8 @@ class Port:
     none was asked for, and ``inputs`` says on what. ``quantised`` is
     the distance to the run with int8 weights, where the source has them; it is
     reported, not judged. ``pixels`` is the road from pixels through the source
-    as it is, None where it has no input of its own. ``calibration`` is set where
+    as it is, None where it has no input of its own. ``basis`` is what the structure
+    compared rests on. ``calibration`` is set where
     the batch norms were calibrated. ``labels`` names the network's classes in
     order, where the source does. ``config`` is None, and ``onto`` says what was filled, where that
     is a module of somebody's own.
@@ -53,6 +55,7 @@ class Port:
     comparison: Comparison | None = None
     quantised: Comparison | None = None
     pixels: PixelRoad | None = None
+    basis: Basis | None = None
     inputs: str | None = None
     calibration: Calibration | None = None
     onto: str | None = None

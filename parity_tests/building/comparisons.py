@@ -52,6 +52,8 @@ def report_of(taps, bad=None, weights=None):
             "skipped": [{"file": "broken.png", "reason": "cut short"}],
             "thumbnails": [PIXEL],
         },
+        "rests_on": {"agrees": True, "described": True, "summary": "the graph in <i>the file</i>",
+                     "refusals": [], "graph": None},
         "quantised": None,
         "versions": {"python": "3"},
     }  # fmt: skip

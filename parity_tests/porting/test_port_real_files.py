@@ -76,6 +76,19 @@ def test_real_checkpoints(artifacts, name, model, weights):
     assert golden_distance(ported, golden) <= BOUND
 
 
+def test_the_background_of_a_real_checkpoint_is_dropped(artifacts):
+    """The judge restores all classes, as the checkpoint has them, and leaves out the first."""
+    pytest.importorskip("tensorflow")
+    folder = artifacts / "mobilenet-v2-035-96"
+    golden = np.load(folder / "golden.npz")
+    pixels = pixels_of(golden)[:1]
+    ported = porting.port(folder, classes="drop-background", pixels=pixels)
+    assert ported.comparison, ported.comparison.summary()
+    assert ported.basis.agrees
+    expected = golden["logits_ema"][:1, 1:]
+    assert np.abs(logits(ported, pixels) - expected).max() <= BOUND * np.abs(expected).max()
+
+
 def test_the_real_dynamic_range_file(artifacts):
     file = artifacts / "mnasnet-a1-050/mnasnet-a1_postquant.tflite"
     ported = porting.port(file)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from porting.judges.run import INPUT, Run
 from porting.judges.silence import silent
 from porting.sources.checkpoint.object_graph import GRAPH_KEY
 from porting.sources.checkpoint.weight_sets import EMA_SUFFIX, is_statistic
+
+if TYPE_CHECKING:
+    from porting.judges.reference.steps import Steps
 
 
 def import_tensorflow() -> Any:
@@ -92,6 +95,12 @@ class TensorFlowJudge:
     def tap_names(self) -> dict[str, str]:
         """What TensorFlow calls each tap, in the order of depth."""
         return {tap: tensor.op.name for tap, tensor in self._reference.taps.items()}
+
+    def steps(self) -> Steps:
+        """What the graph computes, read off its own operations."""
+        from porting.judges.reference.graph_steps import steps_of_graph
+
+        return steps_of_graph(self._reference)
 
     def run(self, inputs: np.ndarray, taps: Mapping[str, str]) -> Run:
         """Run the graph on normalised inputs (N, H, W, C), float32.

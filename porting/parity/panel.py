@@ -23,6 +23,7 @@ from porting.sources.tflite import TFLiteSource
 
 if TYPE_CHECKING:
     from porting.judges.keras import Application
+    from porting.judges.reference.steps import Steps
     from porting.sources.graphdef.reader import GraphDefSource
 
 
@@ -75,7 +76,8 @@ class Panel:
     network proper takes: then there is no road from pixels to run. ``of_bytes`` makes the
     judges' inputs of pixels (N, H, W, C) by the judge's own reading of the file, where that
     takes integers. ``stored`` reads the layer that a tap comes from, apart from the source's
-    reader and the plan; None where nothing does.
+    reader and the plan; None where nothing does. ``steps`` reads the graph of a judge that this
+    package builds; None where the source brings its own.
     """
 
     judges: tuple[SeatedJudge, ...]
@@ -86,6 +88,7 @@ class Panel:
     takes: str | None = None
     of_bytes: Callable[[np.ndarray], np.ndarray] | None = None
     stored: Callable[[str], StoredLayer | None] | None = None
+    steps: Callable[[], Steps] | None = None
 
     def alone(self, tap: str) -> SeatedJudge:
         """The judge that runs the source as it is, asked for one tap.
@@ -178,10 +181,13 @@ def _tensorflow_panel(source: CheckpointSource, match: Match) -> Panel:
     from porting.judges.tensorflow import TensorFlowJudge
 
     scheme, root = detect_scheme(source.tensors)
-    judge = TensorFlowJudge(source.prefix, match.config, scheme, root, match.plan.weight_set)
+    first = first_class(match)
+    # The checkpoint's graph has the classes too that the port drops.
+    config = replace(match.config, num_classes=match.config.num_classes + first)
+    judge = TensorFlowJudge(source.prefix, config, scheme, root, match.plan.weight_set)
     names = judge.tap_names
     runs = (SeatedJudge(judge, names),)
-    return Panel(runs, names, first_class(match), _gate_factors(match))
+    return Panel(runs, names, first, _gate_factors(match), steps=judge.steps)
 
 
 def _keras_panel(source: KerasSource, match: Match) -> Panel:

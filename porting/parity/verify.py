@@ -15,6 +15,7 @@ from porting.mapping.flows import LayerFlow, flows_of
 from porting.mapping.layers import layers_of
 from porting.mapping.module_match import ModuleMatch
 from porting.mapping.recognise import Match
+from porting.parity.basis import Basis, basis_of
 from porting.parity.compare import Comparer, Comparison, Reading, TapResult
 from porting.parity.coverage import ChannelActivity, Coverage
 from porting.parity.dense import AMPLITUDES, DenseValues
@@ -47,11 +48,13 @@ class Verdict:
     weights: the distance to the run as it is, which is reported and not judged.
     ``pixels`` is the road from pixels, None where the source has no input of its own; where
     that disagrees the comparison refuses.
+    ``basis`` is what the structure compared rests on.
     """
 
     comparison: Comparison
     quantised: Comparison | None = None
     pixels: PixelRoad | None = None
+    basis: Basis | None = None
 
 
 def verify_port(  # noqa: PLR0913 - by keyword, each what a comparison is asked for
@@ -78,6 +81,27 @@ def verify_port(  # noqa: PLR0913 - by keyword, each what a comparison is asked 
         MissingJudge: the judge's package is not installed.
         BadInput: there was no image.
     """
+
+    def judge(graph: Source, aligned: Match, images: np.ndarray) -> Comparison:
+        return _judged(graph, aligned, model, convention, images, details=False)[0].comparison
+
+    verdict, panel = _judged(
+        source, match, model, convention, pixels, readings=readings, tolerance=tolerance,
+        details=details, progress=progress,
+    )  # fmt: skip
+    basis = basis_of(source, match, model, panel, judge)
+    refusals = (*verdict.comparison.refusals, *basis.refusals)
+    comparison = replace(verdict.comparison, refusals=refusals)
+    return replace(verdict, comparison=comparison, basis=basis)
+
+
+def _judged(  # noqa: PLR0913 - those of verify_port
+    source: Source, match: Match | ModuleMatch, model: nn.Module, convention: InputConvention,
+    pixels: Iterable[np.ndarray], *, readings: tuple[Reading, ...] = ("accumulated",),
+    tolerance: Tolerance | None = None, details: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Verdict, Panel]:  # fmt: skip
+    """What the taps say, whatever that rests on, and the judges that gave them."""
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as beside:
@@ -87,7 +111,7 @@ def verify_port(  # noqa: PLR0913 - by keyword, each what a comparison is asked 
             session.run(image[None])
             if progress is not None:
                 progress(done)
-        return session.verdict()
+        return session.verdict(), session.panel
 
 
 class _Session:

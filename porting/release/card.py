@@ -75,6 +75,8 @@ def verdict_of(port: Port) -> dict[str, Any]:
         "logits_relative_difference": comparison.logits.figures.relative,
         "pixels": None if port.pixels is None else port.pixels.to_json(),
     }
+    if port.basis is not None:
+        verdict["rests_on"] = port.basis.summary()
     if port.quantised is not None:
         verdict["quantised_run"] = {
             "judge": port.quantised.judge,

@@ -46,6 +46,7 @@ def comparison_report(diff: Diff) -> dict[str, Any]:
             "skipped": [{"file": name, "reason": why} for name, why in diff.images.skipped],
             "thumbnails": diff.images.thumbnails,
         },
+        "rests_on": None if diff.verdict.basis is None else diff.verdict.basis.to_json(),
         "quantised": None if quantised is None else _quantised(quantised),
         "pixels": None if diff.verdict.pixels is None else diff.verdict.pixels.to_json(),
         "versions": versions(),

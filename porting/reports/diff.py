@@ -29,6 +29,7 @@ def print_diff(data: dict[str, Any]) -> None:
         *((("", note)) for note in data["subject"]["notes"]),
         ("verdict", data["summary"]),
         *_weights(data.get("weights")),
+        *((("rests on", basis["summary"]),) if (basis := data.get("rests_on")) else ()),
         ("needed", _needed(data["needed"])),
         ("inputs", _inputs(data["inputs"])),
         *((("skipped", f"{skip['file']}: {skip['reason']}")) for skip in data["inputs"]["skipped"]),

@@ -50,6 +50,8 @@ def print_port(data: dict[str, Any]) -> None:
     ]
     if verdict["verified"]:
         relative = verdict["logits_relative_difference"]
+        if "rests_on" in verdict:
+            pairs.append(("rests on", verdict["rests_on"]))
         pairs.append(("logits", f"largest difference {relative:.2g} of their scale"))
         pairs.append(pixels_line(verdict.get("pixels")))
     if "quantised_run" in verdict:

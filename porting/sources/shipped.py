@@ -28,6 +28,9 @@ from porting.sources.tflite import TFLiteSource
 AVERAGES, TRAINED = "ema", "pristine"
 """Folders of MobileNet V3's archives: averages under the plain names, and training's checkpoint."""
 
+MOST_BESIDE = 8
+"""Graphs that are looked at beside a checkpoint: Google's archives have two."""
+
 _ROUNDING = ("/weights_quant/", "/act_quant/")
 """In the names of variables that ``tensorflow/contrib/quantize/python/quant_ops.py`` adds."""
 
@@ -49,6 +52,24 @@ def open_archive(archive: Path) -> Source:
     return source
 
 
+def graphs_beside(source: CheckpointSource) -> tuple[Path, ...]:
+    """TFLite files and graphs that lie beside a checkpoint, at most :data:`MOST_BESIDE`.
+
+    Those of its archive, wherever they are in it; else those of its own folder and, for one of
+    MobileNet V3's pair, of the folder around. What is in them is not looked into.
+    """
+    home = source.shipped_in or source.prefix.parent
+    if source.shipped_in is None and home.name in (AVERAGES, TRAINED):
+        home = home.parent
+    try:
+        files = sorted(home.rglob("*") if source.shipped_in else home.iterdir())
+    except OSError:
+        return ()
+    lite = [file for file in files if file.suffix == ".tflite" and file.is_file()]
+    graphs = [file for file in files if file.suffix == ".pb" and looks_like_graph(file)]
+    return (*lite, *graphs)[:MOST_BESIDE]
+
+
 def _belongs(name: PurePosixPath, head: bytes) -> bool:
     named = name.suffix in (".tflite", ".pb") or belongs_to_checkpoint(name.name)
     return named or begins_like_v1(head)
@@ -58,7 +79,7 @@ def _open_unpacked(archive: Path, folder: Path) -> Source:
     models = sorted(file.parent for file in folder.rglob(SAVED_MODEL))
     homes = _homes(folder, models)
     files = sorted(folder.rglob("*.tflite"))
-    source = _checkpoint(archive, homes)
+    source = _checkpoint(archive, homes, folder)
     if len(files) == 1 and (not homes or (source is not None and _rounds(source))):
         return TFLiteSource(files[0])
     if source is not None:
@@ -85,17 +106,17 @@ def _several(folder: Path, *places: list[Path]) -> str:
     return "neither a checkpoint nor a TFLite file, a SavedModel or a frozen graph in this archive"
 
 
-def _checkpoint(archive: Path, homes: list[Path]) -> CheckpointSource | None:
+def _checkpoint(archive: Path, homes: list[Path], folder: Path) -> CheckpointSource | None:
     """The only checkpoint, or the one that tells most of a pair of V3's; else None."""
     if len(homes) == 1:
-        return CheckpointSource(archive, locate(homes[0]), archive)
+        return CheckpointSource(archive, locate(homes[0]), archive, folder)
     if [home.name for home in homes] != [AVERAGES, TRAINED] or _scattered(homes):
         return None
     averages, trained = homes
-    source = CheckpointSource(archive, locate(trained), archive)
+    source = CheckpointSource(archive, locate(trained), archive, folder)
     if "ema" in source.weight_sets:
         return source
-    source = CheckpointSource(archive, locate(averages), archive)
+    source = CheckpointSource(archive, locate(averages), archive, folder)
     # They are no raw weights, and have not the names of averages either.
     source.weight_sets = ("as stored",)
     return source

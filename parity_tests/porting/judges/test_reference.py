@@ -11,7 +11,10 @@ import pytest
 from genmobilenet import get_config, list_models
 from porting.errors import BadInput, MissingJudge, OutputError
 from porting.judges.reference.blocks import reference_blocks
+from porting.judges.reference.described import described_as
+from porting.judges.reference.graph_steps import steps_of_graph
 from porting.judges.reference.naming import detect_scheme, layer_scopes, root_and_scheme
+from porting.judges.reference.steps import first_difference
 from porting.mapping.layers import layers_of
 
 TF_MODELS = list_models("tf_*")
@@ -81,6 +84,13 @@ def test_slims_reading_of_the_block_strings_has_the_networks_shapes(tf, model):
     assert variables == ours
     sums = {tap for tap in reference.taps if tap.count(".") == 2 and tap.startswith("blocks")}
     assert sums == {block.path for block in config.resolve() if block.residual}
+    check_described(model, reference)
+
+
+def check_described(model, reference):
+    """The graph's operations are the steps that are described outside this package."""
+    described = described_as(model)[0].steps(3, 1000)
+    assert first_difference(described, steps_of_graph(reference)) is None
 
 
 @pytest.mark.parametrize("model", MNASNETS)
@@ -96,6 +106,14 @@ def test_both_readings_of_the_block_strings_agree(model):
         for b in reference_blocks(config)
     ]
     assert ours == reference
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MNASNETS)
+def test_mnasnets_graph_is_as_described(tf, model):
+    from porting.judges.reference.graph import build_reference
+
+    check_described(model, build_reference(get_config(model), *root_and_scheme(model)[::-1]))
 
 
 @pytest.mark.parametrize(("model", "adds"), [("tf_mnasnet_small", 9), ("tf_mnasnet_100", 10)])

@@ -56,6 +56,7 @@ def test_the_verdict_is_in_the_first_lines(browser, files):
     # What came in as text stays text.
     assert "Judge <b> (1.0)" in good.locator("#summary").inner_text()
     assert "</script>.tflite" in good.locator("h1").inner_text()
+    assert "the graph in <i>the file</i>" in good.locator("#provenance").inner_text()
     # The culprit is open without being asked for.
     assert bad.locator("#tap-heading").inner_text() == "blocks.21.1.act"
     assert not good.locator("#tap").is_visible()

@@ -54,6 +54,7 @@ function writeBelow() {
     ["Input", affineText(inputs.convention)],
     [certaintyText(inputs.convention), inputs.convention.evidence],
     ...(data.pixels ? [["From pixels", data.pixels.summary]] : []),
+    ...(data.rests_on ? [["Rests on", data.rests_on.summary]] : []),
     ["Tolerance", tolerance],
     ["Needed", `${number(data.needed.factor)} times the noise, or ${number(data.needed.atol)} absolute, or ${number(data.needed.rtol)} relative to each value`],
     ["Versions", versionsText(data.versions)],

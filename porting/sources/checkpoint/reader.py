@@ -46,8 +46,9 @@ class CheckpointSource(Source):
     """A TensorFlow checkpoint of format V1 or V2, its files mapped into memory.
 
     ``path`` is what the user named, ``prefix`` what ``tf.train.Saver.restore``
-    takes; ``archive`` is the file that both were unpacked from. A tensor's bytes are
-    touched, and their masked CRC32Cs verified, when it is read.
+    takes; ``archive`` is the file that both were unpacked from, and ``shipped_in`` the
+    folder with all that came in it. A tensor's bytes are touched, and their masked
+    CRC32Cs verified, when it is read.
 
     Where ``tf.train.Checkpoint`` wrote it, a variable's name is what TensorFlow
     calls it, or its key where several are called so.
@@ -55,8 +56,12 @@ class CheckpointSource(Source):
 
     format = "checkpoint"
 
-    def __init__(self, path: Path, located: Located, archive: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, located: Located, archive: Path | None = None,
+        shipped_in: Path | None = None,
+    ) -> None:  # fmt: skip
         self.path, self.prefix, self._archive = path, located.prefix, archive
+        self.shipped_in = shipped_in
         self._store: Store = (
             SliceTables(located.tables) if located.tables else Bundle(located.prefix)
         )
