@@ -29,8 +29,9 @@ factors are worked out from rounded values too."""
 _TINY = {None: 2.0**-147, "float16": 2.0**-25, "bfloat16": 2.0**-134}
 """The same of the least values of each precision, where relative errors mean nothing."""
 
-NEAR = 0.1
-"""Relative distance up to which values are still called near: training that went on is nearer."""
+NEAR = 0.5
+"""Relative distance up to which values are called near: half of them is the source's. Values that
+have nothing to do with each other are 1.4 apart."""
 
 _FEW = 4
 """Values from which on a factor or a summand common to all of them is no chance."""
@@ -238,8 +239,8 @@ def _offset(pair: Pair) -> str | None:
     port, source = pair.doubles
     if source.size < _FEW:
         return None
-    # Where both are smallest the least of the summand is lost.
-    place = int((np.abs(port) + np.abs(source)).argmin())
+    # Where what is summed is smallest the least of the summand is lost.
+    place = int((np.abs(port) + np.abs(source if pair.terms is None else pair.terms)).argmin())
     summand = float(port.flat[place] - source.flat[place])
     if not pair.fits(source + summand):
         return None

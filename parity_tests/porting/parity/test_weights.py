@@ -229,6 +229,13 @@ def test_a_fault_behind_another_folding(checkpoint, exported):
     assert result.summary() == f"{POINTWISE} is 1.05 times the source's, once folded"
 
 
+def test_a_bias_behind_another_folding(checkpoint, exported):
+    network = checkpoint.changed("blocks.3.1.bn2.bias", lambda v: v + 0.25)
+    result = exported.compared(network)
+    assert not result.agrees
+    assert result.summary() == "blocks.3.1.bn2.bias is the source's plus 0.25, once folded"
+
+
 def test_what_was_folded_from_another_weight_set(exported, raw, checkpoint):
     folded = exported.network()
     assert checkpoint.compared(folded).agrees
@@ -238,7 +245,10 @@ def test_what_was_folded_from_another_weight_set(exported, raw, checkpoint):
     # A file that was exported does not hold the other set.
     result = exported.compared(raw.network())
     assert not result.agrees
-    assert result.lines()[0].endswith("more are unrelated to the source's")
+    assert {"near", "unrelated"} & {finding.relation for finding in result.findings}
+    assert result.lines()[0].endswith(
+        ("more are unrelated to the source's", "more are near the source's")
+    )
 
 
 def test_folded_with_another_epsilon(checkpoint):
