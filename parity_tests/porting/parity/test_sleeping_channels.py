@@ -7,12 +7,12 @@ from functools import reduce
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import porting
 from genmobilenet.factory import build
 from parity_tests.building.command import porting as run
 from porting.mapping.convention import convention_of
+from porting.mapping.layers import layers_of
 from porting.mapping.recognise import find_match
 from porting.parity.inputs import INPUTS, image_stream, photograph_images, seeded_images
 from porting.parity.panel import panel_of
@@ -61,71 +61,83 @@ def test_the_photographs_wake_what_63_photos_wake(artifacts, file, most):
     assert asleep <= sum(int((theirs[tap] & ~random[tap]).sum()) for tap in theirs)
 
 
-@pytest.fixture(scope="module")
-def exchanged(artifacts):
-    """MobileNet V1's port, and its weights with channels exchanged that random images leave asleep.
-
-    Within each pointwise layer they take each other's places: a wrong port, but on random
-    images those channels are zero wherever they stand.
-    """
-    source = open_source(artifacts / V1)
-    ported = porting.port(source, verify=False)
-    size = ported.convention.size
-    masks = awake(source, seeded_images(INPUTS, size))
-    state, moved = dict(ported.state_dict), 0
-    for tap, layers in pointwise(build(ported.config, state)):
-        (asleep,) = np.nonzero(~masks[tap])
-        moved += len(asleep)
-        for key, values in state.items():
-            if key.rpartition(".")[0] in layers and values.ndim:
-                order = np.arange(len(values))
-                order[asleep] = np.roll(asleep, 1)
-                state[key] = values[order]
-    assert moved > 50
-    return ported, state
+def zeroed(values, asleep):
+    values[asleep] = 0
 
 
-def pointwise(model):
-    """The activations behind pointwise convolutions, each with that convolution and its norm."""
-    for name, module in model.named_modules():
-        if name.endswith("conv_pw") and isinstance(module, nn.Conv2d):
-            block = name.removesuffix("conv_pw")
-            yield f"{block}act2", (name, f"{block}bn2")
+def doubled(values, asleep):
+    values[asleep] *= 2
 
 
-def test_random_images_show_it_by_the_dense_values_alone(exchanged):
-    ported, state = exchanged
-    network = build(ported.config, state)
-    images = np.stack(list(seeded_images(2, ported.convention.size)))
-    comparison = porting.compare(ported.source, network, images)
+class Sound:
+    """A source's port, and the channels of each layer that random images leave asleep."""
+
+    def __init__(self, path):
+        self.port = porting.port(path, verify=False)
+        source, layers = self.port.source, layers_of(self.port.config)
+        masks = awake(source, seeded_images(INPUTS, self.port.convention.size))
+        self.asleep = {
+            (f"{layer.path}.weight", f"{layer.norm or layer.path}.bias"): np.flatnonzero(asleep)
+            for layer in layers
+            if layer.activation in ("relu", "relu6") and (asleep := ~masks[layer.tap]).sum() > 1
+        }
+
+    def spoiled(self, change):
+        """Its weights with the kernels and biases that make sleeping channels changed."""
+        state = dict(self.port.state_dict)
+        for keys, asleep in self.asleep.items():
+            for key in keys:
+                state[key] = state[key].clone()
+                change(state[key], torch.from_numpy(asleep))
+        return state
+
+
+def exchanged(values, asleep):
+    """Channels that sleep take each other's places."""
+    values[asleep] = values[asleep.roll(1)].clone()
+
+
+CHANGES = {change.__name__: change for change in (exchanged, zeroed, doubled)}
+FILES = (V1, "google/mobilenet_v2_1.0_224_quant.tflite", "mnasnet-a1-050/mnasnet-a1_float.tflite")
+
+
+@pytest.fixture(scope="module", params=FILES)
+def sound(request, artifacts):
+    made = Sound(artifacts / request.param)
+    assert sum(map(len, made.asleep.values())) > 50
+    return made
+
+
+def test_random_images_show_it_by_the_dense_values_alone(sound):
+    network = build(sound.port.config, sound.spoiled(exchanged))
+    images = np.stack(list(seeded_images(1, sound.port.convention.size)))
+    comparison = porting.compare(sound.port.source, network, images)
     assert not comparison
     assert all(tap.accumulated.agrees and tap.isolated.agrees for tap in comparison.taps)
 
 
-def test_the_default_inputs_of_compare_show_it(exchanged):
-    ported, state = exchanged
-    network = build(ported.config, state)
-    comparison = porting.compare(ported.source, network, mode="accumulated")
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_default_inputs_of_compare_show_it(sound, change):
+    network = build(sound.port.config, sound.spoiled(CHANGES[change]))
+    comparison = porting.compare(sound.port.source, network)
     assert not comparison
     assert comparison.inputs == INPUTS
     assert comparison.first_bad is not None
 
 
-def test_those_of_diff_show_it(exchanged, tmp_path):
-    ported, state = exchanged
-    torch.save(state, tmp_path / "exchanged.pth")
-    done = run("diff", ported.source.path, tmp_path / "exchanged.pth")
+def test_those_of_diff_show_it(sound, tmp_path):
+    torch.save(sound.spoiled(exchanged), tmp_path / "exchanged.pth")
+    done = run("diff", sound.port.source.path, tmp_path / "exchanged.pth")
     assert done.returncode == 1, done.stderr
     assert "NOT at parity" in done.stdout
     assert "8 photographs" in done.stdout
 
 
-def test_those_of_port_show_it(exchanged, monkeypatch):
-    ported, state = exchanged
-    monkeypatch.setattr(Target, "state_dict", lambda *_: state)
-    port = porting.port(ported.source)
+def test_those_of_port_show_it(sound, monkeypatch):
+    monkeypatch.setattr(Target, "state_dict", lambda *_: sound.spoiled(exchanged))
+    port = porting.port(sound.port.source)
     assert not port.comparison
     assert port.comparison.first_bad is not None
     assert port.inputs.startswith("8 photographs")
     monkeypatch.undo()
-    assert porting.port(ported.source).comparison
+    assert porting.port(sound.port.source).comparison
