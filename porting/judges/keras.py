@@ -119,7 +119,7 @@ class KerasJudge:
         Raises:
             BadInput: the file's model is made for images of another side.
         """
-        made_for = self._model.input.shape[1]
+        made_for = self._model.inputs[0].shape[1]
         if made_for in (None, side):
             return
         if self._application is None:
@@ -161,7 +161,7 @@ class KerasJudge:
         self._fit(inputs.shape[1])
         outputs = dict(zip(self._names, (step.output for step in self._steps), strict=True))
         layers = {name: outputs[name] for name in taps.values()}
-        tapped = self._keras.Model(self._model.input, list(layers.values()))
+        tapped = self._keras.Model(self._model.inputs[0], list(layers.values()))
         seen: dict[str, list[np.ndarray]] = {name: [] for name in layers}
         for image in inputs:
             with self._keras.device("cpu"):
@@ -197,7 +197,7 @@ class KerasJudge:
         for group in groups_of(needed):
             entries = list(set().union(*(needed[place] for place in group)))
             pieces = self._keras.Model(
-                [self._model.input, *(tensors[place] for place in entries)],
+                [self._model.inputs[0], *(tensors[place] for place in entries)],
                 [tensors[place] for place in group],
             )
             with self._keras.device("cpu"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from porting.mapping.layers import Layer, NetworkLayers
 from porting.mapping.structure.node import ModuleNorm
@@ -75,4 +75,5 @@ def flows_of(layers: NetworkLayers, epsilon: float) -> Iterator[LayerFlow]:
     if layers.head is not None and layers.pools_first:
         yield flow(layers.head, data)
         data = layers.head.tap
-    yield flow(layers.classifier, data, "softmax")
+    # A softmax spreads over all classes, and cuts none of them off.
+    yield replace(flow(layers.classifier, data, "softmax"), clamped=frozenset())
