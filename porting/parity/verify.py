@@ -108,9 +108,8 @@ class _Session:
         inputs = self._convention.as_source_input(pixels)
         self._runs = [judge(inputs) for judge in self.panel.judges]
         taken = [self._kept(run) for run in self._runs]
-        normalises = self._match.normalises
-        start = pixels if normalises else self._runs[0].taps.get(INPUT, inputs)
-        data = _channels_first(start)
+        first = self._runs[0].taps.get(INPUT, inputs)
+        data = _channels_first(pixels if self._match.normalises else first)
         if not self._comparers:
             self._begin(data, taken[0])
         whole = self._port.accumulated(data)
@@ -141,23 +140,23 @@ class _Session:
         """
         import torch
 
-        by_bytes = self.panel.of_bytes
-        pixels = pixels if by_bytes is None else np.clip(np.rint(pixels), 0, 255)
-        fed = inputs if by_bytes is None else by_bytes(pixels)
-        same = np.array_equal(fed, inputs)
-        runs = self._runs if same else [judge(fed) for judge in self.panel.judges]
-        normalised = pixels if self._match.normalises else self._convention.normalise(pixels)
-        start = _channels_first(normalised)
+        own = inputs
+        if self.panel.of_bytes is not None:
+            pixels = np.clip(np.rint(pixels), 0, 255)
+            own = self.panel.of_bytes(pixels)
+        rerun = not np.array_equal(own, inputs)
+        runs = [judge(own) for judge in self.panel.judges] if rerun else self._runs
+        first = pixels if self._match.normalises else self._convention.normalise(pixels)
+        start, tap = _channels_first(first), self._answer
         port = whole if torch.equal(start, data) else self._port.accumulated(start)
-        tap = self._answer
         judges = [self._as_port(self._kept(run), port)[tap].numpy() for run in runs]
         values, noise = port.values[tap], port.noise[tap]
         if road.is_doubtful(judges[0], values, noise):
             # What graph and convention compute in two ways may differ by roundings of the input.
-            moved = self._port.accumulated(torch.from_numpy(roundings(start.numpy())))
-            again = self._port.accumulated(start, thorough=True)
-            moves = np.abs(moved.values[tap] - values).reshape(len(values), -1).max(axis=1)
-            noise = np.maximum.reduce([noise, again.noise[tap], moves])
+            beside = self._port.accumulated(torch.from_numpy(roundings(start.numpy())))
+            thorough = self._port.accumulated(start, thorough=True)
+            shift = np.abs(beside.values[tap] - values).reshape(len(values), -1).max(axis=1)
+            noise = np.maximum.reduce([noise, thorough.noise[tap], shift])
         road.add(judges, values, noise)
 
     def _count(
