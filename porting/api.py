@@ -12,7 +12,7 @@ import numpy as np
 from genmobilenet.config import NetworkConfig
 from porting.catalog.at_hand import open_published
 from porting.errors import BadInput, BadSource
-from porting.mapping.convention import InputConvention, convention_of, stated_affine
+from porting.mapping.convention import InputConvention, convention_of, parse_affine
 from porting.mapping.plan import Plan
 from porting.sources import Source
 from porting.target import Target, module_target, network_target
@@ -118,7 +118,7 @@ def port(  # noqa: PLR0913 - by keyword, each what an option of the command is
     opened = source if isinstance(source, Source) else open_published(source)
     drop = classes == "drop-background"
     target = _target_of(opened, model, onto, weights, drop, normalisation, bn)
-    convention = convention_of(opened, target.match, stated_affine(mean, std))
+    convention = convention_of(opened, target.match, parse_affine(mean, std))
     ported = _labelled(_carried(opened, target, convention, onto), first_class=int(drop))
     if images is not None:
         ported = _calibrated(ported, images, progress)

@@ -128,7 +128,7 @@ def diff(
     """
     from porting.catalog.at_hand import open_published
     from porting.diff import diff as diff_source
-    from porting.mapping.convention import stated_affine
+    from porting.mapping.convention import parse_affine
     from porting.parity.noise import Tolerance
     from porting.release.writing import check_files
     from porting.reports.comparison import comparison_report
@@ -141,14 +141,14 @@ def diff(
     data_file = None if printed else json_file
     files = [file for file in (report, data_file) if file is not None]
     check_files(files, (source, checkpoint))
-    stated = stated_affine(mean, std)
+    affine = parse_affine(mean, std)
     opened = open_published(source)
     chosen = weights.value if weights else None
     subject = subject_from_file(opened, checkpoint, model, chosen, onto)
     with progress_bar("comparing") as progress:
         found = diff_source(
             opened, subject, images, count=random, mode=mode.value,
-            tolerance=Tolerance(atol=atol, rtol=rtol), stated=stated, progress=progress,
+            tolerance=Tolerance(atol=atol, rtol=rtol), affine=affine, progress=progress,
         )  # fmt: skip
     data = comparison_report(found)
     show(data, printed, print_diff)

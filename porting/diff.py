@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from porting.catalog.at_hand import open_published
 from porting.errors import BadInput
-from porting.mapping.convention import InputConvention, convention_of, stated_affine
+from porting.mapping.convention import InputConvention, convention_of, parse_affine
 from porting.mapping.families import Affine
 from porting.parity.compare import Comparison, Reading
 from porting.parity.inputs import INPUTS, Images, ImageStream, image_stream
@@ -55,14 +55,14 @@ def diff(
     count: int | None = None,
     mode: Mode = "both",
     tolerance: Tolerance | None = None,
-    stated: Affine | None = None,
+    affine: Affine | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Diff:
     """Compare every tap of a source's judge and a network, and every weight.
 
     Where ``images`` is None, they are the built-in ones: photographs and random
-    images, or ``count`` random images alone. ``stated`` is the user's convention,
-    as :func:`~porting.mapping.convention.stated_affine` gives it; ``progress`` is
+    images, or ``count`` random images alone. ``affine`` is the user's convention,
+    as :func:`~porting.mapping.convention.parse_affine` gives it; ``progress`` is
     called with images done and in all.
 
     Raises:
@@ -71,7 +71,7 @@ def diff(
     """
     if mode not in READINGS:
         raise BadInput(f"mode {mode!r}: expected one of {', '.join(READINGS)}")
-    convention = convention_of(source, subject.match, stated)
+    convention = convention_of(source, subject.match, affine)
     # A graph has its size in it; what is built from names takes any.
     any_size = source.graph is None
     stream = image_stream(
@@ -132,5 +132,5 @@ def compare(  # noqa: PLR0913 - by keyword, each what an option of the command i
     else:
         subject = subject_from_module(opened, model, name, weights)
     tolerance = Tolerance(atol=atol, rtol=rtol)
-    stated = stated_affine(mean, std)
-    return diff(opened, subject, images, mode=mode, tolerance=tolerance, stated=stated).comparison
+    affine = parse_affine(mean, std)
+    return diff(opened, subject, images, mode=mode, tolerance=tolerance, affine=affine).comparison

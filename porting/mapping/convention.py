@@ -18,8 +18,8 @@ from porting.mapping.input_range import (
     composed,
     input_info,
     likely_range,
+    range_by_file,
     same,
-    stated_range,
 )
 from porting.mapping.module_match import ModuleMatch
 from porting.mapping.normalisation import Steps, steps_of
@@ -85,13 +85,13 @@ class InputConvention:
         evidence = f"{_BY_ITSELF}; for the source: {said}"
         return replace(self, mean=none, std=one, evidence=evidence)
 
-    def restated(self, stated: Affine, where: str) -> InputConvention:
+    def restated(self, by_user: Affine, where: str) -> InputConvention:
         """The convention of a card at ``where`` with a user's, which must not contradict it.
 
         Raises:
             BadInput: the card's is proved, or the network normalises by itself, and they differ.
         """
-        user = _of_user(stated, self.channels)
+        user = _of_user(by_user, self.channels)
         if same(InputRange(self.mean, self.std, "", False), user):
             return self
         options = f"--mean {_joined(user.mean)} --std {_joined(user.std)}"
@@ -120,7 +120,7 @@ class InputConvention:
         return cls(**{**data, **lists})
 
 
-def stated_affine(
+def parse_affine(
     mean: str | float | Sequence[float] | None, std: str | float | Sequence[float] | None
 ) -> Affine | None:
     """A user's mean and deviation of pixels 0..255: numbers, or a text of them between commas.
@@ -142,12 +142,12 @@ def stated_affine(
 
 
 def convention_of(
-    source: Source, match: Match | ModuleMatch, stated: Affine | None = None
+    source: Source, match: Match | ModuleMatch, by_user: Affine | None = None
 ) -> InputConvention:
     """The convention of a source: of its file where that says it, else of the user or its family.
 
-    What the file's input stands for and what the graph makes of it are put together. ``stated``
-    is the user's: mean and deviation of RGB 0..255 for the network's first layer.
+    What the file's input stands for and what the graph makes of it are put together. ``by_user``
+    is mean and deviation of RGB 0..255 for the network's first layer, as the user states them.
 
     Raises:
         BadInput: the user's convention contradicts the file's, or has another number of channels.
@@ -156,12 +156,12 @@ def convention_of(
     known = _known_as(source, match)
     family = family_of(known or _UNKNOWN)
     steps = steps_of(source, match.alignment, ends.channels)
-    by_file = stated_range(source, ends.channels, steps.scale, steps.offset)
+    by_file = range_by_file(source, ends.channels, steps.scale, steps.offset)
     usual = _for_channels(family.affine, ends.channels)
     entry, certainty, evidence = _settled(source, steps, by_file, usual, known)
-    if stated is not None:
+    if by_user is not None:
         entry, certainty, evidence = _as_stated(
-            source, steps, (entry, certainty, evidence), _of_user(stated, ends.channels)
+            source, steps, (entry, certainty, evidence), _of_user(by_user, ends.channels)
         )
     whole = composed(entry, steps.scale, steps.offset)
     text = family.preprocessing(ends.side)
@@ -269,14 +269,14 @@ def _numbers(name: str, value: str | float | Sequence[float]) -> tuple[float, ..
     return numbers
 
 
-def _of_user(stated: Affine, channels: int) -> InputRange:
-    for name, values in zip(("mean", "std"), stated, strict=True):
+def _of_user(affine: Affine, channels: int) -> InputRange:
+    for name, values in zip(("mean", "std"), affine, strict=True):
         if len(values) not in (1, channels):
             raise BadInput(
                 f"--{name} {_joined(values)}: {len(values)} numbers, and the network takes images "
                 f"of {channels} channels; expected one number, or {channels}"
             )
-    mean, std = (values * channels if len(values) == 1 else values for values in stated)
+    mean, std = (values * channels if len(values) == 1 else values for values in affine)
     return InputRange(mean, std, "", False)
 
 

@@ -60,7 +60,7 @@ class InputRange:
 
 
 @np.errstate(all="ignore")
-def stated_range(
+def range_by_file(
     source: Source, channels: int, scale: np.ndarray, offset: np.ndarray
 ) -> InputRange | None:
     """What the file itself says of its input; None where it says nothing.
@@ -68,9 +68,9 @@ def stated_range(
     Its input's type and quantisation, the metadata of a TFLite file, the integers that a float
     input becomes at once, and that a graph decodes the images itself are such statements. Where
     two contradict each other, or metadata the ``x * scale + offset`` that the graph computes of
-    its input, both are told, and the range is not ``proved``.
+    its input, both are shown, and the range is not ``proved``.
     """
-    ranges = [*_stated(source, channels)]
+    ranges = [*_statements(source, channels)]
     if not ranges:
         return None
     chosen = ranges[0]
@@ -81,7 +81,7 @@ def stated_range(
     ends = np.stack(composed(chosen, scale, offset).ends)
     low, high = ends.min(axis=0), ends.max(axis=0)
     if chosen.from_metadata and not _is_plausible(low, high):
-        how = f"{chosen.how}: of that it makes {_between(low, high)}, which contradicts them"
+        how = f"{chosen.how}: of that it makes {_ends_text(low, high)}, which contradicts them"
         return replace(chosen, how=how, proved=False)
     return chosen
 
@@ -98,15 +98,15 @@ def likely_range(
     """
     scale, offset = (np.broadcast_to(values, (channels,)) for values in (scale, offset))
     familiar = InputRange(*expected, "", False)
-    likely = [bounds for bounds in RANGES if _is_plausible(*_made(bounds, scale, offset))]
+    likely = [bounds for bounds in RANGES if _is_plausible(*_result(bounds, scale, offset))]
     usual = [b for b in likely if same(composed(_of(b, channels, ""), scale, offset), familiar)]
     if len(likely) != 1 and len(usual) != 1:
-        bounds = min(likely, key=lambda b: _lopsided(*_made(b, scale, offset)), default=RANGES[0])
-        how = f"whose range nothing in the file says; {_told(bounds)} is taken"
+        bounds = min(likely, key=lambda b: _lopsided(*_result(b, scale, offset)), default=RANGES[0])
+        how = f"whose range nothing in the file says; {_range_text(bounds)} is taken"
         return replace(_of(bounds, channels, how), unknown=True)
     bounds = (usual or likely)[0]
-    low, high = _made(bounds, scale, offset)
-    how = f"assumed to be {_told(bounds)}, of which it makes {_between(low, high)}; "
+    low, high = _result(bounds, scale, offset)
+    how = f"assumed to be {_range_text(bounds)}, of which it makes {_ends_text(low, high)}; "
     return _of(bounds, channels, how + NOTHING_SAYS_SO)
 
 
@@ -143,7 +143,7 @@ def affine_text(mean: tuple[float, ...], std: tuple[float, ...]) -> str:
     return f"minus ({_list(mean)}), over ({_list(std)})"
 
 
-def _stated(source: Source, channels: int) -> Iterator[InputRange]:
+def _statements(source: Source, channels: int) -> Iterator[InputRange]:
     """All statements of a file, those that say the most first."""
     info = input_info(source)
     if info is not None:
@@ -176,7 +176,7 @@ def _by_type(info: TensorInfo, channels: int) -> Iterator[InputRange]:
     """An image's bytes, as they are or less 128, are the input of a file that takes integers."""
     stored = info.stored_as
     if stored in BYTES and info.range is not None:
-        how = f"which stands for {_told(info.range)} by its quantisation"
+        how = f"which stands for {_range_text(info.range)} by its quantisation"
         yield _of(info.range, channels, how, proved=True)
     elif stored in _WHOLE and info.range is None:
         mean = 128.0 if stored == "int8" else 0.0
@@ -186,13 +186,13 @@ def _by_type(info: TensorInfo, channels: int) -> Iterator[InputRange]:
 
 def _by_metadata(source: Source, channels: int) -> Iterator[InputRange]:
     try:
-        stated = source.stated_normalisation
+        normalisation = source.metadata_normalisation
     except BadSource:
         # Nothing of the network is in them; who asks for its labels is told of the damage.
         return
-    if stated is None:
+    if normalisation is None:
         return
-    mean, std = (np.asarray(values, np.float64) for values in stated)
+    mean, std = (np.asarray(values, np.float64) for values in normalisation)
     fits = all(values.size in (1, channels) for values in (mean, std))
     if not fits or not np.isfinite([*mean, *std]).all() or not std.all():
         return
@@ -218,7 +218,7 @@ def _by_first_integers(source: Source, graph: Graph, channels: int) -> Iterator[
     step = (info.range[1] - info.range[0]) / 255
     for bounds in _QUANTISED_RANGES:
         if np.abs(np.subtract(bounds, info.range)).max() <= GREY_LEVEL * step:
-            how = f"which becomes {info.stored_as} of {_told(info.range)} at once"
+            how = f"which becomes {info.stored_as} of {_range_text(info.range)} at once"
             yield _of(bounds, channels, how, proved=True)
             return
 
@@ -230,7 +230,7 @@ def _of(bounds: tuple[float, float], channels: int, how: str, proved: bool = Fal
     return InputRange(_numbers(np.full(channels, -low * std)), (std,) * channels, how, proved)
 
 
-def _made(
+def _result(
     bounds: tuple[float, float], scale: np.ndarray, offset: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The least and the largest value, (C,), that a graph makes of a range."""
@@ -259,13 +259,13 @@ def _numbers(values: np.ndarray) -> tuple[float, ...]:
     return tuple(float(v) + 0.0 for v in values)  # 0 for a -0
 
 
-def _told(bounds: tuple[float, float]) -> str:
+def _range_text(bounds: tuple[float, float]) -> str:
     low, high = bounds
     return f"{low:.4g} to {high:.4g}"
 
 
-def _between(low: np.ndarray, high: np.ndarray) -> str:
-    return _told((float(low.min()), float(high.max())))
+def _ends_text(low: np.ndarray, high: np.ndarray) -> str:
+    return _range_text((float(low.min()), float(high.max())))
 
 
 def _list(values: tuple[float, ...]) -> str:

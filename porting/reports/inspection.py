@@ -93,7 +93,7 @@ def input_lines(convention: dict[str, Any]) -> list[tuple[str, str]]:
 
 def pixels_line(road: dict[str, Any] | None) -> tuple[str, str]:
     """What came of the road from pixels, or that there is none."""
-    none = "not judged from there on: the judge is fed what the network's first layer takes"
+    none = "not judged: the judge is fed what the network's first layer takes"
     return "pixels", none if road is None else road["summary"]
 
 

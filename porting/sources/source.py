@@ -155,7 +155,7 @@ class Source(abc.ABC):
         return None
 
     @property
-    def stated_normalisation(self) -> Normalisation | None:
+    def metadata_normalisation(self) -> Normalisation | None:
         """How pixels become the source's input, where the file states it beside its graph.
 
         Raises:

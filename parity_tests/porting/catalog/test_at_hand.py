@@ -131,10 +131,18 @@ def test_a_checkpoint_takes_the_size_of_its_images_from_the_catalog(google, tmp_
     (tmp_path / "in").mkdir()
     write_network(tmp_path / "in" / "model.ckpt-9", "tf_semnasnet_035")
     packed(tmp_path / "in", google / "mnasnet-a1_d0.35_i96.tgz")
-    unknown = port(google / "mnasnet-a1_d0.35_i96.tgz", verify=False)
-    assert unknown.convention.size == 224
+    unknown = port(google / "mnasnet-a1_d0.35_i96.tgz", verify=False).convention
+    assert (unknown.size, unknown.certainty) == (224, "assumed")
+    assert "nothing in the file says so" in unknown.evidence
     path = source_path(Path("mnasnet-a1_d0.35_i96"), google)
-    assert port(path, verify=False).convention.size == 96
+    known = port(path, verify=False).convention
+    assert (known.size, known.certainty) == (96, "proved")
+    assert known.evidence.endswith("training code, as published with mnasnet-a1_d0.35_i96")
+
+
+def test_where_published_sources_contradict_each_other_nothing_is_proved(downloaded):
+    """Of the hosted MNASNets two conventions are published; the catalog says so."""
+    assert port(downloaded, verify=False).convention.certainty == "assumed"
 
 
 @pytest.mark.slow

@@ -12,14 +12,14 @@ from genmobilenet import get_config
 from parity_tests.building.normalisations import normalising_metadata
 from parity_tests.building.tflite_variants import normalising
 from porting.errors import BadInput
-from porting.mapping.convention import InputConvention, convention_of, stated_affine
+from porting.mapping.convention import InputConvention, convention_of, parse_affine
 from porting.mapping.families import IMAGENET, INCEPTION
 from porting.mapping.input_range import (
     InputRange,
     before,
     composed,
     likely_range,
-    stated_range,
+    range_by_file,
 )
 from porting.mapping.normalisation import steps_of, take_normalisation
 from porting.mapping.recognise import find_match
@@ -36,11 +36,11 @@ RGB_MEAN, RGB_STD = IMAGENET
 
 @pytest.fixture
 def convention(tmp_path):
-    def read(kind, model=V2, stated=None, **options):
+    def read(kind, model=V2, by_user=None, **options):
         path = tmp_path / "model.tflite"
         path.write_bytes(kind(get_config(model), **options).build())
         source = open_source(path)
-        return convention_of(source, find_match(source, model), stated)
+        return convention_of(source, find_match(source, model), by_user)
 
     return read
 
@@ -137,7 +137,7 @@ class TestWhatTheFileProves:
         walk = Walk(source)
         take_normalisation(walk, 3)
         steps = steps_of(source, walk.found, 3)
-        entry = stated_range(source, 3, steps.scale, steps.offset)
+        entry = range_by_file(source, 3, steps.scale, steps.offset)
         assert entry.proved
         assert entry.how == "which stands for 0 to 1 by its quantisation"
         whole = composed(entry, steps.scale, steps.offset)
@@ -273,13 +273,13 @@ def test_composing_and_its_inverse():
 
 class TestWhatAUserStates:
     def test_it_is_taken_where_nothing_is_proved(self, convention):
-        read = convention(normalising(), stated=stated_affine("0", "255"))
+        read = convention(normalising(), by_user=parse_affine("0", "255"))
         assert (read.mean, read.std, read.certainty) == (approx(0), approx(255), "stated")
         assert read.evidence == "the user's: --mean 0 --std 255"
 
     def test_behind_a_normalisation_it_says_what_the_input_is(self, convention):
-        stated = stated_affine("127.5", "127.5")
-        read = convention(normalising([("MUL", 0.02)]), stated=stated)
+        affine = parse_affine("127.5", "127.5")
+        read = convention(normalising([("MUL", 0.02)]), by_user=affine)
         assert (read.mean, read.std) == (approx(127.5), approx(127.5))
         pixels = np.array([[0.0, 100.0, 255.0]])
         np.testing.assert_allclose(
@@ -288,7 +288,7 @@ class TestWhatAUserStates:
 
     def test_what_the_file_proves_is_kept_where_it_agrees(self, convention):
         kind = normalising(quantised=("uint8", 1 / 128, 128))
-        read = convention(kind, stated=stated_affine(127.5, 127.5))
+        read = convention(kind, by_user=parse_affine(127.5, 127.5))
         assert (read.mean, read.certainty) == (approx(128), "proved")
 
     def test_a_contradiction_names_both(self, convention):
@@ -298,13 +298,13 @@ class TestWhatAUserStates:
             r"minus \(128\), over \(128\): .* by its quantisation. Leave the two options out"
         )
         with pytest.raises(BadInput, match=expected):
-            convention(kind, stated=stated_affine(0, 255))
+            convention(kind, by_user=parse_affine(0, 255))
 
     def test_one_number_against_channels_that_the_graph_tells_apart(self, convention):
         kind = normalising([("SUB", RGB_MEAN), ("DIV", RGB_STD)])
         with pytest.raises(BadInput, match="expected the same for each channel"):
-            convention(kind, MNASNET, stated=stated_affine(127.5, 127.5))
-        read = convention(kind, MNASNET, stated=stated_affine(list(RGB_MEAN), list(RGB_STD)))
+            convention(kind, MNASNET, by_user=parse_affine(127.5, 127.5))
+        read = convention(kind, MNASNET, by_user=parse_affine(list(RGB_MEAN), list(RGB_STD)))
         assert read.source_std == approx(1)
 
     @pytest.mark.parametrize(
@@ -320,11 +320,11 @@ class TestWhatAUserStates:
     )
     def test_what_is_no_convention(self, mean, std, message):
         with pytest.raises(BadInput, match=message):
-            stated_affine(mean, std)
+            parse_affine(mean, std)
 
     def test_too_many_channels(self, convention):
         with pytest.raises(BadInput, match="--mean 1,2: 2 numbers, and the network takes images"):
-            convention(normalising(), stated=stated_affine("1,2", "1"))
+            convention(normalising(), by_user=parse_affine("1,2", "1"))
 
 
 class TestCards:
@@ -341,13 +341,13 @@ class TestCards:
 
     def test_a_card_and_a_user(self, convention):
         read = convention(normalising())
-        restated = read.restated(stated_affine(0, 255), "port.pth")
+        restated = read.restated(parse_affine(0, 255), "port.pth")
         assert (restated.mean, restated.std) == (approx(0), approx(255))
         assert (restated.source_mean, restated.certainty) == (approx(0), "stated")
         for certain in (replace(read, certainty="proved"), read.taken_in()):
             with pytest.raises(BadInput, match=r"port.pth: --mean 3 --std 255 contradict its card"):
-                certain.restated(stated_affine(3, 255), "port.pth")
-        assert read.restated(stated_affine(127.5, 127.5), "port.pth") is read
+                certain.restated(parse_affine(3, 255), "port.pth")
+        assert read.restated(parse_affine(127.5, 127.5), "port.pth") is read
 
     @pytest.mark.parametrize(
         ("certainty", "lead"),

@@ -61,7 +61,7 @@ def test_what_is_not_proved_says_so(files, tmp_path):
 
 def test_weights_alone_are_not_judged_from_pixels_on(small_rehearsal, tmp_path):
     done = run("port", small_rehearsal.checkpoint, "--out", tmp_path)
-    assert "pixels not judged from there on" in words(done.stdout)
+    assert "pixels not judged: the judge is fed" in words(done.stdout)
 
 
 def test_a_comparison_in_json(files, tmp_path):

@@ -30,7 +30,7 @@ from porting.accuracy.evaluation.told import digest_of
 from porting.accuracy.evaluation.workers import cores, evaluated
 from porting.errors import BadInput
 from porting.folders import EVALUATED
-from porting.mapping.convention import InputConvention, stated_affine
+from porting.mapping.convention import InputConvention, parse_affine
 
 BATCH = 16
 """Images in a batch: more make a network on one core no faster, and are lost with a kill."""
@@ -139,7 +139,7 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
         WorkerDied: a process was killed; RankEnded: another rank ended, and why.
     """
     _check(on_error, stated, workers)
-    normalisation = stated_affine(mean, std)
+    normalisation = parse_affine(mean, std)
     inputs = Inputs(_path(source), _path(checkpoint), model, weights, onto, normalisation)
     asked = inputs, Path(data), _path(labels), _path(synsets), preprocessing
     with joined() as ranks:

@@ -26,7 +26,7 @@ _MOST_CHANNELS = 64
 """Most numbers of a mean; an image has one or three channels."""
 
 
-def stated_normalisation(
+def metadata_normalisation(
     data: memoryview, metadata: tuple[int, int] | None, path: Path
 ) -> Normalisation | None:
     """Mean and deviation of pixels 0..255 for a model's first input; None where none are stated.

@@ -10,7 +10,7 @@ import numpy as np
 from porting.sources.mapped import mapped_whole
 from porting.sources.source import Normalisation, Source, TensorInfo
 from porting.sources.tflite.labels import labels_of
-from porting.sources.tflite.metadata import stated_normalisation
+from porting.sources.tflite.metadata import metadata_normalisation
 from porting.sources.tflite.model import ParsedModel, StoredTensor, parse
 from porting.sources.tflite.order import check_order
 from porting.sources.tflite.schema import IDENTIFIER
@@ -68,13 +68,13 @@ class TFLiteSource(Source):
         return {t.name: self._info(t) for t in self._model.tensors if not t.constant}
 
     @cached_property
-    def stated_normalisation(self) -> Normalisation | None:
+    def metadata_normalisation(self) -> Normalisation | None:
         """The normalisation of images in the file's metadata, None where they have none.
 
         Raises:
             BadSource: the metadata are damaged.
         """
-        return stated_normalisation(self._data, self._model.metadata, self.path)
+        return metadata_normalisation(self._data, self._model.metadata, self.path)
 
     @cached_property
     def labels(self) -> tuple[str, ...] | None:

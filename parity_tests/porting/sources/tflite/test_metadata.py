@@ -26,28 +26,28 @@ def model(about=None):
 
 def test_one_number_for_all_channels(opened):
     source = opened(model(normalising_metadata([127.5], [127.5])))
-    assert source.stated_normalisation == ((127.5,), (127.5,))
+    assert source.metadata_normalisation == ((127.5,), (127.5,))
 
 
 def test_a_number_a_channel(opened):
     source = opened(model(normalising_metadata([1, 2, 3], [4, 5, 6])))
-    assert source.stated_normalisation == ((1, 2, 3), (4, 5, 6))
+    assert source.metadata_normalisation == ((1, 2, 3), (4, 5, 6))
 
 
 def test_none(opened):
-    assert opened(model()).stated_normalisation is None
-    assert opened(model(metadata({"labels.txt": AXIS_LABELS}))).stated_normalisation is None
+    assert opened(model()).metadata_normalisation is None
+    assert opened(model(metadata({"labels.txt": AXIS_LABELS}))).metadata_normalisation is None
 
 
 def test_other_process_units_are_passed_over(opened):
-    assert opened(model(normalising_metadata([1], [2], (SCORES,)))).stated_normalisation is None
+    assert opened(model(normalising_metadata([1], [2], (SCORES,)))).metadata_normalisation is None
     both = normalising_metadata([1], [2], (SCORES, NORMALISATION))
-    assert opened(model(both)).stated_normalisation == ((1,), (2,))
+    assert opened(model(both)).metadata_normalisation == ((1,), (2,))
 
 
 def test_the_first_input_counts(opened):
     two = normalising_metadata([1], [2], inputs=2)
-    assert opened(model(two)).stated_normalisation == ((1,), (2,))
+    assert opened(model(two)).metadata_normalisation == ((1,), (2,))
 
 
 @pytest.mark.parametrize(("mean", "std"), [([], [1]), ([1], []), ([1] * 65, [1])])
@@ -55,7 +55,7 @@ def test_more_channels_than_an_image_has(opened, mean, std):
     source = opened(model(normalising_metadata(mean, std)))
     expected = rf"normalise by {len(mean)} means and {len(std)} deviations; expected one number"
     with pytest.raises(BadSource, match=expected):
-        _ = source.stated_normalisation
+        _ = source.metadata_normalisation
 
 
 def test_damaged(opened):
@@ -63,7 +63,7 @@ def test_damaged(opened):
     struct.pack_into("<I", about, 0, 2**31)
     source = opened(model(bytes(about)))
     with pytest.raises(BadSource, match="root table at byte 0 points to"):
-        _ = source.stated_normalisation
+        _ = source.metadata_normalisation
 
 
 def test_bytes_at_random_end_in_a_message(opened):
@@ -77,7 +77,7 @@ def test_bytes_at_random_end_in_a_message(opened):
             raw[place] = int(random.choice([0, 1, 4, 127, 128, 255]))
         with within(mebibytes=16, seconds=2):
             try:
-                stated = opened(model(bytes(raw))).stated_normalisation
+                stated = opened(model(bytes(raw))).metadata_normalisation
                 assert stated is None or all(stated)
             except BadInput:
                 refused += 1
@@ -86,4 +86,4 @@ def test_bytes_at_random_end_in_a_message(opened):
 
 def test_what_model_maker_writes(artifacts):
     path = artifacts / "retrained" / "model_maker_efficientnet_lite0_int8.tflite"
-    assert open_source(path).stated_normalisation == ((0,), (255,))
+    assert open_source(path).metadata_normalisation == ((0,), (255,))
