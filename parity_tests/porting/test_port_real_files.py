@@ -8,6 +8,9 @@ import torch
 
 import porting
 from genmobilenet import create_model
+from genmobilenet.factory import build
+from parity_tests.building.zoo_mutations import blocks
+from porting.judges.reference.described import described_as
 
 BOUND = 1e-5
 """Largest distance of the logits from the golden ones, over the largest of these."""
@@ -74,6 +77,61 @@ def test_real_checkpoints(artifacts, name, model, weights):
     assert (ported.model, ported.plan.weight_set) == (model, weights or "ema")
     assert ported.comparison, ported.comparison.summary()
     assert golden_distance(ported, golden) <= BOUND
+
+
+@pytest.mark.parametrize(
+    ("file", "model"),
+    [
+        ("mnasnet-b1/mnasnet-b1_float.tflite", "tf_mnasnet_100"),
+        ("mnasnet-a1-050/mnasnet-a1_float.tflite", "tf_semnasnet_050"),
+        ("mnasnet-a1-050/model.ckpt-12", "tf_semnasnet_050"),
+    ],
+)
+def test_blocks_of_real_networks_give_what_tensorflow_gave(artifacts, file, model):
+    """Outputs of single blocks by TensorFlow 1.15, where the published table numbers them."""
+    golden = np.load((artifacts / file).parent / "golden.npz")
+    ported = porting.port(artifacts / file, verify=False)
+    network = build(ported.config, ported.state_dict)
+    # Google counts blocks through the network.
+    places = {f"block_{i}": b.path for i, b in enumerate(described_as(model)[0].blocks)}
+    places["stem"] = "act1"
+    outputs = {}
+    for name in (key for key in golden if key.startswith("endpoint_")):
+        place = places[name.removeprefix("endpoint_")]
+        network.get_submodule(place).register_forward_hook(
+            lambda _module, _inputs, output, name=name: outputs.update({name: output})
+        )
+    x = ported.convention.normalise(pixels_of(golden)[:1]).transpose(0, 3, 1, 2)
+    with torch.inference_mode():
+        network(torch.from_numpy(np.ascontiguousarray(x)))
+    assert len(outputs) >= 4
+    for name, output in outputs.items():
+        expected = golden[name]
+        distance = np.abs(output.permute(0, 2, 3, 1).numpy() - expected).max()
+        # As for the judge: single places of the last blocks lie 1.3e-5 of the scale apart.
+        assert distance <= 3e-5 * np.abs(expected).max(), name
+
+
+@pytest.mark.slow
+def test_a_zoo_with_two_strides_exchanged_is_refused(artifacts, monkeypatch):
+    """Judge and network agree at every tap, and both give other answers than TensorFlow gave."""
+    pytest.importorskip("tensorflow")
+    folder = artifacts / "mnasnet-a1-050"
+    golden = np.load(folder / "golden.npz")
+    exchange = blocks(("k3_s2_e6_c80", "k3_s1_e6_c80"), ("k3_s1_e6_c112", "k3_s2_e6_c112"))
+    exchange(monkeypatch, "tf_semnasnet_050")
+    ported = porting.port(folder, pixels=pixels_of(golden)[:2])
+    assert all(tap.agrees for tap in ported.comparison.taps)
+    expected = golden["logits_ema"]
+    distance = np.abs(logits(ported, pixels_of(golden)) - expected).max()
+    assert distance > 0.01 * np.abs(expected).max()
+    assert not ported.comparison
+    judge, network, graph = ported.comparison.refusals
+    for refusal in (judge, network):
+        assert "blocks.3.0.conv_dw: described depthwise 3x3, stride 2" in refusal
+    assert graph.startswith(
+        "mnasnet-a1_float.tflite beside the checkpoint has the network's layers"
+    )
 
 
 def test_the_background_of_a_real_checkpoint_is_dropped(artifacts):

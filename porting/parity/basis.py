@@ -90,13 +90,12 @@ def basis_of(
     if source.graph is not None:
         return Basis("the graph in the file itself")
     if isinstance(source, KerasSource):
-        whole = "the model in the file itself" if source.layers else "the network"
-        return Basis(f"{whole}, as Keras and its keras.applications build it")
+        return Basis("Keras's own model: the one in the file, or else that of keras.applications")
     assert isinstance(match, Match)  # what has no graph is matched by names
     assert panel.steps is not None  # the judge of a checkpoint reads its graph
-    read = _steps_of(network, match.config.in_chans)
-    basis = described_basis(match.model, match.ends, panel.steps(), read, panel.kept_from)
-    if read is None or not isinstance(source, CheckpointSource):
+    steps = _steps_of(network, match.config.in_chans)
+    basis = described_basis(match.model, match.ends, panel.steps(), steps, panel.kept_from)
+    if steps is None or not isinstance(source, CheckpointSource):
         return basis
     return basis.with_graph(graph_beside(source, match, judge))
 
@@ -116,14 +115,14 @@ def described_basis(
             "built: nothing outside is known here to hold it to",
             described=False,
         )
-    form, counted = _like(forms, judge), judge if network is None else network
+    form = _like(forms, judge)
     refusals = tuple(_refusals(form, ends, judge, network, dropped))
     if refusals:
         return Basis(f"nothing: this is not {form.name} as in {form.cited}", refusals=refusals)
     sides = "the judge's graph has" if network is None else "the judge's graph and the network have"
     return Basis(
         f"{form.name} as in {form.cited}, transcribed apart from the network's own description: "
-        f"{sides} each of its {len(judge)} steps{_counts(form, counted)}"
+        f"{sides} each of its {len(judge)} steps{_counts(form, network or judge)}"
     )
 
 
@@ -134,7 +133,7 @@ def _steps_of(network: nn.Module, channels: int) -> Steps | None:
 
     if not isinstance(network, GenMobileNet):
         return None
-    return steps_of_network(prepared(network), channels)
+    return steps_of_network(prepared(network).float(), channels)
 
 
 def _like(forms: tuple[Description, ...], judge: Steps) -> Description:
@@ -161,33 +160,37 @@ def _refusals(
 
 def _far_from_stated(form: Description, steps: Steps) -> Iterator[str]:
     """Counts that lie further from the authors' figures than their rounding accounts for."""
-    for what, count, stated, cited in _counted(form, steps):
+    for what, count, stated, cited in _figures(form, steps):
         if abs(count - stated) > NEAR * stated:
             yield f"{count:.4g} M {what} are counted, where {cited} states {stated:g} M"
 
 
 def _counts(form: Description, steps: Steps) -> str:
-    counted = _counted(form, steps)
-    if not counted:
+    figures = _figures(form, steps)
+    if not figures:
         return (
             "; no multiply-adds or parameters of a network of these widths are stated, so that the "
             "widths rest on the rule of that code alone"
         )
-    counts = (f"{count:.4g} M {what} ({stated:g} M stated)" for what, count, stated, _ in counted)
+    counts = (f"{count:.4g} M {what} ({stated:g} M stated)" for what, count, stated, _ in figures)
     return f", with {' and '.join(counts)}"
 
 
-def _counted(form: Description, steps: Steps) -> list[tuple[str, float, float, str]]:
+def _figures(form: Description, steps: Steps) -> list[tuple[str, float, float, str]]:
     """What is counted, how much there is of it, how much is stated (in millions), and where."""
     if form.figures is None:
         return []
-    stated = form.figures
+    published = form.figures
     plain = _with_ends(steps, _IMAGE_CHANNELS, form.stated_classes)
-    counts = (
-        ("multiply-adds", multiply_adds(plain, form.stated_at), stated.multiply_adds),
-        ("parameters", parameters(plain), stated.parameters),
+    figures = (
+        ("multiply-adds", multiply_adds(plain, form.stated_at), published.multiply_adds),
+        ("parameters", parameters(plain), published.parameters),
     )
-    return [(what, n / 1e6, said, stated.cited) for what, n, said in counts if said is not None]
+    return [
+        (what, count / 1e6, stated, published.cited)
+        for what, count, stated in figures
+        if stated is not None
+    ]
 
 
 def _with_ends(steps: Steps, channels: int, classes: int) -> Steps:

@@ -57,12 +57,12 @@ class GraphBeside:
         """A clause that says it."""
         if self.refusal is not None:
             return self.refusal
-        told = f"{self.file} beside it is a graph of the same network, operator by operator"
+        start = f"{self.file} beside it is a graph of the same network, operator by operator"
         if self.comparison is None:
-            return f"{told}, and was not run: {self.why_not}"
+            return f"{start}, and was not run: {self.why_not}"
         judge = f"{self.comparison.judge} ({self.comparison.judge_version})"
         return (
-            f"{told}, with the same weights, and {judge} running it agrees with the port at "
+            f"{start}, with the same weights, and {judge} running it agrees with the port at "
             f"{len(self.comparison.taps)} taps on {self.comparison.inputs} inputs"
         )
 
@@ -82,13 +82,13 @@ def graph_beside(source: CheckpointSource, match: Match, judge: Judge) -> GraphB
 
     Of several that agree the one that could be run is told of.
     """
-    shown = list(_shown(source, match, judge))
-    refused = (graph for graph in shown if graph.refusal is not None)
-    run = (graph for graph in shown if graph.comparison is not None)
-    return next(refused, None) or next(run, None) or next(iter(shown), None)
+    graphs = list(_graphs(source, match, judge))
+    against = (graph for graph in graphs if graph.refusal is not None)
+    runs = (graph for graph in graphs if graph.comparison is not None)
+    return next(against, None) or next(runs, None) or next(iter(graphs), None)
 
 
-def _shown(source: CheckpointSource, match: Match, judge: Judge) -> Iterator[GraphBeside]:
+def _graphs(source: CheckpointSource, match: Match, judge: Judge) -> Iterator[GraphBeside]:
     for path in graphs_beside(source):
         try:
             graph = _opened(path)
@@ -183,8 +183,10 @@ def _drops(match: Match) -> bool:
 
 
 def _differs(name: str, error: MappingError) -> str:
-    told = " ".join(str(error).split())
-    return f"{name} beside the checkpoint has the network's layers and computes another: {told}"
+    difference = " ".join(str(error).split())
+    return (
+        f"{name} beside the checkpoint has the network's layers and computes another: {difference}"
+    )
 
 
 def _printable(name: str) -> str:

@@ -38,8 +38,8 @@ def steps_of_network(network: nn.Module, channels: int) -> Steps:
     one, is no step: the image is what comes behind.
     """
     image = torch.zeros((1, channels, *SIDES))
-    named = (*network.named_parameters(), *network.named_buffers())
-    recorder = _Recorder({id(tensor): key for key, tensor in named}, image)
+    tensors = (*network.named_parameters(), *network.named_buffers())
+    recorder = _Recorder({id(tensor): key for key, tensor in tensors}, image)
     with torch.inference_mode(), recorder:
         output = network(image)
     return needed(recorder.steps, recorder.data(output))
@@ -129,15 +129,15 @@ class _Recorder(TorchFunctionMode):
         return f"PyTorch's {name}"
 
     def convolution(self, call: _Call) -> int:
-        taken, weight = call.get(0, "input"), call.get(1, "weight")
+        image, weight = call.get(0, "input"), call.get(1, "weight")
         stride, padding, dilation = (
             pair(call.get(number, name, default))
             for number, name, default in ((3, "stride", 1), (4, "padding", 0), (5, "dilation", 1))
         )
         groups = call.get(6, "groups", 1)
-        value = self.values[id(taken)]
+        value = self.values[id(image)]
         if isinstance(value, int):
-            value = _Padded(value, ((0, 0), (0, 0)), (taken.shape[2], taken.shape[3]))
+            value = _Padded(value, ((0, 0), (0, 0)), (image.shape[2], image.shape[3]))
         kernel = weight.shape[2], weight.shape[3]
         amounts = tuple(
             (before + own, after + own)

@@ -63,8 +63,10 @@ def test_the_zoo_resolves_to_the_blocks_described(model):
 
 @pytest.mark.parametrize("model", TF_MODELS)
 def test_the_network_computes_each_step_described(model):
-    steps = network_steps(model, num_classes=7, in_chans=1)
-    assert first_difference(described_as(model)[0].steps(1, 7, SIXTH), steps) is None
+    described = described_as(model)[0].steps(1, 7, SIXTH)
+    for normalises in (False, True):
+        steps = network_steps(model, num_classes=7, in_chans=1, normalises=normalises)
+        assert first_difference(described, steps) is None
 
 
 @pytest.mark.parametrize("model", ["tf_mobilenetv2_060", "tf_semnasnet_115", "tf_mnasnet_042",

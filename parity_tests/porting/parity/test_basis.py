@@ -124,6 +124,17 @@ def test_a_dropped_class_is_the_judges_alone():
     assert "the network is not" in basis.summary()
 
 
+def test_a_network_in_half_precision_is_read_as_it_is_compared():
+    from porting.parity.basis import _steps_of
+
+    network = GenMobileNet(get_config("tf_mnasnet_small")).train().bfloat16()
+    basis = described_basis(
+        "tf_mnasnet_small", ENDS, described_steps("tf_mnasnet_small"), _steps_of(network, 3)
+    )
+    assert basis.agrees
+    assert network.training
+
+
 def test_a_multiplier_without_figures_says_so():
     basis = agreeing("tf_mobilenetv2_060")
     assert basis.agrees
@@ -183,6 +194,18 @@ def test_a_file_with_a_graph_rests_on_that(small):
     ported = porting.port(small[0], pixels=seeded_pixels(1, 64))
     assert ported.basis.summary() == "the graph in the file itself"
     assert verdict_of(ported)["rests_on"] == ported.basis.summary()
+
+
+@pytest.mark.slow
+def test_a_file_of_keras_rests_on_keras(tmp_path):
+    from parity_tests.matrix.files import PIXELS, keras
+
+    pytest.importorskip("tensorflow")
+    made = keras("legacy weights")("tf_mobilenetv1_025", tmp_path / "file")
+    ported = porting.port(made.path, pixels=PIXELS)
+    assert ported.basis.summary() == (
+        "Keras's own model: the one in the file, or else that of keras.applications"
+    )
 
 
 @pytest.mark.slow

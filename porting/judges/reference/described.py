@@ -140,26 +140,26 @@ def _mnas_blocks(
     rows: tuple[published.MnasRow, ...], scaled: Callable[[int], int], channels: int, side: int
 ) -> Iterator[DescribedBlock]:
     for stage, row in enumerate(rows):
-        declared, outputs = scaled(row.inputs), scaled(row.filters)
+        nominal, outputs = scaled(row.inputs), scaled(row.filters)
         for layer in range(row.layers):
             stride = side // row.side
             yield DescribedBlock(
                 path=f"blocks.{stage}.{layer}",
                 inputs=channels,
-                expanded=declared * row.expansion if row.expansion != 1 else 0,
+                expanded=nominal * row.expansion if row.expansion != 1 else 0,
                 outputs=outputs,
                 kernel=row.kernel,
                 stride=stride,
-                squeeze=max(1, int(declared * row.squeeze)) if row.squeeze else 0,
-                residual=row.identity and stride == 1 and declared == outputs,
+                squeeze=max(1, int(nominal * row.squeeze)) if row.squeeze else 0,
+                residual=row.identity and stride == 1 and nominal == outputs,
                 activation="relu",
             )
-            channels = declared = outputs
+            channels = nominal = outputs
             side = row.side
 
 
 def _single_path(multiplier: float | None) -> tuple[Description, ...]:
-    """The found layers between MNASNet's first row and its last, which keep no residual."""
+    """The layers that the search chose, between the first row and the last of MNASNet-B1."""
     stages: list[tuple[published.MnasRow, ...]] = [published.MNASNET_B1[:1]]
     inputs = published.MNASNET_B1[0].filters
     for group in published.SINGLE_PATH:
@@ -247,10 +247,10 @@ def _v3(
     alpha = multiplier or 1.0
     activation = "relu" if minimalistic else "hard_swish"
     words = {"RE": "relu", "HS": activation}
-    blocks, channels, declared = [], in_eighths(16 * alpha), 16
+    blocks, channels, nominal = [], in_eighths(16 * alpha), 16
     for path, row in zip(_paths([row.out for row in rows]), rows, strict=True):
         # The code has factors, such as 184/80: of the scaled input, and rounded.
-        expanded = in_eighths(channels * row.exp_size / declared)
+        expanded = in_eighths(channels * row.exp_size / nominal)
         outputs = in_eighths(row.out * alpha)
         squeezed = row.squeezed and not minimalistic
         blocks.append(
@@ -261,7 +261,7 @@ def _v3(
                 row.stride == 1 and channels == outputs, words[row.nonlinearity],
             )
         )  # fmt: skip
-        channels, declared = outputs, row.out
+        channels, nominal = outputs, row.out
     head = published.V3_HEAD[size]
     form = "_MINIMALISTIC" if minimalistic else ""
     usual = Description(

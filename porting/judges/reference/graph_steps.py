@@ -175,14 +175,14 @@ def _known(kind: str, weights: list[_Weight], channels: int) -> str:
 
 def _in_order(reference: ReferenceGraph) -> Iterable[Any]:
     """The operations that the logits need, inputs before what is made of them."""
-    kept, pending = set(), [reference.logits.op]
+    names, pending = set(), [reference.logits.op]
     while pending:
         operation = pending.pop()
-        if operation.name not in kept:
-            kept.add(operation.name)
+        if operation.name not in names:
+            names.add(operation.name)
             pending += [tensor.op for tensor in operation.inputs]
     # An operation is created after those that it takes.
-    return (op for op in reference.graph.get_operations() if op.name in kept)
+    return (op for op in reference.graph.get_operations() if op.name in names)
 
 
 def _constant(operation: Any) -> _Weight:

@@ -96,13 +96,13 @@ Steps = tuple[Step, ...]
 
 def needed(steps: Sequence[Step], output: int) -> Steps:
     """The steps that ``output`` needs, in their order, ``output`` last, numbered anew."""
-    kept, pending = set(), [output]
+    ancestors, pending = set(), [output]
     while pending:
         number = pending.pop()
-        if number not in kept:
-            kept.add(number)
+        if number not in ancestors:
+            ancestors.add(number)
             pending += steps[number].inputs
-    numbers = {old: new for new, old in enumerate(sorted(kept))}
+    numbers = {old: new for new, old in enumerate(sorted(ancestors))}
     return tuple(
         replace(steps[old], inputs=tuple(numbers[number] for number in steps[old].inputs))
         for old in numbers
@@ -154,5 +154,5 @@ def weights_of(step: Step, steps: Steps) -> int:
     if step.kind not in WEIGHTED:
         return 0
     area = step.kernel[0] * step.kernel[1]
-    taken = steps[step.inputs[0]].channels if step.kind == "conv" else 1
-    return area * taken * step.channels
+    depth = steps[step.inputs[0]].channels if step.kind == "conv" else 1
+    return area * depth * step.channels
