@@ -79,7 +79,10 @@ class Sound:
         self.asleep = {
             (f"{layer.path}.weight", f"{layer.norm or layer.path}.bias"): np.flatnonzero(asleep)
             for layer in layers
-            if layer.activation in ("relu", "relu6") and (asleep := ~masks[layer.tap]).sum() > 1
+            # Of a depthwise layer each channel sees an input of its own.
+            if layer.kind == "conv"
+            and layer.activation in ("relu", "relu6")
+            and (asleep := ~masks[layer.tap]).sum() > 1
         }
 
     def spoiled(self, change):
