@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from porting.errors import BadInput
-from porting.parity.coverage import Coverage
 from porting.parity.figures import RunningFigures, TapFigures
 from porting.parity.noise import CEILING, Tolerance
 
 if TYPE_CHECKING:
+    from porting.parity.coverage import Coverage
     from porting.parity.weights import WeightComparison
 
 Reading = Literal["accumulated", "isolated", "dense"]

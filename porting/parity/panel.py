@@ -168,9 +168,7 @@ def _panel_by_graph(
     first = first_class(match)
     other = {t: _SPREAD for t, _ in match.alignment.taps if first and t == SOFTMAX}
     names = {t: n for t, n in match.alignment.taps if t not in other}
-    asked = dict(names)
-    if match.alignment.normalisation:
-        asked[INPUT] = match.alignment.data
+    asked = {**names, INPUT: match.alignment.data}
     runs = tuple(SeatedJudge(judge, asked) for judge in judges)
     not_comparable = {n: other[t] for t, n in match.alignment.taps if t in other}
     return Panel(runs, names, first, _gate_factors(match), not_comparable, takes, of_bytes)
