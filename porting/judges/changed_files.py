@@ -7,21 +7,19 @@ the ``tflite`` package: a mistake there must not reach the judge.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from porting.errors import BadInput, MissingJudge, NoPieces, UnsupportedSource
+from porting.errors import BadInput, MissingJudge, UnsupportedSource
 from porting.judges.clamps import implied_clamps, kind_of
 from porting.judges.patching import place, point_at, point_at_buffers, with_byte, without
 from porting.judges.real_values import layer_behind as read_layer_behind
 from porting.judges.real_values import real_values, stands_for_reals
 
 _MODEL_BUFFERS, _TENSOR_TYPE, _TENSOR_BUFFER, _TENSOR_SPARSITY = 12, 6, 8, 16
-_GRAPH_OUTPUTS, _GRAPH_OPERATORS, _OPTIONS = 8, 10, 12
+_GRAPH_OUTPUTS, _OPTIONS = 8, 12
 _CODES, _CODE_VERSION = (4, 10), 8
 """Places of fields of ``Model``, ``Tensor``, ``SubGraph``, ``Operator`` and ``OperatorCode``."""
 
@@ -95,39 +93,6 @@ def layer_behind(content: bytes, tensor: int) -> tuple[str, np.ndarray, np.ndarr
     """
     tflite = _schema()
     return read_layer_behind(tflite.Model.GetRootAsModel(content, 0), tensor, tflite)
-
-
-def piece_by_piece(content: bytes, fed: Collection[int]) -> bytes:
-    """A file whose operators each run before what would overwrite the values fed to them.
-
-    ``fed`` are tensors, by index, that are set before a run. Whatever takes one of them runs
-    before the operator that computes it, so that every operator works on the fed values, and
-    each of these tensors holds afterwards what the piece of the graph before it made of them.
-
-    Raises:
-        MissingJudge: the schema classes are not installed.
-        NoPieces: the operators have no such order.
-    """
-    graph = _schema().Model.GetRootAsModel(content, 0).Subgraphs(0)
-    operators = [graph.Operators(number) for number in range(graph.OperatorsLength())]
-    producers = {tensor: number for number, operator in enumerate(operators)
-                 for tensor in operator.OutputsAsNumpy()}  # fmt: skip
-    order = TopologicalSorter({number: set() for number in range(len(operators))})
-    for number, operator in enumerate(operators):
-        for tensor in map(int, operator.InputsAsNumpy()):
-            producer = producers.get(tensor)
-            if producer is not None:
-                order.add(*((producer, number) if tensor in fed else (number, producer)))
-    try:
-        numbers = list(order.static_order())
-    except CycleError as error:
-        raise NoPieces("its operators cannot be run piece by piece") from error
-    changed = bytearray(content)
-    start = graph._tab.Vector(graph._tab.Offset(_GRAPH_OPERATORS))
-    places = [start + 4 * number for number in range(len(operators))]
-    for spot, number in zip(places, numbers, strict=True):
-        struct.pack_into("<I", changed, spot, operators[number]._tab.Pos - spot)
-    return bytes(changed)
 
 
 def _schema() -> Any:

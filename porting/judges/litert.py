@@ -16,10 +16,10 @@ from porting.judges.affine import Affine, affine_of
 from porting.judges.changed_files import (
     dequantised,
     layer_behind,
-    piece_by_piece,
     with_every_result,
     with_output,
 )
+from porting.judges.operator_order import piece_by_piece
 from porting.judges.run import Run
 from porting.judges.silence import silent
 from porting.sources.tflite import TFLiteSource

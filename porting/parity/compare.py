@@ -271,11 +271,15 @@ class Comparer:
     def add(
         self, reading: Reading, judge: Mapping[str, np.ndarray], port: Mapping[str, np.ndarray],
         noise: Mapping[str, np.ndarray], drawn: bool = True,
+        channels: Mapping[str, np.ndarray] | None = None,
+        scales: Mapping[str, float] | None = None,
     ) -> None:  # fmt: skip
         """Count in one batch of a reading: arrays (N, C, H, W) or (N, C), by tap.
 
         ``noise`` (N,) is how far float32 alone moves each tap, by input; see
         :mod:`porting.parity.noise`. It is ``drawn`` where it was measured on these inputs.
+        ``channels`` (1, C) are the largest differences of each channel of one input, ``scales``
+        the judge's largest values, where they are known.
 
         Raises:
             BadInput: the arrays of a tap differ in shape.
@@ -286,7 +290,8 @@ class Comparer:
                     f"{tap}: the judge gave an array of shape {judge[tap].shape}, the port "
                     f"{port[tap].shape}"
                 )
-            running.add(judge[tap], port[tap], noise[tap], drawn)
+            known = (None, None) if channels is None else (channels[tap], (scales or {}).get(tap))
+            running.add(judge[tap], port[tap], noise[tap], drawn, *known)
             self._shapes[tap] = port[tap].shape[1:]
 
     def finish(

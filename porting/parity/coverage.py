@@ -105,11 +105,12 @@ class ChannelActivity:
         ``fed`` are those that flowed into the pieces where they are not the taps' own.
         """
         self._dense.append(fed is not None)
-        entries = values if fed is None else fed
+        extremes = {tap: _Extremes(values[tap]) for tap in self._clamped_taps}
         for tap in self._entry_taps:
-            self._entries.setdefault(tap, []).append(_active(entries[tap]))
-        for tap in self._clamped_taps:
-            self._results.setdefault(tap, []).append(_unclamped(values[tap]))
+            known = extremes.get(tap) if fed is None else _Extremes(fed[tap])
+            self._entries.setdefault(tap, []).append((known or _Extremes(values[tap])).active())
+        for tap, known in extremes.items():
+            self._results.setdefault(tap, []).append(known.unclamped())
 
     def exercised(
         self, flow: LayerFlow, shape: tuple[int, ...], dense: bool
@@ -174,27 +175,31 @@ class ChannelActivity:
         return Coverage(weights, on_images, exercised, equal, unproved)
 
 
-def _active(values: np.ndarray) -> np.ndarray:
-    """Which channels of (N, ..., C) have a value that rounding could not have made."""
-    flat = values.reshape(-1, values.shape[-1])
-    largest = np.maximum(flat.max(axis=0), -flat.min(axis=0))
-    return np.asarray(largest > 4 * EPSILON * largest.max())
+class _Extremes:
+    """The least and the largest value of each channel of a tap, (N, ..., C)."""
 
+    def __init__(self, values: np.ndarray) -> None:
+        self._flat = values.reshape(-1, values.shape[-1])
+        self._low, self._high = self._flat.min(axis=0), self._flat.max(axis=0)
 
-def _unclamped(values: np.ndarray) -> np.ndarray:
-    """Which channels of (N, ..., C) have a value that no activation has cut off.
+    def active(self) -> np.ndarray:
+        """Which channels have a value that rounding could not have made."""
+        largest = np.maximum(self._high, -self._low)
+        return np.asarray(largest > 4 * EPSILON * largest.max())
 
-    What is cut off lies at the least or the largest value of the whole tap.
-    """
-    flat = values.reshape(-1, values.shape[-1])
-    low, high = flat.min(axis=0), flat.max(axis=0)
-    least, largest = low.min(), high.max()
-    between = ((low > least) & (low < largest)) | ((high > least) & (high < largest))
-    # Channels that reach both ends may have something in between as well.
-    both = ~between & (low == least) & (high == largest)
-    inner = flat[:, both]
-    between[both] = ((inner > least) & (inner < largest)).any(axis=0)
-    return np.asarray(between)
+    def unclamped(self) -> np.ndarray:
+        """Which channels have a value that no activation has cut off.
+
+        What is cut off lies at the least or the largest value of the whole tap.
+        """
+        low, high = self._low, self._high
+        least, largest = low.min(), high.max()
+        between = ((low > least) & (low < largest)) | ((high > least) & (high < largest))
+        # Channels that reach both ends may have something in between as well.
+        both = ~between & (low == least) & (high == largest)
+        inner = self._flat[:, both]
+        between[both] = ((inner > least) & (inner < largest)).any(axis=0)
+        return np.asarray(between)
 
 
 def _differing(

@@ -17,11 +17,15 @@ _POOL = (1 << 20) + 7
 
 
 class DenseValues:
-    """Normally distributed values for one tap after another; seeded, the same each time."""
+    """Normally distributed values for one tap after another; seeded, the same each time.
 
-    def __init__(self, seed: int = 0) -> None:
+    ``most`` is the largest number of values that a tap has.
+    """
+
+    def __init__(self, most: int, seed: int = 0) -> None:
         self._generator = np.random.default_rng(seed)
-        self._pool = self._generator.standard_normal(_POOL, np.float32)
+        pool = self._generator.standard_normal(_POOL, np.float32)
+        self._values = np.resize(pool, _POOL + most)
 
     def like(self, values: np.ndarray, amplitude: float) -> np.ndarray:
         """Values of the shape of others, and of ``amplitude`` times their standard deviation.
@@ -30,5 +34,5 @@ class DenseValues:
         """
         deviation = amplitude * (float(values.std()) or 1.0)
         start = int(self._generator.integers(_POOL))
-        whole = np.resize(self._pool, start + values.size)
-        return np.asarray(whole[start:].reshape(values.shape) * np.float32(deviation))
+        dense = self._values[start : start + values.size].reshape(values.shape)
+        return np.asarray(dense * np.float32(deviation))

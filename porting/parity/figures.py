@@ -7,7 +7,7 @@ does not grow with the number of inputs.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -40,7 +40,8 @@ class TapFigures:
     ``disagreeing`` the elements that a fixed tolerance refuses, or that are
     not finite on one side alone. ``noise_share`` is the largest noise that was drawn
     over ``scale``: what float32 alone costs this tap. ``details`` are for plots, and None where
-    nobody asked for them; without them the units between two values are not counted either.
+    nobody asked for them; without them the figures that all elements go into are NaN:
+    ``mean_abs``, ``max_relative``, ``snr_db``, ``cosine``, ``beyond`` and the quantiles.
     """
 
     elements: int
@@ -99,19 +100,27 @@ class RunningFigures:
         self._details = RunningDetails() if details else None
 
     def add(
-        self, judge: np.ndarray, port: np.ndarray, noise: np.ndarray, drawn: bool = True
-    ) -> None:
+        self, judge: np.ndarray, port: np.ndarray, noise: np.ndarray, drawn: bool = True,
+        channels: np.ndarray | None = None, scale: float | None = None,
+    ) -> None:  # fmt: skip
         """Count in inputs (N, C, ...) of both sides; ``noise`` (N,) is each one's at this tap.
 
-        It is ``drawn`` where it was measured on these inputs, and not taken from others.
+        It is ``drawn`` where it was measured on these inputs, and not taken from others. Of one
+        input alone, ``channels`` (1, C) are the largest differences of each channel and ``scale``
+        the judge's largest value, where they are known.
         """
         if drawn:
             self._noise = max(self._noise, float(noise.max()))
-        for judge_one, port_one, noise_one in zip(judge, port, noise, strict=True):
-            self._add_one(
-                judge_one.reshape(len(judge_one), -1), port_one.reshape(len(port_one), -1),
-                judge_one.shape[1:], float(noise_one),
-            )  # fmt: skip
+        for number, (judge_one, port_one) in enumerate(zip(judge, port, strict=True)):
+            sides = judge_one.reshape(len(judge_one), -1), port_one.reshape(len(port_one), -1)
+            plane, noise_one = judge_one.shape[1:], float(noise[number])
+            known = None if channels is None or self._details is not None else channels[number]
+            if known is not None and scale is not None and np.isfinite([*known, scale]).all():
+                self._elements += judge_one.size
+                self._scale = max(self._scale, scale)
+                self._note_worst(*sides, known, None, plane, max(noise_one, floor(scale)))
+            else:
+                self._add_one(*sides, plane, noise_one)
             self.inputs += 1
 
     def _add_one(
@@ -138,9 +147,10 @@ class RunningFigures:
         self, judge: np.ndarray, port: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Both without NaN and infinities, and where one side alone has one (None: nowhere)."""
-        # A product of sums is finite only if all elements are: one pass for the common case.
+        # A sum of squares is finite only if all elements are: one pass for the common case.
+        left, right = judge.ravel(), port.ravel()
         with np.errstate(all="ignore"):
-            if np.isfinite(np.abs(judge).sum() + np.abs(port).sum()):
+            if np.isfinite(left @ left + right @ right):
                 return judge, port, None
         same = (judge == port) | (np.isnan(judge) & np.isnan(port))
         odd = ~(np.isfinite(judge) & np.isfinite(port))
@@ -186,22 +196,29 @@ class RunningFigures:
 
     def result(self) -> TapFigures:
         """The figures of everything added."""
-        worst = self._worst
+        worst, details = self._worst, self._details
         difference, judge, port, product = self._powers
-        details = self._details
-        return TapFigures(
+        figures = TapFigures(
             elements=self._elements, max_abs=self._max, mean_abs=self._total / self._elements,
             max_relative=self._max_relative, scale=self._scale,
             snr_db=_decibels(judge, difference),
             cosine=min(1.0, float(product / math.sqrt(judge * port))) if judge and port else 1.0,
-            ulp_median=0.0 if details is None else details.ulps.quantile(0.5),
-            ulp_p99=0.0 if details is None else details.ulps.quantile(0.99), ulp_max=self._ulp_max,
+            ulp_median=math.nan, ulp_p99=math.nan, ulp_max=self._ulp_max,
             noise=worst.noise, ratio=worst.ratio, worst_abs=worst.difference,
             beyond=self._beyond / self._elements, nonfinite=self._nonfinite,
             disagreeing=self._disagreeing, worst_input=worst.input, worst_channel=worst.channel,
             worst_position=worst.position, agrees=self._agrees(worst.ratio),
             noise_share=self._noise / self._scale if self._scale else 0.0,
-            details=None if details is None else details.result(),
+        )  # fmt: skip
+        if details is None:
+            return replace(
+                figures, mean_abs=math.nan, max_relative=math.nan, snr_db=math.nan,
+                cosine=math.nan, beyond=math.nan,
+            )  # fmt: skip
+        ulps = details.ulps
+        return replace(
+            figures, ulp_median=ulps.quantile(0.5), ulp_p99=ulps.quantile(0.99),
+            details=details.result(),
         )  # fmt: skip
 
     def _agrees(self, ratio: float) -> bool:

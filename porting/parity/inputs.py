@@ -22,7 +22,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 SEED = 0
 """Of random images, where no other is given."""
 
-INPUTS = 16
+INPUTS = 10
 """Built-in images of a comparison: the photographs, and random images for the rest."""
 
 THUMBNAILS, THUMBNAIL_SIDE = 12, 96

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 READINGS: tuple[Reading, ...] = ("accumulated", "isolated", "dense")
 
-DRAWN = 2
+DRAWN = 1
 """Inputs of a reading whose noise is drawn; that of the others where a tap lies near its limit."""
 
 _UNSEEN = "computed where no part of the module can be looked into"
@@ -150,25 +150,30 @@ class _Session:
         shapes = {tap: tuple(tensor.shape) for tap, tensor in values.items()}
         judges = [self._as_port(taps, shapes) for taps in taken]
         if first:
-            from porting.parity.soundness import rounded_taps
+            from porting.parity.soundness import rounded_taps, unsound
 
             self._first = inputs, pixels, self._runs[0].taps, shapes
-            self._unsound = self._unsound or rounded_taps(values, judges[0])
+            self._unsound = unsound(self._port, data, values) or rounded_taps(values, judges[0])
         self._counted()
         self._counting.append(self._beside.submit(self._activity.add, self._runs[0].taps))
         walks = self._road is not None and self._road.more and not self._unsound
+        scales = None
         if "accumulated" in self._readings or judges[1:] or walks:
-            noise, drawn = self._noise("accumulated", data, values, judges[0], {})
+            apart = _Apart(judges[0], values)
+            scales = apart.scales
+            noise, drawn = self._noise("accumulated", data, values, {}, apart)
             if walks:
                 self._walk(pixels, inputs, data, values, noise)
             if "accumulated" in self._readings:
-                self._count(0, "accumulated", judges[0], values, noise, drawn)
+                self._count(0, "accumulated", judges[0], values, noise, drawn, apart)
             for number, judge in enumerate(judges[1:], start=1):
-                self._count(number, "accumulated", judge, values, noise, drawn)
+                other = _Apart(judge, values)
+                self._count(number, "accumulated", judge, values, noise, drawn, other)
         if "isolated" in self._readings:
             pieces = self._port.run(data, judges[0])
-            noise, drawn = self._noise("isolated", data, pieces, judges[0], judges[0])
-            self._count(0, "isolated", judges[0], pieces, noise, drawn)
+            apart = _Apart(judges[0], pieces, scales)
+            noise, drawn = self._noise("isolated", data, pieces, judges[0], apart)
+            self._count(0, "isolated", judges[0], pieces, noise, drawn, apart)
 
     def _walk(
         self, pixels: np.ndarray, inputs: np.ndarray, data: Tensor,
@@ -215,10 +220,11 @@ class _Session:
         from porting.parity.soundness import rounded_taps
 
         inputs, pixels, seen, shapes = self._first
-        names, dense = {**self.panel.judges[0].taps, INPUT: INPUT}, DenseValues()
+        names = {INPUT: INPUT, **self.panel.judges[0].taps}
         taps = [*self._tap_of, *([] if self._match.normalises else [INPUT])]
         # By the judge's names: one tensor of it may stand behind two taps.
         shown = {names[tap]: seen.get(tap, inputs) for tap in taps}
+        dense = DenseValues(max(values.size for values in shown.values()))
         for amplitude in AMPLITUDES:
             drawn_values = {name: dense.like(v, amplitude) for name, v in shown.items()}
             fed = {tap: drawn_values[names[tap]] for tap in taps}
@@ -233,12 +239,13 @@ class _Session:
             values = self._port.run(data, given)
             self._unsound = self._unsound or rounded_taps(values, judge)
             self._counting.append(self._beside.submit(self._activity.add, run.taps, fed))
-            noise, drawn = self._noise("dense", data, values, judge, given)
-            self._count(0, "dense", judge, values, noise, drawn)
+            apart = _Apart(judge, values)
+            noise, drawn = self._noise("dense", data, values, given, apart)
+            self._count(0, "dense", judge, values, noise, drawn, apart)
 
     def _noise(
         self, reading: Reading, data: Tensor, values: Mapping[str, Tensor],
-        judge: Mapping[str, Tensor], fed: Mapping[str, Tensor],
+        fed: Mapping[str, Tensor], apart: _Apart,
     ) -> tuple[dict[str, np.ndarray], bool]:  # fmt: skip
         """The noise of every tap, (1,), and whether it was drawn on this very input.
 
@@ -248,26 +255,31 @@ class _Session:
         """
         if self._unsound:
             # It has no noise that means anything, and some such modules run in no other order.
-            return {tap: np.zeros(1) for tap in judge}, False
+            return {tap: np.zeros(1) for tap in values}, False
         known, factor = self._noises[reading], self._tolerance.factor
-        scales = {tap: float(v.abs().max()) for tap, v in judge.items()}
-        if reading != "dense" and known.inputs >= DRAWN:
-            noise = known.at(scales)
-            if not _beyond(judge, values, noise, scales, factor / 2):
+        if known.inputs >= DRAWN:
+            noise = known.at(apart.scales)
+            if not apart.beyond(noise, factor / 2):
                 return noise, False
         noise = self._port.noise(data, values, fed)
-        if _beyond(judge, values, noise, scales, factor):
+        if apart.beyond(noise, factor):
             noise = self._port.noise(data, values, fed, thorough=True)
-        known.add(noise, scales)
+        known.add(noise, apart.scales)
         return noise, True
 
     def _count(
         self, number: int, reading: Reading, judge: Mapping[str, Tensor],
         values: Mapping[str, Tensor], noise: Mapping[str, np.ndarray], drawn: bool,
+        apart: _Apart,
     ) -> None:  # fmt: skip
-        """Take a reading's figures, beside the runs on the next input."""
-        left, right = ({tap: v.numpy() for tap, v in side.items()} for side in (judge, values))
+        """Take a reading's figures; those that go over all elements beside the next runs."""
+        left, right, channels = (
+            {tap: v.numpy() for tap, v in side.items()} for side in (judge, values, apart.channels)
+        )
         add = self._comparers[number].add
+        if not self._details:
+            add(reading, left, right, noise, drawn, channels, apart.scales)
+            return
         self._counting.append(self._beside.submit(add, reading, left, right, noise, drawn))
 
     def _counted(self) -> None:
@@ -281,7 +293,6 @@ class _Session:
         from genmobilenet.network import GenMobileNet
         from porting.parity.activations import mistaken_activations
         from porting.parity.likeness import Matching, match_taps
-        from porting.parity.soundness import unsound
         from porting.parity.taps import PortRunner
 
         by_structure = isinstance(self._match, ModuleMatch)
@@ -300,7 +311,6 @@ class _Session:
             # The structure says that the module computes them; what follows shows whether rightly.
             apart, left = apart | dict.fromkeys(left, _UNSEEN), ()
         self._port = PortRunner(self._model, list(names), matching.logits, overwrites=foreign)
-        self._unsound = unsound(self._port, data)
         self._answer = self._tap_of[
             next((t for t in (CLASSIFIER, SOFTMAX) if t in self._tap_of), list(self._tap_of)[-1])
         ]
@@ -424,17 +434,31 @@ class _KnownNoise:
         }
 
 
-def _beyond(
-    judge: Mapping[str, Tensor], values: Mapping[str, Tensor], noise: Mapping[str, np.ndarray],
-    scales: Mapping[str, float], factor: float,
-) -> bool:  # fmt: skip
-    """Whether a tap lies further off than ``factor`` times its noise."""
-    for tap, tensor in judge.items():
-        apart = float((tensor - values[tap]).abs().max())
-        # Written so that NaN counts as beyond.
-        if not apart <= factor * max(float(noise[tap].max()), floor(scales[tap])):
-            return True
-    return False
+class _Apart:
+    """How far the port lies from a judge on one input.
+
+    ``channels`` has the largest difference of each channel, (1, C), by tap, ``scales`` the judge's
+    largest values.
+    """
+
+    def __init__(
+        self, judge: Mapping[str, Tensor], port: Mapping[str, Tensor],
+        scales: Mapping[str, float] | None = None,
+    ) -> None:  # fmt: skip
+        differences = ((tap, (values - port[tap]).abs_()) for tap, values in judge.items())
+        self.channels = {tap: v.flatten(2).amax(2) if v.ndim > 2 else v for tap, v in differences}
+        self.scales = scales or {
+            tap: max(float(v.max()), -float(v.min())) for tap, v in judge.items()
+        }
+
+    def beyond(self, noise: Mapping[str, np.ndarray], factor: float) -> bool:
+        """Whether a tap lies further off than ``factor`` times its noise."""
+        for tap, channels in self.channels.items():
+            # Written so that NaN counts as beyond.
+            allowed = factor * max(float(noise[tap].max()), floor(self.scales[tap]))
+            if not float(channels.max()) <= allowed:
+                return True
+        return False
 
 
 def _channels_first(images: np.ndarray) -> Tensor:

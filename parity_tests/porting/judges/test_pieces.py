@@ -13,6 +13,7 @@ from parity_tests.building.keras_models import SMALL, build, write
 from parity_tests.building.mutations import packed
 from parity_tests.building.tflite_networks import network_file
 from porting.errors import NoPieces
+from porting.judges.operator_order import piece_by_piece
 from porting.judges.pieces import direct_inputs, groups_of
 from porting.judges.run import INPUT
 from porting.mapping.recognise import find_match
@@ -105,8 +106,6 @@ def test_what_is_fed_at_one_tap_reaches_the_next_and_no_further(seated):
 
 
 def test_operators_without_an_order_are_refused(tmp_path):
-    from porting.judges.changed_files import piece_by_piece
-
     content = _looped(tflite(tmp_path).read_bytes())
     # An operator that takes what it gives can stand nowhere.
     with pytest.raises(NoPieces, match="piece by piece"):
