@@ -77,7 +77,8 @@ class LiteRTJudge:
             self._interpreter.invoke()
             for tap, number in numbers.items():
                 seen[tap].append(self._seen(number))
-        arrays = {tap: np.concatenate(parts) for tap, parts in seen.items()}
+        # One input's values are not copied again.
+        arrays = {tap: p[0] if len(p) == 1 else np.concatenate(p) for tap, p in seen.items()}
         steps = {tap: kind.scale for tap, n in numbers.items() if (kind := self._affine.get(n))}
         return Run(arrays, self.name, self.version, steps)
 
