@@ -96,7 +96,7 @@ def port(  # noqa: PLR0913 - by keyword, each what an option of the command is
             ``"keep"`` for one that normalises as the source's graph does.
         verify: run the judge (LiteRT, TensorFlow or Keras) on ``pixels``.
         pixels: images (N, H, W, C), 0..255, at least one; by default eight
-            photographs and eight random images of the source's own size.
+            photographs and two random images of the source's own size.
         bn: what becomes of batch norms that the source has folded: ``"identity"``,
             or ``"calibrate"`` for the statistics of ``images``, the function
             being the same. The port is then trainable.

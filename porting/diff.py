@@ -115,7 +115,7 @@ def compare(  # noqa: PLR0913 - by keyword, each what an option of the command i
         source: a path, or an opened source.
         model: a module, or the file of a state dict.
         images: a folder, an array (N, H, W, C) or arrays (H, W, C), values
-            0..255; by default eight photographs and eight random images.
+            0..255; by default eight photographs and two random images.
         name: the network's name, where source or file leave more than one.
         weights: the source's weight set, ``"ema"`` or ``"raw"``.
         mode: ``"both"``, ``"accumulated"`` or ``"isolated"``.

@@ -123,7 +123,7 @@ RandomOption = Annotated[
     typer.Option(
         "--random",
         min=1,
-        help="Number of random images, in place of 8 photographs and 8 random images.",
+        help="Number of random images, in place of 8 photographs and 2 random images.",
     ),
 ]
 ModeOption = Annotated[Readings, typer.Option("--mode", help="Which readings of each tap to take.")]

@@ -104,7 +104,7 @@ def test_built_in_images_are_photographs_and_then_random_ones():
     for image, other in zip(images, expected, strict=True):
         np.testing.assert_array_equal(image, other)
     version = photographs_version()
-    assert stream.what == f"8 photographs (set {version}) and 8 random images (seed 0)"
+    assert stream.what == f"8 photographs (set {version}) and 2 random images (seed 0)"
 
 
 def test_a_few_built_in_images_are_photographs_alone():

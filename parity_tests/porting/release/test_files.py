@@ -48,7 +48,7 @@ def test_weights_and_card(ported, tmp_path):
     assert {"python", "torch", "numpy", "genmobilenet"} <= set(card["versions"])
     assert (
         card["verdict"]["inputs_are"]
-        == f"8 photographs (set {photographs_version()}) and 8 random images (seed 0)"
+        == f"8 photographs (set {photographs_version()}) and 2 random images (seed 0)"
     )
     assert card["source"]["lay_at"] == str(ported.source.path)
 
