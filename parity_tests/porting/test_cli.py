@@ -76,7 +76,7 @@ def test_a_judge_that_disagrees_exits_with_one(small, tmp_path):
     done = with_code(STRICT, "port", small, "--out", tmp_path / "out")
     assert done.returncode == 1
     assert "NOT at parity with LiteRT" in done.stderr
-    assert "the worst is" in done.stderr
+    assert "taps disagree; the error is born at" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

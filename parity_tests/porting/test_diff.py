@@ -21,7 +21,7 @@ def test_at_parity(small, tmp_path):
     assert "at parity with" in done.stdout
     assert "the worst taps" in done.stdout
     keys = sum(not key.endswith("_tracked") for key in torch.load(small[1], weights_only=True))
-    assert f"weights  all {keys} keys are the source's\n" in done.stdout
+    assert f"weights   all {keys} keys are the source's\n" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
     assert done.stderr == ""
     report = json.loads(data.read_text())
@@ -44,7 +44,9 @@ def test_the_culprit_is_named_and_the_exit_code_is_one(small, faulty):
     line = "blocks.3.1.conv_dw.weight is 1.001 times the source's"
     assert f"; {line} weights" in text
     keys = sum(not key.endswith("_tracked") for key in torch.load(faulty, weights_only=True))
-    assert f"weights {keys - 1} of {keys} keys are the source's to the last bit {line} need" in text
+    assert (
+        f"weights {keys - 1} of {keys} keys are the source's to the last bit {line} rests" in text
+    )
     above = done.stdout.partition("the worst taps")[0]
     assert max(map(len, above.splitlines())) <= 80
 

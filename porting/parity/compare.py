@@ -276,8 +276,9 @@ class Comparer:
     ) -> None:  # fmt: skip
         """Count in one batch of a reading: arrays (N, C, H, W) or (N, C), by tap.
 
-        ``noise`` (N,) is how far float32 alone moves each tap, by input; see
-        :mod:`porting.parity.noise`. It is ``drawn`` where it was measured on these inputs.
+        A tap that the judge's arrays lack is left out. ``noise`` (N,) is how far float32 alone
+        moves each tap, by input; see :mod:`porting.parity.noise`. It is ``drawn`` where it was
+        measured on these inputs.
         ``channels`` (1, C) are the largest differences of each channel of one input, ``scales``
         the judge's largest values, where they are known.
 
@@ -285,6 +286,8 @@ class Comparer:
             BadInput: the arrays of a tap differ in shape.
         """
         for tap, running in self._running[reading].items():
+            if tap not in judge:
+                continue
             if judge[tap].shape != port[tap].shape:
                 raise BadInput(
                     f"{tap}: the judge gave an array of shape {judge[tap].shape}, the port "

@@ -105,12 +105,23 @@ class ChannelActivity:
         ``fed`` are those that flowed into the pieces where they are not the taps' own.
         """
         self._dense.append(fed is not None)
-        extremes = {tap: _Extremes(values[tap]) for tap in self._clamped_taps}
+        entries = values if fed is None else fed
+        extremes = {tap: _Extremes(values[tap]) for tap in self._clamped_taps if tap in values}
         for tap in self._entry_taps:
-            known = extremes.get(tap) if fed is None else _Extremes(fed[tap])
-            self._entries.setdefault(tap, []).append((known or _Extremes(values[tap])).active())
-        for tap, known in extremes.items():
-            self._results.setdefault(tap, []).append(known.unclamped())
+            active = self._nothing(tap, self._entries)
+            if tap in entries:
+                known = extremes.get(tap) if fed is None else None
+                active = (known or _Extremes(entries[tap])).active()
+            self._entries.setdefault(tap, []).append(active)
+        for tap in self._clamped_taps:
+            unclamped = self._nothing(tap, self._results)
+            if tap in extremes:
+                unclamped = extremes[tap].unclamped()
+            self._results.setdefault(tap, []).append(unclamped)
+
+    def _nothing(self, tap: str, noted: Mapping[str, list[np.ndarray]]) -> np.ndarray:
+        """No channel at all, of a tap that the port does not show and so is not fed."""
+        return np.zeros_like(noted[tap][0]) if tap in noted else np.zeros(0, bool)
 
     def exercised(
         self, flow: LayerFlow, shape: tuple[int, ...], dense: bool

@@ -131,7 +131,7 @@ class PortRunner:
         if self._logits is not None and SOFTMAX in wanted:
             wanted = (wanted - {SOFTMAX}) | {self._logits}
 
-        def exchange(tap: str, values: Tensor) -> Tensor:
+        def exchange(tap: str, values: Tensor, in_place: bool) -> Tensor:
             kept = values.clone() if self._overwrites else values
             if values.dtype != inputs.dtype:
                 self.odd_types.setdefault(tap, values.dtype)
@@ -142,6 +142,9 @@ class PortRunner:
                 flowed[tap] = kept
                 return values
             flowed[tap] = replaced.to(values.dtype)
+            if in_place:
+                # Whoever holds the tensor that was overwritten sees what stands there now.
+                return values.copy_(flowed[tap])
             return flowed[tap].clone() if self._overwrites else flowed[tap]
 
         # Whoever calls may be under autocast: a comparison never is.
@@ -172,21 +175,26 @@ def failures_named(model: nn.Module, inputs: Tensor) -> Iterator[None]:
 
 @contextmanager
 def _hooked(
-    model: nn.Module, taps: set[str], exchange: Callable[[str, Tensor], Tensor]
+    model: nn.Module, taps: set[str], exchange: Callable[[str, Tensor, bool], Tensor]
 ) -> Iterator[None]:
-    """Hooks that hand each tap's values to ``exchange`` and let flow on what that gives."""
+    """Hooks that hand each tap's values to ``exchange`` and let flow on what that gives.
+
+    It is told too whether a module has written them over what it was given.
+    """
     counts: dict[str, int] = {}
 
-    def exchanged(place: str, values: Any) -> Any:
+    def exchanged(place: str, values: Any, in_place: bool) -> Any:
         counts[place] = number = counts.get(place, 0) + 1
         tap = call_name(place, number)
-        return exchange(tap, values) if tap in taps else values
+        return exchange(tap, values, in_place) if tap in taps else values
 
     def behind(place: str) -> Callable[[nn.Module, Any, Any], Any]:
-        return lambda _module, _inputs, output: exchanged(place, output)
+        return lambda module, inputs, output: exchanged(
+            place, output, getattr(module, "inplace", False) and output is inputs[0]
+        )
 
     def before(place: str) -> Callable[[nn.Module, Any], Any]:
-        return lambda _module, inputs: (exchanged(place, inputs[0]), *inputs[1:])
+        return lambda _module, inputs: (exchanged(place, inputs[0], False), *inputs[1:])
 
     handles = []
     for place in {tap.partition("#")[0] for tap in taps}:

@@ -218,10 +218,13 @@ class _Session:
     def _dense(self) -> None:
         """Feed the pieces of both sides the same random values, and count what comes of it."""
         from porting.parity.soundness import rounded_taps
+        from porting.parity.taps import INPUT_OF
 
         inputs, pixels, seen, shapes = self._first
         names = {INPUT: INPUT, **self.panel.judges[0].taps}
-        taps = [*self._tap_of, *([] if self._match.normalises else [INPUT])]
+        # What flows into one part of a module may flow elsewhere too, where nothing replaces it.
+        taps = [tap for tap, ours in self._tap_of.items() if INPUT_OF not in ours]
+        taps += [] if self._match.normalises else [INPUT]
         # By the judge's names: one tensor of it may stand behind two taps.
         shown = {names[tap]: seen.get(tap, inputs) for tap in taps}
         dense = DenseValues(max(values.size for values in shown.values()))
@@ -351,7 +354,7 @@ class _Session:
         """A judge's values under the port's taps, in the port's axes and ``shapes``."""
         from porting.parity.taps import as_port
 
-        named = {ours: taps[tap] for tap, ours in self._tap_of.items()}
+        named = {ours: taps[tap] for tap, ours in self._tap_of.items() if tap in taps}
         return {tap: as_port(v, shapes[tap]) for tap, v in named.items()}
 
     def _kept(self, taps: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:

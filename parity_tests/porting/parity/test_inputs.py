@@ -100,7 +100,7 @@ def test_built_in_images_are_photographs_and_then_random_ones():
     stream = image_stream(None, INPUTS, 64, 3)
     images = list(stream)
     expected = [*photograph_images(64), *seeded_images(INPUTS - 8, 64)]
-    assert len(images) == stream.total == INPUTS == 16
+    assert len(images) == stream.total == INPUTS == 10
     for image, other in zip(images, expected, strict=True):
         np.testing.assert_array_equal(image, other)
     version = photographs_version()

@@ -35,7 +35,7 @@ const tooltip = (option) => ({
 function drawDepth() {
   const shown = READINGS.filter((reading) => data.taps.some((tap) => tap[reading]));
   // A log axis has no zero: exact agreement is drawn at the axis.
-  const positive = data.taps.flatMap((tap) => shown.flatMap((r) => [off(tap[r]), Number(tap[r].noise) / tap[r].scale]))
+  const positive = data.taps.flatMap((tap) => shown.filter((r) => tap[r]).flatMap((r) => [off(tap[r]), Number(tap[r].noise) / tap[r].scale]))
     .filter((value) => value > 0 && Number.isFinite(value));
   const low = 10 ** Math.floor(Math.log10(Math.min(...positive, 1e-8)));
   const high = 10 ** Math.ceil(Math.log10(Math.max(...positive, 1e-6)));
@@ -43,7 +43,7 @@ function drawDepth() {
   const limit = (figures) => (figures.scale > 0 ? (data.tolerance.factor * figures.noise) / figures.scale : low);
   const series = shown.map((reading, place) => ({
     name: `${LABEL[reading]}: noise × ${data.tolerance.factor}`, type: "line", showSymbol: false, silent: true,
-    data: data.taps.map((tap) => [tap.depth + 1, clipped(limit(tap[reading]))]),
+    data: data.taps.filter((tap) => tap[reading]).map((tap) => [tap.depth + 1, clipped(limit(tap[reading]))]),
     lineStyle: { width: 1, type: "dashed", color: place ? color(reading) : color("band") },
     itemStyle: { color: place ? color(reading) : color("band") },
     ...(place ? {} : { areaStyle: { color: color("band"), opacity: 0.16, origin: "start" } }),
@@ -52,7 +52,7 @@ function drawDepth() {
     series.push({
       name: LABEL[reading], type: "line", symbolSize: 6, lineStyle: { width: 1.5 }, color: color(reading),
       symbol: SYMBOL[reading],
-      data: data.taps.map((tap) => ({
+      data: data.taps.filter((tap) => tap[reading]).map((tap) => ({
         value: [tap.depth + 1, clipped(off(tap[reading]))],
         itemStyle: tap[reading].agrees ? {} : { color: color("bad") },
         symbolSize: tap[reading].agrees ? 6 : 10,
@@ -69,7 +69,7 @@ function drawDepth() {
 }
 
 function depthTip(tap, shown) {
-  const lines = shown.map((reading) => {
+  const lines = shown.filter((reading) => tap[reading]).map((reading) => {
     const figures = tap[reading];
     return `${LABEL[reading]}: ${number(off(figures))} of scale, ${number(figures.ratio)}× noise`;
   });
