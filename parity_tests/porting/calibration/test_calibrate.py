@@ -51,7 +51,11 @@ def inputs(ported, images):
 def test_the_function_stays_and_the_judge_agrees(ports, images):
     identity, calibrated = ports["identity"], ports["calibrate"]
     assert calibrated.comparison, calibrated.comparison.summary()
-    worst = [max(t.accumulated.ratio for t in p.comparison.taps) for p in ports.values()]
+    # On one image, whose noise is its own.
+    compared = (
+        porting.compare(port.source, evaluated(port), images[:1]) for port in (identity, calibrated)
+    )
+    worst = [max(tap.accumulated.ratio for tap in comparison.taps) for comparison in compared]
     assert worst[1] < worst[0] + 1
     before, after = (outputs(port, images)[0] for port in (identity, calibrated))
     assert (before - after).abs().max() < 1e-5 * before.abs().max()
