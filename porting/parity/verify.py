@@ -83,7 +83,10 @@ def verify_port(  # noqa: PLR0913 - by keyword, each what a comparison is asked 
     """
 
     def judge(graph: Source, aligned: Match, images: np.ndarray) -> Comparison:
-        return _judged(graph, aligned, model, convention, images, details=False)[0].comparison
+        readings: tuple[Reading, ...] = ("accumulated", "dense")
+        return _judged(graph, aligned, model, convention, images, readings=readings, details=False)[
+            0
+        ].comparison
 
     verdict, panel = _judged(
         source, match, model, convention, pixels, readings=readings, tolerance=tolerance,
