@@ -86,7 +86,8 @@ class GraphJudge:
     ) -> Run:
         """Each tap computed from ``values`` at the taps before it, NHWC or (N, C).
 
-        ``inputs`` (1, H, W, C) are what the graph itself gets; all of ``taps`` are fed.
+        ``inputs`` (1, H, W, C) are what the graph itself gets. A tap without a value is computed
+        and not fed.
 
         Raises:
             NoPieces: TensorFlow cannot run the graph from values fed between.

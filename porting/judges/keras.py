@@ -177,14 +177,15 @@ class KerasJudge:
     ) -> Run:
         """Each tap computed from ``values`` at the taps before it, NHWC or (N, C).
 
-        ``inputs`` (1, H, W, C) are what the model itself gets; all of ``taps`` are fed.
+        ``inputs`` (1, H, W, C) are what the model itself gets. A tap without a value is computed
+        and not fed.
         """
         self._fit(inputs.shape[1])
         outputs = dict(zip(self._names, (step.output for step in self._steps), strict=True))
         # By identity: a KerasTensor compares as an operation.
         tensors = {id(outputs[name]): outputs[name] for name in taps.values()}
         names = {id(outputs[name]): name for name in taps.values()}
-        fed = {name: values[tap] for tap, name in taps.items()}
+        fed = {id(outputs[name]): values[tap] for tap, name in taps.items() if tap in values}
 
         def inputs_of(place: int) -> list[int]:
             history = tensors[place]._keras_history
@@ -192,7 +193,7 @@ class KerasJudge:
             tensors.update((id(tensor), tensor) for tensor in before)
             return [id(tensor) for tensor in before]
 
-        needed = {place: direct_inputs(place, names, inputs_of) for place in names}
+        needed = {place: direct_inputs(place, fed, inputs_of) for place in names}
         results: dict[str, np.ndarray] = {}
         for group in groups_of(needed):
             entries = list(set().union(*(needed[place] for place in group)))
@@ -201,7 +202,7 @@ class KerasJudge:
                 [tensors[place] for place in group],
             )
             with self._keras.device("cpu"):
-                computed = pieces([inputs, *(fed[names[place]] for place in entries)])
+                computed = pieces([inputs, *(fed[place] for place in entries)])
             computed = computed if isinstance(computed, (list, tuple)) else [computed]
             for place, value in zip(group, computed, strict=True):
                 results[names[place]] = self._keras.ops.convert_to_numpy(value)

@@ -107,14 +107,14 @@ class LiteRTJudge:
     ) -> Run:
         """Each tap computed from ``values`` at the taps before it, NHWC or (N, C).
 
-        ``inputs`` (1, H, W, C) are what the file itself gets; all of ``taps`` are fed. For a
-        judge that holds everything in float32.
+        ``inputs`` (1, H, W, C) are what the file itself gets. A tap without a value is computed and
+        not fed. For a judge that holds everything in float32.
 
         Raises:
             NoPieces: the operators cannot be put into such an order, or a tensor's shape is open.
         """
         numbers = {tap: self._source.index_of(tensor) for tap, tensor in taps.items()}
-        fed = frozenset(numbers.values())
+        fed = frozenset(number for tap, number in numbers.items() if tap in values)
         try:
             if fed not in self._pieces:
                 whole = self._source.path.read_bytes() if self._content is None else self._content
@@ -122,8 +122,8 @@ class LiteRTJudge:
             interpreter = self._pieces[fed]
             _fit(interpreter, (1, *inputs.shape[1:]), self._source.path)
             interpreter.set_tensor(self._input["index"], self._given(inputs))
-            for tap, number in numbers.items():
-                interpreter.set_tensor(number, values[tap].astype(np.float32))
+            for tap in numbers.keys() & values.keys():
+                interpreter.set_tensor(numbers[tap], values[tap].astype(np.float32))
             interpreter.invoke()
         except (NoPieces, ValueError, RuntimeError) as error:
             raise NoPieces(f"{self._source.path}: {error}") from error

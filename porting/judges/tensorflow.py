@@ -116,7 +116,8 @@ class TensorFlowJudge:
     ) -> Run:
         """Each tap computed from ``values`` at the taps before it, NHWC or (N, C).
 
-        ``inputs`` (N, H, W, C) are what the first pieces get; all of ``taps`` are fed.
+        ``inputs`` (N, H, W, C) are what the first pieces get. A tap without a value is computed and
+        not fed.
         """
         tensors = {tap: self._reference.taps[tap] for tap in taps if tap != INPUT}
         results = run_pieces(self._session, {self._reference.image: inputs}, values, tensors)
@@ -132,15 +133,16 @@ def run_pieces(
     ``entry`` is what is fed at the graph's input, by its tensor.
     """
     names = {tensor.ref(): tap for tap, tensor in tensors.items()}
+    fed_at = {tensor.ref(): values[tap] for tap, tensor in tensors.items() if tap in values}
 
     def inputs_of(reference: Any) -> list[Any]:
         return [tensor.ref() for tensor in reference.deref().op.inputs]
 
-    inputs = {name: direct_inputs(name, names, inputs_of) for name in names}
+    inputs = {name: direct_inputs(name, fed_at, inputs_of) for name in names}
     results: dict[str, np.ndarray] = {}
     for group in groups_of(inputs):
         needed = set().union(*(inputs[name] for name in group))
-        fed = {name.deref(): values[names[name]] for name in needed}
+        fed = {name.deref(): fed_at[name] for name in needed}
         computed = {names[name]: name.deref() for name in group}
         results |= session.run(computed, {**entry, **fed})
     # A tensor that two taps name is computed once.

@@ -102,15 +102,17 @@ class ChannelActivity:
     ) -> None:
         """Note one input's values, NHWC or (N, C), by tap.
 
-        ``fed`` are those that flowed into the pieces where they are not the taps' own.
+        ``fed`` are those that flowed into the pieces where they are not the taps' own; a tap that
+        is not among them passed on what was computed there.
         """
         self._dense.append(fed is not None)
-        entries = values if fed is None else fed
+        fed = fed or {}
+        entries = {**values, **fed}
         extremes = {tap: _Extremes(values[tap]) for tap in self._clamped_taps if tap in values}
         for tap in self._entry_taps:
             active = self._nothing(tap, self._entries)
             if tap in entries:
-                known = extremes.get(tap) if fed is None else None
+                known = None if tap in fed else extremes.get(tap)
                 active = (known or _Extremes(entries[tap])).active()
             self._entries.setdefault(tap, []).append(active)
         for tap in self._clamped_taps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -36,7 +36,7 @@ class Judge(Protocol):
     def run_pieces(
         self, inputs: np.ndarray, values: Mapping[str, np.ndarray], taps: Mapping[str, str]
     ) -> Run:
-        """Compute each tap from ``values``, fed at the taps before it; see :mod:`judges.pieces`."""
+        """Compute each tap from ``values``, fed at taps before it; see :mod:`judges.pieces`."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,16 @@ class SeatedJudge:
         """Run on inputs (N, H, W, C)."""
         return self.judge.run(inputs, self.taps)
 
-    def run_pieces(self, inputs: np.ndarray, values: Mapping[str, np.ndarray]) -> Run:
-        """Compute each tap of ``values`` from those of them that stand before it.
+    def run_pieces(
+        self, inputs: np.ndarray, values: Mapping[str, np.ndarray], taps: Collection[str]
+    ) -> Run:
+        """Compute each of ``taps`` from those of ``values`` that stand before it.
 
         Raises:
             NoPieces: this judge cannot.
         """
-        taps = {tap: self.taps[tap] for tap in self.taps if tap in values}
-        return self.judge.run_pieces(inputs, values, taps)
+        asked = {tap: name for tap, name in self.taps.items() if tap in taps}
+        return self.judge.run_pieces(inputs, values, asked)
 
 
 _SPREAD = "the background class is dropped: without it a softmax spreads over other classes"

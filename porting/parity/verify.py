@@ -236,7 +236,7 @@ class _Session:
             fed = {tap: drawn_values[names[tap]] for tap in taps}
             entry = inputs if INPUT in seen or self._match.normalises else fed[INPUT]
             try:
-                run = self.panel.judges[0].run_pieces(entry, fed)
+                run = self.panel.judges[0].run_pieces(entry, fed, {*self._tap_of, *fed})
             except NoPieces:
                 return
             data = self._data(entry, pixels, fed)

@@ -187,3 +187,36 @@ def test_sleeping_channels_are_compared(dead, key, change):
     with torch.inference_mode():
         assert torch.equal(network.eval()(x), spoiled.eval()(x))
     assert not porting.compare(source, spoiled, PIXELS)
+
+
+class Functional(torch.nn.Module):
+    """MNASNet-small's parts with activations that are no modules: nothing replaces their values."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        net, relu = self.network, torch.nn.functional.relu
+        x = relu(net.bn1(net.conv_stem(x)))
+        for block in (block for stage in net.blocks for block in stage):
+            y = x
+            if hasattr(block, "conv_pwl"):
+                y = relu(block.bn1(block.conv_pw(y)))
+                y = block.se(relu(block.bn2(block.conv_dw(y))))
+                y = block.bn3(block.conv_pwl(y))
+            else:
+                y = block.bn2(block.conv_pw(block.se(relu(block.bn1(block.conv_dw(y))))))
+            x = x + y if block.residual else y
+        x = net.global_pool(relu(net.bn2(net.conv_head(x))))
+        return net.classifier(x.flatten(1))
+
+
+@pytest.mark.slow
+def test_dense_values_pass_through_what_cannot_be_replaced(small_rehearsal):
+    port = porting.port(small_rehearsal.checkpoint, verify=False)
+    module = Functional(build(port.config, port.state_dict)).eval()
+    covered = porting.compare(port.source, module, seeded_pixels(1, 64)).coverage
+    # A checkpoint has no graph by which to pair what sleeps: it must not sleep.
+    assert covered.complete
+    assert covered.on_images < covered.weights
