@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import typer
@@ -16,8 +15,8 @@ WIDTH = 100
 READINGS = ("accumulated", "isolated", "dense")
 
 HEADINGS = (
-    "largest\ndifference", "over\nscale", "float32\nnoise", "accumulated\n/ noise",
-    "isolated\n/ noise", "dense\n/ noise", "signal\ndB",
+    "\nlargest\ndifference", "\nover\nscale", "\nfloat32\nnoise", "accu-\nmulated\n/ noise",
+    "\nisolated\n/ noise", "\ndense\n/ noise",
 )  # fmt: skip
 
 
@@ -69,7 +68,7 @@ def _print_worst(taps: list[dict[str, Any]]) -> None:
         console = Console(highlight=False, width=WIDTH)
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     explained = "" if all(tap["agrees"] for tap in taps) else " (* disagree)"
-    table.add_column(f"\nthe worst taps{explained}", overflow="fold")
+    table.add_column(f"\n\nthe worst taps{explained}", overflow="fold")
     for name in HEADINGS:
         table.add_column(name, justify="right", no_wrap=True)
     for tap in sorted(taps, key=worst_ratio, reverse=True)[:WORST]:
@@ -87,12 +86,8 @@ def _row(tap: dict[str, Any]) -> tuple[str, ...]:
     mark = "" if tap["agrees"] else " *"
     return (
         tap["tap"] + mark, f"{float(figures['max_abs']):.2g}", f"{float(figures['relative']):.2g}",
-        f"{float(figures['noise']):.2g}", *ratios, _decibels(float(figures["snr_db"])),
+        f"{float(figures['noise']):.2g}", *ratios,
     )  # fmt: skip
-
-
-def _decibels(value: float) -> str:
-    return "exact" if value == math.inf else f"{value:.0f}"
 
 
 def _network(subject: dict[str, Any]) -> str:

@@ -97,8 +97,8 @@ def test_what_is_held_is_said():
     basis = agreeing("tf_semnasnet_050")
     assert basis.agrees and basis.described
     assert basis.summary() == (
-        "MNASNet-A1 at 0.5 as in mnasnet_a1 of tensorflow/tpu's mnasnet_models.py and figure 7 of "
-        "arXiv:1807.11626, transcribed apart from the network's own description: the judge's graph "
+        "MNASNet-A1 at 0.5 as in mnasnet_a1 of tensorflow/tpu's mnasnet_models.py, transcribed "
+        "apart from the network's own description: the judge's graph "
         "and the network have each of its 208 steps, with 103.2 M multiply-adds (105.2 M "
         "stated) and 2.082 M parameters (2.1 M stated)"
     )

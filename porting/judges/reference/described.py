@@ -116,9 +116,9 @@ def in_eighths(channels: float) -> int:
 
 def _mnasnet(
     title: str, function: str, rows: tuple[published.MnasRow, ...], multiplier: float | None,
-    stem: int = 32, side: int = 224, also: str = "",
+    stem: int = 32, side: int = 224,
 ) -> tuple[Description, ...]:  # fmt: skip
-    cited = f"{function} of tensorflow/tpu's mnasnet_models.py{also}"
+    cited = f"{function} of tensorflow/tpu's mnasnet_models.py"
     return (_searched(title, cited, rows, multiplier, stem, side),)
 
 
@@ -177,7 +177,7 @@ def _single_path(multiplier: float | None) -> tuple[Description, ...]:
     rows = tuple(row for stage in stages for row in stage)
     description = _searched(
         "Single-Path NAS",
-        "figure 5 of arXiv:1904.02877 and parse_netarch.py of dstamoulis/single-path-nas",
+        "parse_netarch.py of dstamoulis/single-path-nas",
         rows, None, 32, 224,
     )  # fmt: skip
     paths = [f"blocks.{n}.{i}" for n, stage in enumerate(stages) for i in range(len(stage))]
@@ -285,10 +285,7 @@ _LARGE, _SMALL = published.MOBILENET_V3_LARGE, published.MOBILENET_V3_SMALL
 
 FAMILIES: dict[str, Callable[[float | None], tuple[Description, ...]]] = {
     "mnasnet": lambda m: _mnasnet("MNASNet-B1", "mnasnet_b1", published.MNASNET_B1, m),
-    "semnasnet": lambda m: _mnasnet(
-        "MNASNet-A1", "mnasnet_a1", published.MNASNET_A1, m,
-        also=" and figure 7 of arXiv:1807.11626",
-    ),
+    "semnasnet": lambda m: _mnasnet("MNASNet-A1", "mnasnet_a1", published.MNASNET_A1, m),
     "mnasnet_small": lambda m: _mnasnet(
         "MNASNet-small", "mnasnet_small", published.MNASNET_SMALL, m, stem=8
     ),

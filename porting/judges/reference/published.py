@@ -37,8 +37,8 @@ class MnasRow(NamedTuple):
     identity: bool
 
 
-# tensorflow/tpu models/official/mnasnet/mnasnet_models.py, mnasnet_a1; arXiv:1807.11626, figure 7,
-# which has the sides, kernels, expansions, filters and layers.
+# tensorflow/tpu models/official/mnasnet/mnasnet_models.py, mnasnet_a1. The paper's own
+# drawing (arXiv:1807.11626, figure 7) was not held against it.
 MNASNET_A1 = (
     MnasRow(112, 3, 1, 16, 1, 0, 32, False),
     MnasRow(56, 3, 6, 24, 2, 0, 16, True),
@@ -105,8 +105,9 @@ class Group(NamedTuple):
     choices: tuple[str, ...]
 
 
-# arXiv:1904.02877, figure 5; groups, filters and strides as in train-final/parse_netarch.py of
-# dstamoulis/single-path-nas, which puts them between MNASNet's first and last row.
+# Groups, filters and strides as in train-final/parse_netarch.py of dstamoulis/single-path-nas,
+# which puts them between MNASNet's first and last row. The choices are those that the search found
+# (arXiv:1904.02877); the paper's own drawing, figure 5, was not held against them.
 SINGLE_PATH = (
     Group(56, 24, ("3x3-3", "3x3-3", "3x3-3")),
     Group(28, 40, ("5x5-6", "3x3-3", "3x3-3", "3x3-3")),
