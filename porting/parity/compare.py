@@ -84,8 +84,14 @@ class TapResult:
 
     @property
     def noise_share(self) -> float:
-        """The largest float32 noise of its readings, over their scale."""
-        return max(figures.noise_share for figures in self.readings)
+        """The largest float32 noise of its readings, over their scale.
+
+        A squeeze-excite's gate ends at 1 however large its argument: what reached it cannot be
+        measured by it, and is by the taps before; its pieces alone count.
+        """
+        pieces = tuple(filter(None, (self.isolated, self.dense)))
+        gate = self.tap.endswith(".se.gate")
+        return max(f.noise_share for f in (gate and pieces) or self.readings)
 
 
 @dataclass(frozen=True, repr=False)
@@ -320,7 +326,7 @@ class Comparer:
         loudest = max(taps, key=lambda tap: tap.noise_share)
         if unsound is None and loudest.noise_share > CEILING and not self._tolerance.fixed:
             unsound = (
-                f"its own float32 noise is {loudest.noise_share:.1%} of its values at "
+                f"its own float32 noise is {loudest.noise_share:.2%} of its values at "
                 f"{loudest.tap}, and a sound network's at most {CEILING:.2%}"
             )
         return Comparison(

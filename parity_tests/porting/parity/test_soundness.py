@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ import porting
 from genmobilenet.factory import create_model
 from parity_tests.faults.kinds import Autocast
 from porting.errors import BadInput
+from porting.parity.compare import Comparer
 from porting.parity.inputs import seeded_pixels
 from porting.parity.soundness import rounded_taps
 
@@ -92,3 +94,17 @@ def test_the_network_is_left_as_it_was(small, network):
     before = copy.deepcopy(network.state_dict())
     assert porting.compare(small[0], network, PIXELS)
     assert all(torch.equal(values, before[key]) for key, values in network.state_dict().items())
+
+
+@pytest.mark.parametrize(("tap", "unsound"), [("block.se.gate", False), ("block.se", True)])
+def test_noise_before_a_gate_is_not_the_gates_own(tap, unsound):
+    # A gate ends at 1, whatever the scale of its argument; its pieces tell its own noise.
+    comparer = Comparer({tap: "judge's"}, ("accumulated", "dense"))
+    values, quiet = {tap: np.ones((1, 4, 1, 1), "f4")}, {tap: np.full(1, 1e-6)}
+    comparer.add("accumulated", values, values, {tap: np.full(1, 1e-3)})
+    comparer.add("dense", values, values, quiet)
+    assert (comparer.finish("judge", "1.0").unsound is not None) is unsound
+    loud = Comparer({tap: "judge's"}, ("accumulated", "dense"))
+    loud.add("accumulated", values, values, quiet)
+    loud.add("dense", values, values, {tap: np.full(1, 1e-3)})
+    assert loud.finish("judge", "1.0").unsound is not None
