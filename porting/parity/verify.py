@@ -37,6 +37,9 @@ READINGS: tuple[Reading, ...] = ("accumulated", "isolated", "dense")
 DRAWN = 1
 """Inputs of a reading whose noise is drawn; that of the others where a tap lies near its limit."""
 
+_SURE = 0.75
+"""Share of a limit within which noise that was drawn on another input is relied on."""
+
 _UNSEEN = "computed where no part of the module can be looked into"
 
 
@@ -265,7 +268,7 @@ class _Session:
         known, factor = self._noises[reading], self._tolerance.factor
         if known.inputs >= DRAWN:
             noise = known.at(apart.scales)
-            if not apart.beyond(noise, factor / 2):
+            if not apart.beyond(noise, _SURE * factor):
                 return noise, False
         noise = self._port.noise(data, values, fed)
         if apart.beyond(noise, factor):
