@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from genmobilenet.zoo import get_config, tensorflow_form
 from porting.errors import BadInput, MappingError
-from porting.mapping.layers import layers_of
-from porting.mapping.module_match import ModuleMatch
-from porting.mapping.recognise import Match, find_match
+from porting.graph.layers import layers_of
+from porting.mapping.match import Match
+from porting.mapping.recognise import find_match
 from porting.mapping.rules import choose_weight_set
 from porting.sha256 import sha256_of
 from porting.sources import Source
@@ -33,7 +33,7 @@ class Subject:
 
     model: str
     network: nn.Module
-    match: Match | ModuleMatch
+    match: Match
     file: Path | None = None
     sha256: str | None = None
     notes: tuple[str, ...] = ()
@@ -139,9 +139,7 @@ def _check_like(network: nn.Module, match: Match) -> None:
             )
 
 
-def _onto(
-    source: Source, module: nn.Module, model: str | None, weights: str | None
-) -> Match | ModuleMatch:
+def _onto(source: Source, module: nn.Module, model: str | None, weights: str | None) -> Match:
     """The source onto a user-defined module.
 
     Where their structures differ, it is compared as ``model``, or the network that the source
@@ -149,7 +147,7 @@ def _onto(
     """
     if source.graph is None:
         return _matched(source, model, weights, None)
-    from porting.mapping.onto import match_module
+    from porting.mapping.match import match_module
 
     weight_set = choose_weight_set(source, weights)
     first: BadInput | None = None

@@ -15,8 +15,8 @@ from torch import nn
 from genmobilenet.factory import build
 from parity_tests.faults import kinds
 from porting.carry_out import carry_out
+from porting.graph.layers import Layer, layers_of
 from porting.mapping.convention import convention_of
-from porting.mapping.layers import Layer, layers_of
 from porting.mapping.recognise import find_match
 from porting.parity import verify
 from porting.parity.compare import Comparison

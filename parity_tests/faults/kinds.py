@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from genmobilenet.layers import same_padding
-from porting.mapping.layers import BlockLayers, Layer, NetworkLayers
+from porting.graph.layers import BlockLayers, Layer, NetworkLayers
 
 Change = Callable[[nn.Module, Layer, np.random.Generator], None]
 

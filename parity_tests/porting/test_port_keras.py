@@ -12,9 +12,9 @@ import pytest
 import porting
 from parity_tests.building.keras_models import build, write
 from porting.errors import MappingError
+from porting.graph.layers import layers_of
 from porting.judges.keras import Application
 from porting.mapping.keras_taps import keras_taps
-from porting.mapping.layers import layers_of
 from porting.parity.inputs import seeded_pixels
 
 pytestmark = [

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from porting.errors import BadInput, MappingError
 from porting.sources.source import Source
 
+LOGITS, SOFTMAX = "classifier", "softmax"
+"""Taps of a network's ends."""
+
 MOST_SIDE = 1 << 13
 """Largest side of an image, in pixels, that a graph may ask for."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from porting.errors import MappingError
-from porting.mapping.layers import BlockLayers, Layer, NetworkLayers
+from porting.graph.layers import BlockLayers, Layer, NetworkLayers
 from porting.mapping.normalisation import NORMALISING
 
 _PASSING = ("InputLayer", "Rescaling", "Normalization", "ZeroPadding2D", "Dropout", "Flatten",

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from porting.mapping.layers import NetworkLayers
+from porting.graph.layers import NetworkLayers
 from porting.parity.noise import FACTOR, floor
 from porting.parity.taps import prepared
 

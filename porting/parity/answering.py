@@ -8,8 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from porting.errors import MissingJudge
-from porting.mapping.module_match import ModuleMatch
-from porting.mapping.recognise import Match
+from porting.mapping.match import Match
 from porting.parity.names import CLASSIFIER
 from porting.parity.panel import panel_of
 from porting.sources import Source
@@ -21,7 +20,7 @@ Logits = Callable[[np.ndarray], np.ndarray]
 drops too."""
 
 
-def answering(source: Source, match: Match | ModuleMatch, in_float: bool = False) -> Logits:
+def answering(source: Source, match: Match, in_float: bool = False) -> Logits:
     """The judge of :func:`panel_of` that runs the source as it is, as fast as it can.
 
     With ``in_float`` it runs a TFLite file with everything in float32.
@@ -35,8 +34,7 @@ def answering(source: Source, match: Match | ModuleMatch, in_float: bool = False
         return lambda inputs: judge.run(inputs).taps[CLASSIFIER]
     from porting.judges.litert import LiteRTJudge
 
-    assert match.alignment is not None  # what has a graph is always matched by it
-    asked = {CLASSIFIER: dict(match.alignment.taps)[CLASSIFIER]}
+    asked = {CLASSIFIER: dict(match.taps)[CLASSIFIER]}
     runner = LiteRTJudge(source, in_float, only=asked[CLASSIFIER])
     return lambda inputs: runner.run(inputs, asked).taps[CLASSIFIER]
 

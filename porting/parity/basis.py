@@ -24,8 +24,7 @@ from porting.judges.reference.steps import (
     parameters,
 )
 from porting.mapping.ends import Ends
-from porting.mapping.module_match import ModuleMatch
-from porting.mapping.recognise import Match
+from porting.mapping.match import Match
 from porting.parity.beside import GraphBeside, Judge, graph_beside
 from porting.sources import Source
 from porting.sources.checkpoint import CheckpointSource
@@ -79,9 +78,7 @@ class Basis:
         }
 
 
-def basis_of(
-    source: Source, match: Match | ModuleMatch, network: nn.Module, panel: Panel, judge: Judge
-) -> Basis:
+def basis_of(source: Source, match: Match, network: nn.Module, panel: Panel, judge: Judge) -> Basis:
     """What a verdict of a panel's judge on a network rests on.
 
     ``judge`` compares the network with a graph that lies beside a checkpoint. A module that is
@@ -91,7 +88,6 @@ def basis_of(
         return Basis("the graph in the file itself")
     if isinstance(source, KerasSource):
         return Basis("Keras's own model: the one in the file, or else that of keras.applications")
-    assert isinstance(match, Match)  # what has no graph is matched by names
     assert panel.steps is not None  # the judge of a checkpoint reads its graph
     steps = _steps_of(network, match.config.in_chans)
     basis = described_basis(match.model, match.ends, panel.steps(), steps, panel.kept_from)

@@ -17,9 +17,9 @@ import numpy as np
 
 from genmobilenet.config import NetworkConfig
 from porting.errors import BadInput, MappingError, MissingJudge
-from porting.mapping.layers import layers_of
-from porting.mapping.operators import facts_of
-from porting.mapping.recognise import Match
+from porting.graph.layers import layers_of
+from porting.graph.operators import facts_of
+from porting.mapping.match import Match
 from porting.mapping.recognise import match as match_network
 from porting.parity.compare import Comparison
 from porting.parity.inputs import seeded_pixels

@@ -221,7 +221,7 @@ def _differing(
     """How many weights of each pair of channels are not the source's, (O, I) or (C, 1); biases."""
     weight, bias = folded(flow, state)
     kind, values, added = layer
-    stored = values[-len(weight) :].astype(np.float64) * factor
+    stored = values[-len(weight) :].astype(np.float64) * factor / flow.scale
     places = int(np.prod(weight.shape[2:]))
     if (kind == "depthwise") != flow.depthwise or stored.size != weight.size:
         return np.full(weight.shape[:2], places), np.ones(len(weight), bool)
@@ -229,7 +229,7 @@ def _differing(
     roundings = _ROUNDINGS * EPSILON
     allowed = roundings * np.abs(stored).max(axis=(1, 2))
     differing = np.abs(flat - stored) > allowed[:, None, None]
-    added = added[-len(bias) :].astype(np.float64)
+    added = (added[-len(bias) :].astype(np.float64) - flow.offset) / flow.scale
     return differing.sum(axis=-1), np.abs(bias - added) > roundings * np.abs(added).max()
 
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from porting.errors import BadInput
+from porting.graph.layers import NORMALISES, layers_of
 from porting.judges.run import INPUT, Run
 from porting.mapping.keras_taps import keras_taps, last_normalising
-from porting.mapping.layers import NORMALISES, layers_of
-from porting.mapping.module_match import ModuleMatch
-from porting.mapping.recognise import Match
+from porting.mapping.match import Match
 from porting.parity.coverage import StoredLayer
 from porting.parity.names import CLASSIFIER, SOFTMAX
 from porting.sources import Source
@@ -111,7 +110,7 @@ class Panel:
         return kept
 
 
-def panel_of(source: Source, match: Match | ModuleMatch) -> Panel:
+def panel_of(source: Source, match: Match) -> Panel:
     """LiteRT for a TFLite file, TensorFlow for a checkpoint or graph, Keras for its own files.
 
     A source with quantised weights has two judges: on its weights in float32,
@@ -126,7 +125,6 @@ def panel_of(source: Source, match: Match | ModuleMatch) -> Panel:
 
     if isinstance(source, GraphDefSource):
         return _graph_panel(source, match)
-    assert isinstance(match, Match)  # what has no graph is matched by names
     if isinstance(source, CheckpointSource):
         return _tensorflow_panel(source, match)
     if isinstance(source, KerasSource):
@@ -134,7 +132,7 @@ def panel_of(source: Source, match: Match | ModuleMatch) -> Panel:
     raise TypeError(f"no judge for a {source.format} source")
 
 
-def _litert_panel(source: TFLiteSource, match: Match | ModuleMatch) -> Panel:
+def _litert_panel(source: TFLiteSource, match: Match) -> Panel:
     from porting.judges.litert import LiteRTJudge
 
     as_it_is = LiteRTJudge(source)
@@ -146,7 +144,7 @@ def _litert_panel(source: TFLiteSource, match: Match | ModuleMatch) -> Panel:
     return replace(panel, stored=lambda tap: deciding.layer_behind(panel.names[tap]))
 
 
-def _graph_panel(source: GraphDefSource, match: Match | ModuleMatch) -> Panel:
+def _graph_panel(source: GraphDefSource, match: Match) -> Panel:
     from porting.judges.graph import GraphJudge
 
     judge = GraphJudge(source)
@@ -162,18 +160,18 @@ def _whole_pixels(dtype: str) -> Callable[[np.ndarray], np.ndarray] | None:
 
 
 def _panel_by_graph(
-    judges: Sequence[Judge], match: Match | ModuleMatch, takes: str,
+    judges: Sequence[Judge], match: Match, takes: str,
     of_bytes: Callable[[np.ndarray], np.ndarray] | None,
 ) -> Panel:  # fmt: skip
     """Judges that run the graph with which the network is aligned."""
-    assert match.alignment is not None  # what has a graph is always matched by it
-    first = first_class(match)
-    other = {t: _SPREAD for t, _ in match.alignment.taps if first and t == SOFTMAX}
-    names = {t: n for t, n in match.alignment.taps if t not in other}
-    asked = {**names, INPUT: match.alignment.data}
+    assert match.data is not None  # what has a graph is always matched by it
+    first = match.first_class
+    other = {t: _SPREAD for t, _ in match.taps if first and t == SOFTMAX}
+    names = {t: n for t, n in match.taps if t not in other}
+    asked = {**names, INPUT: match.data}
     runs = tuple(SeatedJudge(judge, asked) for judge in judges)
-    not_comparable = {n: other[t] for t, n in match.alignment.taps if t in other}
-    return Panel(runs, names, first, _gate_factors(match), not_comparable, takes, of_bytes)
+    not_comparable = {n: other[t] for t, n in match.taps if t in other}
+    return Panel(runs, names, first, match.factors, not_comparable, takes, of_bytes)
 
 
 def _tensorflow_panel(source: CheckpointSource, match: Match) -> Panel:
@@ -181,13 +179,13 @@ def _tensorflow_panel(source: CheckpointSource, match: Match) -> Panel:
     from porting.judges.tensorflow import TensorFlowJudge
 
     scheme, root = detect_scheme(source.tensors)
-    first = first_class(match)
+    first = match.first_class
     # The checkpoint's graph has the classes too that the port drops.
     config = replace(match.config, num_classes=match.config.num_classes + first)
     judge = TensorFlowJudge(source.prefix, config, scheme, root, match.plan.weight_set)
     names = judge.tap_names
     runs = (SeatedJudge(judge, names),)
-    return Panel(runs, names, first, _gate_factors(match), steps=judge.steps)
+    return Panel(runs, names, first, match.factors, steps=judge.steps)
 
 
 def _keras_panel(source: KerasSource, match: Match) -> Panel:
@@ -206,7 +204,7 @@ def _keras_panel(source: KerasSource, match: Match) -> Panel:
         names = {NORMALISES: last, **names} if match.normalises else names
     asked |= names
     runs = (SeatedJudge(judge, asked),)
-    panel = Panel(runs, names, first_class(match), _gate_factors(match))
+    panel = Panel(runs, names, match.first_class, match.factors)
     if not whole:
         return panel
     return replace(panel, takes=judge.takes, of_bytes=_whole_pixels(judge.takes))
@@ -230,20 +228,3 @@ _APPLICATIONS = {
     "mobilenetv3_small": "MobileNetV3Small",
 }
 """Start of a network's name -> what keras.applications calls the family."""
-
-
-def first_class(match: Match | ModuleMatch) -> int:
-    """The first class of the source that a port keeps."""
-    return max(fill.first_row for fill in match.plan.fills)
-
-
-def _gate_factors(match: Match | ModuleMatch) -> Mapping[str, float]:
-    """Taps before a projection that has taken a gate's constant in."""
-    if isinstance(match, ModuleMatch):
-        return match.factors
-    factors: dict[str, float] = {}
-    for fill in match.plan.fills:
-        if fill.factor != 1:
-            block = fill.target.rsplit(".", 2)[0]
-            factors |= {f"{block}.se.gate": fill.factor, f"{block}.se": fill.factor}
-    return factors

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from porting.mapping.layers import NORMALISES
+from porting.graph.layers import NORMALISES
 from porting.parity.taps import PortRunner
 
 _LOW_BITS = {16: "bfloat16", 13: "float16"}

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from porting.errors import BadInput, NoPieces
+from porting.graph.layers import layers_of
 from porting.judges.run import INPUT
 from porting.mapping.convention import InputConvention
-from porting.mapping.flows import LayerFlow, flows_of
-from porting.mapping.layers import layers_of
-from porting.mapping.module_match import ModuleMatch
-from porting.mapping.recognise import Match
+from porting.mapping.flows import LayerFlow
+from porting.mapping.match import Match
 from porting.parity.basis import Basis, basis_of
 from porting.parity.compare import Comparer, Comparison, Reading, TapResult
 from porting.parity.coverage import ChannelActivity, Coverage
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from genmobilenet.config import NetworkConfig
     from porting.judges.run import Run
 
 READINGS: tuple[Reading, ...] = ("accumulated", "isolated", "dense")
@@ -62,7 +62,7 @@ class Verdict:
 
 def verify_port(  # noqa: PLR0913 - by keyword, each what a comparison is asked for
     source: Source,
-    match: Match | ModuleMatch,
+    match: Match,
     model: nn.Module,
     convention: InputConvention,
     pixels: Iterable[np.ndarray],
@@ -102,7 +102,7 @@ def verify_port(  # noqa: PLR0913 - by keyword, each what a comparison is asked 
 
 
 def _judged(  # noqa: PLR0913 - those of verify_port
-    source: Source, match: Match | ModuleMatch, model: nn.Module, convention: InputConvention,
+    source: Source, match: Match, model: nn.Module, convention: InputConvention,
     pixels: Iterable[np.ndarray], *, readings: tuple[Reading, ...] = ("accumulated",),
     tolerance: Tolerance | None = None, details: bool = True,
     progress: Callable[[int], None] | None = None,
@@ -124,7 +124,7 @@ class _Session:
     """Judges and port side by side, input by input."""
 
     def __init__(
-        self, panel: Panel, match: Match | ModuleMatch, model: nn.Module,
+        self, panel: Panel, match: Match, model: nn.Module,
         convention: InputConvention, readings: tuple[Reading, ...],
         tolerance: Tolerance | None, details: bool, beside: ThreadPoolExecutor,
     ) -> None:  # fmt: skip
@@ -304,13 +304,13 @@ class _Session:
         from porting.parity.likeness import Matching, match_taps
         from porting.parity.taps import PortRunner
 
-        by_structure = isinstance(self._match, ModuleMatch)
+        by_structure = self._match.architecture is None
         foreign = by_structure or not isinstance(self._model, GenMobileNet)
         matching = Matching({tap: tap for tap in judge}, (), CLASSIFIER)
         mistaken = {}
         if foreign:
             matching = match_taps(self._model, data, judge).with_softmax()
-        elif isinstance(self._match, Match):
+        else:
             mistaken = mistaken_activations(self._model, layers_of(self._match.config))
         self._tap_of = matching.taps
         names = {ours: self.panel.names[tap] for tap, ours in self._tap_of.items()}
@@ -336,18 +336,21 @@ class _Session:
 
     def _flows(self, foreign: bool) -> tuple[LayerFlow, ...]:
         """Between which of the judge's taps each weight works."""
-        if isinstance(self._match, ModuleMatch):
-            return self._match.flows
-        config = self._match.config
-        epsilon = getattr(self._model, "config", config).bn_epsilon if not foreign else 0.0
-        return tuple(flows_of(layers_of(config), epsilon))
+        flows = self._match.flows
+        if self._match.architecture is None:
+            return flows
+        epsilon = 0.0 if foreign else _config_of(self._model).bn_epsilon
+        return tuple(
+            flow if flow.norm is None else replace(flow, norm=replace(flow.norm, epsilon=epsilon))
+            for flow in flows
+        )
 
     def _coverage(self) -> Coverage:
         """What the comparison rests on."""
         from genmobilenet.network import GenMobileNet
 
         state: dict[str, np.ndarray] | None = None
-        if isinstance(self._match, ModuleMatch) or isinstance(self._model, GenMobileNet):
+        if self._match.architecture is None or isinstance(self._model, GenMobileNet):
             state = {key: values.numpy() for key, values in self._model.state_dict().items()}
             shapes = {key: values.shape for key, values in state.items()}
         else:
@@ -468,6 +471,13 @@ class _Apart:
             if not float(channels.max()) <= allowed:
                 return True
         return False
+
+
+def _config_of(network: nn.Module) -> NetworkConfig:
+    from genmobilenet.network import GenMobileNet
+
+    assert isinstance(network, GenMobileNet)  # the caller looked
+    return network.config
 
 
 def _channels_first(images: np.ndarray) -> Tensor:

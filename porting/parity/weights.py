@@ -19,12 +19,10 @@ import numpy as np
 
 from porting.carry_out import PlannedValues, planned_values, planned_values_onto
 from porting.errors import BadInput
+from porting.graph.node import ModuleNorm
 from porting.mapping.convention import InputConvention
-from porting.mapping.layers import layers_of
-from porting.mapping.module_match import ModuleMatch
-from porting.mapping.recognise import Match
+from porting.mapping.match import Match
 from porting.mapping.recognise import match as match_network
-from porting.mapping.structure.node import ModuleNorm
 from porting.parity.relations import (
     RELATIONS,
     UNIT,
@@ -180,7 +178,7 @@ class WeightComparison:
 
 def compare_weights(
     source: Source,
-    match: Match | ModuleMatch,
+    match: Match,
     network: nn.Module,
     convention: InputConvention,
 ) -> WeightComparison:
@@ -191,7 +189,7 @@ def compare_weights(
     """
     state = network.state_dict()
     try:
-        if isinstance(match, ModuleMatch):
+        if match.architecture is None:
             planned = planned_values_onto(match.plan, source, network, match.epsilons)
         else:
             planned = planned_values(
@@ -205,9 +203,7 @@ def compare_weights(
         return WeightComparison(unpaired=str(error))
 
 
-def _why_not(
-    planned: PlannedValues, state: Mapping[str, Tensor], match: Match | ModuleMatch
-) -> str | None:
+def _why_not(planned: PlannedValues, state: Mapping[str, Tensor], match: Match) -> str | None:
     """Why the keys cannot be paired: a module of somebody's own was not matched by structure."""
     for key, shape in planned.shapes.items():
         if key.endswith(_TRACKED):
@@ -279,7 +275,7 @@ class _Comparing:
     """One comparison: the two sides, and what is known of each key so far."""
 
     def __init__(
-        self, source: Source, match: Match | ModuleMatch, network: nn.Module,
+        self, source: Source, match: Match, network: nn.Module,
         planned: PlannedValues,
     ) -> None:  # fmt: skip
         self._source, self._match, self._network = source, match, network
@@ -309,19 +305,14 @@ class _Comparing:
     def _layers(self) -> Iterator[_NormedLayer]:
         """The layers that have a batch norm."""
         match = self._match
-        if isinstance(match, ModuleMatch):
-            for layer in match.layers:
-                if (norm := layer.norm) is not None:
-                    stated = match.stated_epsilons.get(norm.variance, norm.epsilon)
-                    yield _NormedLayer(layer.weight, layer.bias, norm, stated, norm.epsilon)
-            return
-        stated = match.config.bn_epsilon
-        for described in layers_of(match.config):
-            if (path := described.norm) is not None:
-                mean, variance = f"{path}.running_mean", f"{path}.running_var"
-                own = float(getattr(self._network.get_submodule(path), "eps", stated))
-                norm = ModuleNorm(f"{path}.weight", f"{path}.bias", mean, variance, own)
-                yield _NormedLayer(f"{described.path}.weight", None, norm, stated, own)
+        for layer in match.layers:
+            if (norm := layer.norm) is not None:
+                stated = match.stated_epsilons.get(norm.variance, norm.epsilon)
+                if match.architecture is not None:
+                    path = norm.mean.removesuffix(".running_mean")
+                    own = float(getattr(self._network.get_submodule(path), "eps", norm.epsilon))
+                    norm = replace(norm, epsilon=own)
+                yield _NormedLayer(layer.weight, layer.bias, norm, stated, norm.epsilon)
 
     def _compare_layer(self, layer: _NormedLayer, differing: list[str]) -> None:
         """Find what no key shows by itself: batch norms folded otherwise, or another epsilon."""
@@ -436,7 +427,7 @@ class _Comparing:
     def _other_sets(self) -> Mapping[str, PlannedValues]:
         """What plans for the source's other weight sets give, by the set's name."""
         match, sets = self._match, {}
-        if isinstance(match, ModuleMatch):
+        if match.architecture is None:
             return {}
         dropped = any(fill.first_row for fill in match.plan.fills)
         for name in self._source.weight_sets:

@@ -10,12 +10,12 @@ import pytest
 
 from genmobilenet import get_config, list_models
 from porting.errors import BadInput, MissingJudge, OutputError
+from porting.graph.layers import layers_of
 from porting.judges.reference.blocks import reference_blocks
 from porting.judges.reference.described import described_as
 from porting.judges.reference.graph_steps import steps_of_graph
 from porting.judges.reference.naming import detect_scheme, layer_scopes, root_and_scheme
 from porting.judges.reference.steps import first_difference
-from porting.mapping.layers import layers_of
 
 TF_MODELS = list_models("tf_*")
 

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from genmobilenet import create_model
-from porting.mapping.layers import layers_of
+from porting.graph.layers import layers_of
 from porting.parity.activations import mistaken_activations
 
 

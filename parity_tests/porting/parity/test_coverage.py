@@ -12,9 +12,9 @@ import porting
 from genmobilenet import get_config
 from genmobilenet.factory import build, create_model
 from parity_tests.building.tflite_networks import NetworkFile
+from porting.graph.layers import layers_of
+from porting.graph.node import ModuleNorm
 from porting.mapping.flows import ENTRY, LayerFlow, flows_of
-from porting.mapping.layers import layers_of
-from porting.mapping.structure.node import ModuleNorm
 from porting.parity.coverage import ChannelActivity, Coverage, folded
 from porting.parity.inputs import seeded_pixels
 

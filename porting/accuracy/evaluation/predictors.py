@@ -18,8 +18,7 @@ from porting.catalog.at_hand import open_published
 if TYPE_CHECKING:
     from torch import nn
 
-    from porting.mapping.module_match import ModuleMatch
-    from porting.mapping.recognise import Match
+    from porting.mapping.match import Match
     from porting.sources import Source
     from porting.subject import Subject
 
@@ -77,7 +76,7 @@ def judge_of(files: Files, in_float: bool = False) -> Predictor:
 
     inputs, source = files.inputs, files.source
     if inputs.checkpoint is None:
-        match: Match | ModuleMatch = find_match(source, inputs.model, inputs.weights)
+        match: Match = find_match(source, inputs.model, inputs.weights)
     else:
         match = files.subject.match
     judge = answering(source, match, in_float)

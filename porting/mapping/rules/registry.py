@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from porting.errors import MappingError, WeightSetError
-from porting.mapping.layers import NetworkLayers
+from porting.graph.layers import NetworkLayers
 from porting.mapping.layouts import CONV_TF, DEPTHWISE_TF
 from porting.mapping.plan import Fill, LeftOut, Plan
 from porting.mapping.rules.keras import KERAS

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
-from porting.mapping.padding import NO_PADS, Pads
+from porting.graph.padding import Pads
 
 if TYPE_CHECKING:
     from torch import fx
 
 MEANS = ("mean", "adaptive_avg_pool2d", "_adaptive_avg_pool2d", "avg_pool2d")
 AFFINE = ("add", "sub", "mul", "div")
-_CLAMPS: dict[tuple[float | None, float | None], str] = {(0.0, None): "relu", (0.0, 6.0): "relu6"}
 
 
 def operator_of(node: fx.Node) -> str:
@@ -92,28 +91,20 @@ def pads_of(node: fx.Node) -> Pads | None:
     return Pads((int(amounts[2]), int(amounts[3])), (int(amounts[0]), int(amounts[1])))
 
 
-def padded(
-    pads: Pads | None, stated: Any, kernel: tuple[int, int], dilation: tuple[int, int]
-) -> Pads | None:
-    """The padding of a convolution and of what stands before it together."""
+def pads_inside(stated: Any, reach: tuple[int, int]) -> Pads:
+    """The padding of a convolution whose kernel reaches over so many places."""
     if isinstance(stated, str):
-        totals = [
-            (k - 1) * d if stated == "same" else 0 for k, d in zip(kernel, dilation, strict=True)
-        ]
-        ends = [(total // 2, total - total // 2) for total in totals]
+        totals = [length - 1 if stated == "same" else 0 for length in reach]
+        rows, columns = ((total // 2, total - total // 2) for total in totals)
     else:
-        ends = [(n, n) for n in pair(stated)]
-    before = pads or NO_PADS
-    rows, columns = (
-        (a[0] + b[0], a[1] + b[1]) for a, b in zip((before.rows, before.columns), ends, strict=True)
-    )
+        rows, columns = ((n, n) for n in pair(stated))
     return Pads(rows, columns)
 
 
-def clamp_of(node: fx.Node) -> str:
+def clamp_of(node: fx.Node) -> tuple[str, tuple[Hashable, ...]]:
+    """``hardtanh``, ``clamp`` and their like, with their ends."""
     low, high = argument(node, 1, -1.0), argument(node, 2, None)
-    ends = (None if low is None else float(low), None if high is None else float(high))
-    return _CLAMPS.get(ends, f"clamp to {ends}")
+    return "clamp", tuple(None if end is None else float(end) for end in (low, high))
 
 
 def window_of(node: fx.Node) -> tuple[Hashable, ...] | None:

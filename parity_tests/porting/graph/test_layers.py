@@ -4,7 +4,7 @@ import pytest
 
 from genmobilenet import create_model, get_config, list_models
 from porting.errors import UnsupportedNetwork
-from porting.mapping.layers import layers_of
+from porting.graph.layers import layers_of
 
 WITHOUT_A_SOURCE = {"fbneta_100", *list_models("shufflenetv2_*")}
 

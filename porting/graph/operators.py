@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from porting.graph.padding import Pads
 from porting.sources.source import Operator, Source
+
+CASTS = ("QUANTIZE", "DEQUANTIZE", "CAST")
+"""Operators that hand the same real values on in another type."""
 
 
 @dataclass(frozen=True)
@@ -116,3 +120,16 @@ def averages_space(operator: Operator, source: Source) -> bool:
     if not is_plain(operator):
         return False
     return data.shape[1:3] == window and result.shape[1:3] == (1, 1)
+
+
+def pads_of(operator: Operator, source: Source) -> Pads | None:
+    """What a PAD or PADV2 adds; None where it pads batch or channels, or with other than 0."""
+    amounts = integers_of(operator, 1, source)
+    if amounts is None or amounts.shape != (4, 2) or amounts[[0, 3]].any():
+        return None
+    if len(operator.inputs) > 2:
+        name = operand(operator, 2, source)
+        if name is None or source.read(name).any():
+            return None
+    (top, bottom), (left, right) = amounts[1:3].tolist()
+    return Pads((top, bottom), (left, right))

@@ -11,7 +11,7 @@ import porting
 from genmobilenet import create_model
 from parity_tests.building.small_graphs import SmallGraph
 from porting.errors import BadInput
-from porting.mapping.structure.match import StructureMismatch
+from porting.graph.match import GraphMismatch
 
 
 class Middle(nn.Module):
@@ -65,7 +65,7 @@ def test_likeness_is_seen(graph, ported, name):
 @pytest.mark.parametrize("name", UNLIKE)
 def test_difference_is_seen(graph, ported, name):
     kind, function = UNLIKE[name]
-    with pytest.raises(StructureMismatch):
+    with pytest.raises(GraphMismatch):
         ported(pooling(kind)(graph), Middle(function), verify=False)
 
 
@@ -77,7 +77,7 @@ def test_places_and_channels_have_an_order(ported):
         return x.permute(0, 2, 3, 1).flatten(1)
 
     assert ported(content, Middle(channels_last, 4, 4096)).comparison
-    with pytest.raises(StructureMismatch, match="height, width, channels"):
+    with pytest.raises(GraphMismatch, match="height, width, channels"):
         ported(content, Middle(nn.Flatten(), 4, 4096))
 
 
@@ -161,5 +161,5 @@ def test_another_number_of_classes_is_told(graph, ported):
     content = graph.classified(graph.conv(graph.start, "conv", 8), classes=1001)
     module = Middle(nn.Identity())
     module.last = nn.Linear(8, 1000)
-    with pytest.raises(StructureMismatch, match="--classes drop-background"):
+    with pytest.raises(GraphMismatch, match="--classes drop-background"):
         ported(content, module)

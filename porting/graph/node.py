@@ -1,12 +1,11 @@
-"""A value of a graph, and what computes it from others."""
+"""A value of a canonical graph, and what computes it from others."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from porting.mapping.padding import NO_PADS, Pads
-from porting.mapping.walk import Norm
+from porting.graph.padding import Padding
 
 WEIGHTED = ("conv", "depthwise", "dense")
 COMMUTATIVE = ("add", "mul")
@@ -19,17 +18,33 @@ def takes(kind: str) -> int:
 
 
 @dataclass(frozen=True)
+class SourceNorm:
+    """The tensors of a batch norm that a source keeps apart from its convolution.
+
+    What the operator goes without is None; one without statistics scales and adds alone.
+    """
+
+    gamma: str | None
+    beta: str | None
+    mean: str | None
+    variance: str | None
+    epsilon: float | None
+
+
+@dataclass(frozen=True)
 class SourceLayer:
     """The tensors of a layer in a source.
 
-    ``axes`` are the weight's as in :mod:`porting.mapping.layouts`; ``offset`` is
-    what the source has added to the bias.
+    ``axes`` are the weight's as in :mod:`porting.mapping.layouts`. Where an exporter has moved a
+    part of the activation behind into the layer, the source's layer gives ``scale`` times the
+    canonical one's result, plus ``offset``.
     """
 
     weight: str
     bias: str | None
     axes: str
-    norm: Norm | None = None
+    norm: SourceNorm | None = None
+    scale: float = 1.0
     offset: float = 0.0
 
 
@@ -70,20 +85,19 @@ class Node:
     """One value, and what computes it.
 
     Two values with equal ``kind`` and ``facts`` of inputs that compute the same
-    compute the same but for their weights. ``place`` tells people where it is,
-    ``value`` names the tensor that shows it in the source, where one does.
-    ``pads`` are no fact: a convolution that pads otherwise has its weights all the same.
-    ``factor`` is how many times a hard sigmoid's 1/6 the source multiplies by.
+    compute the same but for their weights. ``place`` says for messages where it is and what
+    computes it. ``padding`` is not a fact: a convolution that pads otherwise has its weights
+    all the same. ``times`` is how many times its canonical value a layer's input is: the layer's
+    weights take that in.
     """
 
     kind: str
     facts: tuple[Hashable, ...] = ()
     inputs: tuple[Node, ...] = ()
     place: str = ""
-    value: str | None = None
     layer: SourceLayer | ModuleLayer | None = None
-    pads: Pads | None = NO_PADS
-    factor: float = field(default=1.0)
+    padding: Padding | None = None
+    times: float = 1.0
 
     @property
     def weighted(self) -> bool:
@@ -92,13 +106,31 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Structure:
-    """A graph from its input to its output, as nodes.
+class Value:
+    """What flows between operators: ``times`` a node's canonical value."""
 
-    ``normalises`` says that a module turns pixels 0..255 into its input itself.
+    node: Node
+    times: float = 1.0
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Where a node's value can be seen by name; what is seen there is ``times`` the value."""
+
+    name: str
+    times: float = 1.0
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A computation from its input to its output, as nodes.
+
+    ``taps`` says where values can be seen by name. ``normalises`` says that a module turns pixels
+    0..255 into its input itself.
     """
 
     output: Node
+    taps: Mapping[Node, Tap] = field(default_factory=dict)
     normalises: bool = False
 
     def nodes(self) -> tuple[Node, ...]:
@@ -108,13 +140,13 @@ class Structure:
 
 def in_order(output: Node) -> Iterator[Node]:
     """All nodes below and with ``output``, each once, inputs first."""
-    seen: set[int] = set()
+    visited: set[int] = set()
     pending = [(output, False)]
     while pending:
-        node, ready = pending.pop()
-        if ready:
+        node, complete = pending.pop()
+        if complete:
             yield node
-        elif id(node) not in seen:
-            seen.add(id(node))
+        elif id(node) not in visited:
+            visited.add(id(node))
             pending.append((node, True))
-            pending += [(given, False) for given in reversed(node.inputs)]
+            pending += [(operand, False) for operand in reversed(node.inputs)]

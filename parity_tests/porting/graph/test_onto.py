@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 import porting
 from porting.errors import BadInput
-from porting.mapping.structure.match import AmbiguousAlignment, StructureMismatch
+from porting.graph.match import AmbiguousAlignment, GraphMismatch
 
 
 class Plain(nn.Module):
@@ -67,7 +67,7 @@ def test_branches_that_cannot_be_told_apart_are_shown(graph, ported):
     with pytest.raises(AmbiguousAlignment) as raised:
         ported(branches(graph), Branches(torch.add))
     told = str(raised.value)
-    for place in ("'left'", "'right'", "module: left (conv2d)", "and: right (conv2d)"):
+    for place in ("'left'", "'right'", "network: left (conv2d)", "and: right (conv2d)"):
         assert place in told
 
 
@@ -106,17 +106,17 @@ def test_activations_spelled_out_are_those_of_one_operator(graph, ported, sixth_
 
 
 def test_the_first_difference_is_named_on_both_sides(graph, ported):
-    with pytest.raises(StructureMismatch) as raised:
+    with pytest.raises(GraphMismatch) as raised:
         ported(plain(graph), Plain(channels=16))
     told = str(raised.value)
     assert "differ after 0 layers" in told
-    assert "source: operator 0 CONV_2D 'conv'" in told and "3 -> 8" in told
-    assert "module: first (conv2d)" in told and "3 -> 16" in told
+    assert "source:  operator 0 CONV_2D 'conv'" in told and "3 -> 8" in told
+    assert "network: first (conv2d)" in told and "3 -> 16" in told
 
 
 def test_another_activation_is_a_difference(graph, ported):
     content = graph.classified(graph.conv(graph.start, "conv", 8, activation="relu6"))
-    with pytest.raises(StructureMismatch, match="differ after 1 layers"):
+    with pytest.raises(GraphMismatch, match="differ after 1 layers"):
         ported(content, Plain())
 
 
@@ -169,7 +169,7 @@ def test_a_softmax_of_the_modules_own(graph, ported):
             return super().forward(x).softmax(-1)
 
     assert ported(plain(graph, softmax=True), Ending()).comparison
-    with pytest.raises(StructureMismatch, match="softmax"):
+    with pytest.raises(GraphMismatch, match="softmax"):
         ported(plain(graph), Ending())
 
 
