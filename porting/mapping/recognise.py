@@ -12,7 +12,7 @@ from porting.errors import AmbiguousModel, MappingError
 from porting.graph.layers import layers_of
 from porting.graph.match import GraphMismatch
 from porting.graph.operators import facts_of
-from porting.mapping.ends import without_background
+from porting.mapping.ends import not_a_classifier, without_background
 from porting.mapping.match import Match, SourceReadings, match_by_names, match_network
 from porting.mapping.plan import Fill, check_total
 from porting.mapping.rules import choose_weight_set, plan_by_rules, weight_count
@@ -30,6 +30,9 @@ def find_match(
         WeightSetError: the requested weight set is not there.
     """
     weight_set = choose_weight_set(source, weights)
+    other = not_a_classifier(source)
+    if other is not None:
+        raise MappingError(f"{source.path}: no known network fits: {other}")
     search = _Search(source, weight_set, drop_background)
     if model is not None:
         return search.named(model)
