@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from porting.calibration.calibrate import Calibration
-    from porting.parity.basis import Basis
     from porting.parity.compare import Comparison
     from porting.parity.inputs import Images
-    from porting.parity.pixel_road import PixelRoad
+    from porting.parity.pixel_check import PixelRoad
+    from porting.parity.structure_evidence import Basis
 
 Progress = Callable[[int, int], None]
 """Called with the steps done and the steps in all."""

@@ -13,14 +13,14 @@ import torch
 from torch import nn
 
 from genmobilenet.factory import build
-from parity_tests.faults import kinds
+from parity_tests.faults import fault_kinds
 from porting.carry_out import carry_out
 from porting.mapping.convention import convention_of
 from porting.mapping.layers import Layer, layers_of
 from porting.mapping.recognise import find_match
 from porting.parity import verify
 from porting.parity.compare import Comparison
-from porting.parity.panel import Panel, SeatedJudge, panel_of
+from porting.parity.judge_set import Panel, SeatedJudge, panel_of
 from porting.sources import open_source
 
 SEED = 7
@@ -136,18 +136,18 @@ class Subject:
 
     def cases(self, per_kind: int, generator) -> Iterator[Case]:
         """The cases of this source."""
-        for kind, fault in kinds.LAYER_FAULTS.items():
+        for kind, fault in fault_kinds.LAYER_FAULTS.items():
             for layer in _places([x for x in self.layers if fault.applies(x)], per_kind, generator):
                 network = copy.deepcopy(self.network)
                 fault.change(network, layer, generator)
                 yield Case(kind, layer.path, network, self._shown(layer, fault.at), "place")
         yield from self._exchanged(per_kind, generator)
         yield from self._blocks(per_kind, generator)
-        for kind, change in kinds.SPREAD.items():
+        for kind, change in fault_kinds.SPREAD.items():
             yield self._whole(kind, change, "spread")
         if self.other_state is not None:
             yield self._whole("the other weight set", self._with_other_set, "spread")
-        for kind, spoil in kinds.UNSOUND.items():
+        for kind, spoil in fault_kinds.UNSOUND.items():
             acting = [x for x in self.layers if x.activation != "none" and ".se." not in x.path]
             for layer in _places(acting, 1, generator):
                 network = copy.deepcopy(self.network)
@@ -164,10 +164,10 @@ class Subject:
         return Case(kind, "everywhere", network, first, sort)
 
     def _exchanged(self, per_kind: int, generator) -> Iterator[Case]:
-        pairs = [(x, kinds.same_shape(self.layers, x)) for x in self.layers]
+        pairs = [(x, fault_kinds.same_shape(self.layers, x)) for x in self.layers]
         for layer, other in _places([pair for pair in pairs if pair[1]], per_kind, generator):
             network = copy.deepcopy(self.network)
-            one, two = (kinds.weight_of(network, x) for x in (layer, other))
+            one, two = (fault_kinds.weight_of(network, x) for x in (layer, other))
             with torch.no_grad():
                 kept = one.clone()
                 one.copy_(two)
@@ -179,7 +179,7 @@ class Subject:
 
     def _blocks(self, per_kind: int, generator) -> Iterator[Case]:
         blocks = self.layers.blocks
-        for kind, change in kinds.GATE_FAULTS.items():
+        for kind, change in fault_kinds.GATE_FAULTS.items():
             for block in _places([b for b in blocks if b.squeeze], per_kind, generator):
                 network = copy.deepcopy(self.network)
                 change(network, block)

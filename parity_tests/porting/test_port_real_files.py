@@ -10,7 +10,7 @@ import porting
 from genmobilenet import create_model
 from genmobilenet.factory import build
 from parity_tests.building.zoo_mutations import blocks
-from porting.judges.reference.described import described_as
+from porting.judges.reference.descriptions import described_as
 
 BOUND = 1e-5
 """Largest distance of the logits from the golden ones, over the largest of these."""

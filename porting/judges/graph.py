@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from porting.errors import BadInput, NoPieces
-from porting.judges.harmless import check_harmless
+from porting.judges.op_allow_list import check_harmless
 from porting.judges.run import Run
 from porting.judges.tensorflow import (
     import_tensorflow,

@@ -13,15 +13,15 @@ import numpy as np
 
 from porting.errors import BadInput, MissingJudge, NoPieces
 from porting.judges.affine import Affine, affine_of
-from porting.judges.changed_files import (
+from porting.judges.operator_order import piece_by_piece
+from porting.judges.quiet_stderr import silent
+from porting.judges.run import Run
+from porting.judges.tflite_rewriting import (
     dequantised,
     layer_behind,
     with_every_result,
     with_output,
 )
-from porting.judges.operator_order import piece_by_piece
-from porting.judges.run import Run
-from porting.judges.silence import silent
 from porting.sources.tflite import TFLiteSource
 
 TFLITE_RUNTIME = "tflite-runtime"

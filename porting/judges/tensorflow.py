@@ -14,8 +14,8 @@ import numpy as np
 from genmobilenet.config import NetworkConfig
 from porting.errors import BadInput, MissingJudge
 from porting.judges.pieces import direct_inputs, groups_of
+from porting.judges.quiet_stderr import silent
 from porting.judges.run import INPUT, Run
-from porting.judges.silence import silent
 from porting.sources.checkpoint.object_graph import GRAPH_KEY
 from porting.sources.checkpoint.weight_sets import EMA_SUFFIX, is_statistic
 
@@ -74,7 +74,7 @@ class TensorFlowJudge:
         self, prefix: Path, config: NetworkConfig, scheme: str, root: str, weight_set: str
     ) -> None:
         tf = import_tensorflow()
-        from porting.judges.reference.graph import build_reference
+        from porting.judges.reference.reference_graph import build_reference
 
         self.name, self.version = "TensorFlow", str(tf.__version__)
         self._reference = build_reference(config, scheme, root)

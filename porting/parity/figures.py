@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from porting.parity.details import Details, RunningDetails
 from porting.parity.noise import Tolerance, floor
+from porting.parity.plot_data import Details, RunningDetails
 from porting.parity.ulps import ulps
 
 _BLOCK = 1 << 16  # elements that stay in cache through all passes over them

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from porting.judges.reference.steps import SAME, SIXTH, Step, Steps, needed
-from porting.parity.arithmetic import pair
+from porting.parity.summation_order import pair
 
 SIDES = (64, 67)
 """Height and width of the image: halved at each stride, the one is even each time and the other

@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from porting.parity.arithmetic import pair
+from porting.parity.summation_order import pair
 
 
 class Reordered(TorchFunctionMode):
     """Convolutions whose terms are added backwards, batch norm centred first.
 
     The same functions in exact arithmetic. Convolutions of single places are
-    left to :class:`~porting.parity.arithmetic.SumsOneByOne`.
+    left to :class:`~porting.parity.summation_order.SumsOneByOne`.
     """
 
     def __torch_function__(

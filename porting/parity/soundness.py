@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from porting.mapping.layers import NORMALISES
-from porting.parity.taps import PortRunner
+from porting.parity.port_runner import PortRunner
 
 _LOW_BITS = {16: "bfloat16", 13: "float16"}
 """Low bits of a float32 that are 0 where its value is one of a shorter type."""

@@ -15,14 +15,14 @@ from porting.mapping.flows import LayerFlow, flows_of
 from porting.mapping.layers import layers_of
 from porting.mapping.module_match import ModuleMatch
 from porting.mapping.recognise import Match
-from porting.parity.basis import Basis, basis_of
 from porting.parity.compare import Comparer, Comparison, Reading, TapResult
 from porting.parity.coverage import ChannelActivity, Coverage
-from porting.parity.dense import AMPLITUDES, DenseValues
-from porting.parity.names import CLASSIFIER, SOFTMAX
+from porting.parity.dense_reading import AMPLITUDES, DenseValues
+from porting.parity.judge_set import Panel, panel_of
 from porting.parity.noise import Tolerance, floor
-from porting.parity.panel import Panel, panel_of
-from porting.parity.pixel_road import PixelRoad, RunningRoad, roundings
+from porting.parity.pixel_check import PixelRoad, RunningRoad, roundings
+from porting.parity.structure_evidence import Basis, basis_of
+from porting.parity.tap_names import CLASSIFIER, SOFTMAX
 from porting.sources import Source
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def verify_port(  # noqa: PLR0913 - by keyword, each what a comparison is asked 
     """Run judge and network on images (H, W, C), 0..255, and compare every tap.
 
     ``convention`` is the source's. The first images go down the road from pixels
-    as well; see :mod:`porting.parity.pixel_road`. Images are taken one by one,
+    as well; see :mod:`porting.parity.pixel_check`. Images are taken one by one,
     and nothing of them is kept. The values of a model that is not of this
     package are matched with the judge's taps on the first image. Without ``details`` the figures
     lack what plots are made of.
@@ -223,8 +223,8 @@ class _Session:
 
     def _dense(self) -> None:
         """Feed the pieces of both sides the same random values, and count what comes of it."""
+        from porting.parity.port_runner import INPUT_OF
         from porting.parity.soundness import rounded_taps
-        from porting.parity.taps import INPUT_OF
 
         inputs, pixels, seen, shapes = self._first
         names = {INPUT: INPUT, **self.panel.judges[0].taps}
@@ -300,9 +300,9 @@ class _Session:
     def _begin(self, data: Tensor, judge: Mapping[str, np.ndarray]) -> None:
         """Settle which of the port's taps is which of the judge's."""
         from genmobilenet.network import GenMobileNet
-        from porting.parity.activations import mistaken_activations
-        from porting.parity.likeness import Matching, match_taps
-        from porting.parity.taps import PortRunner
+        from porting.parity.activation_check import mistaken_activations
+        from porting.parity.port_runner import PortRunner
+        from porting.parity.tap_matching import Matching, match_taps
 
         by_structure = isinstance(self._match, ModuleMatch)
         foreign = by_structure or not isinstance(self._model, GenMobileNet)
@@ -358,7 +358,7 @@ class _Session:
         self, taps: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
     ) -> dict[str, Tensor]:
         """A judge's values under the port's taps, in the port's axes and ``shapes``."""
-        from porting.parity.taps import as_port
+        from porting.parity.port_runner import as_port
 
         named = {ours: taps[tap] for tap, ours in self._tap_of.items() if tap in taps}
         return {tap: as_port(v, shapes[tap]) for tap, v in named.items()}
@@ -401,7 +401,7 @@ class _Session:
     def _before(self, culprit: TapResult | None) -> str | None:
         """The tap before the culprit's layer, if what reaches that layer is not what it gave."""
         from genmobilenet.network import GenMobileNet
-        from porting.parity.taps import INPUT_OF, PortRunner
+        from porting.parity.port_runner import INPUT_OF, PortRunner
 
         if culprit is None or not isinstance(self._model, GenMobileNet):
             return None

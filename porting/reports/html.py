@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from porting.release.writing import write_text
-from porting.reports.reading import EVALUATION, write_report
+from porting.reports.report_files import EVALUATION, write_report
 
 CHARTS = "echarts.min.js"
 """Apache ECharts 5.6.0, ``echarts.min.js`` of its npm package, unchanged."""

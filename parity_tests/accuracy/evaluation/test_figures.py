@@ -16,7 +16,7 @@ from porting.accuracy.evaluation.preparing import prepare
 from porting.accuracy.evaluation.side import Inputs
 from porting.accuracy.evaluation.ties import tie_on
 from porting.accuracy.evaluation.verdict import Counts, agreement_of, sentence_of
-from porting.parity.taps import PortRunner
+from porting.parity.port_runner import PortRunner
 
 
 def test_shares_and_differences():

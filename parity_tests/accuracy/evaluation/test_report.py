@@ -15,9 +15,9 @@ from PIL import Image
 from parity_tests.building.command import porting
 from porting.accuracy.preprocessing import parse_pipeline
 from porting.reports import thumbnails
-from porting.reports.evaluation import evaluation_report
+from porting.reports.evaluation_json import evaluation_report
 from porting.reports.html import page
-from porting.reports.reading import EVALUATION, read_report, schema, write_report
+from porting.reports.report_files import EVALUATION, read_report, schema, write_report
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import porting
 from parity_tests.building.command import porting as porting_command
 from parity_tests.building.keras_models import SMALL, build, global_policy, with_policies, write
 from porting.judges.keras import Application, KerasJudge
-from porting.parity.answering import judged_by
+from porting.parity.logits_judge import judged_by
 from porting.sources import open_source
 from porting.sources.keras import KerasSource
 

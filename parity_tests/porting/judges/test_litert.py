@@ -12,8 +12,8 @@ from genmobilenet import get_config
 from parity_tests.building.tflite_files import TFLiteBuilder, convolution_options
 from parity_tests.building.tflite_networks import NetworkFile
 from porting.errors import BadInput
-from porting.judges.changed_files import dequantised, with_every_result
 from porting.judges.litert import LiteRTJudge
+from porting.judges.tflite_rewriting import dequantised, with_every_result
 from porting.sources.tflite import TFLiteSource
 
 RANDOM = np.random.default_rng(0)

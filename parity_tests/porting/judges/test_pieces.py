@@ -17,7 +17,7 @@ from porting.judges.operator_order import piece_by_piece
 from porting.judges.pieces import direct_inputs, groups_of
 from porting.judges.run import INPUT
 from porting.mapping.recognise import find_match
-from porting.parity.panel import panel_of
+from porting.parity.judge_set import panel_of
 
 STEPS = {"conv": ["image"], "bn": ["conv"], "act": ["bn"], "pool": ["act"], "gate": ["pool"],
          "scaled": ["act", "gate"], "sum": ["scaled", "conv"]}  # fmt: skip

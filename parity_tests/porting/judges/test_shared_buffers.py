@@ -12,8 +12,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from parity_tests.building.mutations import packed
 from parity_tests.building.quantised_files import QuantisedFile
 from parity_tests.building.tflite_files import TFLiteBuilder, mean_options, sparsity
-from porting.judges.changed_files import dequantised
 from porting.judges.litert import LiteRTJudge
+from porting.judges.tflite_rewriting import dequantised
 from porting.sources.tflite import TFLiteSource
 
 RANDOM = np.random.default_rng(8)

@@ -15,7 +15,7 @@ from porting.mapping.convention import convention_of
 from porting.mapping.layers import layers_of
 from porting.mapping.recognise import find_match
 from porting.parity.inputs import INPUTS, image_stream, photograph_images, seeded_images
-from porting.parity.panel import panel_of
+from porting.parity.judge_set import panel_of
 from porting.sources import open_source
 from porting.target import Target
 

@@ -11,7 +11,7 @@ from torch import nn
 
 import porting
 from genmobilenet.factory import create_model
-from parity_tests.faults.kinds import Autocast
+from parity_tests.faults.fault_kinds import Autocast
 from porting.errors import BadInput
 from porting.parity.compare import Comparer
 from porting.parity.inputs import seeded_pixels

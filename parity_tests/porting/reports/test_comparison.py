@@ -15,10 +15,10 @@ from porting.diff import diff
 from porting.errors import BadInput, OutputError
 from porting.parity import verify
 from porting.plain_json import encoded
-from porting.reports.comparison import comparison_report
+from porting.reports.comparison_json import comparison_report
 from porting.reports.diff import print_diff
 from porting.reports.html import page, write_page
-from porting.reports.reading import read_report, schema, write_report
+from porting.reports.report_files import read_report, schema, write_report
 from porting.sources import open_source
 from porting.subject import subject_from_module
 

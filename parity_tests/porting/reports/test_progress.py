@@ -9,7 +9,7 @@ import sys
 
 MOVING = """
 import sys, time
-from porting.judges.silence import silent
+from porting.judges.quiet_stderr import silent
 from porting.reports.progress import progress_bar
 with progress_bar("judging") as progress:
     with silent():  # as while TensorFlow starts

@@ -73,7 +73,7 @@ def predictor_of(files: Files, side: Side, device: str) -> Predictor:
 def judge_of(files: Files, in_float: bool = False) -> Predictor:
     """The source's judge, asked for its logits alone; of a TFLite file ``in_float`` on request."""
     from porting.mapping.recognise import find_match
-    from porting.parity.answering import answering
+    from porting.parity.logits_judge import answering
 
     inputs, source = files.inputs, files.source
     if inputs.checkpoint is None:

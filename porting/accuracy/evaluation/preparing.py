@@ -142,8 +142,8 @@ def _anew(known: _Known, dataset: DataSet, pipeline: str) -> dict[str, Side]:
 def _from_source(inputs: Inputs) -> _Known:
     """From the source, and the checkpoint in its network where there is one."""
     from porting.mapping.recognise import find_match
-    from porting.parity.answering import judged_by
-    from porting.parity.panel import first_class
+    from porting.parity.judge_set import first_class
+    from porting.parity.logits_judge import judged_by
     from porting.subject import card_beside, subject_from_file
 
     assert inputs.source is not None  # asked for

@@ -33,8 +33,8 @@ def tie_on(work: Work, numbers: Sequence[int]) -> float | None:
     import torch
 
     from genmobilenet.network import GenMobileNet
-    from porting.parity.likeness import check_runs
-    from porting.parity.taps import OUTPUT, PortRunner
+    from porting.parity.port_runner import OUTPUT, PortRunner
+    from porting.parity.tap_matching import check_runs
 
     port = next(side for side in work.sides if side.on_device)
     images = _images(work, numbers[:MEASURED], port)

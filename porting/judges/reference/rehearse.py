@@ -17,10 +17,10 @@ import numpy as np
 from genmobilenet.config import NetworkConfig
 from genmobilenet.zoo import get_config, tensorflow_form
 from porting.errors import OutputError
-from porting.judges.reference.graph import build_reference
-from porting.judges.reference.made_up import MARK, PREFIX
 from porting.judges.reference.naming import root_and_scheme
-from porting.judges.reference.weights import Weights, load_weights, seeded_weights
+from porting.judges.reference.reference_graph import build_reference
+from porting.judges.reference.rehearsal_mark import MARK, PREFIX
+from porting.judges.reference.seeded_weights import Weights, load_weights, seeded_weights
 from porting.judges.tensorflow import import_tensorflow
 from porting.sources.checkpoint.weight_sets import EMA_SUFFIX
 

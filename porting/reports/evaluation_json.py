@@ -19,7 +19,7 @@ from porting.accuracy.evaluation.figures import SIGNIFICANT, Share, difference, 
 from porting.accuracy.evaluation.verdict import Counts, agreement_of, sentence_of
 from porting.errors import BadExample
 from porting.plain_json import encoded
-from porting.reports.reading import EVALUATION, EVALUATION_VERSION
+from porting.reports.report_files import EVALUATION, EVALUATION_VERSION
 from porting.reports.thumbnails import thumbnails
 
 

@@ -15,9 +15,9 @@ from parity_tests.building.tflite_networks import NetworkFile
 from parity_tests.building.tflite_variants import IntegerEnds, normalising
 from porting.errors import NotAtParity
 from porting.mapping import convention, families, input_range, normalisation
-from porting.parity import pixel_road
+from porting.parity import pixel_check
 from porting.parity.inputs import seeded_pixels
-from porting.parity.pixel_road import PixelRoad
+from porting.parity.pixel_check import PixelRoad
 from porting.release import write_release
 
 MNASNET, V2 = "tf_mnasnet_small", "tf_mobilenetv2_035"
@@ -51,13 +51,13 @@ class TestRoads:
         road = walked(file_of(normalising(TO_SIGNED, quantised=BYTES)))
         assert (road.takes, road.certainty, road.tap) == ("uint8", "proved", "classifier")
         assert (road.low, road.high) == pytest.approx((0, 1))
-        assert road.images == pixel_road.IMAGES
+        assert road.images == pixel_check.IMAGES
         assert road.share is None
         assert "fed pixels 0..255 as uint8, source and port agree" in road.summary()
 
     @pytest.mark.parametrize("normalises", ["strip", "keep"])
     def test_forty_of_forty_images(self, file_of, monkeypatch, normalises):
-        monkeypatch.setattr(pixel_road, "IMAGES", 40)
+        monkeypatch.setattr(pixel_check, "IMAGES", 40)
         path = file_of(normalising(TO_SIGNED, quantised=BYTES), V2, num_classes=10)
         pixels = seeded_pixels(40, 64)
         road = walked(path, normalisation=normalises, pixels=pixels)
@@ -90,7 +90,7 @@ class TestRoads:
     @pytest.mark.parametrize("weights", ["int8", "uint8_legacy"])
     def test_quantised_weights(self, written, weights):
         road = walked(written(get_config(MNASNET), weights=weights, normalise=True))
-        assert 0 < road.share < pixel_road.SHARE
+        assert 0 < road.share < pixel_check.SHARE
         assert "its integers within" in road.summary()
 
     def test_the_background_left_off(self, file_of):
@@ -232,7 +232,7 @@ class TestIntegers:
             True, 0.1, 2,
         )  # fmt: skip
         assert sound.agrees
-        assert sound.to_json()["share_limit"] == pixel_road.SHARE
+        assert sound.to_json()["share_limit"] == pixel_check.SHARE
         far = replace(sound, share=0.9)
         assert not far.agrees
         assert "the source's integers lie 0.9 of their size away from the port" in far.summary()
@@ -242,7 +242,7 @@ class TestIntegers:
         from porting.mapping.convention import InputConvention
 
         taken = InputConvention(8, 3, 4, (0.0,), (255.0,), "", "", "proved")
-        running = pixel_road.RunningRoad("int8", taken, "classifier", None)
+        running = pixel_check.RunningRoad("int8", taken, "classifier", None)
         judge = np.array([[3.0, -4.0, 0.0, 0.0]], np.float32)
         moved = judge + np.float32(0.5)
         for _ in range(images):
@@ -252,4 +252,4 @@ class TestIntegers:
         assert (road.images, road.same_answers, road.max_abs) == (images, images, 0)
         sizes = [np.sqrt(np.mean(values**2)) for values in (judge, moved)]
         assert road.share == pytest.approx(0.5 / max(sizes), rel=1e-5)
-        assert running.more == (images < pixel_road.IMAGES)
+        assert running.more == (images < pixel_check.IMAGES)

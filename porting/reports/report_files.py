@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from porting.errors import BadInput
-from porting.reports.checking import problems
+from porting.reports.json_schema import problems
 
 COMPARISON, COMPARISON_VERSION = "genmobilenet.comparison", 3
 EVALUATION, EVALUATION_VERSION = "genmobilenet.evaluation", 2

@@ -1,4 +1,4 @@
-"""Networks as others describe them: the tables of :mod:`published`, resolved into steps.
+"""Networks as others describe them: the tables of :mod:`published_tables`, resolved into steps.
 
 A third reading, beside the network's own (``genmobilenet.config``) and the judge's (``blocks.py``
 and ``slim.py`` here), which both begin from one block string: strides, declared inputs,
@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from porting.judges.reference import published
-from porting.judges.reference.published import FIGURES, Figures
+from porting.judges.reference import published_tables as tables
+from porting.judges.reference.published_tables import FIGURES, Figures
 from porting.judges.reference.steps import SAME, SIXTH, Step, Steps
 
 
@@ -115,7 +115,7 @@ def in_eighths(channels: float) -> int:
 
 
 def _mnasnet(
-    title: str, function: str, rows: tuple[published.MnasRow, ...], multiplier: float | None,
+    title: str, function: str, rows: tuple[tables.MnasRow, ...], multiplier: float | None,
     stem: int = 32, side: int = 224,
 ) -> tuple[Description, ...]:  # fmt: skip
     cited = f"{function} of tensorflow/tpu's mnasnet_models.py"
@@ -123,7 +123,7 @@ def _mnasnet(
 
 
 def _searched(
-    title: str, cited: str, rows: tuple[published.MnasRow, ...], multiplier: float | None,
+    title: str, cited: str, rows: tuple[tables.MnasRow, ...], multiplier: float | None,
     stem: int, side: int,
 ) -> Description:  # fmt: skip
     def scaled(channels: int) -> int:
@@ -137,7 +137,10 @@ def _searched(
 
 
 def _mnas_blocks(
-    rows: tuple[published.MnasRow, ...], scaled: Callable[[int], int], channels: int, side: int
+    rows: tuple[tables.MnasRow, ...],
+    scaled: Callable[[int], int],
+    channels: int,
+    side: int,
 ) -> Iterator[DescribedBlock]:
     for stage, row in enumerate(rows):
         nominal, outputs = scaled(row.inputs), scaled(row.filters)
@@ -160,20 +163,20 @@ def _mnas_blocks(
 
 def _single_path(multiplier: float | None) -> tuple[Description, ...]:
     """The layers that the search chose, between the first row and the last of MNASNet-B1."""
-    stages: list[tuple[published.MnasRow, ...]] = [published.MNASNET_B1[:1]]
-    inputs = published.MNASNET_B1[0].filters
-    for group in published.SINGLE_PATH:
+    stages: list[tuple[tables.MnasRow, ...]] = [tables.MNASNET_B1[:1]]
+    inputs = tables.MNASNET_B1[0].filters
+    for group in tables.SINGLE_PATH:
         layers = []
         for choice in group.choices:
             sides, expansion = choice.split("-")
             kernel = int(sides.split("x")[0])
-            row = published.MnasRow(
+            row = tables.MnasRow(
                 group.side, kernel, int(expansion), group.filters, 1, 0, inputs, True
             )
             layers.append(row)
             inputs = group.filters
         stages.append(tuple(layers))
-    stages.append(published.MNASNET_B1[-1:])
+    stages.append(tables.MNASNET_B1[-1:])
     rows = tuple(row for stage in stages for row in stage)
     description = _searched(
         "Single-Path NAS",
@@ -192,7 +195,7 @@ def _v1(multiplier: float | None) -> tuple[Description, ...]:
     def scaled(channels: int) -> int:
         return max(int(channels * (multiplier or 1.0)), 8)
 
-    rows, channels, side = published.MOBILENET_V1, scaled(32), 112
+    rows, channels, side = tables.MOBILENET_V1, scaled(32), 112
     blocks = []
     for path, row in zip(_paths([row.channels for row in rows]), rows, strict=True):
         outputs = scaled(row.channels)
@@ -212,7 +215,7 @@ def _v1(multiplier: float | None) -> tuple[Description, ...]:
 def _v2(multiplier: float | None) -> tuple[Description, ...]:
     alpha = multiplier or 1.0
     blocks, channels = [], in_eighths(32 * alpha)
-    for stage, row in enumerate(published.MOBILENET_V2):
+    for stage, row in enumerate(tables.MOBILENET_V2):
         outputs = in_eighths(row.c * alpha)
         for number in range(row.n):
             stride = row.s if number == 0 else 1
@@ -237,7 +240,7 @@ def _v2(multiplier: float | None) -> tuple[Description, ...]:
 
 
 def _v3(
-    size: str, rows: tuple[published.Bneck, ...], table: int, minimalistic: bool,
+    size: str, rows: tuple[tables.Bneck, ...], table: int, minimalistic: bool,
     multiplier: float | None,
 ) -> tuple[Description, ...]:  # fmt: skip
     """V3 as Google's files have it and, below 1, with the head that slim's code scales by itself.
@@ -262,15 +265,15 @@ def _v3(
             )
         )  # fmt: skip
         channels, nominal = outputs, row.out
-    head = published.V3_HEAD[size]
+    head = tables.V3_HEAD[size]
     form = "_MINIMALISTIC" if minimalistic else ""
     usual = Description(
         f"MobileNet V3 {size.capitalize()}{' minimalistic' if minimalistic else ''}",
         f"table {table} of arXiv:1905.02244 and V3_{size.upper()}{form} of slim's mobilenet_v3.py",
         multiplier, in_eighths(16 * alpha), tuple(blocks),
-        last=in_eighths(published.LAST_CONVOLUTION[size] * alpha),
+        last=in_eighths(tables.LAST_CONVOLUTION[size] * alpha),
         head=in_eighths(head * max(alpha, 1.0)), pools_first=True, activation=activation,
-        gate="hard_sigmoid", gate_number=published.SLIM_GATE, stated_classes=1001,
+        gate="hard_sigmoid", gate_number=tables.SLIM_GATE, stated_classes=1001,
     )  # fmt: skip
     return (usual, replace(usual, head=in_eighths(head * alpha))) if alpha < 1 else (usual,)
 
@@ -281,17 +284,17 @@ def _paths(widths: list[int]) -> Iterator[str]:
         yield from (f"blocks.{stage}.{number}" for number, _ in enumerate(group))
 
 
-_LARGE, _SMALL = published.MOBILENET_V3_LARGE, published.MOBILENET_V3_SMALL
+_LARGE, _SMALL = tables.MOBILENET_V3_LARGE, tables.MOBILENET_V3_SMALL
 
 FAMILIES: dict[str, Callable[[float | None], tuple[Description, ...]]] = {
-    "mnasnet": lambda m: _mnasnet("MNASNet-B1", "mnasnet_b1", published.MNASNET_B1, m),
-    "semnasnet": lambda m: _mnasnet("MNASNet-A1", "mnasnet_a1", published.MNASNET_A1, m),
+    "mnasnet": lambda m: _mnasnet("MNASNet-B1", "mnasnet_b1", tables.MNASNET_B1, m),
+    "semnasnet": lambda m: _mnasnet("MNASNet-A1", "mnasnet_a1", tables.MNASNET_A1, m),
     "mnasnet_small": lambda m: _mnasnet(
-        "MNASNet-small", "mnasnet_small", published.MNASNET_SMALL, m, stem=8
+        "MNASNet-small", "mnasnet_small", tables.MNASNET_SMALL, m, stem=8
     ),
-    "mnasnet_d1": lambda m: _mnasnet("MNASNet-D1", "mnasnet_d1", published.MNASNET_D1, m),
+    "mnasnet_d1": lambda m: _mnasnet("MNASNet-D1", "mnasnet_d1", tables.MNASNET_D1, m),
     "mnasnet_d1_320": lambda m: _mnasnet(
-        "MNASNet-D1-320", "mnasnet_d1_320", published.MNASNET_D1_320, m, side=320
+        "MNASNet-D1-320", "mnasnet_d1_320", tables.MNASNET_D1_320, m, side=320
     ),
     "spnasnet_100": _single_path,
     "mobilenetv1": _v1,
@@ -373,7 +376,7 @@ class _Writer:
         x = len(self.steps) - 1
         if norm is None:
             return self.add("bias", x, place=path)
-        return self.add("norm", x, number=published.EPSILON, place=norm)
+        return self.add("norm", x, number=tables.EPSILON, place=norm)
 
     def activation(self, x: int, kind: str, place: str) -> int:
         return self.add(kind, x, number=SIXTH if kind == "hard_swish" else 0.0, place=place)

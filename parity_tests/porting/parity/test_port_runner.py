@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from porting.parity.arithmetic import DepthwiseByShifts, SumsOneByOne
-from porting.parity.taps import PortRunner, as_port
+from porting.parity.port_runner import PortRunner, as_port
+from porting.parity.summation_order import DepthwiseByShifts, SumsOneByOne
 
 
 @pytest.mark.parametrize("size", [(9, 9), (8, 11)])

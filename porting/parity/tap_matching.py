@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from porting.errors import BadInput
-from porting.parity.names import CLASSIFIER, SOFTMAX
-from porting.parity.taps import (
+from porting.parity.port_runner import (
     INPUT_OF,
     OUTPUT,
     as_port,
@@ -21,6 +20,7 @@ from porting.parity.taps import (
     failures_named,
     prepared,
 )
+from porting.parity.tap_names import CLASSIFIER, SOFTMAX
 
 _ELEMENTS = 4096  # of a tap, evenly spaced, on which likeness is judged
 _ANY_SHAPE_MATCH = 0.01  # what two values of one shape are worth if nothing else speaks for them

@@ -18,7 +18,7 @@ from porting.parity.compare import Comparison, TapResult
 from porting.parity.figures import TapFigures
 from porting.plain_json import encoded
 from porting.release.card import versions
-from porting.reports.reading import COMPARISON, COMPARISON_VERSION
+from porting.reports.report_files import COMPARISON, COMPARISON_VERSION
 
 
 def comparison_report(diff: Diff) -> dict[str, Any]:

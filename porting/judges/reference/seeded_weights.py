@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from genmobilenet.config import NetworkConfig
-from porting.judges.reference.graph import build_reference
+from porting.judges.reference.reference_graph import build_reference
 from porting.judges.tensorflow import import_tensorflow
 
 SETTLING_IMAGES = 8

@@ -7,7 +7,7 @@ from torch import nn
 
 from genmobilenet import create_model
 from porting.mapping.layers import layers_of
-from porting.parity.activations import mistaken_activations
+from porting.parity.activation_check import mistaken_activations
 
 
 @pytest.mark.parametrize("name", ["mnasnet_small", "mobilenetv3_small_100", "mobilenetv2_100"])

@@ -17,7 +17,7 @@ from torch import nn
 
 from porting.mapping.layers import NetworkLayers
 from porting.parity.noise import FACTOR, floor
-from porting.parity.taps import prepared
+from porting.parity.port_runner import prepared
 
 LADDER = np.arange(-16, 16.125, 0.125, dtype=np.float32)
 """Exact in float32, beyond every bend of the functions below on both sides."""

@@ -14,9 +14,9 @@ import numpy as np
 
 from porting.errors import BadInput, MissingJudge, UnsupportedSource
 from porting.judges.clamps import implied_clamps, kind_of
-from porting.judges.patching import place, point_at, point_at_buffers, with_byte, without
-from porting.judges.real_values import layer_behind as read_layer_behind
-from porting.judges.real_values import real_values, stands_for_reals
+from porting.judges.flatbuffer_patching import place, point_at, point_at_buffers, with_byte, without
+from porting.judges.tflite_constants import layer_behind as read_layer_behind
+from porting.judges.tflite_constants import real_values, stands_for_reals
 
 _MODEL_BUFFERS, _TENSOR_TYPE, _TENSOR_BUFFER, _TENSOR_SPARSITY = 12, 6, 8, 16
 _GRAPH_OUTPUTS, _OPTIONS = 8, 12

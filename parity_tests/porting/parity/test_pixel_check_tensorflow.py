@@ -10,7 +10,7 @@ import pytest
 import porting
 from parity_tests.building.mutants import plant
 from porting.mapping import normalisation
-from porting.parity import pixel_road
+from porting.parity import pixel_check
 from porting.parity.inputs import seeded_pixels
 
 pytestmark = [
@@ -215,17 +215,17 @@ class TestInt8:
         road = ported.pixels
         assert (road.takes, road.certainty) == (takes, "proved")
         assert (road.low, road.high) == pytest.approx((0, 1), abs=1e-3)
-        assert 0 < road.share < pixel_road.SHARE
+        assert 0 < road.share < pixel_check.SHARE
         if normalises == "strip":
             assert ported.convention.mean == pytest.approx([127.5] * 3, abs=0.5)
 
     def test_forty_of_forty_images(self, converted, monkeypatch):
         """Each within its own noise in float32; random weights make for ties in int8."""
-        monkeypatch.setattr(pixel_road, "IMAGES", 40)
+        monkeypatch.setattr(pixel_check, "IMAGES", 40)
         ported = porting.port(converted["uint8"], pixels=seeded_pixels(40, 64))
         assert ported.comparison, ported.comparison.summary()
         assert ported.pixels.images == 40
-        assert ported.pixels.share < pixel_road.SHARE
+        assert ported.pixels.share < pixel_check.SHARE
 
     def test_another_range_is_seen(self, converted, monkeypatch):
         """As it was: half of it for the whole."""

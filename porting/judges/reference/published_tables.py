@@ -2,7 +2,7 @@
 
 These tables are a second transcription, made from the papers and from Google's code and not from
 :mod:`genmobilenet.zoo`: no block strings, sides of images in place of strides where the authors
-give those, sizes of expansions where they give sizes. :mod:`porting.judges.reference.described`
+give those, sizes of expansions where they give sizes. :mod:`porting.judges.reference.descriptions`
 turns a table into steps by the rules of the code that it belongs to. A network of the zoo and
 the judge's graph are held to them whenever a checkpoint is judged.
 """

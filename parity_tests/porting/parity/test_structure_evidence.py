@@ -15,20 +15,20 @@ from genmobilenet.network import GenMobileNet
 from parity_tests.building.zoo_mutations import MUTATIONS
 from porting.diff import diff
 from porting.errors import NotAtParity
-from porting.judges.reference import described, published
-from porting.judges.reference.described import described_as
+from porting.judges.reference import descriptions, published_tables
+from porting.judges.reference.descriptions import described_as
 from porting.judges.reference.naming import root_and_scheme
-from porting.judges.reference.published import Figures
+from porting.judges.reference.published_tables import Figures
 from porting.judges.reference.steps import SIXTH
 from porting.mapping.ends import Ends
-from porting.parity.basis import described_basis
 from porting.parity.inputs import seeded_pixels
 from porting.parity.network_steps import steps_of_network
+from porting.parity.structure_evidence import described_basis
 from porting.release import write_release
 from porting.release.card import verdict_of
-from porting.reports.comparison import comparison_report
+from porting.reports.comparison_json import comparison_report
 from porting.reports.diff import print_diff
-from porting.reports.verdict import print_port, summarise_port
+from porting.reports.port import print_port, summarise_port
 from porting.subject import subject_from_file
 
 ENDS = Ends(224, 3, 1000)
@@ -45,8 +45,8 @@ def network_steps(model):
 
 def graph_steps(model):
     """The judge's graph of it."""
-    from porting.judges.reference.graph import build_reference
     from porting.judges.reference.graph_steps import steps_of_graph
+    from porting.judges.reference.reference_graph import build_reference
 
     return steps_of_graph(build_reference(get_config(model), *root_and_scheme(model)[::-1]))
 
@@ -125,7 +125,7 @@ def test_a_dropped_class_is_the_judges_alone():
 
 
 def test_a_network_in_half_precision_is_read_as_it_is_compared():
-    from porting.parity.basis import _steps_of
+    from porting.parity.structure_evidence import _steps_of
 
     network = GenMobileNet(get_config("tf_mnasnet_small")).train().bfloat16()
     basis = described_basis(
@@ -175,7 +175,7 @@ def test_v3_with_its_scaled_head_is_described_and_others_are_not():
 
 def test_counts_far_from_what_is_stated_are_refused(monkeypatch):
     figures = {"semnasnet_100": Figures(280, 3.9, "a table")}
-    monkeypatch.setattr(described, "FIGURES", figures)
+    monkeypatch.setattr(descriptions, "FIGURES", figures)
     basis = agreeing("tf_semnasnet_100")
     assert basis.refusals == ("311.6 M multiply-adds are counted, where a table states 280 M",)
     assert not basis.agrees
@@ -183,9 +183,9 @@ def test_counts_far_from_what_is_stated_are_refused(monkeypatch):
 
 def test_a_mistake_in_a_table_is_seen_too(monkeypatch):
     """What is described is held to the network as the network is to it."""
-    rows = list(published.MNASNET_A1)
+    rows = list(published_tables.MNASNET_A1)
     rows[3] = rows[3]._replace(kernel=5)
-    monkeypatch.setattr(published, "MNASNET_A1", tuple(rows))
+    monkeypatch.setattr(published_tables, "MNASNET_A1", tuple(rows))
     basis = described_basis("tf_semnasnet_100", ENDS, network_steps("tf_semnasnet_100"), None)
     assert "blocks.3.0.conv_dw: described depthwise 5x5" in basis.summary()
 

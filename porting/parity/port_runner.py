@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from porting.errors import BadInput
 from porting.own_module import copied
-from porting.parity.arithmetic import DepthwiseByShifts, SumsOneByOne
-from porting.parity.names import SOFTMAX
 from porting.parity.noise import EPSILON, few_draws, noise_of
 from porting.parity.reordering import Reordered
+from porting.parity.summation_order import DepthwiseByShifts, SumsOneByOne
+from porting.parity.tap_names import SOFTMAX
 
 INPUT_OF = ":input"
 """Behind a module's path: what flows into it, and not what it gives."""

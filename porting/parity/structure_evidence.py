@@ -3,9 +3,9 @@
 A TFLite file, a graph and a file of Keras bring their own structure, and the judge runs that. A
 checkpoint holds weights alone. Its judge is a graph that this package builds, from the description
 that the PyTorch network is built from too: what is wrong in it is wrong on both sides, and no tap
-shows it. So both are held to a description that is none of this package's making
-(:mod:`porting.judges.reference.published`), step by step, and their weights and multiplications
-are counted and held to the figures that the authors state.
+shows it. So both are compared with a description from outside this package
+(:mod:`porting.judges.reference.published_tables`), step by step, and their weights and
+multiplications are counted and compared with the figures that the authors state.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from porting.judges.reference.described import Description, described_as
-from porting.judges.reference.published import NEAR
+from porting.judges.reference.descriptions import Description, described_as
+from porting.judges.reference.published_tables import NEAR
 from porting.judges.reference.steps import (
     SIXTH,
     Steps,
@@ -26,7 +26,7 @@ from porting.judges.reference.steps import (
 from porting.mapping.ends import Ends
 from porting.mapping.module_match import ModuleMatch
 from porting.mapping.recognise import Match
-from porting.parity.beside import GraphBeside, Judge, graph_beside
+from porting.parity.companion_graph import GraphBeside, Judge, graph_beside
 from porting.sources import Source
 from porting.sources.checkpoint import CheckpointSource
 from porting.sources.keras import KerasSource
@@ -34,7 +34,7 @@ from porting.sources.keras import KerasSource
 if TYPE_CHECKING:
     from torch import nn
 
-    from porting.parity.panel import Panel
+    from porting.parity.judge_set import Panel
 
 _IMAGE_CHANNELS = 3  # of the networks whose figures are stated
 
@@ -129,7 +129,7 @@ def described_basis(
 def _steps_of(network: nn.Module, channels: int) -> Steps | None:
     from genmobilenet.network import GenMobileNet
     from porting.parity.network_steps import steps_of_network
-    from porting.parity.taps import prepared
+    from porting.parity.port_runner import prepared
 
     if not isinstance(network, GenMobileNet):
         return None

@@ -12,7 +12,7 @@ import pytest
 from genmobilenet import get_config, list_models
 from genmobilenet.network import GenMobileNet
 from parity_tests.building.keras_steps import steps_of_keras
-from porting.judges.reference.described import described_as, in_eighths
+from porting.judges.reference.descriptions import described_as, in_eighths
 from porting.judges.reference.steps import SIXTH, first_difference
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ from porting.mapping.layers import NORMALISES, layers_of
 from porting.mapping.module_match import ModuleMatch
 from porting.mapping.recognise import Match
 from porting.parity.coverage import StoredLayer
-from porting.parity.names import CLASSIFIER, SOFTMAX
+from porting.parity.tap_names import CLASSIFIER, SOFTMAX
 from porting.sources import Source
 from porting.sources.checkpoint import CheckpointSource
 from porting.sources.keras import KerasSource

@@ -17,7 +17,7 @@ from parity_tests.building.zoo_mutations import MUTATIONS
 from porting.errors import BadInput, MissingJudge
 from porting.judges.reference.rehearse import Rehearsal
 from porting.mapping.recognise import find_match
-from porting.parity.beside import INPUTS, graph_beside
+from porting.parity.companion_graph import INPUTS, graph_beside
 from porting.parity.inputs import seeded_pixels
 from porting.sources import open_source
 from porting.sources.shipped import MOST_BESIDE, graphs_beside
@@ -267,7 +267,7 @@ class TestWhole:
         self, beside, monkeypatch, mutation, told
     ):
         """Without the description outside: in a network that nothing describes."""
-        monkeypatch.setattr("porting.parity.basis.described_as", lambda model: ())
+        monkeypatch.setattr("porting.parity.structure_evidence.described_as", lambda model: ())
         MUTATIONS[mutation].apply(monkeypatch, MODEL)
         ported = porting.port(beside, pixels=seeded_pixels(1, 64))
         assert all(tap.agrees for tap in ported.comparison.taps)

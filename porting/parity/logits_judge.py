@@ -10,8 +10,8 @@ import numpy as np
 from porting.errors import MissingJudge
 from porting.mapping.module_match import ModuleMatch
 from porting.mapping.recognise import Match
-from porting.parity.names import CLASSIFIER
-from porting.parity.panel import panel_of
+from porting.parity.judge_set import panel_of
+from porting.parity.tap_names import CLASSIFIER
 from porting.sources import Source
 from porting.sources.keras import KerasSource
 from porting.sources.tflite import TFLiteSource
