@@ -36,7 +36,7 @@ from porting.options import (
     StdOption,
     WeightsOption,
 )
-from porting.reports.showing import show
+from porting.reports.terminal import show
 
 app = typer.Typer(
     name="porting",

@@ -34,7 +34,7 @@ from porting.options import (
     WeightsOption,
     WorkersOption,
 )
-from porting.reports.showing import show
+from porting.reports.terminal import show
 
 if TYPE_CHECKING:
     from porting.accuracy.evaluation.evaluate import Evaluation

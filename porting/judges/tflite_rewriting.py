@@ -7,13 +7,13 @@ the ``tflite`` package: a mistake there must not reach the judge.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from porting.errors import BadInput, MissingJudge, UnsupportedSource
-from porting.judges.clamps import implied_clamps, kind_of
 from porting.judges.flatbuffer_patching import place, point_at, point_at_buffers, with_byte, without
 from porting.judges.tflite_constants import layer_behind as read_layer_behind
 from porting.judges.tflite_constants import real_values, stands_for_reals
@@ -22,6 +22,14 @@ _MODEL_BUFFERS, _TENSOR_TYPE, _TENSOR_BUFFER, _TENSOR_SPARSITY = 12, 6, 8, 16
 _GRAPH_OUTPUTS, _OPTIONS = 8, 12
 _CODES, _CODE_VERSION = (4, 10), 8
 """Places of fields of ``Model``, ``Tensor``, ``SubGraph``, ``Operator`` and ``OperatorCode``."""
+
+_ACTIVATION_FIELDS = {
+    "CONV_2D": 10,
+    "DEPTHWISE_CONV_2D": 12,
+    "FULLY_CONNECTED": 4,
+    "ADD": 4,
+}
+"""Operators that may be followed by an activation -> the place of it among their options."""
 
 _NO_VALUES = 0
 """The buffer of tensors that are computed: LiteRT takes no values from it, whatever it holds."""
@@ -33,7 +41,7 @@ def dequantised(content: bytes, path: Path) -> bytes:
     Constants and whatever else held integers for real numbers are float32,
     sparse constants are dense, and the operators that led from one form to the
     other copy. Activations that the range of the integers stood for are put
-    back: see :mod:`porting.judges.clamps`.
+    back, see :func:`_implied_clamps`.
 
     Raises:
         MissingJudge: the schema classes are not installed.
@@ -170,7 +178,7 @@ def _int8_in_uint8(model: Any, tflite: Any) -> set[int]:
     found = set()
     for number in range(graph.OperatorsLength()):
         operator = graph.Operators(number)
-        if kind_of(model, operator) not in weighted:
+        if _operator_code(model, operator) not in weighted:
             continue
         data, weight = (graph.Tensors(operator.Inputs(i)) for i in (0, 1))
         if (data.Type(), weight.Type()) == hybrid:
@@ -179,7 +187,7 @@ def _int8_in_uint8(model: Any, tflite: Any) -> set[int]:
 
 
 def _restore_activations(changed: bytearray, model: Any, path: Path, tflite: Any) -> None:
-    for operator, field, activation in implied_clamps(model, tflite):
+    for operator, field, activation in _implied_clamps(model, tflite):
         options = operator.BuiltinOptions()
         if options is None:
             name = model.Subgraphs(0).Tensors(operator.Outputs(0)).Name().decode()
@@ -204,3 +212,57 @@ def _copy_in_place_of_conversions(changed: bytearray, model: Any, tflite: Any) -
                 struct.pack_into(layout, changed, place(code, field), kinds.CAST)
         if code._tab.Offset(_CODE_VERSION):
             struct.pack_into("<i", changed, place(code, _CODE_VERSION), 1)
+
+
+def _operator_code(model: Any, operator: Any) -> int:
+    """An operator's code. Files of before 2020 fill the narrow field alone."""
+    code = model.OperatorCodes(operator.OpcodeIndex())
+    return max(int(code.DeprecatedBuiltinCode()), int(code.BuiltinCode()))
+
+
+def _implied_clamps(model: Any, tflite: Any) -> Iterator[tuple[Any, int, int]]:
+    """Operators whose activation a quantised file leaves to the range of its integers.
+
+    TensorFlow 1's converter drops a fused activation where the output's integers cannot hold
+    what it would cut off: uint8 with zero point 0 holds nothing below 0, and with a step of
+    6 / 255 nothing above 6 either. Float32 holds both, so a float counterpart needs the
+    activation back. Yields the operator, the place of the option and the activation.
+    """
+    graph = model.Subgraphs(0)
+    fields = {getattr(tflite.BuiltinOperator, n): f for n, f in _ACTIVATION_FIELDS.items()}
+    for number in range(graph.OperatorsLength()):
+        operator = graph.Operators(number)
+        field = fields.get(_operator_code(model, operator))
+        if field is None or _activation(operator, field):
+            continue
+        clamp = _implied(graph.Tensors(operator.Outputs(0)), tflite)
+        if clamp is not None:
+            yield operator, field, clamp
+
+
+def _activation(operator: Any, field: int) -> int:
+    """The code of the activation that the options name; 0 stands for none."""
+    options = operator.BuiltinOptions()
+    offset = options.Offset(field) if options is not None else 0
+    return int(options.Bytes[options.Pos + offset]) if offset else 0
+
+
+def _implied(output: Any, tflite: Any) -> int | None:
+    """What the integers of a result cut off.
+
+    - From 0 up to 6, to within a step: a ReLU6. Nothing else ends there but by chance.
+    - From 0 up, in uint8: a ReLU. What the range cuts off above is the
+      quantisation's own, a float counterpart is free of it.
+    - From 0 up, in int8: nothing. The converters that write int8 keep
+      activations in the options, and what they saw of a result was positive.
+    """
+    limits = {tflite.TensorType.UINT8: np.uint8, tflite.TensorType.INT8: np.int8}
+    quantisation, dtype = output.Quantization(), limits.get(output.Type())
+    if dtype is None or quantisation is None or quantisation.ScaleLength() != 1:
+        return None
+    step, zero = quantisation.Scale(0), quantisation.ZeroPoint(0)
+    if zero != np.iinfo(dtype).min:
+        return None
+    if abs(step * 255 - 6) <= step:
+        return int(tflite.ActivationFunctionType.RELU6)
+    return int(tflite.ActivationFunctionType.RELU) if dtype is np.uint8 else None

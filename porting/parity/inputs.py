@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from collections.abc import Iterable, Iterator
+from importlib import resources
 from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
@@ -13,7 +15,6 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from porting.errors import BadInput
-from porting.parity.photographs import NAMES, photograph_files, photographs_version
 
 Images = np.ndarray | Iterable[np.ndarray] | str | PathLike[str]
 """A folder, an array (N, H, W, C), or arrays (H, W, C) one after another; values 0..255."""
@@ -24,6 +25,12 @@ SEED = 0
 
 INPUTS = 10
 """Built-in images of a comparison: the photographs, and random images for the rest."""
+
+PHOTOGRAPHS = (
+    "cameraman.jpg", "astronaut.jpg", "shore.jpg", "cat.jpg",
+    "rocket.jpg", "dandelion.jpg", "coffee.jpg", "blossom.jpg",
+)  # fmt: skip
+"""Files of ``photos/``, in the order of use; ``photos/LICENSES.md`` names their authors."""
 
 THUMBNAILS, THUMBNAIL_SIDE = 12, 96
 _CROP = 0.875  # of the shorter side, as is usual for 224 pixels
@@ -69,7 +76,7 @@ def image_stream(
             arrays given one by one, when the wrong one's turn comes.
     """
     if images is None:
-        photographs = 0 if random_only else min(count, len(NAMES))
+        photographs = 0 if random_only else min(count, len(PHOTOGRAPHS))
         return _built_in_stream(photographs, count - photographs, size, channels)
     if isinstance(images, (str, PathLike)):
         return _folder_stream(Path(images), size, channels)
@@ -103,6 +110,17 @@ def _built_in_stream(photographs: int, seeded: int, size: int, channels: int) ->
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def photograph_files() -> tuple[bytes, ...]:
+    """The files in the order of use, each a JPEG."""
+    folder = resources.files("porting.parity").joinpath("photos")
+    return tuple(folder.joinpath(name).read_bytes() for name in PHOTOGRAPHS)
+
+
+def photographs_version() -> str:
+    """The first eight hexadecimal digits of the SHA-256 of all files in a row."""
+    return hashlib.sha256(b"".join(photograph_files())).hexdigest()[:8]
 
 
 def photograph_images(size: int, channels: int = 3) -> Iterator[np.ndarray]:

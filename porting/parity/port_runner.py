@@ -14,15 +14,8 @@ from torch import Tensor, nn
 from porting.errors import BadInput
 from porting.own_module import copied
 from porting.parity.noise import EPSILON, few_draws, noise_of
-from porting.parity.reordering import Reordered
-from porting.parity.summation_order import DepthwiseByShifts, SumsOneByOne
-from porting.parity.tap_names import SOFTMAX
-
-INPUT_OF = ":input"
-"""Behind a module's path: what flows into it, and not what it gives."""
-
-OUTPUT = "(output)"
-"""Tap for what a whole module returns."""
+from porting.parity.summation_order import DepthwiseByShifts, Reordered, SumsOneByOne
+from porting.parity.tap_names import INPUT_OF, OUTPUT, SOFTMAX, call_name
 
 OnTap = Callable[[str, Tensor], "Tensor | None"]
 """Called with a tap and its values; what it returns takes their place."""
@@ -217,11 +210,6 @@ def _noise_of(exact: Tensor, runs: list[Tensor]) -> np.ndarray:
     if noise.isfinite().all():
         return np.asarray(noise.numpy() * few_draws(len(runs) * exact[0].numel()))
     return noise_of(exact.numpy(), *(run.numpy() for run in runs))
-
-
-def call_name(path: str, number: int) -> str:
-    """A module's path for its first call, and with the call's number for those that follow."""
-    return path if number == 1 else f"{path}#{number}"
 
 
 def prepared(model: nn.Module, in_place: bool = False) -> nn.Module:

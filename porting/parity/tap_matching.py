@@ -12,15 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from porting.errors import BadInput
-from porting.parity.port_runner import (
-    INPUT_OF,
-    OUTPUT,
-    as_port,
-    call_name,
-    failures_named,
-    prepared,
-)
-from porting.parity.tap_names import CLASSIFIER, SOFTMAX
+from porting.parity.port_runner import as_port, failures_named, prepared
+from porting.parity.tap_names import CLASSIFIER, INPUT_OF, OUTPUT, SOFTMAX, call_name
 
 _ELEMENTS = 4096  # of a tap, evenly spaced, on which likeness is judged
 _ANY_SHAPE_MATCH = 0.01  # what two values of one shape are worth if nothing else speaks for them

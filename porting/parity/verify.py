@@ -22,7 +22,7 @@ from porting.parity.judge_set import Panel, panel_of
 from porting.parity.noise import Tolerance, floor
 from porting.parity.pixel_check import PixelRoad, RunningRoad, roundings
 from porting.parity.structure_evidence import Basis, basis_of
-from porting.parity.tap_names import CLASSIFIER, SOFTMAX
+from porting.parity.tap_names import CLASSIFIER, INPUT_OF, SOFTMAX
 from porting.sources import Source
 
 if TYPE_CHECKING:
@@ -223,7 +223,6 @@ class _Session:
 
     def _dense(self) -> None:
         """Feed the pieces of both sides the same random values, and count what comes of it."""
-        from porting.parity.port_runner import INPUT_OF
         from porting.parity.soundness import rounded_taps
 
         inputs, pixels, seen, shapes = self._first
@@ -401,7 +400,7 @@ class _Session:
     def _before(self, culprit: TapResult | None) -> str | None:
         """The tap before the culprit's layer, if what reaches that layer is not what it gave."""
         from genmobilenet.network import GenMobileNet
-        from porting.parity.port_runner import INPUT_OF, PortRunner
+        from porting.parity.port_runner import PortRunner
 
         if culprit is None or not isinstance(self._model, GenMobileNet):
             return None

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from porting.reports.inspection import input_lines, pixels_line
-from porting.reports.lines import print_lines
+from porting.reports.terminal import print_lines
 
 WORST = 10
 WIDTH = 100

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from porting.reports.explanation import print_explanation
+import typer
+
 from porting.reports.inspection import input_lines
-from porting.reports.lines import print_lines
+from porting.reports.terminal import print_lines
+
+WIDTH = 80
 
 SHOWN = 10
 """Images listed at most; the page lists more, the JSON and the rows have all."""
@@ -32,7 +35,7 @@ def print_evaluation(data: dict[str, Any]) -> None:
     pairs.append(("verdict", data["verdict"]["sentence"]))
     print_lines(pairs)
     if data["explanation"] is not None:
-        print_explanation(data["explanation"])
+        _print_explanation(data["explanation"])
 
 
 def _input(data: dict[str, Any]) -> list[tuple[str, str]]:
@@ -103,3 +106,42 @@ def _of_failed(failed: dict[str, str]) -> str:
         if failed["name"] in failed["reason"]
         else "{name}: {reason}".format(**failed)
     )
+
+
+def _print_explanation(explanation: dict[str, Any]) -> None:
+    """Print a report's explanation as text: a table of changes, what was left out, a sentence."""
+    _print_changes(explanation["changes"])
+    pairs = [("left out", f"{left['topic']}: {left['why']}") for left in explanation["left_out"]]
+    typer.echo()
+    print_lines([*pairs, ("explained", explanation["sentence"])])
+
+
+def _print_changes(changes: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if console.width > WIDTH:
+        console = Console(highlight=False, width=WIDTH)
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    helps = " (* helps)" if any(change["helps"] for change in changes) else ""
+    table.add_column("changed", no_wrap=True)
+    table.add_column(f"to what, for what{helps}", overflow="fold", ratio=1)
+    for name in ("top-1", "points", "95 %", "p, Holm"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for change in changes:
+        table.add_row(*_change_row(change), style="green" if change["helps"] else None)
+    # Captured: rich itself ends the process with 1 where nobody reads on.
+    with console.capture() as captured:
+        console.print()
+        console.print(table)
+    typer.echo(captured.get(), nl=False)
+
+
+def _change_row(change: dict[str, Any]) -> tuple[str, ...]:
+    mark = " *" if change["helps"] else ""
+    return (
+        change["topic"], change["change"] + mark, f"{change['top1']:.2f}",
+        f"{change['points']:+.2f}", f"{change['low']:+.2f} to {change['high']:+.2f}",
+        f"{change['adjusted_p']:.1g}",
+    )  # fmt: skip

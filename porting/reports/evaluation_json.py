@@ -7,7 +7,9 @@ The terminal's text and the page are made from it alone; ``evaluation_schema.jso
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,15 @@ from porting.accuracy.evaluation.answers import FAILED
 from porting.accuracy.evaluation.evaluate import Evaluation
 from porting.accuracy.evaluation.figures import SIGNIFICANT, Share, difference, share
 from porting.accuracy.evaluation.verdict import Counts, agreement_of, sentence_of
+from porting.accuracy.preprocessing import parse_pipeline
 from porting.errors import BadExample
+from porting.parity.inputs import thumbnail
 from porting.plain_json import encoded
+from porting.reports.html import SHOWN
 from porting.reports.report_files import EVALUATION, EVALUATION_VERSION
-from porting.reports.thumbnails import thumbnails
+
+THUMBNAIL_SIDE = 160
+"""Pixels."""
 
 
 def evaluation_report(evaluation: Evaluation) -> dict[str, Any]:
@@ -104,9 +111,26 @@ def _agreement(evaluation: Evaluation) -> dict[str, Any]:
         "quantisation": _quantisation(evaluation),
         "differing": [
             {**_differing(evaluation, number), "thumbnail": seen}
-            for number, seen in thumbnails(evaluation, evaluation.differing)
+            for number, seen in _thumbnails(evaluation, evaluation.differing)
         ],
     }
+
+
+def _thumbnails(evaluation: Evaluation, numbers: Sequence[int]) -> Iterator[tuple[int, str | None]]:
+    """Images' numbers, each with its picture: of the first, as data URIs; of the others None.
+
+    They are the first side's pixels before what normalises, read from the data set once more.
+    One that cannot be read any more has none.
+    """
+    pipeline = parse_pipeline(evaluation.sides[0].pipeline)
+
+    def seen(number: int) -> str | None:
+        try:
+            return thumbnail(pipeline(evaluation.dataset.read(number)), THUMBNAIL_SIDE)
+        except BadExample:
+            return None
+
+    yield from zip_longest(numbers, map(seen, numbers[:SHOWN]))
 
 
 def _differing(evaluation: Evaluation, number: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from porting.catalog.entry import CatalogEntry
 from porting.catalog.fetch import Download
-from porting.reports.lines import print_lines
+from porting.reports.terminal import print_lines
 
 
 def summarise_download(entry: CatalogEntry, download: Download) -> dict[str, Any]:

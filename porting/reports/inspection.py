@@ -10,7 +10,7 @@ from porting.mapping.convention import convention_of
 from porting.mapping.recognise import candidates, find_match
 from porting.mapping.rules import choose_weight_set
 from porting.places import as_known
-from porting.reports.lines import print_lines
+from porting.reports.terminal import print_lines
 from porting.sources import Source
 
 KNOWN = {

@@ -9,7 +9,7 @@ from porting.places import as_known
 from porting.release import ReleaseFiles
 from porting.release.card import verdict_of
 from porting.reports.inspection import input_lines, pixels_line
-from porting.reports.lines import print_lines
+from porting.reports.terminal import print_lines
 
 
 def summarise_port(port: Port, files: ReleaseFiles | None) -> dict[str, Any]:

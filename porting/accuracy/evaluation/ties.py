@@ -33,8 +33,9 @@ def tie_on(work: Work, numbers: Sequence[int]) -> float | None:
     import torch
 
     from genmobilenet.network import GenMobileNet
-    from porting.parity.port_runner import OUTPUT, PortRunner
+    from porting.parity.port_runner import PortRunner
     from porting.parity.tap_matching import check_runs
+    from porting.parity.tap_names import OUTPUT
 
     port = next(side for side in work.sides if side.on_device)
     images = _images(work, numbers[:MEASURED], port)

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from porting.parity.reordering import Reordered
-from porting.parity.summation_order import DepthwiseByShifts
+from porting.parity.summation_order import DepthwiseByShifts, Reordered
 
 
 @pytest.mark.parametrize("size", [(9, 9), (8, 11)])

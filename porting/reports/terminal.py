@@ -1,14 +1,36 @@
-"""Label and value, a line each, as the commands print them."""
+"""Printing a command's outcome: text in two columns, or JSON."""
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import typer
 
+from porting.errors import OutputError
+from porting.exits import nobody_reads_on
+from porting.plain_json import encoded
+
 _GAP = 2
+
+
+def show(data: dict[str, Any], as_json: bool, print_text: Callable[[dict[str, Any]], None]) -> None:
+    """Print a command's outcome. A reader that stops reading changes no exit code."""
+    try:
+        if as_json:
+            typer.echo(json.dumps(encoded(data), indent=1))
+        else:
+            print_text(data)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        nobody_reads_on()
+    except OSError as error:
+        nobody_reads_on()
+        raise OutputError(f"standard output: cannot be written: {error.strerror}") from error
 
 
 def print_lines(pairs: Sequence[tuple[str, str]]) -> None:
