@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from porting.calibration.calibrate import Calibration
     from porting.parity.compare import Comparison
     from porting.parity.inputs import Images
-    from porting.parity.pixel_check import PixelRoad
-    from porting.parity.structure_evidence import Basis
+    from porting.parity.pixel_check import PixelCheck
+    from porting.parity.structure_evidence import StructureEvidence
 
 Progress = Callable[[int, int], None]
 """Called with the steps done and the steps in all."""
@@ -54,8 +54,8 @@ class Port:
     state_dict: dict[str, torch.Tensor]
     comparison: Comparison | None = None
     quantised: Comparison | None = None
-    pixels: PixelRoad | None = None
-    basis: Basis | None = None
+    pixels: PixelCheck | None = None
+    basis: StructureEvidence | None = None
     inputs: str | None = None
     calibration: Calibration | None = None
     onto: str | None = None

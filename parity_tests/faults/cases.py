@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from porting.mapping.layers import Layer, layers_of
 from porting.mapping.recognise import find_match
 from porting.parity import verify
 from porting.parity.compare import Comparison
-from porting.parity.judge_set import Panel, SeatedJudge, panel_of
+from porting.parity.judge_set import BoundJudge, judges_of
 from porting.sources import open_source
 
 SEED = 7
@@ -68,8 +68,8 @@ class Outcome:
         return comparison.culprit is not None and comparison.culprit.tap in self.case.places
 
 
-class _Remembering:
-    """A judge that answers the same question once."""
+class _CachingJudge:
+    """Runs a judge once on each input, and keeps what it gave."""
 
     def __init__(self, judge) -> None:
         self._judge, self._answers = judge, {}
@@ -98,9 +98,9 @@ class Subject:
         self.layers = layers_of(self.match.config)
         state = carry_out(self.match.plan, self.source, self.match.config)
         self.network = build(self.match.config, state)
-        panel = panel_of(self.source, self.match)
-        judges = tuple(SeatedJudge(_Remembering(j.judge), j.taps) for j in panel.judges[:1])
-        self.panel: Panel = Panel(**{**vars(panel), "judges": judges})
+        judge_set = judges_of(self.source, self.match)
+        judges = tuple(BoundJudge(_CachingJudge(j.judge), j.taps) for j in judge_set.judges[:1])
+        self.judge_set = replace(judge_set, judges=judges)
         other = next((s for s in self.source.weight_sets if s != self.match.plan.weight_set), None)
         self.other_state = None
         if other is not None:
@@ -109,13 +109,13 @@ class Subject:
 
     def judged(self, network: nn.Module, pixels: np.ndarray) -> Comparison:
         """The verdict on a network, by the judge that this subject keeps."""
-        kept, verify.panel_of = verify.panel_of, lambda *_: self.panel
+        original, verify.judges_of = verify.judges_of, lambda *_: self.judge_set
         try:
             return verify.verify_port(
                 self.source, self.match, network, self.convention, pixels, details=False
             ).comparison
         finally:
-            verify.panel_of = kept
+            verify.judges_of = original
 
     def logits(self, network: nn.Module, pixels: np.ndarray) -> torch.Tensor:
         x = torch.from_numpy(self.convention.normalise(pixels)).permute(0, 3, 1, 2).contiguous()
@@ -212,7 +212,7 @@ class Subject:
             "norm": (layer.norm or layer.path, layer.tap),
             "activation": (layer.tap,),
         }[at]
-        return (next(tap for tap in taps if tap in self.panel.names),)
+        return (next(tap for tap in taps if tap in self.judge_set.names),)
 
 
 def _places(candidates: list, count: int, generator) -> list:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from porting.errors import BadInput, NoPieces
-from porting.judges.op_allow_list import check_harmless
+from porting.judges.op_allow_list import check_operations
 from porting.judges.run import Run
 from porting.judges.tensorflow import (
     import_tensorflow,
@@ -56,7 +56,7 @@ class GraphJudge:
             ) from error
 
     @property
-    def takes(self) -> str:
+    def input_type(self) -> str:
         """NumPy's name of the type that the graph's placeholder has."""
         return str(self._session.graph.get_tensor_by_name(_written(self._image)).dtype.name)
 
@@ -125,7 +125,7 @@ def _message(tf: Any, source: GraphDefSource, output: str) -> Any:
             node.name, node.op = image, "Placeholder"
             node.attr["dtype"].type = kind
     message = tf.compat.v1.graph_util.extract_sub_graph(whole, wanted)
-    check_harmless(message, source.path)
+    check_operations(message, source.path)
     return _inlined(tf, message, wanted)
 
 

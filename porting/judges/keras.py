@@ -136,7 +136,7 @@ class KerasJudge:
         return {name: name for name in self._names}
 
     @property
-    def takes(self) -> str:
+    def input_type(self) -> str:
         """NumPy's name of the type that the model's input has."""
         return str(self._model.inputs[0].dtype)
 

@@ -14,10 +14,10 @@ import numpy as np
 from porting.errors import BadInput, MissingJudge, NoPieces
 from porting.judges.affine import Affine, affine_of
 from porting.judges.operator_order import piece_by_piece
-from porting.judges.quiet_stderr import silent
+from porting.judges.quiet_stderr import stderr_silenced
 from porting.judges.run import Run
 from porting.judges.tflite_rewriting import (
-    dequantised,
+    dequantise,
     layer_behind,
     with_every_result,
     with_output,
@@ -83,12 +83,12 @@ class LiteRTJudge:
         return Run(arrays, self.name, self.version, steps)
 
     @property
-    def takes(self) -> str:
+    def input_type(self) -> str:
         """NumPy's name of the type that the file's input has."""
         return str(np.dtype(self._input["dtype"]).name)
 
     @property
-    def of_bytes(self) -> Callable[[np.ndarray], np.ndarray] | None:
+    def pixels_to_inputs(self) -> Callable[[np.ndarray], np.ndarray] | None:
         """Pixels 0..255 (N, H, W, C) to :meth:`run`'s inputs; None for an input that is no bytes.
 
         As documented for such files, uint8 holds pixels as they are, int8 less 128. What the
@@ -150,7 +150,7 @@ class LiteRTJudge:
             "experimental_preserve_all_tensors": True,
         } if keep else {}  # fmt: skip
         try:
-            with silent():  # a delegate tells of itself
+            with stderr_silenced():  # a delegate tells of itself
                 interpreter = runtime.Interpreter(
                     model_path=None if content else str(self._source.path),
                     model_content=content,
@@ -238,5 +238,5 @@ def _content(path: Path, in_float: bool, keep_every_result: bool) -> bytes | Non
     if not in_float and not keep_every_result:
         return None
     content = path.read_bytes()
-    content = dequantised(content, path) if in_float else content
+    content = dequantise(content, path) if in_float else content
     return with_every_result(content) if keep_every_result else content

@@ -12,7 +12,7 @@ from typing import Any
 
 from porting.errors import UnsupportedSource
 
-HARMLESS = frozenset(
+ALLOWED = frozenset(
     """
     Const Placeholder PlaceholderWithDefault NoOp Identity IdentityN StopGradient PreventGradient
     Snapshot CheckNumerics EnsureShape Cast
@@ -29,7 +29,7 @@ HARMLESS = frozenset(
 """Operations that compute, and those that restore variables."""
 
 
-def check_harmless(message: Any, path: Path) -> None:
+def check_operations(message: Any, path: Path) -> None:
     """See that a ``GraphDef``, and every function that it can call, only reads and computes.
 
     Functions that nothing calls are taken out of it.
@@ -42,7 +42,7 @@ def check_harmless(message: Any, path: Path) -> None:
     waiting = [message.node]
     while waiting:
         for node in waiting.pop():
-            if node.op not in HARMLESS and node.op not in functions:
+            if node.op not in ALLOWED and node.op not in functions:
                 raise UnsupportedSource(
                     f"{path}: {node.op} {node.name!r} is not known to compute alone, so that the "
                     "graph is not run. Port it with --no-verify"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def silent() -> Iterator[None]:
+def stderr_silenced() -> Iterator[None]:
     """Standard error leads nowhere meanwhile, for C++ too."""
     if sys.stderr is not None:
         sys.stderr.flush()

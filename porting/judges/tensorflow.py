@@ -14,7 +14,7 @@ import numpy as np
 from genmobilenet.config import NetworkConfig
 from porting.errors import BadInput, MissingJudge
 from porting.judges.pieces import direct_inputs, groups_of
-from porting.judges.quiet_stderr import silent
+from porting.judges.quiet_stderr import stderr_silenced
 from porting.judges.run import INPUT, Run
 from porting.sources.checkpoint.object_graph import GRAPH_KEY
 from porting.sources.checkpoint.weight_sets import EMA_SUFFIX, is_statistic
@@ -34,7 +34,7 @@ def import_tensorflow() -> Any:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
         # It looks for GPUs before its log is set up, and says so whatever the log level is.
-        with nullcontext() if "tensorflow" in sys.modules else silent():
+        with nullcontext() if "tensorflow" in sys.modules else stderr_silenced():
             import tensorflow as tf
     except ImportError as error:
         raise MissingJudge(

@@ -35,7 +35,7 @@ _NO_VALUES = 0
 """The buffer of tensors that are computed: LiteRT takes no values from it, whatever it holds."""
 
 
-def dequantised(content: bytes, path: Path) -> bytes:
+def dequantise(content: bytes, path: Path) -> bytes:
     """A file that computes in float32 what the given one computes with integers.
 
     Constants and whatever else held integers for real numbers are float32,

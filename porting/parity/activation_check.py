@@ -17,7 +17,7 @@ from torch import nn
 
 from porting.mapping.layers import NetworkLayers
 from porting.parity.noise import FACTOR, floor
-from porting.parity.port_runner import prepared
+from porting.parity.port_runner import inference_copy
 
 LADDER = np.arange(-16, 16.125, 0.125, dtype=np.float32)
 """Exact in float32, beyond every bend of the functions below on both sides."""
@@ -32,7 +32,7 @@ DECLARED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 """tf.nn.relu, relu6 and sigmoid; the hard ones as slim's ``mobilenet_v3.py`` has them."""
 
 
-def mistaken_activations(model: nn.Module, layers: NetworkLayers) -> dict[str, str]:
+def wrong_activations(model: nn.Module, layers: NetworkLayers) -> dict[str, str]:
     """By tap, what is wrong with activations and gates that compute another function."""
     functions = {layer.tap: layer.activation for layer in layers if layer.activation != "none"}
     for block in layers.blocks:
@@ -51,7 +51,7 @@ def _complaint(
     with torch.inference_mode():
         # (1, 1, n, 1), as the module may look at axes; a copy, as it may overwrite.
         given = torch.from_numpy(LADDER.copy()).reshape(1, 1, -1, 1)
-        computed = prepared(module).float()(given).numpy().ravel()
+        computed = inference_copy(module).float()(given).numpy().ravel()
     expected = declared(LADDER)
     apart = np.abs(computed - expected)
     # Written so that NaN counts as wrong.

@@ -1,8 +1,8 @@
-"""A graph that lies beside a checkpoint: the same network, as its authors exported it.
+"""A graph in a checkpoint's folder: the same network, as its authors exported it.
 
 Google ships a checkpoint with a TFLite file and a frozen graph of its network. Such a graph says by
 itself what the network computes: it is aligned with the network, operator by operator, and where it
-holds the checkpoint's own weights its judge runs it, and the port beside it.
+holds the checkpoint's own weights, its judge runs it and the port is compared with that run.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,19 +31,19 @@ from porting.sources.source import WEIGHT_AXES
 INPUTS = 2
 """Images on which the judge of such a graph and the port are compared."""
 
-Judge = Callable[[Source, Match, np.ndarray], Comparison]
+CompareWithGraph = Callable[[Source, Match, np.ndarray], Comparison]
 """Compares the judge of a source with the port on pixels (N, H, W, C), 0..255."""
 
 _SAME = 1e-6  # of the largest weight: what a converter's float32 may change
 
 
 @dataclass(frozen=True)
-class GraphBeside:
-    """What a graph beside a checkpoint shows.
+class CompanionGraph:
+    """What a graph in a checkpoint's folder shows.
 
     ``file`` is its name. ``weight_set`` is the checkpoint's set that it holds, None where it holds
-    neither. ``comparison`` is that of its judge with the port, None where that was not run,
-    ``why_not`` then says why. ``refusal`` is what speaks against the port, None for nothing.
+    neither. ``comparison`` is that of its judge with the port, None where the judge was not run;
+    ``why_not`` then says why. ``refusal`` says what contradicts the port, None where nothing does.
     """
 
     file: str
@@ -54,7 +53,7 @@ class GraphBeside:
     refusal: str | None = None
 
     def summary(self) -> str:
-        """A clause that says it."""
+        """The finding in a clause."""
         if self.refusal is not None:
             return self.refusal
         start = f"{self.file} beside it is a graph of the same network, operator by operator"
@@ -77,21 +76,30 @@ class GraphBeside:
         }
 
 
-def graph_beside(source: CheckpointSource, match: Match, judge: Judge) -> GraphBeside | None:
+def companion_graph(
+    source: CheckpointSource, match: Match, compare: CompareWithGraph
+) -> CompanionGraph | None:
     """What the graphs beside a checkpoint show of its port; None without one of its network.
 
-    Of several that agree the one that could be run is told of.
+    Of several that agree, the one whose judge ran is returned.
     """
-    graphs = list(_graphs(source, match, judge))
-    against = (graph for graph in graphs if graph.refusal is not None)
+    graphs = list(_graphs(source, match, compare))
+    refusing = (graph for graph in graphs if graph.refusal is not None)
     runs = (graph for graph in graphs if graph.comparison is not None)
-    return next(against, None) or next(runs, None) or next(iter(graphs), None)
+    return next(refusing, None) or next(runs, None) or next(iter(graphs), None)
 
 
-def _graphs(source: CheckpointSource, match: Match, judge: Judge) -> Iterator[GraphBeside]:
+def _graphs(
+    source: CheckpointSource, match: Match, compare: CompareWithGraph
+) -> Iterator[CompanionGraph]:
+    from porting.sources.graphdef.reader import FrozenGraphSource
+    from porting.sources.tflite import TFLiteSource
+
+    drops_background = any(fill.first_row for fill in match.plan.fills)
     for path in graphs_beside(source):
         try:
-            graph = _opened(path)
+            reader = TFLiteSource if path.suffix == ".tflite" else FrozenGraphSource
+            graph: Source = reader(path)
             if not _has_layers_of(graph, match.config):
                 continue
             weight_set = _weight_set_in(graph, source, match)
@@ -99,49 +107,49 @@ def _graphs(source: CheckpointSource, match: Match, judge: Judge) -> Iterator[Gr
             continue  # damaged, or of no kind that is read: it says nothing
         name = _printable(path.name)
         try:
-            aligned = match_network(graph, match.model, graph.weight_sets[0], _drops(match))
+            alignment = match_network(graph, match.model, graph.weight_sets[0], drops_background)
         except MappingError as error:
             # What lies in a folder may be another network of the same shapes; what was shipped
             # with the checkpoint, or has its weights, may not.
             if source.shipped_in is not None or weight_set is not None:
-                yield GraphBeside(name, weight_set, refusal=_differs(name, error))
+                difference = " ".join(str(error).split())
+                refusal = (
+                    f"{name} beside the checkpoint has the network's layers and computes another: "
+                    f"{difference}"
+                )
+                yield CompanionGraph(name, weight_set, refusal=refusal)
             continue
-        yield _judged(name, graph, aligned, weight_set, match, judge)
+        yield _comparison_with(name, graph, alignment, weight_set, match, compare)
 
 
-def _judged(
-    name: str, graph: Source, aligned: Match, weight_set: str | None, match: Match, judge: Judge
-) -> GraphBeside:
+def _comparison_with(
+    name: str, graph: Source, alignment: Match, weight_set: str | None, match: Match,
+    compare: CompareWithGraph,
+) -> CompanionGraph:  # fmt: skip
+    """A graph that is aligned with the network, compared with the port if it has its weights."""
     if weight_set != match.plan.weight_set:
         whose = f"the {weight_set} ones" if weight_set else "others"
-        return GraphBeside(name, weight_set, why_not=f"its weights are {whose}")
-    side, channels = aligned.ends.side, aligned.ends.channels
+        return CompanionGraph(name, weight_set, why_not=f"its weights are {whose}")
+    side, channels = alignment.ends.side, alignment.ends.channels
     try:
-        comparison = judge(graph, aligned, seeded_pixels(INPUTS, side, channels))
+        comparison = compare(graph, alignment, seeded_pixels(INPUTS, side, channels))
     except MissingJudge as error:
-        return GraphBeside(name, weight_set, why_not=str(error))
+        return CompanionGraph(name, weight_set, why_not=str(error))
     except BadInput as error:
-        return GraphBeside(name, weight_set, why_not=f"its judge does not run it ({error})")
+        return CompanionGraph(name, weight_set, why_not=f"its judge does not run it ({error})")
     refusal = None
     if not comparison:
         refusal = f"{name} beside the checkpoint has its weights, and is {comparison.summary()}"
-    return GraphBeside(name, weight_set, comparison, refusal=refusal)
-
-
-def _opened(path: Path) -> Source:
-    from porting.sources.graphdef.reader import FrozenGraphSource
-    from porting.sources.tflite import TFLiteSource
-
-    return TFLiteSource(path) if path.suffix == ".tflite" else FrozenGraphSource(path)
+    return CompanionGraph(name, weight_set, comparison, refusal=refusal)
 
 
 def _has_layers_of(graph: Source, config: NetworkConfig) -> bool:
     """Whether a graph has as many layers of each kernel and width as a network."""
-    expected = Counter(
+    network_layers = Counter(
         (layer.kind == "depthwise", layer.kernel, layer.in_channels, layer.out_channels)
         for layer in layers_of(config)
     )
-    return expected == Counter(
+    return network_layers == Counter(
         (kind == "DEPTHWISE_CONV_2D", facts.kernel[0], facts.in_channels, facts.out_channels)
         for kind, facts in _layers(graph)
     )
@@ -175,18 +183,6 @@ def _equal(values: np.ndarray, others: np.ndarray) -> bool:
     if values.shape != others.shape:
         return False
     return bool(np.abs(values - others).max() <= _SAME * np.abs(others).max())
-
-
-def _drops(match: Match) -> bool:
-    """Whether the port leaves out the background class."""
-    return any(fill.first_row for fill in match.plan.fills)
-
-
-def _differs(name: str, error: MappingError) -> str:
-    difference = " ".join(str(error).split())
-    return (
-        f"{name} beside the checkpoint has the network's layers and computes another: {difference}"
-    )
 
 
 def _printable(name: str) -> str:

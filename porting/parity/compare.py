@@ -60,15 +60,15 @@ class TapResult:
         return tuple(filter(None, (self.accumulated, self.isolated, self.dense)))
 
     @property
-    def born(self) -> TapFigures | None:
+    def own_error(self) -> TapFigures | None:
         """The figures of an error that is born here: those of a piece that fails by itself."""
         pieces = (self.isolated, self.dense)
         return next((figures for figures in pieces if figures and not figures.agrees), None)
 
     @property
-    def bears_an_error(self) -> bool:
+    def is_origin(self) -> bool:
         """Whether an error is born here: it fails in isolation, or computes another function."""
-        return self.mistaken is not None or self.born is not None
+        return self.mistaken is not None or self.own_error is not None
 
     @property
     def figures(self) -> TapFigures:
@@ -170,7 +170,7 @@ class Comparison:
         """
         if self.spread is not None:
             return None
-        return next((tap for tap in self.taps if tap.bears_an_error), self.first_bad)
+        return next((tap for tap in self.taps if tap.is_origin), self.first_bad)
 
     @property
     def needed(self) -> Tolerance:
@@ -230,7 +230,7 @@ class Comparison:
             place = f"in {culprit.tap} ({culprit.judge_name}) or between {self.before} and it"
         if culprit.mistaken is not None:
             return f"{many}; the error is born {place}: it {culprit.mistaken}"
-        born = culprit.born
+        born = culprit.own_error
         if born is not None:
             fed = "what the judge fed its own" if born is culprit.isolated else "the same values"
             return f"{many}; the error is born {place}: fed {fed}, it is off by {_off(born)}"

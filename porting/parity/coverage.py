@@ -219,7 +219,7 @@ def _differing(
     flow: LayerFlow, state: Mapping[str, np.ndarray], layer: StoredLayer, factor: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """How many weights of each pair of channels are not the source's, (O, I) or (C, 1); biases."""
-    weight, bias = folded(flow, state)
+    weight, bias = fold_batch_norm(flow, state)
     kind, values, added = layer
     stored = values[-len(weight) :].astype(np.float64) * factor
     places = int(np.prod(weight.shape[2:]))
@@ -233,7 +233,9 @@ def _differing(
     return differing.sum(axis=-1), np.abs(bias - added) > roundings * np.abs(added).max()
 
 
-def folded(flow: LayerFlow, state: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def fold_batch_norm(
+    flow: LayerFlow, state: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """A layer's weight, OIHW or OI, and bias, in float64, with its batch norm folded in."""
     weight = state[flow.weight].astype(np.float64)
     bias = np.zeros(len(weight)) if flow.bias is None else state[flow.bias].astype(np.float64)

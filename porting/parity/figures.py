@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from porting.parity.noise import Tolerance, floor
-from porting.parity.plot_data import Details, RunningDetails
+from porting.parity.plot_data import PlotData, RunningPlotData
 from porting.parity.ulps import ulps
 
 _BLOCK = 1 << 16  # elements that stay in cache through all passes over them
@@ -65,7 +65,7 @@ class TapFigures:
     worst_position: tuple[int, ...]
     agrees: bool
     noise_share: float = 0.0
-    details: Details | None = field(default=None, repr=False)
+    details: PlotData | None = field(default=None, repr=False)
 
     @property
     def relative(self) -> float:
@@ -97,7 +97,7 @@ class RunningFigures:
         self._powers = np.zeros(4)
         self._ulp_max = 0
         self._worst = _Worst()
-        self._details = RunningDetails() if details else None
+        self._details = RunningPlotData() if details else None
 
     def add(
         self, judge: np.ndarray, port: np.ndarray, noise: np.ndarray, drawn: bool = True,

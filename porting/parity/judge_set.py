@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Judge(Protocol):
-    """What runs the TensorFlow side; ``taps`` gives, by tap, what the judge itself calls it."""
+    """Runs the TensorFlow side; ``taps`` gives, by tap, the judge's own name of the tensor."""
 
     def run(self, inputs: np.ndarray, taps: Mapping[str, str]) -> Run:
         """Run the network on inputs (N, H, W, C); taps are NHWC or (N, C)."""
@@ -36,12 +36,13 @@ class Judge(Protocol):
     def run_pieces(
         self, inputs: np.ndarray, values: Mapping[str, np.ndarray], taps: Mapping[str, str]
     ) -> Run:
-        """Compute each tap from ``values``, fed at taps before it; see :mod:`judges.pieces`."""
+        """Compute each tap from ``values``, fed at taps before it; see
+        :mod:`porting.judges.pieces`."""
 
 
 @dataclass(frozen=True)
-class SeatedJudge:
-    """A judge with the taps that it is asked for, by what it calls them."""
+class BoundJudge:
+    """A judge with the taps that it is to give, and its own names of their tensors."""
 
     judge: Judge
     taps: Mapping[str, str]
@@ -58,60 +59,60 @@ class SeatedJudge:
         Raises:
             NoPieces: this judge cannot.
         """
-        asked = {tap: name for tap, name in self.taps.items() if tap in taps}
-        return self.judge.run_pieces(inputs, values, asked)
+        tensors = {tap: name for tap, name in self.taps.items() if tap in taps}
+        return self.judge.run_pieces(inputs, values, tensors)
 
 
 _SPREAD = "the background class is dropped: without it a softmax spreads over other classes"
 
 
 @dataclass(frozen=True)
-class Panel:
+class JudgeSet:
     """The judges of one source, the deciding one first, and their names for the taps.
 
-    ``kept_from`` is the first class that the port keeps. ``factors`` gives, by
+    ``first_class`` is the first class that the port keeps. ``factors`` gives, by
     tap, how many times the port's values the judges' are by construction.
     ``not_comparable`` gives, by the judges' name, why a tap means something
     else in the port.
 
-    ``takes`` is the type of the source's own input, None where the judges are fed what the
-    network proper takes: then there is no road from pixels to run. ``of_bytes`` makes the
-    judges' inputs of pixels (N, H, W, C) by the judge's own reading of the file, where that
-    takes integers. ``stored`` reads the layer that a tap comes from, apart from the source's
+    ``input_type`` is the type of the source's own input, None where the judges are fed what the
+    network proper takes: then there is no check from pixels. ``pixels_to_inputs`` converts pixels
+    (N, H, W, C) to the judges' inputs by the judge's own reading of the file, where that
+    takes integers. ``stored_layer`` reads the layer that a tap comes from without the source's
     reader and the plan; None where nothing does. ``steps`` reads the graph of a judge that this
     package builds; None where the source brings its own.
     """
 
-    judges: tuple[SeatedJudge, ...]
+    judges: tuple[BoundJudge, ...]
     names: Mapping[str, str]
-    kept_from: int = 0
+    first_class: int = 0
     factors: Mapping[str, float] = field(default_factory=dict)
     not_comparable: Mapping[str, str] = field(default_factory=dict)
-    takes: str | None = None
-    of_bytes: Callable[[np.ndarray], np.ndarray] | None = None
-    stored: Callable[[str], StoredLayer | None] | None = None
+    input_type: str | None = None
+    pixels_to_inputs: Callable[[np.ndarray], np.ndarray] | None = None
+    stored_layer: Callable[[str], StoredLayer | None] | None = None
     steps: Callable[[], Steps] | None = None
 
-    def alone(self, tap: str) -> SeatedJudge:
-        """The judge that runs the source as it is, asked for one tap.
+    def with_one_tap(self, tap: str) -> BoundJudge:
+        """The judge that runs the source as it is, giving one tap.
 
-        All classes are in it, those that the port drops too.
+        It gives all classes, also those that the port drops.
         """
         judge = self.judges[-1]
         return replace(judge, taps={tap: judge.taps[tap]})
 
-    def kept(self, taps: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """A judge's taps as the port has them: without classes dropped, in its units."""
-        kept = dict(taps)
-        if self.kept_from and CLASSIFIER in kept:
-            kept[CLASSIFIER] = kept[CLASSIFIER][..., self.kept_from :]
+    def in_port_terms(self, taps: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """A judge's taps with the port's classes alone, and scaled as the port has them."""
+        values = dict(taps)
+        if self.first_class and CLASSIFIER in values:
+            values[CLASSIFIER] = values[CLASSIFIER][..., self.first_class :]
         for tap, factor in self.factors.items():
-            if tap in kept:
-                kept[tap] = kept[tap] / np.float32(factor)
-        return kept
+            if tap in values:
+                values[tap] = values[tap] / np.float32(factor)
+        return values
 
 
-def panel_of(source: Source, match: Match | ModuleMatch) -> Panel:
+def judges_of(source: Source, match: Match | ModuleMatch) -> JudgeSet:
     """LiteRT for a TFLite file, TensorFlow for a checkpoint or graph, Keras for its own files.
 
     A source with quantised weights has two judges: on its weights in float32,
@@ -121,62 +122,64 @@ def panel_of(source: Source, match: Match | ModuleMatch) -> Panel:
         MissingJudge: the judge's package is not installed.
     """
     if isinstance(source, TFLiteSource):
-        return _litert_panel(source, match)
+        return _litert_judges(source, match)
     from porting.sources.graphdef.reader import GraphDefSource
 
     if isinstance(source, GraphDefSource):
-        return _graph_panel(source, match)
+        return _graph_judges(source, match)
     assert isinstance(match, Match)  # what has no graph is matched by names
     if isinstance(source, CheckpointSource):
-        return _tensorflow_panel(source, match)
+        return _tensorflow_judges(source, match)
     if isinstance(source, KerasSource):
-        return _keras_panel(source, match)
+        return _keras_judges(source, match)
     raise TypeError(f"no judge for a {source.format} source")
 
 
-def _litert_panel(source: TFLiteSource, match: Match | ModuleMatch) -> Panel:
+def _litert_judges(source: TFLiteSource, match: Match | ModuleMatch) -> JudgeSet:
     from porting.judges.litert import LiteRTJudge
 
     as_it_is = LiteRTJudge(source)
     judges = [as_it_is]
     if source.quantised_weights:
         judges.insert(0, LiteRTJudge(source, in_float=True))
-    panel = _panel_by_graph(judges, match, as_it_is.takes, as_it_is.of_bytes)
+    judge_set = _judges_by_graph(judges, match, as_it_is.input_type, as_it_is.pixels_to_inputs)
     deciding = judges[0]
-    return replace(panel, stored=lambda tap: deciding.layer_behind(panel.names[tap]))
+    return replace(judge_set, stored_layer=lambda tap: deciding.layer_behind(judge_set.names[tap]))
 
 
-def _graph_panel(source: GraphDefSource, match: Match | ModuleMatch) -> Panel:
+def _graph_judges(source: GraphDefSource, match: Match | ModuleMatch) -> JudgeSet:
     from porting.judges.graph import GraphJudge
 
     judge = GraphJudge(source)
-    return _panel_by_graph([judge], match, judge.takes, _whole_pixels(judge.takes))
+    return _judges_by_graph([judge], match, judge.input_type, _pixels_to_integers(judge.input_type))
 
 
-def _whole_pixels(dtype: str) -> Callable[[np.ndarray], np.ndarray] | None:
-    """What makes a graph's input of pixels where its type is integers: int8 has them less 128."""
+def _pixels_to_integers(dtype: str) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Pixels as integers, where a graph takes those: int8 has them less 128."""
     least = -128 if dtype == "int8" else 0
     if not dtype.startswith(("int", "uint")):
         return None
     return lambda pixels: (np.clip(np.rint(pixels), 0, 255) + least).astype(np.float32)
 
 
-def _panel_by_graph(
-    judges: Sequence[Judge], match: Match | ModuleMatch, takes: str,
-    of_bytes: Callable[[np.ndarray], np.ndarray] | None,
-) -> Panel:  # fmt: skip
-    """Judges that run the graph with which the network is aligned."""
+def _judges_by_graph(
+    judges: Sequence[Judge], match: Match | ModuleMatch, input_type: str,
+    pixels_to_inputs: Callable[[np.ndarray], np.ndarray] | None,
+) -> JudgeSet:  # fmt: skip
+    """Judges that run the graph with which the network is aligned, under the alignment's names."""
     assert match.alignment is not None  # what has a graph is always matched by it
     first = first_class(match)
     other = {t: _SPREAD for t, _ in match.alignment.taps if first and t == SOFTMAX}
     names = {t: n for t, n in match.alignment.taps if t not in other}
-    asked = {**names, INPUT: match.alignment.data}
-    runs = tuple(SeatedJudge(judge, asked) for judge in judges)
+    tensors = {**names, INPUT: match.alignment.data}
     not_comparable = {n: other[t] for t, n in match.alignment.taps if t in other}
-    return Panel(runs, names, first, _gate_factors(match), not_comparable, takes, of_bytes)
+    return JudgeSet(
+        tuple(BoundJudge(judge, tensors) for judge in judges), names, first, _gate_factors(match),
+        not_comparable, input_type, pixels_to_inputs,
+    )  # fmt: skip
 
 
-def _tensorflow_panel(source: CheckpointSource, match: Match) -> Panel:
+def _tensorflow_judges(source: CheckpointSource, match: Match) -> JudgeSet:
     from porting.judges.reference.naming import detect_scheme
     from porting.judges.tensorflow import TensorFlowJudge
 
@@ -186,11 +189,11 @@ def _tensorflow_panel(source: CheckpointSource, match: Match) -> Panel:
     config = replace(match.config, num_classes=match.config.num_classes + first)
     judge = TensorFlowJudge(source.prefix, config, scheme, root, match.plan.weight_set)
     names = judge.tap_names
-    runs = (SeatedJudge(judge, names),)
-    return Panel(runs, names, first, _gate_factors(match), steps=judge.steps)
+    runs = (BoundJudge(judge, names),)
+    return JudgeSet(runs, names, first, _gate_factors(match), steps=judge.steps)
 
 
-def _keras_panel(source: KerasSource, match: Match) -> Panel:
+def _keras_judges(source: KerasSource, match: Match) -> JudgeSet:
     from porting.judges.keras import KerasJudge
 
     application, whole = application_of(match), bool(source.layers)
@@ -200,16 +203,20 @@ def _keras_panel(source: KerasSource, match: Match) -> Panel:
         # Keras does not load every whole model that it wrote; the weights it does.
         judge, whole = KerasJudge(source, application), False
     names = keras_taps(judge.flow, layers_of(match.config))
-    asked = dict(names)
+    layers = dict(names)
     if (last := last_normalising(judge.flow)) is not None:
-        asked[INPUT] = last
+        layers[INPUT] = last
         names = {NORMALISES: last, **names} if match.normalises else names
-    asked |= names
-    runs = (SeatedJudge(judge, asked),)
-    panel = Panel(runs, names, first_class(match), _gate_factors(match))
+    layers |= names
+    judge_set = JudgeSet(
+        (BoundJudge(judge, layers),), names, first_class(match), _gate_factors(match)
+    )
     if not whole:
-        return panel
-    return replace(panel, takes=judge.takes, of_bytes=_whole_pixels(judge.takes))
+        return judge_set
+    return replace(
+        judge_set, input_type=judge.input_type,
+        pixels_to_inputs=_pixels_to_integers(judge.input_type),
+    )  # fmt: skip
 
 
 def application_of(match: Match) -> Application:
@@ -238,7 +245,7 @@ def first_class(match: Match | ModuleMatch) -> int:
 
 
 def _gate_factors(match: Match | ModuleMatch) -> Mapping[str, float]:
-    """Taps before a projection that has taken a gate's constant in."""
+    """Factors of the taps whose hard sigmoid's constant is folded into the projection behind."""
     if isinstance(match, ModuleMatch):
         return match.factors
     factors: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""The judge of a source where its answers alone count, and not what lies between."""
+"""A source's judge where its logits alone are needed, as for accuracy, and no taps before them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from porting.errors import MissingJudge
 from porting.mapping.module_match import ModuleMatch
 from porting.mapping.recognise import Match
-from porting.parity.judge_set import panel_of
+from porting.parity.judge_set import judges_of
 from porting.parity.tap_names import CLASSIFIER
 from porting.sources import Source
 from porting.sources.keras import KerasSource
@@ -21,8 +21,8 @@ Logits = Callable[[np.ndarray], np.ndarray]
 drops too."""
 
 
-def answering(source: Source, match: Match | ModuleMatch, in_float: bool = False) -> Logits:
-    """The judge of :func:`panel_of` that runs the source as it is, as fast as it can.
+def logits_judge(source: Source, match: Match | ModuleMatch, in_float: bool = False) -> Logits:
+    """The judge of :func:`judges_of` that runs the source as it is, as fast as possible.
 
     With ``in_float`` it runs a TFLite file with everything in float32.
 
@@ -31,18 +31,18 @@ def answering(source: Source, match: Match | ModuleMatch, in_float: bool = False
         UnsupportedSource: with ``in_float``, the file has no counterpart in float32.
     """
     if not isinstance(source, TFLiteSource):
-        judge = panel_of(source, match).alone(CLASSIFIER)
+        judge = judges_of(source, match).with_one_tap(CLASSIFIER)
         return lambda inputs: judge.run(inputs).taps[CLASSIFIER]
     from porting.judges.litert import LiteRTJudge
 
     assert match.alignment is not None  # what has a graph is always matched by it
-    asked = {CLASSIFIER: dict(match.alignment.taps)[CLASSIFIER]}
-    runner = LiteRTJudge(source, in_float, only=asked[CLASSIFIER])
-    return lambda inputs: runner.run(inputs, asked).taps[CLASSIFIER]
+    tensors = {CLASSIFIER: dict(match.alignment.taps)[CLASSIFIER]}
+    runner = LiteRTJudge(source, in_float, only=tensors[CLASSIFIER])
+    return lambda inputs: runner.run(inputs, tensors).taps[CLASSIFIER]
 
 
-def judged_by(source: Source) -> str:
-    """The judge of a source and its version, without starting it.
+def judge_label(source: Source) -> str:
+    """Name and version of a source's judge, without starting it.
 
     Raises:
         MissingJudge: the judge's package is not installed.

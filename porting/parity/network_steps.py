@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from porting.judges.reference.steps import SAME, SIXTH, Step, Steps, needed
+from porting.judges.reference.steps import SAME, SIXTH, Step, Steps, required_steps
 from porting.parity.summation_order import pair
 
 SIDES = (64, 67)
@@ -42,7 +42,7 @@ def steps_of_network(network: nn.Module, channels: int) -> Steps:
     recorder = _Recorder({id(tensor): key for key, tensor in tensors}, image)
     with torch.inference_mode(), recorder:
         output = network(image)
-    return needed(recorder.steps, recorder.data(output))
+    return required_steps(recorder.steps, recorder.data(output))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""The road from pixels: a source as it is, fed an image's pixels, beside its port.
+"""The check from pixels: a source as it is, fed an image's pixels, compared with its port.
 
 Tap by tap, judge and port both begin at what the network's first layer takes; whether the input
 convention leads there from pixels, that comparison cannot show. Here the source's own input is
 fed RGB pixels 0..255 in the type that it takes, and the port the same pixels through the
-convention that its card states. What the two give at their end must be the same: for the source
+convention that its card states. The logits of the two must be the same: for the source
 in float32 within the float32 noise of that tap and, where it computes with integers, for these
 within :data:`SHARE`.
 
@@ -14,18 +14,21 @@ range nothing in a file can show, and ``certainty`` says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from porting.mapping.convention import Certainty, InputConvention
 from porting.parity.figures import RunningFigures
 from porting.parity.noise import EPSILON, Tolerance
+from porting.parity.pairing import JudgeRuns, TapPairing, channels_first
 
 IMAGES = 2
-"""Of the images that are compared tap by tap, how many are sent down the road as well."""
+"""How many of the images that are compared tap by tap are compared from pixels on as well."""
 
 SHARE = 0.6
 """How far integers may lie from their float port: the root mean square of the difference over that
@@ -42,8 +45,8 @@ _ROUNDINGS = 2
 
 
 @dataclass(frozen=True)
-class PixelRoad:
-    """What came of the road from pixels.
+class PixelCheck:
+    """The result of the check from pixels.
 
     ``judge`` ran the source in float32. ``images`` were fed to an input of type
     ``takes``, as ``low`` to ``high`` for pixels 0 to 255; ``certainty`` is the
@@ -74,37 +77,37 @@ class PixelRoad:
 
     @property
     def agrees(self) -> bool:
-        """Whether the convention leads from pixels to what the source itself makes of them."""
+        """Whether the convention turns pixels into what the source itself makes of them."""
         return self.within_noise and (self.share is None or self.share <= SHARE)
 
     def summary(self) -> str:
-        """What came of it, in a clause."""
-        fed = f"fed pixels 0..255 as {self._input()}"
+        """The result in a clause."""
+        start = f"fed pixels 0..255 as {self._input()}"
         if not self.within_noise:
             return (
-                f"{fed}, the source as it is and the port by its input convention differ: "
+                f"{start}, the source as it is and the port by its input convention differ: "
                 f"{self.tap} is off by {self.max_abs:.3g}, {self.ratio:.3g} times its float32 "
                 f"noise of {self.noise:.3g}"
             )
         if not self.agrees:
             return (
-                f"{fed}, the source's integers lie {self.share:.2g} of their size away from the "
+                f"{start}, the source's integers lie {self.share:.2g} of their size away from the "
                 f"port at {self.tap}; rounding accounts for up to {SHARE:g}"
             )
         integers = "" if self.share is None else f", its integers within {self.share:.2g} of theirs"
         return (
-            f"{fed}, source and port agree: {self.tap} at {self.ratio:.1f} times its float32 "
+            f"{start}, source and port agree: {self.tap} at {self.ratio:.1f} times its float32 "
             f"noise{integers}; the same answer on {self.same_answers} of {self.images} images"
         )
 
     def _input(self) -> str:
-        """What the source was fed, in words."""
+        """The source's input, in words."""
         if "int" in self.takes:
             return self.takes
-        unproved = {"proved": "", "stated": " (stated, not proved)"}.get(
+        proviso = {"proved": "", "stated": " (stated, not proved)"}.get(
             self.certainty, " (not proved)"
         )
-        return f"{self.low:.4g} to {self.high:.4g} in {self.takes}{unproved}"
+        return f"{self.low:.4g} to {self.high:.4g} in {self.takes}{proviso}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for cards and reports."""
@@ -114,8 +117,70 @@ class PixelRoad:
         }  # fmt: skip
 
 
-class RunningRoad:
-    """Takes one image after another; :meth:`result` says what came of them."""
+class PixelChecker:
+    """Runs images from their pixels on, through the source as it is and through the port."""
+
+    def __init__(
+        self, pairing: TapPairing, convention: InputConvention, running: RunningPixelCheck
+    ) -> None:
+        self._pairing, self._convention, self._running = pairing, convention, running
+
+    @classmethod
+    def of(
+        cls, pairing: TapPairing, convention: InputConvention, tolerance: Tolerance
+    ) -> PixelChecker | None:
+        """One for a pairing; None where the source has no input of its own."""
+        input_type = pairing.judge_set.input_type
+        if input_type is None:
+            return None
+        running = RunningPixelCheck(input_type, convention, pairing.logits, tolerance)
+        return cls(pairing, convention, running)
+
+    @property
+    def more(self) -> bool:
+        """Whether another image is needed."""
+        return self._running.more
+
+    def add(
+        self, image: JudgeRuns, data: Tensor, values: Mapping[str, Tensor],
+        noises: Mapping[str, np.ndarray],
+    ) -> None:  # fmt: skip
+        """Run an image from its pixels on; what was run on the same data is not run again.
+
+        ``data`` is what the port was run on for ``image``, ``values`` what it gave, and
+        ``noises`` those of its taps.
+        """
+        judge_set, runner, tap = self._pairing.judge_set, self._pairing.runner, self._pairing.logits
+        pixels, inputs = image.pixels, image.inputs
+        if judge_set.pixels_to_inputs is not None:
+            pixels = np.clip(np.rint(pixels), 0, 255)
+            inputs = judge_set.pixels_to_inputs(pixels)
+        runs = image.runs
+        if not np.array_equal(inputs, image.inputs):
+            runs = tuple(judge.run(inputs) for judge in judge_set.judges)
+        keeps_pixels = self._pairing.match.normalises
+        start = channels_first(pixels if keeps_pixels else self._convention.normalise(pixels))
+        if not torch.equal(start, data):
+            values = runner.run(start)
+            noises = runner.noise(start, values)
+        shapes = {tap: tuple(tensor.shape) for tap, tensor in values.items()}
+        judges = [self._pairing.as_port(run.taps, shapes)[tap].numpy() for run in runs]
+        port, noise = values[tap].numpy(), noises[tap]
+        if self._running.is_doubtful(judges[0], port, noise):
+            # What graph and convention compute in two ways may differ by roundings of the input.
+            moved = runner.run(torch.from_numpy(moved_by_roundings(start.numpy())))[tap].numpy()
+            thorough = runner.noise(start, values, thorough=True)[tap]
+            moves = np.abs(moved - port).reshape(len(port), -1).max(axis=1)
+            noise = np.maximum.reduce([noise, thorough, moves])
+        self._running.add(judges, port, noise)
+
+    def result(self, judge: str, version: str) -> PixelCheck | None:
+        """The check of all images added; None where there was none."""
+        return self._running.result(judge, version)
+
+
+class RunningPixelCheck:
+    """Takes the logits of one image after another; :meth:`result` gives the check of all."""
 
     def __init__(
         self, takes: str, convention: InputConvention, tap: str, tolerance: Tolerance | None
@@ -132,7 +197,7 @@ class RunningRoad:
 
     @property
     def more(self) -> bool:
-        """Whether another image is wanted."""
+        """Whether another image is needed."""
         return self._in_float.inputs < IMAGES
 
     def is_doubtful(self, judge: np.ndarray, port: np.ndarray, noise: np.ndarray) -> bool:
@@ -154,22 +219,22 @@ class RunningRoad:
             self._powers += [float(np.square(part, dtype=np.float64).sum()) for part in parts]
         self._same += int(judges[-1].argmax() == port.argmax())
 
-    def result(self, judge: str, version: str) -> PixelRoad | None:
-        """What came of it; None where no image was sent."""
+    def result(self, judge: str, version: str) -> PixelCheck | None:
+        """The check of all images added; None where there was none."""
         if not self._in_float.inputs:
             return None
         figures, share = self._in_float.result(), None
         if self._integers:
-            apart, *sizes = np.sqrt(self._powers)
-            share = float(apart / max(sizes)) if max(sizes) else 0.0
-        return PixelRoad(
+            difference, *sizes = np.sqrt(self._powers)
+            share = float(difference / max(sizes)) if max(sizes) else 0.0
+        return PixelCheck(
             judge, version, self._in_float.inputs, self._takes, self._low, self._high,
             self._certainty, self._tap, figures.max_abs, figures.scale, figures.noise,
             figures.ratio, self._tolerance.factor, figures.agrees, share, self._same,
         )  # fmt: skip
 
 
-def roundings(data: np.ndarray) -> np.ndarray:
+def moved_by_roundings(data: np.ndarray) -> np.ndarray:
     """Normalised images, each value moved by what two ways to normalise may lie apart."""
     signs = np.random.default_rng(0).choice((-1.0, 1.0), data.shape)
     largest = float(np.abs(data).max())

@@ -21,7 +21,7 @@ _MIN_DECADE, _MAX_DECADE, _PER_DECADE = -12, 4, 4
 
 
 @dataclass(frozen=True)
-class Details:
+class PlotData:
     """What plots are made of.
 
     ``histogram`` counts sampled differences by size: the first bin holds exact
@@ -37,7 +37,7 @@ class Details:
     heat: tuple[tuple[float, ...], ...]
 
 
-class RunningDetails:
+class RunningPlotData:
     """Takes one input after another as (C, H * W); ``ulps`` counts their sampled units."""
 
     def __init__(self) -> None:
@@ -70,10 +70,10 @@ class RunningDetails:
         plane = differences.ndim == 2
         self._heat = heat_map(differences) if plane else np.zeros((0, 0))
 
-    def result(self) -> Details:
+    def result(self) -> PlotData:
         """The details of everything added."""
         channels = () if self._channels is None else self._channels
-        return Details(
+        return PlotData(
             histogram=tuple(int(count) for count in self._histogram),
             channels=tuple(float(value) for value in channels),
             scatter=tuple(self._scatter),

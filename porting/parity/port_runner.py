@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from porting.errors import BadInput
 from porting.own_module import copied
 from porting.parity.noise import EPSILON, few_draws, noise_of
-from porting.parity.summation_order import DepthwiseByShifts, Reordered, SumsOneByOne
+from porting.parity.summation_order import DepthwiseByShifts, ReversedSums, SequentialSums
 from porting.parity.tap_names import INPUT_OF, OUTPUT, SOFTMAX, call_name
 
 OnTap = Callable[[str, Tensor], "Tensor | None"]
@@ -47,7 +47,7 @@ class PortRunner:
         overwrites: bool = False,
     ) -> None:  # fmt: skip
         self.taps, self._logits, self._overwrites = tuple(taps), logits, overwrites
-        self._model = prepared(model, in_place=overwrites).float()
+        self._model = inference_copy(model, in_place=overwrites).float()
         self._exact = copied(self._model, share=not overwrites).double()
         self.odd_types: dict[str, torch.dtype] = {}
         """Taps that came in another type than the run's, in the order in which they were seen."""
@@ -70,7 +70,7 @@ class PortRunner:
         sums, and takes twice as long.
         """
         fed = fed or {}
-        with SumsOneByOne():
+        with SequentialSums():
             others = [self._run(self._model, inputs, fed)]
         if thorough:
             others += self._drawn_again(inputs, fed)
@@ -104,7 +104,7 @@ class PortRunner:
 
         Where an image is constant, one value stands for a whole plane of roundings.
         """
-        with SumsOneByOne(), Reordered():
+        with SequentialSums(), ReversedSums():
             return [self._run(self._model, x, given) for x in (inputs, inputs * (1 + EPSILON))]
 
     def _run(
@@ -143,14 +143,14 @@ class PortRunner:
         # Whoever calls may be under autocast: a comparison never is.
         plain = torch.autocast("cpu", enabled=False)
         with torch.inference_mode(), plain, _hooked(model, wanted, exchange):
-            with failures_named(model, inputs):
+            with forward_errors_as_bad_input(model, inputs):
                 model(inputs)
             if self._logits is not None and SOFTMAX in self.taps:
                 on_tap(SOFTMAX, flowed[self._logits].flatten(1).softmax(-1))
 
 
 @contextmanager
-def failures_named(model: nn.Module, inputs: Tensor) -> Iterator[None]:
+def forward_errors_as_bad_input(model: nn.Module, inputs: Tensor) -> Iterator[None]:
     """Whatever a module's own code raises is about that module.
 
     Raises:
@@ -212,7 +212,7 @@ def _noise_of(exact: Tensor, runs: list[Tensor]) -> np.ndarray:
     return noise_of(exact.numpy(), *(run.numpy() for run in runs))
 
 
-def prepared(model: nn.Module, in_place: bool = False) -> nn.Module:
+def inference_copy(model: nn.Module, in_place: bool = False) -> nn.Module:
     """A copy for inference; its activations overwrite what a tap has seen only with ``in_place``.
 
     A module of somebody's own may rely on that: what is overwritten may be looked at again.

@@ -460,28 +460,28 @@ def _as_float16(values: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Known:
+class RelationKind:
     """A relation: the words for a pair that has it, and for several of which each has its own."""
 
     words: Callable[[Pair], str | None]
     plural: str
 
 
-RELATIONS: dict[str, Known] = {
-    "not finite": Known(_not_finite, "not finite in some elements"),
-    "rounding": Known(_rounding, "equal to the source's within float32 rounding"),
-    "rounded": Known(_rounded, "the source's rounded to another precision"),
-    "constant": Known(_constant, "the same everywhere"),
-    "negated": Known(_negated, "the source's with the sign turned"),
-    "ratio": Known(_ratio, "multiples of the source's"),
-    "offset": Known(_offset, "the source's and a summand"),
-    "ratio by channel": Known(_ratio_by_channel, "the source's with channels multiplied"),
-    "channels moved": Known(_channels_moved, "the source's with channels in other places"),
-    "axes moved": Known(_axes_moved, "the source's with axes or kernels turned"),
-    "reordered": Known(_reordered, "the source's values in another order"),
-    "function": Known(_function, "functions of the source's"),
-    "elements": Known(_some_elements, "the source's but for some elements"),
-    "near": Known(_near, "near the source's"),
-    "unrelated": Known(_unrelated, "unrelated to the source's"),
+RELATIONS: dict[str, RelationKind] = {
+    "not finite": RelationKind(_not_finite, "not finite in some elements"),
+    "rounding": RelationKind(_rounding, "equal to the source's within float32 rounding"),
+    "rounded": RelationKind(_rounded, "the source's rounded to another precision"),
+    "constant": RelationKind(_constant, "the same everywhere"),
+    "negated": RelationKind(_negated, "the source's with the sign turned"),
+    "ratio": RelationKind(_ratio, "multiples of the source's"),
+    "offset": RelationKind(_offset, "the source's and a summand"),
+    "ratio by channel": RelationKind(_ratio_by_channel, "the source's with channels multiplied"),
+    "channels moved": RelationKind(_channels_moved, "the source's with channels in other places"),
+    "axes moved": RelationKind(_axes_moved, "the source's with axes or kernels turned"),
+    "reordered": RelationKind(_reordered, "the source's values in another order"),
+    "function": RelationKind(_function, "functions of the source's"),
+    "elements": RelationKind(_some_elements, "the source's but for some elements"),
+    "near": RelationKind(_near, "near the source's"),
+    "unrelated": RelationKind(_unrelated, "unrelated to the source's"),
 }
 """Relations by name, in the order in which they are tried."""

@@ -43,7 +43,7 @@ class _AutocastWatch(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def unsound(runner: PortRunner, inputs: Tensor, first: Mapping[str, Tensor]) -> str | None:
+def unsoundness(runner: PortRunner, inputs: Tensor, first: Mapping[str, Tensor]) -> str | None:
     """Why a module cannot be judged, seen in a second run on the same inputs (N, C, H, W).
 
     ``first`` is what the first one gave.
@@ -68,7 +68,7 @@ def unsound(runner: PortRunner, inputs: Tensor, first: Mapping[str, Tensor]) -> 
     return None
 
 
-def rounded_taps(values: Mapping[str, Tensor], judge: Mapping[str, Tensor]) -> str | None:
+def reduced_precision(values: Mapping[str, Tensor], judge: Mapping[str, Tensor]) -> str | None:
     """That a module rounds to a shorter type on its way, and where first, by the port's values.
 
     What the judge's values show as well is no rounding: whole pixels, for one.

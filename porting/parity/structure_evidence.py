@@ -1,9 +1,9 @@
-"""What a verdict rests on: who says that the judge computes the right network.
+"""Evidence that the judge computes the right network, beyond its agreement with the port.
 
-A TFLite file, a graph and a file of Keras bring their own structure, and the judge runs that. A
+A TFLite file, a graph and a Keras file bring their own structure, and the judge runs that. A
 checkpoint holds weights alone. Its judge is a graph that this package builds, from the description
-that the PyTorch network is built from too: what is wrong in it is wrong on both sides, and no tap
-shows it. So both are compared with a description from outside this package
+that the PyTorch network is built from too: a mistake there is on both sides, and no tap shows it.
+So both are compared with a description from outside this package
 (:mod:`porting.judges.reference.published_tables`), step by step, and their weights and
 multiplications are counted and compared with the figures that the authors state.
 """
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from porting.judges.reference.descriptions import Description, described_as
+from porting.judges.reference.descriptions import Description, descriptions_of
 from porting.judges.reference.published_tables import NEAR
 from porting.judges.reference.steps import (
     SIXTH,
@@ -26,7 +26,7 @@ from porting.judges.reference.steps import (
 from porting.mapping.ends import Ends
 from porting.mapping.module_match import ModuleMatch
 from porting.mapping.recognise import Match
-from porting.parity.companion_graph import GraphBeside, Judge, graph_beside
+from porting.parity.companion_graph import CompanionGraph, CompareWithGraph, companion_graph
 from porting.sources import Source
 from porting.sources.checkpoint import CheckpointSource
 from porting.sources.keras import KerasSource
@@ -34,39 +34,39 @@ from porting.sources.keras import KerasSource
 if TYPE_CHECKING:
     from torch import nn
 
-    from porting.parity.judge_set import Panel
+    from porting.parity.judge_set import JudgeSet
 
 _IMAGE_CHANNELS = 3  # of the networks whose figures are stated
 
 
 @dataclass(frozen=True)
-class Basis:
-    """What the structure that a verdict compares rests on.
+class StructureEvidence:
+    """Where the structure that judge and network share comes from, and what confirms it.
 
-    ``structure`` is a clause that says it. ``described`` says whether it was held to a description
-    from outside this package, or is the source's own; ``refusals`` are the differences: with one,
-    taps that agree prove nothing. ``graph`` is one that lies beside a checkpoint.
+    ``structure`` says it in a clause. ``described`` says whether the structure is the source's own
+    or was compared with a description from outside this package; ``refusals`` are the differences:
+    with one, taps that agree prove nothing. ``graph`` is a graph found beside a checkpoint.
     """
 
     structure: str
     described: bool = True
     refusals: tuple[str, ...] = ()
-    graph: GraphBeside | None = None
+    graph: CompanionGraph | None = None
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing that was held against it differs."""
+        """Whether nothing that it was compared with differs."""
         return not self.refusals
 
     def summary(self) -> str:
-        """It in one line, for the card and the terminal."""
-        beside = () if self.graph is None or self.graph.refusal else (self.graph.summary(),)
-        return "; ".join((self.structure, *self.refusals, *beside))
+        """The evidence in one line, for the card and the terminal."""
+        graph = () if self.graph is None or self.graph.refusal else (self.graph.summary(),)
+        return "; ".join((self.structure, *self.refusals, *graph))
 
-    def with_graph(self, graph: GraphBeside | None) -> Basis:
-        """The same with what a graph beside the source shows."""
-        against = () if graph is None or graph.refusal is None else (graph.refusal,)
-        return replace(self, graph=graph, refusals=(*self.refusals, *against))
+    def with_graph(self, graph: CompanionGraph | None) -> StructureEvidence:
+        """The same evidence, and what a graph beside the source shows."""
+        refusals = () if graph is None or graph.refusal is None else (graph.refusal,)
+        return replace(self, graph=graph, refusals=(*self.refusals, *refusals))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for reports."""
@@ -79,48 +79,58 @@ class Basis:
         }
 
 
-def basis_of(
-    source: Source, match: Match | ModuleMatch, network: nn.Module, panel: Panel, judge: Judge
-) -> Basis:
-    """What a verdict of a panel's judge on a network rests on.
+def structure_evidence(
+    source: Source,
+    match: Match | ModuleMatch,
+    network: nn.Module,
+    judge_set: JudgeSet,
+    compare: CompareWithGraph,
+) -> StructureEvidence:
+    """What confirms the structure behind a verdict on a network.
 
-    ``judge`` compares the network with a graph that lies beside a checkpoint. A module that is
-    not of this package is held to the judge by its taps alone.
+    ``judge_set`` gave the verdict; ``compare`` compares the network with a graph that lies beside
+    a checkpoint. A user-defined module is compared with the judge by its taps alone.
     """
     if source.graph is not None:
-        return Basis("the graph in the file itself")
+        return StructureEvidence("the graph in the file itself")
     if isinstance(source, KerasSource):
-        return Basis("Keras's own model: the one in the file, or else that of keras.applications")
+        return StructureEvidence(
+            "Keras's own model: the one in the file, or else that of keras.applications"
+        )
     assert isinstance(match, Match)  # what has no graph is matched by names
-    assert panel.steps is not None  # the judge of a checkpoint reads its graph
+    assert judge_set.steps is not None  # the judge of a checkpoint reads its graph
     steps = _steps_of(network, match.config.in_chans)
-    basis = described_basis(match.model, match.ends, panel.steps(), steps, panel.kept_from)
+    evidence = evidence_from_tables(
+        match.model, match.ends, judge_set.steps(), steps, judge_set.first_class
+    )
     if steps is None or not isinstance(source, CheckpointSource):
-        return basis
-    return basis.with_graph(graph_beside(source, match, judge))
+        return evidence
+    return evidence.with_graph(companion_graph(source, match, compare))
 
 
-def described_basis(
-    model: str, ends: Ends, judge: Steps, network: Steps | None, dropped: int = 0
-) -> Basis:
-    """Both sides of a checkpoint's comparison, held to what is described outside.
+def evidence_from_tables(
+    model: str, ends: Ends, judge: Steps, network: Steps | None, extra_classes: int = 0
+) -> StructureEvidence:
+    """Compare both sides of a checkpoint's comparison with the authors' published tables.
 
-    ``ends`` are the network's, and ``dropped`` is how many classes more the judge has.
-    ``network`` is None for a module that is not of this package.
+    ``ends`` are the network's, and ``extra_classes`` is how many classes more the judge has.
+    ``network`` is None for a user-defined module.
     """
-    forms = described_as(model)
-    if not forms:
-        return Basis(
+    descriptions = descriptions_of(model)
+    if not descriptions:
+        return StructureEvidence(
             f"this package's own description of {model}, from which judge and network are both "
             "built: nothing outside is known here to hold it to",
             described=False,
         )
-    form = _like(forms, judge)
-    refusals = tuple(_refusals(form, ends, judge, network, dropped))
+    form = _with_judges_head(descriptions, judge)
+    refusals = tuple(_refusals(form, ends, judge, network, extra_classes))
     if refusals:
-        return Basis(f"nothing: this is not {form.name} as in {form.cited}", refusals=refusals)
+        return StructureEvidence(
+            f"nothing: this is not {form.name} as in {form.cited}", refusals=refusals
+        )
     sides = "the judge's graph has" if network is None else "the judge's graph and the network have"
-    return Basis(
+    return StructureEvidence(
         f"{form.name} as in {form.cited}, transcribed apart from the network's own description: "
         f"{sides} each of its {len(judge)} steps{_counts(form, network or judge)}"
     )
@@ -129,25 +139,26 @@ def described_basis(
 def _steps_of(network: nn.Module, channels: int) -> Steps | None:
     from genmobilenet.network import GenMobileNet
     from porting.parity.network_steps import steps_of_network
-    from porting.parity.port_runner import prepared
+    from porting.parity.port_runner import inference_copy
 
     if not isinstance(network, GenMobileNet):
         return None
-    return steps_of_network(prepared(network).float(), channels)
+    return steps_of_network(inference_copy(network).float(), channels)
 
 
-def _like(forms: tuple[Description, ...], judge: Steps) -> Description:
-    """Of a network published with several heads the form with the judge's; the usual one else."""
+def _with_judges_head(descriptions: tuple[Description, ...], judge: Steps) -> Description:
+    """Of a network published with several heads, the description with the judge's head."""
     classifier = next((step for step in reversed(judge) if step.kind == "conv"), None)
     head = None if classifier is None else judge[classifier.inputs[0]].channels
-    return next((form for form in forms if form.head == head), forms[0])
+    return next((form for form in descriptions if form.head == head), descriptions[0])
 
 
 def _refusals(
-    form: Description, ends: Ends, judge: Steps, network: Steps | None, dropped: int
+    form: Description, ends: Ends, judge: Steps, network: Steps | None, extra_classes: int
 ) -> Iterator[str]:
+    """Where judge and network differ from a description, a clause each."""
     # The network's gates divide by 6; what slim multiplies by is in the weights behind them.
-    sides = [("the judge's graph", judge, ends.classes + dropped, form.gate_number)]
+    sides = [("the judge's graph", judge, ends.classes + extra_classes, form.gate_number)]
     if network is not None:
         sides.append(("the network", network, ends.classes, SIXTH))
     differences = [
@@ -160,9 +171,9 @@ def _refusals(
 
 def _far_from_stated(form: Description, steps: Steps) -> Iterator[str]:
     """Counts that lie further from the authors' figures than their rounding accounts for."""
-    for what, count, stated, cited in _figures(form, steps):
-        if abs(count - stated) > NEAR * stated:
-            yield f"{count:.4g} M {what} are counted, where {cited} states {stated:g} M"
+    for what, count, target, citation in _figures(form, steps):
+        if abs(count - target) > NEAR * target:
+            yield f"{count:.4g} M {what} are counted, where {citation} states {target:g} M"
 
 
 def _counts(form: Description, steps: Steps) -> str:
@@ -172,24 +183,23 @@ def _counts(form: Description, steps: Steps) -> str:
             "; no multiply-adds or parameters of a network of these widths are stated, so that the "
             "widths rest on the rule of that code alone"
         )
-    counts = (f"{count:.4g} M {what} ({stated:g} M stated)" for what, count, stated, _ in figures)
+    counts = (f"{count:.4g} M {what} ({target:g} M stated)" for what, count, target, _ in figures)
     return f", with {' and '.join(counts)}"
 
 
 def _figures(form: Description, steps: Steps) -> list[tuple[str, float, float, str]]:
-    """What is counted, how much there is of it, how much is stated (in millions), and where."""
+    """Name, count, published count (both in millions) and citation of each published figure."""
     if form.figures is None:
         return []
-    published = form.figures
     plain = _with_ends(steps, _IMAGE_CHANNELS, form.stated_classes)
     figures = (
-        ("multiply-adds", multiply_adds(plain, form.stated_at), published.multiply_adds),
-        ("parameters", parameters(plain), published.parameters),
+        ("multiply-adds", multiply_adds(plain, form.stated_at), form.figures.multiply_adds),
+        ("parameters", parameters(plain), form.figures.parameters),
     )
     return [
-        (what, count / 1e6, stated, published.cited)
-        for what, count, stated in figures
-        if stated is not None
+        (what, count / 1e6, target, form.figures.cited)
+        for what, count, target in figures
+        if target is not None
     ]
 
 

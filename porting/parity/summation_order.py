@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 _MEANS = (torch.mean, Tensor.mean, F.adaptive_avg_pool2d, F.avg_pool2d)
 
 
-class SumsOneByOne(TorchFunctionMode):
+class SequentialSums(TorchFunctionMode):
     """Long sums for single places, added term by term as TensorFlow's kernels add them.
 
     PyTorch adds in a tree of partial sums, which rounds far less. Covers the
@@ -103,11 +103,11 @@ def _shifted(
     return total if bias is None else total + bias.reshape(1, -1, 1, 1)
 
 
-class Reordered(TorchFunctionMode):
+class ReversedSums(TorchFunctionMode):
     """Convolutions whose terms are added backwards, batch norm centred first.
 
     The same functions in exact arithmetic. Convolutions of single places are
-    left to :class:`SumsOneByOne`.
+    left to :class:`SequentialSums`.
     """
 
     def __torch_function__(

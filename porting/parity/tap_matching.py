@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from porting.errors import BadInput
-from porting.parity.port_runner import as_port, failures_named, prepared
+from porting.parity.port_runner import as_port, forward_errors_as_bad_input, inference_copy
 from porting.parity.tap_names import CLASSIFIER, INPUT_OF, OUTPUT, SOFTMAX, call_name
 
 _ELEMENTS = 4096  # of a tap, evenly spaced, on which likeness is judged
@@ -21,7 +21,7 @@ _ALIKE, _UNLIKE = 0.999, 0.9
 
 
 @dataclass(frozen=True)
-class Matching:
+class TapMatching:
     """``taps`` gives, by the judge's tap, the module's; ``unmatched`` are left over.
 
     ``logits`` is the module's tap from which a softmax is to be computed, None
@@ -32,16 +32,16 @@ class Matching:
     unmatched: tuple[str, ...]
     logits: str | None = None
 
-    def with_softmax(self) -> Matching:
+    def with_softmax(self) -> TapMatching:
         """The same for a module that ends at its logits: the softmax is computed from them."""
         logits = self.taps.get(CLASSIFIER)
         if SOFTMAX not in self.unmatched or logits is None or SOFTMAX in self.taps.values():
             return self
         rest = tuple(tap for tap in self.unmatched if tap != SOFTMAX)
-        return Matching({**self.taps, SOFTMAX: SOFTMAX}, rest, logits)
+        return TapMatching({**self.taps, SOFTMAX: SOFTMAX}, rest, logits)
 
 
-def match_taps(network: nn.Module, inputs: Tensor, judge: Mapping[str, np.ndarray]) -> Matching:
+def match_taps(network: nn.Module, inputs: Tensor, judge: Mapping[str, np.ndarray]) -> TapMatching:
     """Match a judge's taps with a module's values, in order, by shape and likeness.
 
     ``inputs`` are (1, C, H, W), ``judge`` holds what it gave on them in order
@@ -58,7 +58,7 @@ def match_taps(network: nn.Module, inputs: Tensor, judge: Mapping[str, np.ndarra
     _end_at_the_output(worth, candidates, list(judge))
     pairs = _without_mistaken(_best_in_order(worth), worth)
     taps = {tap: candidates[pairs[row]] for row, tap in enumerate(judge) if row in pairs}
-    return Matching(taps, tuple(tap for tap in judge if tap not in taps))
+    return TapMatching(taps, tuple(tap for tap in judge if tap not in taps))
 
 
 def _end_at_the_output(worth: np.ndarray, candidates: list[str], taps: list[str]) -> None:
@@ -137,7 +137,7 @@ def record_values(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
             known[key] = value
             seen[tap] = value.clone()
 
-    copied = prepared(network, in_place=True).float()
+    copied = inference_copy(network, in_place=True).float()
     check_runs(copied, inputs)
     handles = []
     for path, module in copied.named_modules():
@@ -161,7 +161,7 @@ def check_runs(network: nn.Module, inputs: Tensor) -> None:
     """
     for dtype in (torch.float64, torch.float32):
         given = inputs.to(dtype)
-        with torch.no_grad(), failures_named(network, given):
+        with torch.no_grad(), forward_errors_as_bad_input(network, given):
             converted = copy.deepcopy(network).to(dtype)
             # Whether it gives the same again is seen in either precision.
             results = [converted(given) for _ in range(1 + (dtype is torch.float32))]

@@ -9,7 +9,7 @@ import torch
 
 from genmobilenet import get_config, list_models
 from genmobilenet.network import GenMobileNet
-from porting.judges.reference.descriptions import described_as, in_eighths
+from porting.judges.reference.descriptions import descriptions_of, round_to_eighths
 from porting.judges.reference.naming import ROOTS
 from porting.judges.reference.published_tables import FIGURES, NEAR, SLIM_GATE
 from porting.judges.reference.steps import (
@@ -33,15 +33,15 @@ def test_every_network_that_takes_a_checkpoint_is_described():
     for model in TF_MODELS:
         plain = model.removeprefix("tf_")
         assert any(plain.startswith(start) for start in ROOTS)
-        assert described_as(model), model
-    assert not described_as("fbnetc_100")
-    assert not described_as("shufflenetv2_100")
-    assert not described_as("mobilenetv9_100")
+        assert descriptions_of(model), model
+    assert not descriptions_of("fbnetc_100")
+    assert not descriptions_of("shufflenetv2_100")
+    assert not descriptions_of("mobilenetv9_100")
 
 
 @pytest.mark.parametrize("model", TF_MODELS)
 def test_the_zoo_resolves_to_the_blocks_described(model):
-    description = described_as(model)[0]
+    description = descriptions_of(model)[0]
     config = get_config(model)
     blocks = [block for block in config.resolve() if block.type != "cn"]
     ours = [
@@ -63,7 +63,7 @@ def test_the_zoo_resolves_to_the_blocks_described(model):
 
 @pytest.mark.parametrize("model", TF_MODELS)
 def test_the_network_computes_each_step_described(model):
-    described = described_as(model)[0].steps(1, 7, SIXTH)
+    described = descriptions_of(model)[0].steps(1, 7, SIXTH)
     for normalises in (False, True):
         steps = network_steps(model, num_classes=7, in_chans=1, normalises=normalises)
         assert first_difference(described, steps) is None
@@ -72,22 +72,22 @@ def test_the_network_computes_each_step_described(model):
 @pytest.mark.parametrize("model", ["tf_mobilenetv2_060", "tf_semnasnet_115", "tf_mnasnet_042",
                                    "tf_mobilenetv1_027", "tf_mobilenetv3_large_060"])  # fmt: skip
 def test_the_rules_hold_at_other_multipliers(model):
-    description = described_as(model)[0]
+    description = descriptions_of(model)[0]
     assert description.multiplier == int(model[-3:]) / 100
     assert description.figures is None
     assert first_difference(description.steps(3, 1000, SIXTH), network_steps(model)) is None
 
 
 def test_v3_below_one_has_two_heads():
-    usual, scaled = described_as("tf_mobilenetv3_large_075")
+    usual, scaled = descriptions_of("tf_mobilenetv3_large_075")
     assert (usual.head, scaled.head) == (1280, 960)
     steps = network_steps("tf_mobilenetv3_large_075", head_channels=960)
     assert first_difference(scaled.steps(3, 1000, SIXTH), steps) is None
-    assert len(described_as("tf_mobilenetv3_large_100")) == 1
+    assert len(descriptions_of("tf_mobilenetv3_large_100")) == 1
 
 
 def test_the_gate_is_slims_own_in_its_graph_and_a_sixth_in_the_network():
-    description = described_as("mobilenetv3_small_100")[0]
+    description = descriptions_of("mobilenetv3_small_100")[0]
     numbers = {s.number for s in description.steps(3, 1000) if s.kind == "hard_sigmoid"}
     assert numbers == {SLIM_GATE}
     assert first_difference(description.steps(3, 1000), network_steps("tf_mobilenetv3_small_100"))
@@ -96,7 +96,7 @@ def test_the_gate_is_slims_own_in_its_graph_and_a_sixth_in_the_network():
 @pytest.mark.parametrize("name", FIGURES)
 def test_counts_are_as_stated(name):
     """Counted in the network as it runs, and not in the description."""
-    description, figures = described_as(name)[0], FIGURES[name]
+    description, figures = descriptions_of(name)[0], FIGURES[name]
     steps = network_steps(f"tf_{name}", num_classes=description.stated_classes)
     if figures.multiply_adds is not None:
         counted = multiply_adds(steps, description.stated_at) / 1e6
@@ -200,4 +200,4 @@ def test_input_sides_of_papers_follow_from_their_strides():
     [(5.6, 8), (8.4, 8), (11, 16), (12, 16), (18, 24), (33.6, 32), (44.8, 48), (1792.0, 1792)],
 )
 def test_widths_are_rounded_to_multiples_of_8(width, rounded):
-    assert in_eighths(width) == rounded
+    assert round_to_eighths(width) == rounded

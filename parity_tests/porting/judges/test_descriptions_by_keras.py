@@ -12,7 +12,7 @@ import pytest
 from genmobilenet import get_config, list_models
 from genmobilenet.network import GenMobileNet
 from parity_tests.building.keras_steps import steps_of_keras
-from porting.judges.reference.descriptions import described_as, in_eighths
+from porting.judges.reference.descriptions import descriptions_of, round_to_eighths
 from porting.judges.reference.steps import SIXTH, first_difference
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ def test_keras_has_the_network(keras, name):
     from porting.parity.network_steps import steps_of_network
 
     model, theirs = f"tf_{name}", steps_of_keras(built(keras, name))
-    assert first_difference(described_as(model)[0].steps(3, 1000, SIXTH), theirs) is None
+    assert first_difference(descriptions_of(model)[0].steps(3, 1000, SIXTH), theirs) is None
     network = steps_of_network(GenMobileNet(get_config(model)).eval(), 3)
     assert first_difference(theirs, network) is None
 
@@ -61,7 +61,7 @@ def test_another_network_is_not_taken_for_it(keras, faulty):
     """The reader tells Keras's networks apart: it does not say what it is expected to."""
     theirs = steps_of_keras(built(keras, faulty))
     for name in ("mobilenetv1_100", "mobilenetv2_075", "mobilenetv3_small_minimal_100"):
-        assert first_difference(described_as(name)[0].steps(3, 1000, SIXTH), theirs)
+        assert first_difference(descriptions_of(name)[0].steps(3, 1000, SIXTH), theirs)
 
 
 def test_v1_of_keras_pads_odd_sides_otherwise(keras):
@@ -70,7 +70,7 @@ def test_v1_of_keras_pads_odd_sides_otherwise(keras):
         input_shape=(97, 97, 3), alpha=0.25, weights=None, classifier_activation=None
     )
     difference = first_difference(
-        described_as("mobilenetv1_025")[0].steps(3, 1000), steps_of_keras(model)
+        descriptions_of("mobilenetv1_025")[0].steps(3, 1000), steps_of_keras(model)
     )
     assert "padding ((0, 1), (0, 1)) of sides (49, 49)" in difference
 
@@ -79,4 +79,4 @@ def test_keras_rounds_widths_by_the_same_rule(keras):
     from keras.src.applications.mobilenet_v3 import _depth
 
     for eighth in range(1, 4000):
-        assert in_eighths(eighth / 8) == _depth(eighth / 8)
+        assert round_to_eighths(eighth / 8) == _depth(eighth / 8)

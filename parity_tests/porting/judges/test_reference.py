@@ -11,7 +11,7 @@ import pytest
 from genmobilenet import get_config, list_models
 from porting.errors import BadInput, MissingJudge, OutputError
 from porting.judges.reference.blocks import reference_blocks
-from porting.judges.reference.descriptions import described_as
+from porting.judges.reference.descriptions import descriptions_of
 from porting.judges.reference.graph_steps import steps_of_graph
 from porting.judges.reference.naming import detect_scheme, layer_scopes, root_and_scheme
 from porting.judges.reference.steps import first_difference
@@ -89,7 +89,7 @@ def test_slims_reading_of_the_block_strings_has_the_networks_shapes(tf, model):
 
 def check_described(model, reference):
     """The graph's operations are the steps that are described outside this package."""
-    described = described_as(model)[0].steps(3, 1000)
+    described = descriptions_of(model)[0].steps(3, 1000)
     assert first_difference(described, steps_of_graph(reference)) is None
 
 

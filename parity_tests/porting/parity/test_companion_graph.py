@@ -17,7 +17,7 @@ from parity_tests.building.zoo_mutations import MUTATIONS
 from porting.errors import BadInput, MissingJudge
 from porting.judges.reference.rehearse import Rehearsal
 from porting.mapping.recognise import find_match
-from porting.parity.companion_graph import INPUTS, graph_beside
+from porting.parity.companion_graph import INPUTS, companion_graph
 from porting.parity.inputs import seeded_pixels
 from porting.sources import open_source
 from porting.sources.shipped import MOST_BESIDE, graphs_beside
@@ -87,7 +87,7 @@ def test_a_graph_with_the_same_weights_is_run(lying):
     content, classifier = tflite()
     source, match = lying({"net.tflite": content}, {AVERAGE: np.ascontiguousarray(classifier.T)})
     judge = Judge()
-    graph = graph_beside(source, match, judge)
+    graph = companion_graph(source, match, judge)
     assert judge.asked == [("net.tflite", MODEL, (INPUTS, 64, 64, 3))]
     assert (graph.file, graph.weight_set, graph.refusal) == ("net.tflite", "ema", None)
     assert graph.summary() == (
@@ -99,7 +99,7 @@ def test_a_graph_with_the_same_weights_is_run(lying):
 def test_one_that_its_judge_does_not_agree_with_is_refused(lying):
     content, classifier = tflite()
     source, match = lying({"net.tflite": content}, {AVERAGE: np.ascontiguousarray(classifier.T)})
-    graph = graph_beside(source, match, Judge(agrees=False))
+    graph = companion_graph(source, match, Judge(agrees=False))
     assert graph.refusal == (
         "net.tflite beside the checkpoint has its weights, and is NOT at parity with LiteRT"
     )
@@ -115,7 +115,7 @@ def test_one_that_its_judge_does_not_agree_with_is_refused(lying):
 def test_one_that_cannot_be_run_is_aligned_alone(lying, error, why):
     content, classifier = tflite()
     source, match = lying({"net.tflite": content}, {AVERAGE: np.ascontiguousarray(classifier.T)})
-    graph = graph_beside(source, match, Judge(error=error))
+    graph = companion_graph(source, match, Judge(error=error))
     assert (graph.comparison, graph.refusal) == (None, None)
     assert graph.summary().endswith(f"operator by operator, and was not run: {why}")
 
@@ -125,7 +125,7 @@ def test_one_of_the_other_weight_set_is_aligned_alone(lying, weights, held):
     content, classifier = tflite()
     changes = {held: np.ascontiguousarray(classifier.T)}
     source, match = lying({"net.tflite": content}, changes, weights)
-    graph = graph_beside(source, match, nobody)
+    graph = companion_graph(source, match, nobody)
     other = {"raw": "ema", "ema": "raw"}[weights]
     assert graph.weight_set == other
     assert graph.summary().endswith(f"and was not run: its weights are the {other} ones")
@@ -133,7 +133,7 @@ def test_one_of_the_other_weight_set_is_aligned_alone(lying, weights, held):
 
 def test_one_of_other_weights_is_aligned_alone(lying):
     source, match = lying({"net.tflite": tflite()[0]})
-    graph = graph_beside(source, match, nobody)
+    graph = companion_graph(source, match, nobody)
     assert graph.weight_set is None
     assert graph.summary().endswith("and was not run: its weights are others")
 
@@ -143,7 +143,7 @@ def test_of_several_the_one_that_is_run_is_told_of(lying):
     changes = {AVERAGE: np.ascontiguousarray(classifier.T)}
     files = {"a.tflite": tflite(seed=5)[0], "b.tflite": content, "c.tflite": tflite(seed=6)[0]}
     source, match = lying(files, changes)
-    assert graph_beside(source, match, Judge()).file == "b.tflite"
+    assert companion_graph(source, match, Judge()).file == "b.tflite"
 
 
 @pytest.mark.parametrize(
@@ -162,13 +162,13 @@ def test_of_several_the_one_that_is_run_is_told_of(lying):
 )  # fmt: skip
 def test_what_says_nothing_is_passed_over(lying, files):
     source, match = lying(files)
-    assert graph_beside(source, match, nobody) is None
+    assert companion_graph(source, match, nobody) is None
 
 
 def test_a_graph_of_the_same_weights_that_computes_another_network_is_refused(lying):
     content, classifier = tflite("mnasnet_small")
     source, match = lying({"net.tflite": content}, {AVERAGE: np.ascontiguousarray(classifier.T)})
-    graph = graph_beside(source, match, nobody)
+    graph = companion_graph(source, match, nobody)
     assert graph.refusal.startswith(
         "net.tflite beside the checkpoint has the network's layers and computes another: "
     )
@@ -179,12 +179,12 @@ def test_a_graph_of_the_same_weights_that_computes_another_network_is_refused(ly
 def test_so_is_any_in_the_checkpoints_archive(lying):
     source, match = lying({"net.tflite": tflite("mnasnet_small", seed=1)[0]}, shipped=True)
     assert source.shipped_in is not None
-    assert graph_beside(source, match, nobody).refusal is not None
+    assert companion_graph(source, match, nobody).refusal is not None
 
 
 def test_a_name_cannot_write_on_the_terminal(lying):
     source, match = lying({"a\x1b[2J.tflite": tflite()[0]})
-    assert "a\\x1b[2J.tflite beside it" in graph_beside(source, match, nobody).summary()
+    assert "a\\x1b[2J.tflite beside it" in companion_graph(source, match, nobody).summary()
 
 
 class TestLookingBeside:
@@ -267,7 +267,7 @@ class TestWhole:
         self, beside, monkeypatch, mutation, told
     ):
         """Without the description outside: in a network that nothing describes."""
-        monkeypatch.setattr("porting.parity.structure_evidence.described_as", lambda model: ())
+        monkeypatch.setattr("porting.parity.structure_evidence.descriptions_of", lambda model: ())
         MUTATIONS[mutation].apply(monkeypatch, MODEL)
         ported = porting.port(beside, pixels=seeded_pixels(1, 64))
         assert all(tap.agrees for tap in ported.comparison.taps)

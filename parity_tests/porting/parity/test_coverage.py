@@ -15,7 +15,7 @@ from parity_tests.building.tflite_networks import NetworkFile
 from porting.mapping.flows import ENTRY, LayerFlow, flows_of
 from porting.mapping.layers import layers_of
 from porting.mapping.structure.node import ModuleNorm
-from porting.parity.coverage import ChannelActivity, Coverage, folded
+from porting.parity.coverage import ChannelActivity, Coverage, fold_batch_norm
 from porting.parity.inputs import seeded_pixels
 
 FLOW = LayerFlow("conv.weight", "conv.bias", False, "before", ("behind",), frozenset({"behind"}))
@@ -115,7 +115,7 @@ def test_a_batch_norm_is_folded_before_weights_are_compared():
     tensors = {key: torch.from_numpy(state[f"bn.{name}"]).double() for key, name in names.items()}
     module.load_state_dict(tensors, strict=False)
     x = torch.from_numpy(generator.standard_normal((2, 4, 5, 5)))
-    weight, bias = (torch.from_numpy(v) for v in folded(flow, state))
+    weight, bias = (torch.from_numpy(v) for v in fold_batch_norm(flow, state))
     expected = module(torch.conv2d(x, torch.from_numpy(state["conv.weight"]).double()))
     torch.testing.assert_close(torch.conv2d(x, weight, bias), expected)
 

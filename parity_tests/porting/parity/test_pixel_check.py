@@ -17,7 +17,7 @@ from porting.errors import NotAtParity
 from porting.mapping import convention, families, input_range, normalisation
 from porting.parity import pixel_check
 from porting.parity.inputs import seeded_pixels
-from porting.parity.pixel_check import PixelRoad
+from porting.parity.pixel_check import PixelCheck
 from porting.release import write_release
 
 MNASNET, V2 = "tf_mnasnet_small", "tf_mobilenetv2_035"
@@ -227,7 +227,7 @@ class TestMutants:
 
 class TestIntegers:
     def test_a_run_that_lies_too_far_away(self):
-        sound = PixelRoad(
+        sound = PixelCheck(
             "LiteRT", "2", 2, "int8", 0.0, 1.0, "proved", "classifier", 1e-6, 1.0, 1e-6, 1.0, 8.0,
             True, 0.1, 2,
         )  # fmt: skip
@@ -242,7 +242,7 @@ class TestIntegers:
         from porting.mapping.convention import InputConvention
 
         taken = InputConvention(8, 3, 4, (0.0,), (255.0,), "", "", "proved")
-        running = pixel_check.RunningRoad("int8", taken, "classifier", None)
+        running = pixel_check.RunningPixelCheck("int8", taken, "classifier", None)
         judge = np.array([[3.0, -4.0, 0.0, 0.0]], np.float32)
         moved = judge + np.float32(0.5)
         for _ in range(images):

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from porting.parity.port_runner import PortRunner, as_port
-from porting.parity.summation_order import DepthwiseByShifts, SumsOneByOne
+from porting.parity.summation_order import DepthwiseByShifts, SequentialSums
 
 
 @pytest.mark.parametrize("size", [(9, 9), (8, 11)])
@@ -56,7 +56,7 @@ def test_what_is_not_depthwise_is_left_alone():
 def test_means_are_summed_one_by_one(mean):
     x = torch.from_numpy(np.random.default_rng(0).random((2, 3, 28, 28), np.float32))
     plain = mean(x)
-    with SumsOneByOne():
+    with SequentialSums():
         found = mean(x)
     assert found.shape == plain.shape
     expected = np.zeros((2, 3), np.float32)
@@ -76,7 +76,7 @@ def test_layers_on_single_places_are_summed_one_by_one():
     for place in range(300):
         expected += x[:, place, None] * weight[:, place]
     data = torch.from_numpy(x)
-    with torch.inference_mode(), SumsOneByOne():
+    with torch.inference_mode(), SequentialSums():
         np.testing.assert_array_equal(dense(data).numpy(), expected + bias)
         found = conv(data[:, :, None, None])
     np.testing.assert_array_equal(found.numpy()[..., 0, 0], expected + bias)
@@ -88,13 +88,13 @@ def test_layers_on_planes_are_left_alone():
     for conv in (nn.Conv2d(8, 4, 1), nn.Conv2d(8, 8, 1, groups=8), nn.Conv2d(8, 4, 5)):
         with torch.inference_mode():
             expected = conv(x)
-            with SumsOneByOne():
+            with SequentialSums():
                 assert torch.equal(conv(x), expected)
 
 
 def test_other_means_are_left_alone():
     x = torch.randn(2, 3, 8, 8)
-    with SumsOneByOne():
+    with SequentialSums():
         assert torch.equal(x.mean(1), x.mean(dim=1))
         assert F.avg_pool2d(x, 2).shape == (2, 3, 4, 4)
 

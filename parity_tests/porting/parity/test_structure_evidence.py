@@ -16,14 +16,14 @@ from parity_tests.building.zoo_mutations import MUTATIONS
 from porting.diff import diff
 from porting.errors import NotAtParity
 from porting.judges.reference import descriptions, published_tables
-from porting.judges.reference.descriptions import described_as
+from porting.judges.reference.descriptions import descriptions_of
 from porting.judges.reference.naming import root_and_scheme
 from porting.judges.reference.published_tables import Figures
 from porting.judges.reference.steps import SIXTH
 from porting.mapping.ends import Ends
 from porting.parity.inputs import seeded_pixels
 from porting.parity.network_steps import steps_of_network
-from porting.parity.structure_evidence import described_basis
+from porting.parity.structure_evidence import evidence_from_tables
 from porting.release import write_release
 from porting.release.card import verdict_of
 from porting.reports.comparison_json import comparison_report
@@ -35,7 +35,7 @@ ENDS = Ends(224, 3, 1000)
 
 
 def described_steps(model, number=None):
-    return described_as(model)[0].steps(3, 1000, number)
+    return descriptions_of(model)[0].steps(3, 1000, number)
 
 
 def network_steps(model):
@@ -56,12 +56,12 @@ def graph_steps(model):
     ids=[name for name, m in MUTATIONS.items() if "network" in m.sides],
 )  # fmt: skip
 def test_a_network_with_a_mistake_is_refused(monkeypatch, mutation):
-    before = described_basis(
+    before = evidence_from_tables(
         mutation.model, ENDS, described_steps(mutation.model), network_steps(mutation.model)
     )
     assert before.agrees, before.summary()
     mutation.apply(monkeypatch, mutation.model)
-    basis = described_basis(
+    basis = evidence_from_tables(
         mutation.model, ENDS, described_steps(mutation.model), network_steps(mutation.model)
     )
     assert not basis.agrees
@@ -79,7 +79,7 @@ def test_a_judge_with_a_mistake_is_refused(monkeypatch, mutation):
     pytest.importorskip("tensorflow")
     mutation.apply(monkeypatch, mutation.model)
     network = described_steps(mutation.model, SIXTH)
-    basis = described_basis(mutation.model, ENDS, graph_steps(mutation.model), network)
+    basis = evidence_from_tables(mutation.model, ENDS, graph_steps(mutation.model), network)
     assert not basis.agrees
     (refusal,) = basis.refusals
     assert refusal.startswith("the judge's graph is not ")
@@ -87,10 +87,10 @@ def test_a_judge_with_a_mistake_is_refused(monkeypatch, mutation):
 
 
 def agreeing(model, ends=ENDS, dropped=0):
-    form = described_as(model)[0]
+    form = descriptions_of(model)[0]
     judge = form.steps(ends.channels, ends.classes + dropped)
     network = form.steps(ends.channels, ends.classes, SIXTH)
-    return described_basis(model, ends, judge, network, dropped)
+    return evidence_from_tables(model, ends, judge, network, dropped)
 
 
 def test_what_is_held_is_said():
@@ -117,8 +117,8 @@ def test_counts_are_those_of_the_published_ends(ends):
 
 def test_a_dropped_class_is_the_judges_alone():
     assert agreeing("tf_mobilenetv2_035", dropped=1).agrees
-    form = described_as("tf_mobilenetv2_035")[0]
-    basis = described_basis(
+    form = descriptions_of("tf_mobilenetv2_035")[0]
+    basis = evidence_from_tables(
         "tf_mobilenetv2_035", ENDS, form.steps(3, 1001), form.steps(3, 1001, SIXTH), 1
     )
     assert "the network is not" in basis.summary()
@@ -128,7 +128,7 @@ def test_a_network_in_half_precision_is_read_as_it_is_compared():
     from porting.parity.structure_evidence import _steps_of
 
     network = GenMobileNet(get_config("tf_mnasnet_small")).train().bfloat16()
-    basis = described_basis(
+    basis = evidence_from_tables(
         "tf_mnasnet_small", ENDS, described_steps("tf_mnasnet_small"), _steps_of(network, 3)
     )
     assert basis.agrees
@@ -146,7 +146,7 @@ def test_a_multiplier_without_figures_says_so():
 
 def test_a_network_that_nothing_describes_says_so():
     steps = described_steps("tf_mnasnet_small")
-    basis = described_basis("tf_ours_100", ENDS, steps, steps)
+    basis = evidence_from_tables("tf_ours_100", ENDS, steps, steps)
     assert basis.agrees and not basis.described
     assert basis.summary() == (
         "this package's own description of tf_ours_100, from which judge and network are both "
@@ -156,16 +156,16 @@ def test_a_network_that_nothing_describes_says_so():
 
 def test_a_module_of_somebodys_own_is_held_to_the_judge_alone():
     judge = described_steps("tf_mnasnet_small")
-    basis = described_basis("tf_mnasnet_small", ENDS, judge, None)
+    basis = evidence_from_tables("tf_mnasnet_small", ENDS, judge, None)
     assert "the judge's graph has each of its 216 steps" in basis.summary()
     assert "the network have" not in basis.summary()
 
 
 def test_v3_with_its_scaled_head_is_described_and_others_are_not():
     def with_head(head):
-        usual, scaled = described_as("tf_mobilenetv3_small_075")
+        usual, scaled = descriptions_of("tf_mobilenetv3_small_075")
         form = {1024: usual, 768: scaled}.get(head) or replace(usual, head=head)
-        return described_basis("tf_mobilenetv3_small_075", ENDS, form.steps(3, 1000), None)
+        return evidence_from_tables("tf_mobilenetv3_small_075", ENDS, form.steps(3, 1000), None)
 
     assert with_head(1024).agrees and with_head(768).agrees
     assert "stated)" in with_head(1024).summary()
@@ -186,7 +186,7 @@ def test_a_mistake_in_a_table_is_seen_too(monkeypatch):
     rows = list(published_tables.MNASNET_A1)
     rows[3] = rows[3]._replace(kernel=5)
     monkeypatch.setattr(published_tables, "MNASNET_A1", tuple(rows))
-    basis = described_basis("tf_semnasnet_100", ENDS, network_steps("tf_semnasnet_100"), None)
+    basis = evidence_from_tables("tf_semnasnet_100", ENDS, network_steps("tf_semnasnet_100"), None)
     assert "blocks.3.0.conv_dw: described depthwise 5x5" in basis.summary()
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from porting.parity.summation_order import DepthwiseByShifts, Reordered
+from porting.parity.summation_order import DepthwiseByShifts, ReversedSums
 
 
 @pytest.mark.parametrize("size", [(9, 9), (8, 11)])
@@ -20,7 +20,7 @@ def test_convolutions(size, stride, groups, bias):
                                                   (1, 2), groups=groups, bias=bias)  # fmt: skip
     with torch.inference_mode():
         plain = conv(x)
-        with Reordered():
+        with ReversedSums():
             other = conv(x)
     torch.testing.assert_close(other, plain, rtol=1e-5, atol=1e-5)
     # Groups of several channels are left as they are.
@@ -37,13 +37,13 @@ def test_batch_norm(affine):
     x = torch.randn(2, 5, 7, 7, generator=generator)
     with torch.inference_mode():
         plain = norm(x)
-        with Reordered():
+        with ReversedSums():
             other = norm(x)
     torch.testing.assert_close(other, plain, rtol=1e-5, atol=1e-5)
     assert not torch.equal(other, plain)
 
 
-@pytest.mark.parametrize("mode", [Reordered, DepthwiseByShifts])
+@pytest.mark.parametrize("mode", [ReversedSums, DepthwiseByShifts])
 def test_one_number_stands_for_height_and_width(mode):
     x, weight = torch.randn(1, 4, 9, 9).double(), torch.randn(4, 1, 3, 3).double()
     with torch.inference_mode():

@@ -85,7 +85,7 @@ class Description:
         return _Writer(self, channels, gate_number or self.gate_number).write(classes)
 
 
-def described_as(model: str) -> tuple[Description, ...]:
+def descriptions_of(model: str) -> tuple[Description, ...]:
     """What is described under a network's name (``tf_`` in front or not), the usual form first.
 
     Several where the network is published with heads of several widths; empty where nothing
@@ -105,7 +105,7 @@ def _split(plain: str) -> tuple[str, float | None]:
     return (plain, None) if scaled is None else (scaled[1], float(f"{scaled[2]}.{scaled[3]}"))
 
 
-def in_eighths(channels: float) -> int:
+def round_to_eighths(channels: float) -> int:
     """A width as a multiple of 8, not below 8, and not below nine tenths of itself."""
     eights = max(1, int(channels + 4) // 8)
     return 8 * (eights + 1) if 8 * eights < 0.9 * channels else 8 * eights
@@ -127,7 +127,7 @@ def _searched(
     stem: int, side: int,
 ) -> Description:  # fmt: skip
     def scaled(channels: int) -> int:
-        return in_eighths(channels * multiplier) if multiplier else channels
+        return round_to_eighths(channels * multiplier) if multiplier else channels
 
     blocks = tuple(_mnas_blocks(rows, scaled, scaled(stem), side // 2))
     return Description(
@@ -214,12 +214,12 @@ def _v1(multiplier: float | None) -> tuple[Description, ...]:
 
 def _v2(multiplier: float | None) -> tuple[Description, ...]:
     alpha = multiplier or 1.0
-    blocks, channels = [], in_eighths(32 * alpha)
+    blocks, channels = [], round_to_eighths(32 * alpha)
     for stage, row in enumerate(tables.MOBILENET_V2):
-        outputs = in_eighths(row.c * alpha)
+        outputs = round_to_eighths(row.c * alpha)
         for number in range(row.n):
             stride = row.s if number == 0 else 1
-            expanded = in_eighths(channels * row.t) if row.t > 1 else 0
+            expanded = round_to_eighths(channels * row.t) if row.t > 1 else 0
             residual = stride == 1 and channels == outputs
             blocks.append(
                 DescribedBlock(
@@ -231,9 +231,9 @@ def _v2(multiplier: float | None) -> tuple[Description, ...]:
     return (
         Description(
             "MobileNet V2", "table 2 of arXiv:1801.04381 and slim's mobilenet_v2.py", multiplier,
-            in_eighths(32 * alpha), tuple(blocks), last=0,
+            round_to_eighths(32 * alpha), tuple(blocks), last=0,
             # finegrain_classification_mode: the head is not narrowed.
-            head=in_eighths(1280 * max(alpha, 1.0)), pools_first=False, activation="relu6",
+            head=round_to_eighths(1280 * max(alpha, 1.0)), pools_first=False, activation="relu6",
             gate="", gate_number=0.0, stated_classes=1001,
         ),
     )  # fmt: skip
@@ -250,17 +250,17 @@ def _v3(
     alpha = multiplier or 1.0
     activation = "relu" if minimalistic else "hard_swish"
     words = {"RE": "relu", "HS": activation}
-    blocks, channels, nominal = [], in_eighths(16 * alpha), 16
+    blocks, channels, nominal = [], round_to_eighths(16 * alpha), 16
     for path, row in zip(_paths([row.out for row in rows]), rows, strict=True):
         # The code has factors, such as 184/80: of the scaled input, and rounded.
-        expanded = in_eighths(channels * row.exp_size / nominal)
-        outputs = in_eighths(row.out * alpha)
+        expanded = round_to_eighths(channels * row.exp_size / nominal)
+        outputs = round_to_eighths(row.out * alpha)
         squeezed = row.squeezed and not minimalistic
         blocks.append(
             DescribedBlock(
                 path, channels, expanded if expanded > channels else 0, outputs,
                 3 if minimalistic else row.kernel, row.stride,
-                in_eighths(expanded / 4) if squeezed else 0,
+                round_to_eighths(expanded / 4) if squeezed else 0,
                 row.stride == 1 and channels == outputs, words[row.nonlinearity],
             )
         )  # fmt: skip
@@ -270,12 +270,12 @@ def _v3(
     usual = Description(
         f"MobileNet V3 {size.capitalize()}{' minimalistic' if minimalistic else ''}",
         f"table {table} of arXiv:1905.02244 and V3_{size.upper()}{form} of slim's mobilenet_v3.py",
-        multiplier, in_eighths(16 * alpha), tuple(blocks),
-        last=in_eighths(tables.LAST_CONVOLUTION[size] * alpha),
-        head=in_eighths(head * max(alpha, 1.0)), pools_first=True, activation=activation,
+        multiplier, round_to_eighths(16 * alpha), tuple(blocks),
+        last=round_to_eighths(tables.LAST_CONVOLUTION[size] * alpha),
+        head=round_to_eighths(head * max(alpha, 1.0)), pools_first=True, activation=activation,
         gate="hard_sigmoid", gate_number=tables.SLIM_GATE, stated_classes=1001,
     )  # fmt: skip
-    return (usual, replace(usual, head=in_eighths(head * alpha))) if alpha < 1 else (usual,)
+    return (usual, replace(usual, head=round_to_eighths(head * alpha))) if alpha < 1 else (usual,)
 
 
 def _paths(widths: list[int]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from porting.judges.reference.builder import ReferenceGraph
-from porting.judges.reference.steps import SAME, Step, Steps, needed
+from porting.judges.reference.steps import SAME, Step, Steps, required_steps
 
 _PASSED = ("Identity", "Squeeze", "Reshape")
 _NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
@@ -70,7 +70,7 @@ class _Reader:
             if first in self.places and isinstance(value, int):
                 place = self.places[first]
                 self.steps[value] = replace(self.steps[value], place=place)
-        return needed(self.steps, self.data(self.reference.logits.name))
+        return required_steps(self.steps, self.data(self.reference.logits.name))
 
     def data(self, name: str) -> int:
         """The step that a tensor holds; what only began as a hard sigmoid becomes one of its own.

@@ -72,7 +72,7 @@ def rehearse(model: str, out: Path, seed: int = 0, scheme: str | None = None) ->
     return Rehearsal(name, *places)
 
 
-def made_in(folder: Path) -> Rehearsal | None:
+def find_rehearsal(folder: Path) -> Rehearsal | None:
     """The rehearsal that lies in a folder, or None."""
     try:
         files = json.loads((folder / MARK).read_text(encoding="utf-8"))

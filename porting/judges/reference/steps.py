@@ -94,7 +94,7 @@ Steps = tuple[Step, ...]
 """A whole network; the last step is its logits."""
 
 
-def needed(steps: Sequence[Step], output: int) -> Steps:
+def required_steps(steps: Sequence[Step], output: int) -> Steps:
     """The steps that ``output`` needs, in their order, ``output`` last, numbered anew."""
     ancestors, pending = set(), [output]
     while pending:
