@@ -33,11 +33,11 @@ class Resources(Builder):
 
     def variable(self, scope, name, shape):
         full = f"{self.root}/{scope}/{name}"
-        with self.made.graph.name_scope(None):
-            self.made.variables[full] = self.tf.compat.v1.get_variable(
+        with self.reference.graph.name_scope(None):
+            self.reference.variables[full] = self.tf.compat.v1.get_variable(
                 full, shape, initializer=self.tf.zeros_initializer(), use_resource=True
             )
-        return self.made.variables[full]
+        return self.reference.variables[full]
 
 
 @dataclass

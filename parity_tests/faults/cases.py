@@ -128,10 +128,10 @@ class Subject:
         scale = float(sound.abs().max())
         for case in self.cases(per_kind, generator):
             torch.manual_seed(0)
-            spoiled = self.logits(case.network, pixels)
+            faulty = self.logits(case.network, pixels)
             yield Outcome(
                 self.name, case, self.judged(case.network, pixels),
-                float((spoiled - sound).abs().max()) / scale,
+                float((faulty - sound).abs().max()) / scale,
             )  # fmt: skip
 
     def cases(self, per_kind: int, generator) -> Iterator[Case]:
@@ -140,13 +140,13 @@ class Subject:
             for layer in _places([x for x in self.layers if fault.applies(x)], per_kind, generator):
                 network = copy.deepcopy(self.network)
                 fault.change(network, layer, generator)
-                yield Case(kind, layer.path, network, self._shown(layer, fault.at), "place")
-        yield from self._exchanged(per_kind, generator)
-        yield from self._blocks(per_kind, generator)
+                yield Case(kind, layer.path, network, self._visible_tap(layer, fault.at), "place")
+        yield from self._exchange_cases(per_kind, generator)
+        yield from self._block_cases(per_kind, generator)
         for kind, change in fault_kinds.SPREAD.items():
-            yield self._whole(kind, change, "spread")
+            yield self._network_case(kind, change, "spread")
         if self.other_state is not None:
-            yield self._whole("the other weight set", self._with_other_set, "spread")
+            yield self._network_case("the other weight set", self._with_other_set, "spread")
         for kind, spoil in fault_kinds.UNSOUND.items():
             acting = [x for x in self.layers if x.activation != "none" and ".se." not in x.path]
             for layer in _places(acting, 1, generator):
@@ -157,27 +157,27 @@ class Subject:
     def _with_other_set(self, network: nn.Module) -> None:
         network.load_state_dict(self.other_state)
 
-    def _whole(self, kind: str, change: Callable[[nn.Module], None], sort: str) -> Case:
+    def _network_case(self, kind: str, change: Callable[[nn.Module], None], sort: str) -> Case:
         network = copy.deepcopy(self.network)
         change(network)
-        first = self._shown(self.layers.stem, "weight")
+        first = self._visible_tap(self.layers.stem, "weight")
         return Case(kind, "everywhere", network, first, sort)
 
-    def _exchanged(self, per_kind: int, generator) -> Iterator[Case]:
+    def _exchange_cases(self, per_kind: int, generator) -> Iterator[Case]:
         pairs = [(x, fault_kinds.same_shape(self.layers, x)) for x in self.layers]
         for layer, other in _places([pair for pair in pairs if pair[1]], per_kind, generator):
             network = copy.deepcopy(self.network)
             one, two = (fault_kinds.weight_of(network, x) for x in (layer, other))
             with torch.no_grad():
-                kept = one.clone()
+                original = one.clone()
                 one.copy_(two)
-                two.copy_(kept)
+                two.copy_(original)
             yield Case(
                 "two weights of one shape exchanged", layer.path, network,
-                self._shown(layer, "weight"), "place",
+                self._visible_tap(layer, "weight"), "place",
             )  # fmt: skip
 
-    def _blocks(self, per_kind: int, generator) -> Iterator[Case]:
+    def _block_cases(self, per_kind: int, generator) -> Iterator[Case]:
         blocks = self.layers.blocks
         for kind, change in fault_kinds.GATE_FAULTS.items():
             for block in _places([b for b in blocks if b.squeeze], per_kind, generator):
@@ -202,10 +202,14 @@ class Subject:
             network.get_submodule(block.block.path).residual = True
             layer = next(iter(following))
             yield Case(
-                "residual added", block.block.path, network, self._shown(layer, "weight"), "place"
+                "residual added",
+                block.block.path,
+                network,
+                self._visible_tap(layer, "weight"),
+                "place",
             )
 
-    def _shown(self, layer: Layer, at: str) -> tuple[str, ...]:
+    def _visible_tap(self, layer: Layer, at: str) -> tuple[str, ...]:
         """The first of the judge's taps that shows what a layer's part gives."""
         taps = {
             "weight": (layer.path, layer.norm, layer.tap),
@@ -216,9 +220,9 @@ class Subject:
 
 
 def _places(candidates: list, count: int, generator) -> list:
-    """The first, a middle, the last and random ones, so many in all, each once."""
+    """Up to ``count`` candidates: the first, a middle one, the last, then random ones."""
     if not candidates:
         return []
-    fixed = [0, len(candidates) // 2, len(candidates) - 1]
-    drawn = generator.permutation(len(candidates)).tolist()
-    return [candidates[i] for i in list(dict.fromkeys([*fixed, *drawn]))[:count]]
+    first = [0, len(candidates) // 2, len(candidates) - 1]
+    permutation = generator.permutation(len(candidates)).tolist()
+    return [candidates[i] for i in list(dict.fromkeys([*first, *permutation]))[:count]]

@@ -36,14 +36,14 @@ def weight_of(network: nn.Module, layer: Layer) -> torch.Tensor:
     return network.get_submodule(layer.path).weight
 
 
-def _changed(weight: torch.Tensor, values: torch.Tensor) -> None:
+def _set_weight(weight: torch.Tensor, values: torch.Tensor) -> None:
     with torch.no_grad():
         weight.copy_(values)
 
 
 def scaled(factor: float) -> Change:
     def change(network, layer, _generator):
-        _changed(weight_of(network, layer), weight_of(network, layer) * factor)
+        _set_weight(weight_of(network, layer), weight_of(network, layer) * factor)
 
     return change
 
@@ -54,19 +54,19 @@ def channels_exchanged(axis: int) -> Change:
         one, other = generator.choice(weight.shape[axis], 2, replace=False).tolist()
         order = list(range(weight.shape[axis]))
         order[one], order[other] = other, one
-        _changed(weight, weight.index_select(axis, torch.tensor(order)).clone())
+        _set_weight(weight, weight.index_select(axis, torch.tensor(order)).clone())
 
     return change
 
 
 def turned(network, layer, _generator):
     weight = weight_of(network, layer)
-    _changed(weight, weight.transpose(2, 3).clone())
+    _set_weight(weight, weight.transpose(2, 3).clone())
 
 
 def flipped(network, layer, _generator):
     weight = weight_of(network, layer)
-    _changed(weight, weight.flip(2, 3).clone())
+    _set_weight(weight, weight.flip(2, 3).clone())
 
 
 def one_row_negated(network, layer, generator):
@@ -74,7 +74,7 @@ def one_row_negated(network, layer, generator):
     row = int(generator.integers(len(weight)))
     values = weight.clone()
     values[row] *= -1
-    _changed(weight, values)
+    _set_weight(weight, values)
 
 
 def one_weight_zeroed(network, layer, generator):
@@ -82,13 +82,13 @@ def one_weight_zeroed(network, layer, generator):
     row = int(generator.integers(len(weight)))
     values = weight.clone()
     values[row].view(-1)[int(values[row].abs().argmax())] = 0
-    _changed(weight, values)
+    _set_weight(weight, values)
 
 
 def rounded(dtype: torch.dtype) -> Change:
     def change(network, layer, _generator):
         weight = weight_of(network, layer)
-        _changed(weight, weight.to(dtype).to(weight.dtype))
+        _set_weight(weight, weight.to(dtype).to(weight.dtype))
 
     return change
 
@@ -101,18 +101,18 @@ def bias_shifted(network, layer, generator):
     bias = _bias_of(network, layer)
     values = bias.clone()
     values[int(generator.integers(len(bias)))] += 0.01 * (float(bias.detach().abs().max()) or 1.0)
-    _changed(bias, values)
+    _set_weight(bias, values)
 
 
 def bias_missing(network, layer, _generator):
-    _changed(_bias_of(network, layer), torch.zeros_like(_bias_of(network, layer)))
+    _set_weight(_bias_of(network, layer), torch.zeros_like(_bias_of(network, layer)))
 
 
 def epsilon(network, layer, _generator):
     network.get_submodule(layer.norm).eps = 1e-5
 
 
-class _Padded(nn.Module):
+class _ShiftedPadding(nn.Module):
     """A convolution whose padding leans to the other side than SAME's."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -133,7 +133,7 @@ class _Padded(nn.Module):
 
 def padded_otherwise(network, layer, _generator):
     parent, _, name = layer.path.rpartition(".")
-    setattr(network.get_submodule(parent), name, _Padded(network.get_submodule(layer.path)))
+    setattr(network.get_submodule(parent), name, _ShiftedPadding(network.get_submodule(layer.path)))
 
 
 class _Function(nn.Module):

@@ -1,4 +1,4 @@
-"""Which operations may be run of a graph that somebody hands in.
+"""The allow-list of TensorFlow operations that may be run of a user's graph.
 
 TensorFlow's operations can read and write files and run Python. A graph is
 run only if everything in it is listed here: it computes, or restores variables.
@@ -30,7 +30,7 @@ ALLOWED = frozenset(
 
 
 def check_operations(message: Any, path: Path) -> None:
-    """See that a ``GraphDef``, and every function that it can call, only reads and computes.
+    """Check that a ``GraphDef``, and every function that it can call, only reads and computes.
 
     Functions that nothing calls are taken out of it.
 
@@ -38,20 +38,20 @@ def check_operations(message: Any, path: Path) -> None:
         UnsupportedSource: an operation is not known to.
     """
     functions = {function.signature.name: function for function in message.library.function}
-    called: set[str] = set()
-    waiting = [message.node]
-    while waiting:
-        for node in waiting.pop():
+    reachable: set[str] = set()
+    pending = [message.node]
+    while pending:
+        for node in pending.pop():
             if node.op not in ALLOWED and node.op not in functions:
                 raise UnsupportedSource(
                     f"{path}: {node.op} {node.name!r} is not known to compute alone, so that the "
                     "graph is not run. Port it with --no-verify"
                 )
-            for name in {*_functions_of(node), node.op} & functions.keys() - called:
-                called.add(name)
-                waiting.append(functions[name].node_def)
+            for name in {*_functions_of(node), node.op} & functions.keys() - reachable:
+                reachable.add(name)
+                pending.append(functions[name].node_def)
     del message.library.function[:]
-    message.library.function.extend(functions[name] for name in sorted(called))
+    message.library.function.extend(functions[name] for name in sorted(reachable))
 
 
 def _functions_of(node: Any) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Keeping what C++ libraries write on being started off the terminal."""
+"""Silencing standard error while C++ libraries start."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from contextlib import contextmanager
 
 @contextmanager
 def stderr_silenced() -> Iterator[None]:
-    """Standard error leads nowhere meanwhile, for C++ too."""
+    """Redirect standard error to the null device, for C++ code too."""
     if sys.stderr is not None:
         sys.stderr.flush()
-    kept = _copied(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    original = _duplicate(2)
+    devnull = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(devnull, 2)
         yield
     finally:
-        if kept is None:
+        if original is None:
             os.close(2)
         else:
-            os.dup2(kept, 2)
-            os.close(kept)
-        if nowhere != 2:
-            os.close(nowhere)
+            os.dup2(original, 2)
+            os.close(original)
+        if devnull != 2:
+            os.close(devnull)
 
 
-def _copied(number: int) -> int | None:
+def _duplicate(number: int) -> int | None:
     """Another number for the same file; None where it is closed."""
     try:
         return os.dup(number)

@@ -1,4 +1,4 @@
-"""What the constants of a TFLite file stand for, read through the schema classes of ``tflite``.
+"""The real values of a TFLite file's constants, read through the schema classes of ``tflite``.
 
 A second reading beside that of ``porting.sources``, made in another way: a
 mistake there must not reach the judge.
@@ -34,26 +34,26 @@ def stands_for_reals(tensor: Any, tflite: Any) -> bool:
     return kind in _HALVES or (kind == "FLOAT32" and tensor.Sparsity() is not None)
 
 
-def real_values(tensor: Any, raw: np.ndarray, signed: bool, tflite: Any) -> np.ndarray:
+def real_values(tensor: Any, raw: np.ndarray, is_int8: bool, tflite: Any) -> np.ndarray:
     """A constant as float32 in its shape; ``raw`` are its bytes.
 
-    ``signed`` says that a tensor of type UINT8 holds int8.
+    ``is_int8`` says that a tensor of type UINT8 holds int8.
     """
-    kind = "INT8" if signed else type_name(tensor, tflite)
-    stored = _numbers(raw, kind)
+    kind = "INT8" if is_int8 else type_name(tensor, tflite)
+    numbers = _numbers(raw, kind)
     shape = [tensor.Shape(axis) for axis in range(tensor.ShapeLength())]
     if tensor.Sparsity() is not None:
-        stored = _dense(stored, shape, tensor.Sparsity(), tflite)
-    stored = stored[: math.prod(shape)].reshape(shape)
+        numbers = _dense(numbers, shape, tensor.Sparsity(), tflite)
+    numbers = numbers[: math.prod(shape)].reshape(shape)
     if kind not in _INTEGERS:
-        return stored.astype(np.float32)
+        return numbers.astype(np.float32)
     quantisation = tensor.Quantization()
     scale = np.asarray(quantisation.ScaleAsNumpy(), np.float64)
     zero = np.asarray(quantisation.ZeroPointAsNumpy(), np.float64)
     along = [1] * len(shape)
     if max(scale.size, zero.size) > 1:
         along[quantisation.QuantizedDimension()] = -1
-    real = (stored - zero.reshape(along)) * scale.reshape(along)
+    real = (numbers - zero.reshape(along)) * scale.reshape(along)
     return np.ascontiguousarray(real.astype(np.float32))
 
 
@@ -93,11 +93,11 @@ def _constant(model: Any, tensor: int, producers: Mapping[int, Any], tflite: Any
     """A stored tensor's real values, behind whatever unpacks it."""
     while tensor in producers:
         tensor = int(producers[tensor].Inputs(0))
-    stored = model.Subgraphs(0).Tensors(tensor)
-    raw = model.Buffers(stored.Buffer()).DataAsNumpy()
-    if stands_for_reals(stored, tflite):
-        return real_values(stored, raw, False, tflite)
-    shape = [stored.Shape(axis) for axis in range(stored.ShapeLength())]
+    constant = model.Subgraphs(0).Tensors(tensor)
+    raw = model.Buffers(constant.Buffer()).DataAsNumpy()
+    if stands_for_reals(constant, tflite):
+        return real_values(constant, raw, False, tflite)
+    shape = [constant.Shape(axis) for axis in range(constant.ShapeLength())]
     return np.asarray(raw.view("<f4").reshape(shape))
 
 
@@ -111,7 +111,7 @@ def _numbers(raw: np.ndarray, kind: str) -> np.ndarray:
     return raw.view(_NUMBERS[kind])
 
 
-def _dense(stored: np.ndarray, shape: list[int], sparsity: Any, tflite: Any) -> np.ndarray:
+def _dense(numbers: np.ndarray, shape: list[int], sparsity: Any, tflite: Any) -> np.ndarray:
     """Sparse values in their places in the dense tensor, flattened.
 
     Raises:
@@ -119,9 +119,9 @@ def _dense(stored: np.ndarray, shape: list[int], sparsity: Any, tflite: Any) -> 
     """
     rank = len(shape)
     order = [sparsity.TraversalOrder(i) for i in range(sparsity.TraversalOrderLength())]
-    blocked = [sparsity.BlockMap(i) for i in range(sparsity.BlockMapLength())]
+    block_axes = [sparsity.BlockMap(i) for i in range(sparsity.BlockMapLength())]
     nodes = np.zeros((1, len(order)), np.int64)  # a coordinate for each dimension and block
-    sides = [1] * len(blocked)
+    sides = [1] * len(block_axes)
     for number, dimension in enumerate(order):
         level = sparsity.DimMetadata(number)
         counts, coordinates = _children(level, len(nodes), math.prod(shape), tflite)
@@ -129,10 +129,10 @@ def _dense(stored: np.ndarray, shape: list[int], sparsity: Any, tflite: Any) -> 
         nodes[:, dimension] = coordinates
         if dimension >= rank:
             sides[dimension - rank] = level.DenseSize()
-    for block, axis in enumerate(blocked):
+    for block, axis in enumerate(block_axes):
         nodes[:, axis] = nodes[:, axis] * sides[block] + nodes[:, rank + block]
-    dense = np.zeros(shape, stored.dtype)
-    dense[tuple(nodes[:, :rank].T)] = stored
+    dense = np.zeros(shape, numbers.dtype)
+    dense[tuple(nodes[:, :rank].T)] = numbers
     return dense.ravel()
 
 

@@ -1,4 +1,4 @@
-"""TFLite files changed for a judge: everything in float32, every result kept.
+"""Rewriting TFLite files for a judge: in float32 throughout, or with more outputs.
 
 The reader of ``porting.sources`` takes no part in it, but the schema classes of
 the ``tflite`` package: a mistake there must not reach the judge.
@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 
 from porting.errors import BadInput, MissingJudge, UnsupportedSource
-from porting.judges.flatbuffer_patching import place, point_at, point_at_buffers, with_byte, without
+from porting.judges.flatbuffer_patching import (
+    append_buffers,
+    append_vector,
+    field_position,
+    remove_field,
+    set_byte,
+)
 from porting.judges.tflite_constants import layer_behind as read_layer_behind
 from porting.judges.tflite_constants import real_values, stands_for_reals
 
@@ -36,7 +42,7 @@ _NO_VALUES = 0
 
 
 def dequantise(content: bytes, path: Path) -> bytes:
-    """A file that computes in float32 what the given one computes with integers.
+    """Turn a file that computes with integers into one that computes the same in float32.
 
     Constants and whatever else held integers for real numbers are float32,
     sparse constants are dense, and the operators that led from one form to the
@@ -50,16 +56,16 @@ def dequantise(content: bytes, path: Path) -> bytes:
             range of integers implies an activation that has no place in the options.
     """
     tflite = _schema()
-    changed = bytearray(content)
+    result = bytearray(content)
     model = tflite.Model.GetRootAsModel(content, 0)
     try:
-        _change_constants(changed, model, path, tflite)
-        _change_types(changed, model, tflite)
-        _restore_activations(changed, model, path, tflite)
+        _change_constants(result, model, path, tflite)
+        _change_types(result, model, tflite)
+        _restore_activations(result, model, path, tflite)
     except (ValueError, IndexError, KeyError, TypeError, struct.error) as error:
         raise BadInput(f"{path}: cannot be turned into a float file: {error}") from error
-    _copy_in_place_of_conversions(changed, model, tflite)
-    return bytes(changed)
+    _copy_in_place_of_conversions(result, model, tflite)
+    return bytes(result)
 
 
 def with_every_result(content: bytes) -> bytes:
@@ -75,10 +81,10 @@ def with_every_result(content: bytes) -> bytes:
     outputs = list(graph.OutputsAsNumpy())
     for number in range(graph.OperatorsLength()):
         outputs += (i for i in graph.Operators(number).OutputsAsNumpy() if i not in outputs)
-    changed = bytearray(content)
+    result = bytearray(content)
     values = np.asarray(outputs, "<i4").tobytes()
-    point_at(changed, place(graph, _GRAPH_OUTPUTS), len(outputs), values)
-    return bytes(changed)
+    append_vector(result, field_position(graph, _GRAPH_OUTPUTS), len(outputs), values)
+    return bytes(result)
 
 
 def with_output(content: bytes, tensor: int) -> bytes:
@@ -88,9 +94,9 @@ def with_output(content: bytes, tensor: int) -> bytes:
         MissingJudge: the schema classes are not installed.
     """
     graph = _schema().Model.GetRootAsModel(content, 0).Subgraphs(0)
-    changed = bytearray(content)
-    point_at(changed, place(graph, _GRAPH_OUTPUTS), 1, struct.pack("<i", tensor))
-    return bytes(changed)
+    result = bytearray(content)
+    append_vector(result, field_position(graph, _GRAPH_OUTPUTS), 1, struct.pack("<i", tensor))
+    return bytes(result)
 
 
 def layer_behind(content: bytes, tensor: int) -> tuple[str, np.ndarray, np.ndarray] | None:
@@ -114,16 +120,16 @@ def _schema() -> Any:
     return tflite
 
 
-def _change_constants(changed: bytearray, model: Any, path: Path, tflite: Any) -> None:
+def _change_constants(file: bytearray, model: Any, path: Path, tflite: Any) -> None:
     """Put real values in the place of integers and halves.
 
     Converters keep equal bytes once, whatever their scales and types. Of tensors that share a
     buffer and stand for different values, all but the first get buffers of their own.
     """
-    graph, signed = model.Subgraphs(0), _int8_in_uint8(model, tflite)
+    graph, int8_tensors = model.Subgraphs(0), _int8_in_uint8(model, tflite)
     buffers = [_content_of(model.Buffers(number)) for number in range(model.BuffersLength())]
     holders: dict[tuple[int, bytes], int] = {}
-    rewritten: set[int] = set()
+    changed_buffers: set[int] = set()
     for index in range(graph.TensorsLength()):
         tensor = graph.Tensors(index)
         number, real = tensor.Buffer(), stands_for_reals(tensor, tflite)
@@ -136,19 +142,21 @@ def _change_constants(changed: bytearray, model: Any, path: Path, tflite: Any) -
                 )
             continue
         raw = model.Buffers(number).DataAsNumpy()
-        values = (real_values(tensor, raw, index in signed, tflite) if real else raw).tobytes()
+        values = (
+            real_values(tensor, raw, index in int8_tensors, tflite) if real else raw
+        ).tobytes()
         if (number, values) not in holders:
-            if number in rewritten:
+            if number in changed_buffers:
                 holders[number, values] = len(buffers)
                 buffers.append(values)
             else:
                 holders[number, values] = number
                 buffers[number] = values
-                rewritten.add(number)
+                changed_buffers.add(number)
         if holders[number, values] != number:
-            at = place(tensor, _TENSOR_BUFFER)
-            struct.pack_into("<I", changed, at, holders[number, values])
-    point_at_buffers(changed, place(model, _MODEL_BUFFERS), buffers)
+            at = field_position(tensor, _TENSOR_BUFFER)
+            struct.pack_into("<I", file, at, holders[number, values])
+    append_buffers(file, field_position(model, _MODEL_BUFFERS), buffers)
 
 
 def _content_of(buffer: Any) -> bytes | tuple[int, int]:
@@ -158,35 +166,35 @@ def _content_of(buffer: Any) -> bytes | tuple[int, int]:
     return (int(buffer.Offset()), int(buffer.Size())) if buffer.Size() else b""
 
 
-def _change_types(changed: bytearray, model: Any, tflite: Any) -> None:
+def _change_types(file: bytearray, model: Any, tflite: Any) -> None:
     graph, float32 = model.Subgraphs(0), tflite.TensorType.FLOAT32
     for index in range(graph.TensorsLength()):
         tensor = graph.Tensors(index)
         if not stands_for_reals(tensor, tflite):
             continue
         if tensor.Type() != float32:
-            changed[place(tensor, _TENSOR_TYPE)] = float32
+            file[field_position(tensor, _TENSOR_TYPE)] = float32
         if tensor.Sparsity() is not None:
-            without(changed, tensor, _TENSOR_SPARSITY)
+            remove_field(file, tensor, _TENSOR_SPARSITY)
 
 
 def _int8_in_uint8(model: Any, tflite: Any) -> set[int]:
     """Weights typed uint8 whose bytes are int8, as hybrid kernels take the files of 2018."""
     graph, kinds = model.Subgraphs(0), tflite.BuiltinOperator
-    weighted = (kinds.CONV_2D, kinds.DEPTHWISE_CONV_2D, kinds.FULLY_CONNECTED)
+    layer_kinds = (kinds.CONV_2D, kinds.DEPTHWISE_CONV_2D, kinds.FULLY_CONNECTED)
     hybrid = (tflite.TensorType.FLOAT32, tflite.TensorType.UINT8)
-    found = set()
+    tensors = set()
     for number in range(graph.OperatorsLength()):
         operator = graph.Operators(number)
-        if _operator_code(model, operator) not in weighted:
+        if _operator_code(model, operator) not in layer_kinds:
             continue
         data, weight = (graph.Tensors(operator.Inputs(i)) for i in (0, 1))
         if (data.Type(), weight.Type()) == hybrid:
-            found.add(int(operator.Inputs(1)))
-    return found
+            tensors.add(int(operator.Inputs(1)))
+    return tensors
 
 
-def _restore_activations(changed: bytearray, model: Any, path: Path, tflite: Any) -> None:
+def _restore_activations(file: bytearray, model: Any, path: Path, tflite: Any) -> None:
     for operator, field, activation in _implied_clamps(model, tflite):
         options = operator.BuiltinOptions()
         if options is None:
@@ -195,10 +203,10 @@ def _restore_activations(changed: bytearray, model: Any, path: Path, tflite: Any
                 f"{path}: the range of {name!r} implies an activation, but its operator has no "
                 "options to name one"
             )
-        with_byte(changed, place(operator, _OPTIONS), options, field, activation)
+        set_byte(file, field_position(operator, _OPTIONS), options, field, activation)
 
 
-def _copy_in_place_of_conversions(changed: bytearray, model: Any, tflite: Any) -> None:
+def _copy_in_place_of_conversions(file: bytearray, model: Any, tflite: Any) -> None:
     """Between float32 and float32 a CAST copies; its options may be any other operator's."""
     kinds = tflite.BuiltinOperator
     for number in range(model.OperatorCodesLength()):
@@ -209,9 +217,9 @@ def _copy_in_place_of_conversions(changed: bytearray, model: Any, tflite: Any) -
         for field in _CODES:
             if code._tab.Offset(field):
                 layout = "<b" if field == _CODES[0] else "<i"
-                struct.pack_into(layout, changed, place(code, field), kinds.CAST)
+                struct.pack_into(layout, file, field_position(code, field), kinds.CAST)
         if code._tab.Offset(_CODE_VERSION):
-            struct.pack_into("<i", changed, place(code, _CODE_VERSION), 1)
+            struct.pack_into("<i", file, field_position(code, _CODE_VERSION), 1)
 
 
 def _operator_code(model: Any, operator: Any) -> int:
@@ -235,7 +243,7 @@ def _implied_clamps(model: Any, tflite: Any) -> Iterator[tuple[Any, int, int]]:
         field = fields.get(_operator_code(model, operator))
         if field is None or _activation(operator, field):
             continue
-        clamp = _implied(graph.Tensors(operator.Outputs(0)), tflite)
+        clamp = _implied_activation(graph.Tensors(operator.Outputs(0)), tflite)
         if clamp is not None:
             yield operator, field, clamp
 
@@ -247,7 +255,7 @@ def _activation(operator: Any, field: int) -> int:
     return int(options.Bytes[options.Pos + offset]) if offset else 0
 
 
-def _implied(output: Any, tflite: Any) -> int | None:
+def _implied_activation(output: Any, tflite: Any) -> int | None:
     """What the integers of a result cut off.
 
     - From 0 up to 6, to within a step: a ReLU6. Nothing else ends there but by chance.

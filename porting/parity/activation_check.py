@@ -1,4 +1,4 @@
-"""Each activation and gate of a network against what the source declares.
+"""Checking that each activation and gate computes the function that the source declares.
 
 ReLU6 for ReLU shows only where a value exceeds 6, which depends on the images. So every
 activation module of the network is also given a ladder of values far beyond that, and
@@ -46,19 +46,19 @@ def wrong_activations(model: nn.Module, layers: NetworkLayers) -> dict[str, str]
 
 
 def _complaint(
-    module: nn.Module, name: str, declared: Callable[[np.ndarray], np.ndarray]
+    module: nn.Module, name: str, definition: Callable[[np.ndarray], np.ndarray]
 ) -> str | None:
     with torch.inference_mode():
         # (1, 1, n, 1), as the module may look at axes; a copy, as it may overwrite.
-        given = torch.from_numpy(LADDER.copy()).reshape(1, 1, -1, 1)
-        computed = inference_copy(module).float()(given).numpy().ravel()
-    expected = declared(LADDER)
-    apart = np.abs(computed - expected)
+        ladder = torch.from_numpy(LADDER.copy()).reshape(1, 1, -1, 1)
+        result = inference_copy(module).float()(ladder).numpy().ravel()
+    expected = definition(LADDER)
+    distances = np.abs(result - expected)
     # Written so that NaN counts as wrong.
-    if apart.max() <= FACTOR * floor(float(LADDER.max())):
+    if distances.max() <= FACTOR * floor(float(LADDER.max())):
         return None
-    place = int(np.argmax(apart))
+    place = int(np.argmax(distances))
     return (
-        f"computes another function than the source's {name}: {computed[place]:.3g} for "
+        f"computes another function than the source's {name}: {result[place]:.3g} for "
         f"{LADDER[place]:.3g}, where that gives {expected[place]:.3g}"
     )

@@ -1,4 +1,4 @@
-"""Images to compare on: a folder's, arrays, or built-in ones. Taken one by one, none kept."""
+"""Images to compare on: a folder's, arrays, or built-in ones, read one by one."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ _CROP = 0.875  # of the shorter side, as is usual for 224 pixels
 
 
 class ImageStream:
-    """Images in a row, each (H, W, C), uint8.
+    """A sequence of images, each (H, W, C), uint8.
 
-    ``total`` is how many there are, None where nobody knows; ``what`` says
+    ``total`` is how many there are, None if unknown; ``what`` says
     where they come from. While they pass, ``thumbnails`` (JPEG as data URIs)
     and ``skipped`` (name, reason) fill.
     """
@@ -92,23 +92,25 @@ def image_stream(
         if not isinstance(images, Iterable):
             raise BadInput(f"images are a {type(images).__name__}; expected a folder or arrays")
     side = None if any_size else size
-    return ImageStream(_checked(images, side, channels), total, what)
+    return ImageStream(_check_arrays(images, side, channels), total, what)
 
 
-def _built_in_stream(photographs: int, seeded: int, size: int, channels: int) -> ImageStream:
+def _built_in_stream(
+    photograph_count: int, random_count: int, size: int, channels: int
+) -> ImageStream:
     parts = []
-    if photographs:
-        parts.append(f"{_counted(photographs, 'photograph')} (set {photographs_version()})")
-    if seeded or not photographs:
-        parts.append(f"{_counted(seeded, 'random image')} (seed {SEED})")
+    if photograph_count:
+        parts.append(f"{_count_text(photograph_count, 'photograph')} (set {photographs_version()})")
+    if random_count or not photograph_count:
+        parts.append(f"{_count_text(random_count, 'random image')} (seed {SEED})")
     images = chain(
-        islice(photograph_images(size, channels), photographs),
-        seeded_images(seeded, size, channels),
+        islice(photograph_images(size, channels), photograph_count),
+        seeded_images(random_count, size, channels),
     )
-    return ImageStream(images, photographs + seeded, " and ".join(parts))
+    return ImageStream(images, photograph_count + random_count, " and ".join(parts))
 
 
-def _counted(number: int, noun: str) -> str:
+def _count_text(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
@@ -130,23 +132,23 @@ def photograph_images(size: int, channels: int = 3) -> Iterator[np.ndarray]:
     """
     colours = np.arange(channels) % 3
     for file in photograph_files():
-        pixels = _decoded(io.BytesIO(file), size, 1 if channels == 1 else 3)
+        pixels = _decode_image(io.BytesIO(file), size, 1 if channels == 1 else 3)
         yield pixels if channels in (1, 3) else pixels[..., colours]
 
 
-def _checked(images: Iterable[Any], side: int | None, channels: int) -> Iterator[np.ndarray]:
+def _check_arrays(images: Iterable[Any], side: int | None, channels: int) -> Iterator[np.ndarray]:
     shape = f"({side or 'H'}, {side or 'W'}, {channels})"
     for number, image in enumerate(images):
         if not isinstance(image, np.ndarray):
-            found = type(image).__name__
+            problem = type(image).__name__
         elif not _fits(image.shape, side, channels):
-            found = f"an array of shape {image.shape}"
+            problem = f"an array of shape {image.shape}"
         elif image.dtype.kind not in "uif" or not np.isfinite(image).all():
-            found = f"an array of {image.dtype} that are not all finite numbers"
+            problem = f"an array of {image.dtype} that are not all finite numbers"
         else:
             yield image
             continue
-        raise BadInput(f"image {number} is {found}; expected an array {shape}, values 0..255")
+        raise BadInput(f"image {number} is {problem}; expected an array {shape}, values 0..255")
 
 
 def _fits(shape: tuple[int, ...], side: int | None, channels: int) -> bool:
@@ -163,7 +165,7 @@ def seeded_pixels(count: int, size: int, channels: int = 3, seed: int = SEED) ->
 def seeded_images(
     count: int, size: int, channels: int = 3, seed: int = SEED
 ) -> Iterator[np.ndarray]:
-    """Random images (size, size, channels), uint8, each made when it is asked for.
+    """Random images (size, size, channels), uint8, generated one by one.
 
     Coarse structure with fine noise over it, so that every receptive field,
     the last stage's included, sees something that varies.
@@ -195,7 +197,7 @@ def _folder_stream(folder: Path, size: int, channels: int) -> ImageStream:
 
         for file in files:
             try:
-                yield _decoded(file, size, channels)
+                yield _decode_image(file, size, channels)
             except (OSError, ValueError, SyntaxError, DecompressionBombError) as error:
                 # Pillow raises SyntaxError for some broken PNG files.
                 reason = str(error).replace(f"'{file}'", "").strip()
@@ -208,12 +210,12 @@ def _folder_stream(folder: Path, size: int, channels: int) -> ImageStream:
     return stream
 
 
-def _decoded(file: Path | BinaryIO, size: int, channels: int) -> np.ndarray:
+def _decode_image(file: Path | BinaryIO, size: int, channels: int) -> np.ndarray:
     """One file as (size, size, channels): shorter side scaled, middle cropped."""
     from PIL import Image
 
-    with Image.open(file) as opened:
-        image = opened.convert("L" if channels == 1 else "RGB")
+    with Image.open(file) as file_image:
+        image = file_image.convert("L" if channels == 1 else "RGB")
     side = min(image.size) * _CROP
     left, top = ((length - side) / 2 for length in image.size)
     box = (left, top, left + side, top + side)
@@ -228,6 +230,6 @@ def thumbnail(image: np.ndarray, side: int = THUMBNAIL_SIDE) -> str:
     pixels = np.clip(image, 0, 255).astype(np.uint8)
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels[..., :3])
     picture.thumbnail((side, side))
-    packed = io.BytesIO()
-    picture.save(packed, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(packed.getvalue()).decode("ascii")
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

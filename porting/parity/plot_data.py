@@ -1,4 +1,4 @@
-"""What the plots of one tap are made of, kept running over any number of inputs."""
+"""Running statistics for the plots of one tap, over any number of inputs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MIN_DECADE, _MAX_DECADE, _PER_DECADE = -12, 4, 4
 
 @dataclass(frozen=True)
 class PlotData:
-    """What plots are made of.
+    """Data for the plots of one tap.
 
     ``histogram`` counts sampled differences by size: the first bin holds exact
     agreement, bin ``i`` those from ``10 ** (-12 + (i - 1) / 4)`` on.
@@ -38,7 +38,7 @@ class PlotData:
 
 
 class RunningPlotData:
-    """Takes one input after another as (C, H * W); ``ulps`` counts their sampled units."""
+    """Adds up one input after another, (C, H * W); ``ulps`` counts units of sampled values."""
 
     def __init__(self) -> None:
         self.ulps = UlpCounts()
@@ -49,7 +49,7 @@ class RunningPlotData:
         self._heat: np.ndarray = np.zeros((0, 0))
 
     def add(self, judge: np.ndarray, port: np.ndarray, channels: np.ndarray) -> None:
-        """Count in one input; ``channels`` is the largest difference of each channel."""
+        """Add one input; ``channels`` is the largest difference of each channel."""
         before = self._channels
         self._channels = channels if before is None else np.maximum(before, channels)
         step = -(-judge.size // SAMPLE)

@@ -1,4 +1,4 @@
-"""Running the PyTorch side with its taps seen, in float32 and float64."""
+"""Running the PyTorch network in float32 and float64, with hooks at its taps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from porting.errors import BadInput
 from porting.own_module import copied
-from porting.parity.noise import EPSILON, few_draws, noise_of
+from porting.parity.noise import EPSILON, small_sample_factor, noise_of
 from porting.parity.summation_order import DepthwiseByShifts, ReversedSums, SequentialSums
 from porting.parity.tap_names import INPUT_OF, OUTPUT, SOFTMAX, call_name
 
@@ -52,33 +52,35 @@ class PortRunner:
         self.odd_types: dict[str, torch.dtype] = {}
         """Taps that came in another type than the run's, in the order in which they were seen."""
 
-    def run(self, inputs: Tensor, fed: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    def run(
+        self, inputs: Tensor, substitutes: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """Every tap on inputs (N, C, H, W), float32.
 
-        With ``fed`` each tap is computed from what is fed at the taps before it: every tap's
-        output is noted, and what is fed put in its place, so that the next piece starts there.
+        With ``substitutes`` each tap is computed from what is fed at the taps before it: a tap's
+        output is recorded and replaced by its substitute, so that the next piece starts there.
         """
-        return self._run(self._model, inputs, fed or {})
+        return self._run(self._model, inputs, substitutes or {})
 
     def noise(
         self, inputs: Tensor, values: Mapping[str, Tensor],
-        fed: Mapping[str, Tensor] | None = None, thorough: bool = False,
+        substitutes: Mapping[str, Tensor] | None = None, thorough: bool = False,
     ) -> dict[str, np.ndarray]:  # fmt: skip
         """How far float32 alone moves each tap of a run on these inputs: (N,), by tap.
 
         ``values`` are what :meth:`run` gave. A ``thorough`` noise is drawn from more orders of
         sums, and takes twice as long.
         """
-        fed = fed or {}
+        substitutes = substitutes or {}
         with SequentialSums():
-            others = [self._run(self._model, inputs, fed)]
+            others = [self._run(self._model, inputs, substitutes)]
         if thorough:
-            others += self._drawn_again(inputs, fed)
+            others += self._runs_in_other_orders(inputs, substitutes)
         noise: dict[str, np.ndarray] = {}
 
         def measure(tap: str, exact: Tensor) -> Tensor | None:
             noise[tap] = _noise_of(exact, [run[tap] for run in (values, *others)])
-            return fed.get(tap)
+            return substitutes.get(tap)
 
         with DepthwiseByShifts():
             self._visit(self._exact, inputs.double(), measure)
@@ -94,64 +96,70 @@ class PortRunner:
         """The same with each piece fed what the judge gave at the taps before it."""
         return self._reading(inputs, judge, thorough)
 
-    def _reading(self, inputs: Tensor, fed: Mapping[str, Tensor], thorough: bool) -> PortRun:
-        values = self.run(inputs, fed)
-        noise = self.noise(inputs, values, fed, thorough)
+    def _reading(
+        self, inputs: Tensor, substitutes: Mapping[str, Tensor], thorough: bool
+    ) -> PortRun:
+        values = self.run(inputs, substitutes)
+        noise = self.noise(inputs, values, substitutes, thorough)
         return PortRun({tap: tensor.numpy() for tap, tensor in values.items()}, noise)
 
-    def _drawn_again(self, inputs: Tensor, given: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    def _runs_in_other_orders(
+        self, inputs: Tensor, substitutes: Mapping[str, Tensor]
+    ) -> list[dict[str, Tensor]]:
         """Float32 runs in another order throughout, on the inputs and one rounding beside them.
 
         Where an image is constant, one value stands for a whole plane of roundings.
         """
         with SequentialSums(), ReversedSums():
-            return [self._run(self._model, x, given) for x in (inputs, inputs * (1 + EPSILON))]
+            return [
+                self._run(self._model, x, substitutes) for x in (inputs, inputs * (1 + EPSILON))
+            ]
 
     def _run(
-        self, model: nn.Module, inputs: Tensor, given: Mapping[str, Tensor]
+        self, model: nn.Module, inputs: Tensor, substitutes: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        seen: dict[str, Tensor] = {}
+        outputs: dict[str, Tensor] = {}
 
-        def note(tap: str, values: Tensor) -> Tensor | None:
-            seen[tap] = values
-            return given.get(tap)
+        def record(tap: str, values: Tensor) -> Tensor | None:
+            outputs[tap] = values
+            return substitutes.get(tap)
 
-        self._visit(model, inputs, note)
-        return seen
+        self._visit(model, inputs, record)
+        return outputs
 
     def _visit(self, model: nn.Module, inputs: Tensor, on_tap: OnTap) -> None:
-        wanted, flowed = set(self.taps), {}
-        if self._logits is not None and SOFTMAX in wanted:
-            wanted = (wanted - {SOFTMAX}) | {self._logits}
+        taps, flow = set(self.taps), {}
+        if self._logits is not None and SOFTMAX in taps:
+            taps = (taps - {SOFTMAX}) | {self._logits}
 
         def exchange(tap: str, values: Tensor, in_place: bool) -> Tensor:
-            kept = values.clone() if self._overwrites else values
+            tap_values = values.clone() if self._overwrites else values
             if values.dtype != inputs.dtype:
                 self.odd_types.setdefault(tap, values.dtype)
-                kept = values.to(inputs.dtype)
-            replaced = on_tap(tap, kept)
-            if replaced is None:
+                tap_values = values.to(inputs.dtype)
+            substitute = on_tap(tap, tap_values)
+            if substitute is None:
                 # The tensor itself: in a module that computes in place others may look at it too.
-                flowed[tap] = kept
+                flow[tap] = tap_values
                 return values
-            flowed[tap] = replaced.to(values.dtype)
+            flow[tap] = substitute.to(values.dtype)
             if in_place:
                 # Whoever holds the tensor that was overwritten sees what stands there now.
-                return values.copy_(flowed[tap])
-            return flowed[tap].clone() if self._overwrites else flowed[tap]
+                return values.copy_(flow[tap])
+            return flow[tap].clone() if self._overwrites else flow[tap]
 
         # Whoever calls may be under autocast: a comparison never is.
         plain = torch.autocast("cpu", enabled=False)
-        with torch.inference_mode(), plain, _hooked(model, wanted, exchange):
+        with torch.inference_mode(), plain, _tap_hooks(model, taps, exchange):
             with forward_errors_as_bad_input(model, inputs):
                 model(inputs)
             if self._logits is not None and SOFTMAX in self.taps:
-                on_tap(SOFTMAX, flowed[self._logits].flatten(1).softmax(-1))
+                on_tap(SOFTMAX, flow[self._logits].flatten(1).softmax(-1))
 
 
 @contextmanager
 def forward_errors_as_bad_input(model: nn.Module, inputs: Tensor) -> Iterator[None]:
-    """Whatever a module's own code raises is about that module.
+    """Turn whatever a module's own code raises into an error about that module.
 
     Raises:
         BadInput: its forward fails on these inputs.
@@ -167,12 +175,12 @@ def forward_errors_as_bad_input(model: nn.Module, inputs: Tensor) -> Iterator[No
 
 
 @contextmanager
-def _hooked(
+def _tap_hooks(
     model: nn.Module, taps: set[str], exchange: Callable[[str, Tensor, bool], Tensor]
 ) -> Iterator[None]:
-    """Hooks that hand each tap's values to ``exchange`` and let flow on what that gives.
+    """Hooks that pass each tap's values to ``exchange`` and replace them by what it returns.
 
-    It is told too whether a module has written them over what it was given.
+    Its last argument says whether a module has overwritten its own input with them.
     """
     counts: dict[str, int] = {}
 
@@ -208,23 +216,23 @@ def _noise_of(exact: Tensor, runs: list[Tensor]) -> np.ndarray:
     """:func:`noise_of` on tensors: faster where all is finite."""
     noise = torch.stack([(exact - run).abs().flatten(1).amax(1) for run in runs]).amax(0)
     if noise.isfinite().all():
-        return np.asarray(noise.numpy() * few_draws(len(runs) * exact[0].numel()))
+        return np.asarray(noise.numpy() * small_sample_factor(len(runs) * exact[0].numel()))
     return noise_of(exact.numpy(), *(run.numpy() for run in runs))
 
 
 def inference_copy(model: nn.Module, in_place: bool = False) -> nn.Module:
-    """A copy for inference; its activations overwrite what a tap has seen only with ``in_place``.
+    """A copy for inference; its activations overwrite a tap's values only with ``in_place``.
 
-    A module of somebody's own may rely on that: what is overwritten may be looked at again.
+    A user-defined module may rely on that: what is overwritten may be looked at again.
 
     Raises:
         BadInput: it cannot be copied.
     """
-    made = copied(model, share=not in_place).eval().requires_grad_(False)
-    for module in made.modules():
+    copy = copied(model, share=not in_place).eval().requires_grad_(False)
+    for module in copy.modules():
         if getattr(module, "inplace", False) and not in_place:
             vars(module)["inplace"] = False
-    return made
+    return copy
 
 
 def as_port(values: np.ndarray, shape: tuple[int, ...]) -> Tensor:

@@ -81,11 +81,11 @@ class DepthwiseByShifts(TorchFunctionMode):
             x, weight, bias, stride, padding, dilation, groups = args
             plain = pair(dilation) == (1, 1) and not isinstance(padding, str)
             if x.dtype == torch.float64 and groups == len(weight) == x.shape[1] and plain:
-                return _shifted(x, weight, bias, pair(stride), pair(padding))
+                return _depthwise_by_shifts(x, weight, bias, pair(stride), pair(padding))
         return func(*args, **(kwargs or {}))
 
 
-def _shifted(
+def _depthwise_by_shifts(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], padding: Sequence[int]
 ) -> Tensor:
     """(N, C, H, W) by one kernel (k, l) a channel, weight (C, 1, k, l)."""
@@ -117,13 +117,13 @@ class ReversedSums(TorchFunctionMode):
         if func is torch.conv2d and len(args) == 7 and not kwargs:
             x, weight, bias, stride, padding, dilation, groups = args
             if groups == 1 and x.shape[2:] != (1, 1):
-                flipped = x.flip(1), weight.flip(1)
-                return _with_bias(func(*flipped, None, stride, padding, dilation, 1), bias)
+                operands = x.flip(1), weight.flip(1)
+                return _with_bias(func(*operands, None, stride, padding, dilation, 1), bias)
             plain = pair(dilation) == (1, 1) and not isinstance(padding, str)
             if groups == len(weight) == x.shape[1] and plain:
-                return _with_bias(_turned(x, weight, pair(stride), pair(padding)), bias)
+                return _with_bias(_reversed_depthwise(x, weight, pair(stride), pair(padding)), bias)
         if func is F.batch_norm and len(args) == 3 and kwargs and not kwargs["training"]:
-            return _normalised(*args, kwargs["weight"], kwargs["bias"], kwargs["eps"])
+            return _centred_batch_norm(*args, kwargs["weight"], kwargs["bias"], kwargs["eps"])
         return func(*args, **(kwargs or {}))
 
 
@@ -131,7 +131,9 @@ def _with_bias(x: Tensor, bias: Tensor | None) -> Tensor:
     return x if bias is None else x + bias.reshape(1, -1, 1, 1)
 
 
-def _turned(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
+def _reversed_depthwise(
+    x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[int]
+) -> Tensor:
     """(N, C, H, W) by one kernel (C, 1, k, l) a channel, all turned by half a turn and back."""
     x = F.pad(x, [padding[1], padding[1], padding[0], padding[0]])
     rows, columns = weight.shape[2:]
@@ -142,7 +144,7 @@ def _turned(x: Tensor, weight: Tensor, stride: Sequence[int], padding: Sequence[
     return torch.conv2d(x, weight.flip(2, 3), None, stride, 0, 1, len(weight)).flip(2, 3)
 
 
-def _normalised(
+def _centred_batch_norm(
     x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None,
     epsilon: float,
 ) -> Tensor:  # fmt: skip
@@ -150,5 +152,5 @@ def _normalised(
     axes = [1, -1] + [1] * (x.ndim - 2)
     factor = torch.rsqrt(variance + epsilon)
     factor = factor if weight is None else factor * weight
-    centred = (x - mean.reshape(axes)) * factor.reshape(axes)
-    return centred if bias is None else centred + bias.reshape(axes)
+    result = (x - mean.reshape(axes)) * factor.reshape(axes)
+    return result if bias is None else result + bias.reshape(axes)

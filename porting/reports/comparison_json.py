@@ -47,7 +47,7 @@ def comparison_report(diff: Diff) -> dict[str, Any]:
             "thumbnails": diff.images.thumbnails,
         },
         "rests_on": None if diff.verdict.basis is None else diff.verdict.basis.to_json(),
-        "quantised": None if quantised is None else _quantised(quantised),
+        "quantised": None if quantised is None else _quantised_json(quantised),
         "pixels": None if diff.verdict.pixels is None else diff.verdict.pixels.to_json(),
         "versions": versions(),
     }
@@ -57,12 +57,12 @@ def comparison_report(diff: Diff) -> dict[str, Any]:
 def plan_summary(plan: Plan) -> dict[str, Any]:
     """How the source was mapped: by what, how much, and what was changed on the way."""
     constants = Counter(fill.constant for fill in plan.fills if fill.constant is not None)
-    scaled = sum(fill.factor != 1 or fill.offset != 0 for fill in plan.fills)
+    scale_count = sum(fill.factor != 1 or fill.offset != 0 for fill in plan.fills)
     notes = [f"{count} keys are {CONSTANTS[name]}" for name, count in constants.items()]
     if any(fill.first_row for fill in plan.fills):
         notes.append("class 0, the background, is left off")
-    if scaled:
-        notes.append(f"{scaled} tensors take a constant of the hard sigmoid in")
+    if scale_count:
+        notes.append(f"{scale_count} tensors take a constant of the hard sigmoid in")
     return {
         "model": plan.model,
         "naming": plan.naming,
@@ -118,19 +118,19 @@ def _figures(figures: TapFigures | None) -> dict[str, Any] | None:
     if figures is None:
         return None
     data = asdict(figures)
-    details = {name: _rounded(values) for name, values in (data.pop("details") or {}).items()}
+    details = {name: _round_figures(values) for name, values in (data.pop("details") or {}).items()}
     return {**data, "relative": figures.relative, "details": details}
 
 
-def _rounded(values: Any) -> Any:
+def _round_figures(values: Any) -> Any:
     if isinstance(values, (list, tuple)):
-        return [_rounded(value) for value in values]
+        return [_round_figures(value) for value in values]
     return (
         values if isinstance(values, int) or not math.isfinite(values) else float(f"{values:.4g}")
     )
 
 
-def _quantised(comparison: Comparison) -> dict[str, Any]:
+def _quantised_json(comparison: Comparison) -> dict[str, Any]:
     """The distance to the quantised run, in quantisation steps where a tap has them."""
     taps = []
     for result in comparison.taps:

@@ -36,10 +36,10 @@ def evaluation_report(evaluation: Evaluation) -> dict[str, Any]:
     Raises:
         BadExample: not one image could be used.
     """
-    failed = np.flatnonzero(evaluation.answers.state == FAILED)
+    failures = np.flatnonzero(evaluation.answers.state == FAILED)
     if not evaluation.usable.any():
-        raise BadExample(f"none of the {len(failed):,} images can be used; "
-                         f"{evaluation.answers.reasons[int(failed[0])]}")  # fmt: skip
+        raise BadExample(f"none of the {len(failures):,} images can be used; "
+                         f"{evaluation.answers.reasons[int(failures[0])]}")  # fmt: skip
     dataset, explanation = evaluation.dataset, evaluation.explanation
     data = {
         "schema": EVALUATION,
@@ -52,7 +52,7 @@ def evaluation_report(evaluation: Evaluation) -> dict[str, Any]:
             "classes": dataset.classes,
             "examples": len(dataset),
             "used": int(evaluation.usable.sum()),
-            "failed": [_failed(evaluation, int(number)) for number in failed],
+            "failed": [_failure_json(evaluation, int(number)) for number in failures],
             "notes": list(dataset.notes),
         },
         "sides": {side.name: _side(evaluation, n) for n, side in enumerate(evaluation.sides)},
@@ -66,17 +66,17 @@ def evaluation_report(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def class_name(evaluation: Evaluation, label: int) -> str:
-    """What a class is called, as far as anybody knows."""
+    """What a class is called, as far as known."""
     synsets = evaluation.dataset.synsets
     if label < 0:
         return "background"
     if synsets is None or label >= len(synsets):
         return str(label)
-    known = imagenet().numbers.get(synsets[label])
-    return synsets[label] if known is None else imagenet_names()[known]
+    number = imagenet().numbers.get(synsets[label])
+    return synsets[label] if number is None else imagenet_names()[number]
 
 
-def _failed(evaluation: Evaluation, number: int) -> dict[str, str]:
+def _failure_json(evaluation: Evaluation, number: int) -> dict[str, str]:
     return {
         "name": evaluation.dataset.example(number).name,
         "reason": evaluation.answers.reasons[number],
@@ -85,27 +85,27 @@ def _failed(evaluation: Evaluation, number: int) -> dict[str, str]:
 
 def _side(evaluation: Evaluation, number: int) -> dict[str, Any]:
     side = evaluation.sides[number]
-    used = int(evaluation.usable.sum())
+    count = int(evaluation.usable.sum())
     shares = {
-        f"top{among}": _share(share(int(evaluation.right(number, among).sum()), used))
+        f"top{among}": _share(share(int(evaluation.right(number, among).sum()), count))
         for among in (1, 5)
     }
     return {**side.to_json(), **shares}
 
 
-def _share(found: Share) -> dict[str, Any]:
-    return {**asdict(found), "percent": found.percent}
+def _share(value: Share) -> dict[str, Any]:
+    return {**asdict(value), "percent": value.percent}
 
 
 def _agreement(evaluation: Evaluation) -> dict[str, Any]:
     usable = evaluation.usable
     best = evaluation.answers.best[usable]
-    used = len(best)
+    count = len(best)
     same_sets = (np.sort(best[:, 0]) == np.sort(best[:, 1])).all(1)
     change = difference(evaluation.right(0), evaluation.right(1))
     return {
-        "top1": _share(share(int((best[:, 0, 0] == best[:, 1, 0]).sum()), used)),
-        "top5_sets": _share(share(int(same_sets.sum()), used)),
+        "top1": _share(share(int((best[:, 0, 0] == best[:, 1, 0]).sum()), count)),
+        "top5_sets": _share(share(int(same_sets.sum()), count)),
         "difference": {**asdict(change), "points": change.points},
         "tie": evaluation.tie,
         "quantisation": _quantisation(evaluation),
@@ -157,17 +157,19 @@ def _differing(evaluation: Evaluation, number: int) -> dict[str, Any]:
 
 def _verdict(evaluation: Evaluation) -> dict[str, Any]:
     """The sentence, and whether port and judge agree; images left out are told."""
-    used, failed = int(evaluation.usable.sum()), len(evaluation.answers.reasons)
+    count, failures = int(evaluation.usable.sum()), len(evaluation.answers.reasons)
     if not evaluation.compares:
         side, right = evaluation.sides[0].name, int(evaluation.right(0).sum())
-        sentence, p, agrees = f"the {side} is right on {right:,} of {used:,} images", None, None
+        sentence, p, agrees = f"the {side} is right on {right:,} of {count:,} images", None, None
     else:
         change = difference(evaluation.right(0), evaluation.right(1))
         counts = _counts(evaluation)
         sentence, p = sentence_of(counts, change), change.p
         agrees = agreement_of(counts, change)
-    if failed:
-        sentence += f"; {failed:,} of {used + failed:,} images could not be read and are left out"
+    if failures:
+        sentence += (
+            f"; {failures:,} of {count + failures:,} images could not be read and are left out"
+        )
     differs = p is not None and p < SIGNIFICANT
     return {"sentence": sentence, "p": p, "differs": differs, "agrees": agrees}
 
@@ -177,26 +179,33 @@ def _counts(evaluation: Evaluation) -> Counts:
     counts = Counts(
         len(numbers), sum(map(evaluation.near_tie, numbers)), evaluation.tie is not None
     )
-    asked = evaluation.quantisation
-    if asked is None:
+    quantisation = evaluation.quantisation
+    if quantisation is None:
         return counts
     return replace(
-        counts, quantised=len(asked.alone), others=len(asked.others), enough=asked.enough,
-        refused=asked.refused,
-    )  # fmt: skip
+        counts,
+        quantised=len(quantisation.alone),
+        others=len(quantisation.others),
+        enough=quantisation.enough,
+        refused=quantisation.refused,
+    )
 
 
 def _quantisation(evaluation: Evaluation) -> dict[str, Any] | None:
-    asked = evaluation.quantisation
-    if asked is None:
+    quantisation = evaluation.quantisation
+    if quantisation is None:
         return None
-    return {"alone": len(asked.alone), "others": len(asked.others), "enough": asked.enough,
-            "refused": asked.refused}  # fmt: skip
+    return {
+        "alone": len(quantisation.alone),
+        "others": len(quantisation.others),
+        "enough": quantisation.enough,
+        "refused": quantisation.refused,
+    }
 
 
 def _by_quantisation(evaluation: Evaluation, number: int) -> bool | None:
     """Whether quantisation alone makes an image's answers differ; None where that is not known."""
-    asked = evaluation.quantisation
-    if asked is None or number not in asked.alone | asked.others:
+    quantisation = evaluation.quantisation
+    if quantisation is None or number not in quantisation.alone | quantisation.others:
         return None
-    return number in asked.alone
+    return number in quantisation.alone

@@ -1,4 +1,4 @@
-"""What ``porting fetch`` says when it is done."""
+"""The output of ``porting fetch``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def summarise_download(entry: CatalogEntry, download: Download) -> dict[str, Any
 
 def print_download(data: dict[str, Any]) -> None:
     """Print it as text."""
-    stated = [f"top-{n} {data[f'top{n}']}" for n in (1, 5) if data[f"top{n}"] is not None]
+    accuracy = [f"top-{n} {data[f'top{n}']}" for n in (1, 5) if data[f"top{n}"] is not None]
     pairs = [
         ("source", data["name"]),
         ("model", f"{data['model']}, {data['format']}, {data['size']}x{data['size']}"),
         ("input", f"{data['input']}; {data['classes']} classes"),
-        ("stated", f"{', '.join(stated)} ({data['stated_in']})" if stated else "no accuracy"),
+        ("stated", f"{', '.join(accuracy)} ({data['stated_in']})" if accuracy else "no accuracy"),
         ("path", data["path"]),
         ("sha256", data["sha256"]),
     ]

@@ -1,4 +1,4 @@
-"""Whether data keep to a JSON Schema: the part of it that ``schema.json`` uses.
+"""Checking data against a JSON Schema, with the keywords that ``schema.json`` uses.
 
 Of what the schema says, this holds types, presence, constants and alternatives;
 members that it does not know may come from a later version and are let pass.
@@ -34,11 +34,11 @@ def _problems(value: Any, schema: Schema, root: Schema, place: str) -> Iterator[
         yield from _alternatives(value, schema["anyOf"], root, place)
     where = place or "the report"
     if "const" in schema and value != schema["const"]:
-        yield f"{where} is {_shown(value)}, expected {schema['const']!r}"
+        yield f"{where} is {_shorten(value)}, expected {schema['const']!r}"
     if "enum" in schema and value not in schema["enum"]:
-        yield f"{where} is {_shown(value)}, expected one of {schema['enum']}"
+        yield f"{where} is {_shorten(value)}, expected one of {schema['enum']}"
     if "type" in schema and not _is_a(value, schema["type"]):
-        yield f"{where} is {_shown(value)}, expected {_named(schema['type'])}"
+        yield f"{where} is {_shorten(value)}, expected {_type_names(schema['type'])}"
     elif isinstance(value, dict):
         yield from _in_object(value, schema, root, place)
     elif isinstance(value, list) and "items" in schema:
@@ -48,9 +48,9 @@ def _problems(value: Any, schema: Schema, root: Schema, place: str) -> Iterator[
 
 def _alternatives(value: Any, schemas: list[Schema], root: Schema, place: str) -> Iterator[str]:
     """Nothing where one fits, else what is wrong with the value as the nearest of them."""
-    found = [list(_problems(value, schema, root, place)) for schema in schemas]
-    if all(found):
-        issues = [issue for of_one in found for issue in of_one]
+    issues_by_schema = [list(_problems(value, schema, root, place)) for schema in schemas]
+    if all(issues_by_schema):
+        issues = [issue for of_one in issues_by_schema for issue in of_one]
         # An alternative of the right type complains of something inside the value.
         inside = (issue for issue in issues if not issue.startswith(f"{place} is "))
         yield next(inside, issues[0])
@@ -60,24 +60,24 @@ def _in_object(value: Schema, schema: Schema, root: Schema, place: str) -> Itera
     missing = sorted(set(schema.get("required", ())) - value.keys())
     if missing:
         yield f"{place or 'a report'} without {', '.join(missing)}"
-    known, others = schema.get("properties", {}), schema.get("additionalProperties")
+    properties, others = schema.get("properties", {}), schema.get("additionalProperties")
     for name, item in value.items():
-        inner = known.get(name, others if isinstance(others, dict) else None)
+        inner = properties.get(name, others if isinstance(others, dict) else None)
         if inner is not None:
             yield from _problems(item, inner, root, f"{place}.{name}" if place else name)
 
 
 def _is_a(value: Any, names: str | list[str]) -> bool:
-    wanted = [names] if isinstance(names, str) else names
+    types = [names] if isinstance(names, str) else names
     if isinstance(value, bool):
-        return "boolean" in wanted
-    return any(isinstance(value, _TYPES[name]) for name in wanted)
+        return "boolean" in types
+    return any(isinstance(value, _TYPES[name]) for name in types)
 
 
-def _named(names: str | list[str]) -> str:
+def _type_names(names: str | list[str]) -> str:
     return names if isinstance(names, str) else " or ".join(names)
 
 
-def _shown(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = "null" if value is None else repr(value)
     return text if len(text) < 60 else f"{text[:60]}..."

@@ -1,4 +1,4 @@
-"""What ``porting port`` says when it is done."""
+"""The output of ``porting port``."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def summarise_port(port: Port, files: ReleaseFiles | None) -> dict[str, Any]:
 def print_port(data: dict[str, Any]) -> None:
     """Print it as text."""
     other = [name for name in data["weight_sets"] if name != data["weight_set"]]
-    kept = f" ({', '.join(other)} also in the source)" if other else ""
+    others = f" ({', '.join(other)} also in the source)" if other else ""
     verdict = data["verdict"]
     pairs = [
         ("source", data["source"]),
         ("model", data["model"]),
-        ("weights", data["weight_set"] + kept),
+        ("weights", data["weight_set"] + others),
         (
             "plan",
             f"by {data['naming']}: {data['filled']} keys filled, {data['left_out']} source "

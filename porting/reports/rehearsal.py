@@ -1,4 +1,4 @@
-"""What ``porting rehearse`` says when it is done."""
+"""The output of ``porting rehearse``."""
 
 from __future__ import annotations
 

@@ -53,10 +53,10 @@ def read_report(path: Path, *names: str) -> dict[str, Any]:
         raise BadInput(f"{path}: no such file") from None
     except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path}: not a readable report ({error})") from error
-    wanted = names or tuple(KINDS)
+    kinds = names or tuple(KINDS)
     name = data.get("schema") if isinstance(data, dict) else None
-    if name not in wanted:
-        commands = " or ".join(f"`{KINDS[known].command}`" for known in wanted)
+    if name not in kinds:
+        commands = " or ".join(f"`{KINDS[known].command}`" for known in kinds)
         raise BadInput(f"{path}: not a report of {commands}")
     _check(data, KINDS[name], path)
     return dict(data)
@@ -68,11 +68,14 @@ def read_together(comparison: Path, evaluation: Path) -> tuple[dict[str, Any], d
     Raises:
         BadInput: as above; they are of different files.
     """
-    compared, evaluated = read_report(comparison, COMPARISON), read_report(evaluation, EVALUATION)
-    made_from = evaluated["made_from"]
+    comparison_data, evaluation_data = (
+        read_report(comparison, COMPARISON),
+        read_report(evaluation, EVALUATION),
+    )
+    made_from = evaluation_data["made_from"]
     for what, one, other in (
-        ("source", compared["source"], made_from.get("source")),
-        ("network", compared["subject"], made_from.get("checkpoint")),
+        ("source", comparison_data["source"], made_from.get("source")),
+        ("network", comparison_data["subject"], made_from.get("checkpoint")),
     ):
         if other is None:
             raise BadInput(f"{evaluation}: evaluates no {what}; {comparison}: compares "
@@ -87,7 +90,7 @@ def read_together(comparison: Path, evaluation: Path) -> tuple[dict[str, Any], d
                 f"{evaluation}: evaluates the {what} {other['file']} (SHA-256 {other['sha256']}), "
                 f"{comparison}: compares {one['file']} (SHA-256 {one['sha256']}); expected the same"
             )
-    return compared, evaluated
+    return comparison_data, evaluation_data
 
 
 def schema(name: str = COMPARISON) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What ``porting sources`` lists."""
+"""The output of ``porting sources``: a table of published sources."""
 
 from __future__ import annotations
 
@@ -23,47 +23,49 @@ Row = Sequence[str]
 
 def summarise_sources(entries: Iterable[CatalogEntry], folder: Path) -> dict[str, Any]:
     """The entries, with what a folder of downloads has of each, as plain data."""
-    listed = []
+    entries_json = []
     for entry in entries:
         here = on_disk(entry, folder)
         file = str(folder / entry.file_name)
-        listed.append({**vars(entry), "file": file, "on_disk": here.state, "bytes": here.size})
-    return {"folder": str(folder), "sources": listed}
+        entries_json.append(
+            {**vars(entry), "file": file, "on_disk": here.state, "bytes": here.size}
+        )
+    return {"folder": str(folder), "sources": entries_json}
 
 
 def print_sources(data: dict[str, Any]) -> None:
     """Print them: a table by networks on a terminal; else a line each, a tab between its fields."""
-    listed = data["sources"]
+    sources = data["sources"]
     if not sys.stdout.isatty():
-        for source in listed:
+        for source in sources:
             name, *rest = _row(source)
             typer.echo("\t".join((name, source["model"], *rest)))
         return
-    for line in _table(listed):
+    for line in _table(sources):
         typer.echo(line)
-    here = [source for source in listed if source["on_disk"] == "yes"]
+    here = [source for source in sources if source["on_disk"] == "yes"]
     size = _size(sum(source["bytes"] for source in here))
-    told = f", {size}" if here else ""
-    typer.echo(f"\n{len(listed)} published, {len(here)} in {data['folder']}{told}")
+    total = f", {size}" if here else ""
+    typer.echo(f"\n{len(sources)} published, {len(here)} in {data['folder']}{total}")
 
 
 def _row(source: dict[str, Any]) -> Row:
-    stated = [str(top) for top in (source["top1"], source["top5"]) if top is not None]
-    held = f" {_size(source['bytes'])}" if source["on_disk"] != "no" else ""
+    accuracy = [str(top) for top in (source["top1"], source["top5"]) if top is not None]
+    size = f" {_size(source['bytes'])}" if source["on_disk"] != "no" else ""
     return (
-        source["name"], source["format"], str(source["size"]), "/".join(stated) or "-",
-        source["on_disk"] + held,
+        source["name"], source["format"], str(source["size"]), "/".join(accuracy) or "-",
+        source["on_disk"] + size,
     )  # fmt: skip
 
 
-def _table(listed: Sequence[dict[str, Any]]) -> Iterator[str]:
-    rows = [_row(source) for source in listed]
+def _table(sources: Sequence[dict[str, Any]]) -> Iterator[str]:
+    rows = [_row(source) for source in sources]
     widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
     roomy = 1 + sum(widths) + _GAP * (len(widths) - 1)
     gap = _GAP if roomy <= shutil.get_terminal_size().columns else 1
     yield typer.style(_line(_HEADINGS, widths, gap), dim=True)
-    numbered = zip(listed, rows, strict=True)
-    for model, group in groupby(numbered, key=lambda pair: pair[0]["model"]):
+    numbered_rows = zip(sources, rows, strict=True)
+    for model, group in groupby(numbered_rows, key=lambda pair: pair[0]["model"]):
         yield typer.style(model, bold=True)
         yield from (_line(row, widths, gap) for _, row in group)
 

@@ -54,7 +54,7 @@ def test_a_weight_is_exercised_where_one_input_had_both_its_channels_at_work():
 
 def test_dense_values_count_beside_images_and_apart_from_them():
     noted = activity(values([0], [0]))
-    noted.add(values([], [0, 1, 2]), fed=values([0, 1, 2, 3], []))
+    noted.add(values([], [0, 1, 2]), substitutes=values([0, 1, 2, 3], []))
     covered = noted.coverage(SHAPES, STATE, None, {})
     assert covered == Coverage(15, 2, 15, 0, {})
     assert covered.complete

@@ -1,4 +1,4 @@
-"""Networks as others describe them: the tables of :mod:`published_tables`, resolved into steps.
+"""Networks as their authors' tables describe them, resolved into steps.
 
 A third reading, beside the network's own (``genmobilenet.config``) and the judge's (``blocks.py``
 and ``slim.py`` here), which both begin from one block string: strides, declared inputs,
@@ -118,32 +118,32 @@ def _mnasnet(
     title: str, function: str, rows: tuple[tables.MnasRow, ...], multiplier: float | None,
     stem: int = 32, side: int = 224,
 ) -> tuple[Description, ...]:  # fmt: skip
-    cited = f"{function} of tensorflow/tpu's mnasnet_models.py"
-    return (_searched(title, cited, rows, multiplier, stem, side),)
+    citation = f"{function} of tensorflow/tpu's mnasnet_models.py"
+    return (_mnas_description(title, citation, rows, multiplier, stem, side),)
 
 
-def _searched(
-    title: str, cited: str, rows: tuple[tables.MnasRow, ...], multiplier: float | None,
+def _mnas_description(
+    title: str, citation: str, rows: tuple[tables.MnasRow, ...], multiplier: float | None,
     stem: int, side: int,
 ) -> Description:  # fmt: skip
-    def scaled(channels: int) -> int:
+    def scale(channels: int) -> int:
         return round_to_eighths(channels * multiplier) if multiplier else channels
 
-    blocks = tuple(_mnas_blocks(rows, scaled, scaled(stem), side // 2))
+    blocks = tuple(_mnas_blocks(rows, scale, scale(stem), side // 2))
     return Description(
-        title, cited, multiplier, scaled(stem), blocks, last=0, head=1280, pools_first=False,
+        title, citation, multiplier, scale(stem), blocks, last=0, head=1280, pools_first=False,
         activation="relu", gate="sigmoid", gate_number=0.0, stated_at=side,
     )  # fmt: skip
 
 
 def _mnas_blocks(
     rows: tuple[tables.MnasRow, ...],
-    scaled: Callable[[int], int],
+    scale: Callable[[int], int],
     channels: int,
     side: int,
 ) -> Iterator[DescribedBlock]:
     for stage, row in enumerate(rows):
-        nominal, outputs = scaled(row.inputs), scaled(row.filters)
+        nominal, outputs = scale(row.inputs), scale(row.filters)
         for layer in range(row.layers):
             stride = side // row.side
             yield DescribedBlock(
@@ -178,7 +178,7 @@ def _single_path(multiplier: float | None) -> tuple[Description, ...]:
         stages.append(tuple(layers))
     stages.append(tables.MNASNET_B1[-1:])
     rows = tuple(row for stage in stages for row in stage)
-    description = _searched(
+    description = _mnas_description(
         "Single-Path NAS",
         "parse_netarch.py of dstamoulis/single-path-nas",
         rows, None, 32, 224,
@@ -192,13 +192,13 @@ def _single_path(multiplier: float | None) -> tuple[Description, ...]:
 
 
 def _v1(multiplier: float | None) -> tuple[Description, ...]:
-    def scaled(channels: int) -> int:
+    def scale(channels: int) -> int:
         return max(int(channels * (multiplier or 1.0)), 8)
 
-    rows, channels, side = tables.MOBILENET_V1, scaled(32), 112
+    rows, channels, side = tables.MOBILENET_V1, scale(32), 112
     blocks = []
     for path, row in zip(_paths([row.channels for row in rows]), rows, strict=True):
-        outputs = scaled(row.channels)
+        outputs = scale(row.channels)
         blocks.append(
             DescribedBlock(path, channels, 0, outputs, 3, side // row.side, 0, False, "relu6", True)
         )
@@ -206,7 +206,7 @@ def _v1(multiplier: float | None) -> tuple[Description, ...]:
     return (
         Description(
             "MobileNet V1", "table 1 of arXiv:1704.04861 and slim's mobilenet_v1.py", multiplier,
-            scaled(32), tuple(blocks), last=0, head=0, pools_first=False, activation="relu6",
+            scale(32), tuple(blocks), last=0, head=0, pools_first=False, activation="relu6",
             gate="", gate_number=0.0, stated_classes=1001,
         ),
     )  # fmt: skip
@@ -253,14 +253,14 @@ def _v3(
     blocks, channels, nominal = [], round_to_eighths(16 * alpha), 16
     for path, row in zip(_paths([row.out for row in rows]), rows, strict=True):
         # The code has factors, such as 184/80: of the scaled input, and rounded.
-        expanded = round_to_eighths(channels * row.exp_size / nominal)
+        expansion = round_to_eighths(channels * row.exp_size / nominal)
         outputs = round_to_eighths(row.out * alpha)
-        squeezed = row.squeezed and not minimalistic
+        has_squeeze = row.squeezed and not minimalistic
         blocks.append(
             DescribedBlock(
-                path, channels, expanded if expanded > channels else 0, outputs,
+                path, channels, expansion if expansion > channels else 0, outputs,
                 3 if minimalistic else row.kernel, row.stride,
-                round_to_eighths(expanded / 4) if squeezed else 0,
+                round_to_eighths(expansion / 4) if has_squeeze else 0,
                 row.stride == 1 and channels == outputs, words[row.nonlinearity],
             )
         )  # fmt: skip
@@ -357,22 +357,22 @@ class _Writer:
 
     def squeeze(self, x: int, block: DescribedBlock) -> int:
         path, gate = f"{block.path}.se", self.description.gate
-        gated = self.add("mean", x, place=f"{path}.pool")
-        gated = self.layer(gated, "conv", f"{path}.conv_reduce", None, block.squeeze, 1, 1)
-        gated = self.activation(gated, "relu", f"{path}.act1")
+        y = self.add("mean", x, place=f"{path}.pool")
+        y = self.layer(y, "conv", f"{path}.conv_reduce", None, block.squeeze, 1, 1)
+        y = self.activation(y, "relu", f"{path}.act1")
         width = self.steps[x].channels
-        gated = self.layer(gated, "conv", f"{path}.conv_expand", None, width, 1, 1)
+        y = self.layer(y, "conv", f"{path}.conv_expand", None, width, 1, 1)
         number = self.gate_number if gate == "hard_sigmoid" else 0.0
-        gated = self.add(gate, gated, number=number, place=f"{path}.gate")
-        return self.add("multiply", gated, x, place=path)
+        y = self.add(gate, y, number=number, place=f"{path}.gate")
+        return self.add("multiply", y, x, place=path)
 
     def layer(
         self, x: int, kind: str, path: str, norm: str | None, channels: int, kernel: int,
         stride: int,
     ) -> int:  # fmt: skip
         """A convolution with the batch norm at ``norm``, or with a bias."""
-        weighted = Step(kind, (x,), channels, (kernel, kernel), (stride, stride), SAME, place=path)
-        self.steps.append(weighted)
+        layer = Step(kind, (x,), channels, (kernel, kernel), (stride, stride), SAME, place=path)
+        self.steps.append(layer)
         x = len(self.steps) - 1
         if norm is None:
             return self.add("bias", x, place=path)

@@ -1,4 +1,4 @@
-"""What is published of each network, in the form in which its authors publish it.
+"""The tables that each network's authors publish, in the authors' own form.
 
 These tables are a second transcription, made from the papers and from Google's code and not from
 :mod:`genmobilenet.zoo`: no block strings, sides of images in place of strides where the authors

@@ -36,10 +36,10 @@ def build_reference(
     with graph.as_default():
         shape = (batch, size, size, config.in_chans)
         image = tf.compat.v1.placeholder(tf.float32, shape, name="truediv")
-        made = ReferenceGraph(graph, image)
+        reference = ReferenceGraph(graph, image)
         if scheme == SLIM:
-            slim.Slim(Builder(tf, made, config, root, slim.NAMES, settle)).build()
+            slim.Slim(Builder(tf, reference, config, root, slim.NAMES, settle)).build()
         else:
-            builder = Builder(tf, made, config, root, mnasnet.NAMES, settle)
+            builder = Builder(tf, reference, config, root, mnasnet.NAMES, settle)
             mnasnet.MnasNet(builder, scheme).build()
-    return made
+    return reference

@@ -1,4 +1,4 @@
-"""What marks a rehearsal, so that whoever only asks need not know how one is made."""
+"""Marks that tell a rehearsal's files from real ones."""
 
 from __future__ import annotations
 

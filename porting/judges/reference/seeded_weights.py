@@ -39,10 +39,10 @@ def seeded_weights(config: NetworkConfig, scheme: str, root: str, seed: int) -> 
     generator = np.random.default_rng(seed)
     reference = build_reference(config, scheme, root, settle=True)
     raw = {
-        name: _drawn(name, tuple(made.shape.as_list()), generator)
-        for name, made in reference.variables.items()
+        name: _random_values(name, tuple(variable.shape.as_list()), generator)
+        for name, variable in reference.variables.items()
     }
-    ema = {name: _beside(name, array, generator) for name, array in raw.items()}
+    ema = {name: _near_copy(name, array, generator) for name, array in raw.items()}
     images = _images(config, generator)
     with tf.compat.v1.Session(graph=reference.graph) as session:
         for weights in (raw, ema):
@@ -63,11 +63,11 @@ def load_weights(
     In one run, since TensorFlow prunes the graph anew for what each run asks of it:
     ``Variable.load``, a run each, takes seconds for a few hundred variables.
     """
-    fed = {made.initializer.inputs[1]: weights[name] for name, made in variables.items()}
-    session.run([made.initializer for made in variables.values()], fed)
+    feed = {variable.initializer.inputs[1]: weights[name] for name, variable in variables.items()}
+    session.run([variable.initializer for variable in variables.values()], feed)
 
 
-def _drawn(name: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+def _random_values(name: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
     kind = name.rsplit("/", 1)[-1]
     if kind == "gamma":
         values = generator.uniform(0.5, 1.5, shape)
@@ -83,7 +83,7 @@ def _drawn(name: str, shape: tuple[int, ...], generator: np.random.Generator) ->
     return values.astype(np.float32)
 
 
-def _beside(name: str, array: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def _near_copy(name: str, array: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     change = 0.05 * generator.standard_normal(array.shape)
     additive = name.rsplit("/", 1)[-1] in ADDED
     return (array + change if additive else array * (1 + change)).astype(np.float32)
