@@ -110,10 +110,14 @@ def _graph_to_run(tf: Any, source: GraphDefSource, output: str) -> Any:
 
     What makes the images of files is left off: they are put in its place.
     """
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
     assert source.graph is not None
     image, output_names = source.graph.inputs[0], [output.partition(":")[0]]
     if isinstance(source, SavedModelSource):
-        whole = _serving_graph(source)
+        graphs = SavedModel.FromString(source.file.read_bytes()).meta_graphs
+        tags = source.meta.tags
+        whole = next(m for m in graphs if set(m.meta_info_def.tags) == tags).graph_def
         output_names = [source.called.partition(":")[0]]
         output_names += [source.meta.restore] if source.meta.restore else []
     else:
@@ -127,13 +131,6 @@ def _graph_to_run(tf: Any, source: GraphDefSource, output: str) -> Any:
     message = tf.compat.v1.graph_util.extract_sub_graph(whole, output_names)
     check_operations(message, source.path)
     return _inline_functions(tf, message, output_names)
-
-
-def _serving_graph(source: SavedModelSource) -> Any:
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
-    graphs = SavedModel.FromString(source.file.read_bytes()).meta_graphs
-    return next(m for m in graphs if set(m.meta_info_def.tags) == source.meta.tags).graph_def
 
 
 def _inline_functions(tf: Any, message: Any, output_names: list[str]) -> Any:

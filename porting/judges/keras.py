@@ -143,8 +143,11 @@ class KerasJudge:
     @property
     def flow(self) -> tuple[KerasStep, ...]:
         """Layers and operations in the model's order, which is that of the data."""
-        pairs = zip(self._names, self._steps, strict=True)
-        return tuple(KerasStep(name, type(s).__name__, _activation(s)) for name, s in pairs)
+        activations = (getattr(step, "activation", None) for step in self._steps)
+        return tuple(
+            KerasStep(name, type(step).__name__, str(getattr(activation, "__name__", "")))
+            for name, step, activation in zip(self._names, self._steps, activations, strict=True)
+        )
 
     def run(self, inputs: np.ndarray, taps: Mapping[str, str]) -> Run:
         """Run the model on inputs (N, H, W, C), float32, one by one.
@@ -209,10 +212,6 @@ class KerasJudge:
             for place, value in zip(group, arrays, strict=True):
                 results[names[place]] = self._keras.ops.convert_to_numpy(value)
         return Run({tap: results[name] for tap, name in taps.items()}, self.name, self.version)
-
-
-def _activation(step: Any) -> str:
-    return str(getattr(getattr(step, "activation", None), "__name__", ""))
 
 
 def _import_keras() -> Any:

@@ -76,17 +76,15 @@ def write_without_bfloat16(file: Path, copy: Path) -> None:
 
     shutil.copyfile(file, copy)
     with h5py.File(copy, "r+", locking=False) as h5:
-        opaque: list[str] = []
-        h5.visititems(lambda name, item: opaque.append(name) if _is_opaque(item) else None)
-        for name in opaque:
+        names: list[str] = []
+        h5.visititems(lambda name, _: names.append(name))
+        for name in names:
+            dtype = getattr(h5[name], "dtype", None)
+            if dtype is None or dtype.kind != "V" or dtype.itemsize != 2:
+                continue
             halves = np.frombuffer(h5[name][()].tobytes(), "<u2").reshape(h5[name].shape)
             del h5[name]
             h5[name] = (halves.astype(np.uint32) << 16).view(np.float32)
-
-
-def _is_opaque(item: Any) -> bool:
-    dtype = getattr(item, "dtype", None)
-    return dtype is not None and dtype.kind == "V" and dtype.itemsize == 2
 
 
 def _with_float32(settings: Any) -> Any:

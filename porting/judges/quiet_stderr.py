@@ -13,7 +13,10 @@ def stderr_silenced() -> Iterator[None]:
     """Redirect standard error to the null device, for C++ code too."""
     if sys.stderr is not None:
         sys.stderr.flush()
-    original = _duplicate(2)
+    try:
+        original = os.dup(2)
+    except OSError:  # standard error is closed
+        original = None
     devnull = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(devnull, 2)
@@ -26,11 +29,3 @@ def stderr_silenced() -> Iterator[None]:
             os.close(original)
         if devnull != 2:
             os.close(devnull)
-
-
-def _duplicate(number: int) -> int | None:
-    """Another number for the same file; None where it is closed."""
-    try:
-        return os.dup(number)
-    except OSError:
-        return None

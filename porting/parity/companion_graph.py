@@ -105,7 +105,10 @@ def _graphs(
             weight_set = _weight_set_in(graph, source, match)
         except BadInput:
             continue  # damaged, or of no kind that is read: it says nothing
-        name = _printable(path.name)
+        # Without characters that would move a terminal's cursor.
+        name = "".join(
+            c if c.isprintable() else c.encode("unicode_escape").decode() for c in path.name
+        )
         try:
             alignment = match_network(graph, match.model, graph.weight_sets[0], drops_background)
         except MappingError as error:
@@ -174,17 +177,12 @@ def _weight_set_in(graph: Source, source: CheckpointSource, match: Match) -> str
         plain = fill.source.removesuffix(EMA_SUFFIX)
         names |= {"ema": plain + EMA_SUFFIX, "raw": plain}
     for weight_set, name in names.items():
-        if name in source.tensors and _equal(values, np.sort(source.read(name), axis=None)):
+        if name in source.tensors and _all_close(values, np.sort(source.read(name), axis=None)):
             return weight_set
     return None
 
 
-def _equal(values: np.ndarray, others: np.ndarray) -> bool:
+def _all_close(values: np.ndarray, others: np.ndarray) -> bool:
     if values.shape != others.shape:
         return False
     return bool(np.abs(values - others).max() <= _SAME * np.abs(others).max())
-
-
-def _printable(name: str) -> str:
-    """A file's name without what would move a terminal's cursor."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)

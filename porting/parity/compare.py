@@ -277,17 +277,16 @@ class Comparer:
 
     def add(
         self, reading: Reading, judge: Mapping[str, np.ndarray], port: Mapping[str, np.ndarray],
-        noise: Mapping[str, np.ndarray], measured: bool = True,
+        noise: Mapping[str, np.ndarray], is_measured: bool = True,
         channels: Mapping[str, np.ndarray] | None = None,
         scales: Mapping[str, float] | None = None,
     ) -> None:  # fmt: skip
         """Add one batch of a reading: arrays (N, C, H, W) or (N, C), by tap.
 
         A tap that the judge's arrays lack is left out. ``noise`` (N,) is how far float32 alone
-        moves each tap, by input; see :mod:`porting.parity.noise`. ``measured`` says that this was
-        measured on these inputs.
-        ``channels`` (1, C) are the largest differences of each channel of one input, ``scales``
-        the judge's largest values, where they are known.
+        moves each tap, by input; see :mod:`porting.parity.noise`. ``is_measured`` says that it
+        was measured on these inputs. ``channels`` (1, C) are the largest differences of each
+        channel of one input, ``scales`` the judge's largest values, where they are known.
 
         Raises:
             BadInput: the arrays of a tap differ in shape.
@@ -303,7 +302,7 @@ class Comparer:
             channel_figures = (
                 (None, None) if channels is None else (channels[tap], (scales or {}).get(tap))
             )
-            running.add(judge[tap], port[tap], noise[tap], measured, *channel_figures)
+            running.add(judge[tap], port[tap], noise[tap], is_measured, *channel_figures)
             self._shapes[tap] = port[tap].shape[1:]
 
     def finish(

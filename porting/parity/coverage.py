@@ -113,19 +113,19 @@ class ChannelActivity:
             active = self._no_channels(tap, self._entries)
             if tap in entries:
                 extreme = None if tap in substitutes else extremes.get(tap)
-                active = (extreme or _Extremes(entries[tap])).active()
+                active = (extreme or _Extremes(entries[tap])).active_channels()
             self._entries.setdefault(tap, []).append(active)
         for tap in self._clamped_taps:
             unclamped = self._no_channels(tap, self._results)
             if tap in extremes:
-                unclamped = extremes[tap].unclamped()
+                unclamped = extremes[tap].unclamped_channels()
             self._results.setdefault(tap, []).append(unclamped)
 
     def _no_channels(self, tap: str, history: Mapping[str, list[np.ndarray]]) -> np.ndarray:
         """No active channel: the port does not show the tap, so that it is not fed."""
         return np.zeros_like(history[tap][0]) if tap in history else np.zeros(0, bool)
 
-    def exercised(
+    def exercised_weights(
         self, flow: LayerFlow, shape: tuple[int, ...], dense: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Which of a layer's weights were exercised, (O, I) or (C, 1), and which biases, (O,).
@@ -166,9 +166,9 @@ class ChannelActivity:
             shape = shapes[flow.weight]
             places = int(np.prod(shape[2:]))
             total = int(np.prod(shape)) + shape[0]
-            pairs, biases = self.exercised(flow, shape, dense=False)
+            pairs, biases = self.exercised_weights(flow, shape, dense=False)
             on_images += int(pairs.sum()) * places + int(biases.sum())
-            pairs, biases = self.exercised(flow, shape, dense=True)
+            pairs, biases = self.exercised_weights(flow, shape, dense=True)
             missing = int((~pairs).sum()) * places + int((~biases).sum())
             weights += total
             exercised_count += total - missing
@@ -197,12 +197,12 @@ class _Extremes:
         self._flat = values.reshape(-1, values.shape[-1])
         self._low, self._high = self._flat.min(axis=0), self._flat.max(axis=0)
 
-    def active(self) -> np.ndarray:
+    def active_channels(self) -> np.ndarray:
         """Which channels have a value that rounding could not have made."""
         largest = np.maximum(self._high, -self._low)
         return np.asarray(largest > 4 * EPSILON * largest.max())
 
-    def unclamped(self) -> np.ndarray:
+    def unclamped_channels(self) -> np.ndarray:
         """Which channels have a value that no activation has cut off.
 
         What is cut off lies at the least or the largest value of the whole tap.

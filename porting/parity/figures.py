@@ -100,16 +100,16 @@ class RunningFigures:
         self._details = RunningPlotData() if details else None
 
     def add(
-        self, judge: np.ndarray, port: np.ndarray, noise: np.ndarray, measured: bool = True,
+        self, judge: np.ndarray, port: np.ndarray, noise: np.ndarray, is_measured: bool = True,
         channels: np.ndarray | None = None, scale: float | None = None,
     ) -> None:  # fmt: skip
         """Add inputs (N, C, ...) of both sides; ``noise`` (N,) is each one's at this tap.
 
-        ``measured`` says that it was measured on these inputs, not taken from others. Of one
+        ``is_measured`` says that it was measured on these inputs, not taken from others. Of one
         input alone, ``channels`` (1, C) are the largest differences of each channel and ``scale``
         the judge's largest value, where they are known.
         """
-        if measured:
+        if is_measured:
             self._noise = max(self._noise, float(noise.max()))
         for number, (judge_one, port_one) in enumerate(zip(judge, port, strict=True)):
             sides = judge_one.reshape(len(judge_one), -1), port_one.reshape(len(port_one), -1)

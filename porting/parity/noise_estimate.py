@@ -57,7 +57,7 @@ class NoiseEstimator:
 
     def __init__(self, runner: PortRunner, factor: float) -> None:
         self._runner, self._factor = runner, factor
-        self._measured: dict[Reading, _MeasuredNoise] = {}
+        self._histories: dict[Reading, _MeasuredNoise] = {}
 
     def noise(
         self, reading: Reading, data: Tensor, values: Mapping[str, Tensor],
@@ -70,15 +70,15 @@ class NoiseEstimator:
         to its scale; where that leaves a tap near its limit it is measured all the same. More
         draws only ever add to it: what agrees already need not be measured again.
         """
-        measured = self._measured.setdefault(reading, _MeasuredNoise())
-        if measured.inputs >= MEASURED_INPUTS:
-            noise = measured.at(differences.scales)
+        history = self._histories.setdefault(reading, _MeasuredNoise())
+        if history.inputs >= MEASURED_INPUTS:
+            noise = history.at(differences.scales)
             if not differences.exceed(noise, _SAFE_SHARE * self._factor):
                 return noise, False
         noise = self._runner.noise(data, values, substitutes)
         if differences.exceed(noise, self._factor):
             noise = self._runner.noise(data, values, substitutes, thorough=True)
-        measured.add(noise, differences.scales)
+        history.add(noise, differences.scales)
         return noise, True
 
 

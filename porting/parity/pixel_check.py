@@ -168,9 +168,9 @@ class PixelChecker:
         port, noise = values[tap].numpy(), noises[tap]
         if self._running.is_doubtful(judges[0], port, noise):
             # What graph and convention compute in two ways may differ by roundings of the input.
-            shifted = runner.run(torch.from_numpy(moved_by_roundings(start.numpy())))[tap].numpy()
+            neighbour = runner.run(torch.from_numpy(moved_by_roundings(start.numpy())))[tap].numpy()
             thorough = runner.noise(start, values, thorough=True)[tap]
-            moves = np.abs(shifted - port).reshape(len(port), -1).max(axis=1)
+            moves = np.abs(neighbour - port).reshape(len(port), -1).max(axis=1)
             noise = np.maximum.reduce([noise, thorough, moves])
         self._running.add(judges, port, noise)
 

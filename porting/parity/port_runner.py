@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from porting.errors import BadInput
 from porting.own_module import copied
-from porting.parity.noise import EPSILON, small_sample_factor, noise_of
+from porting.parity.noise import EPSILON, noise_of, small_sample_factor
 from porting.parity.summation_order import DepthwiseByShifts, ReversedSums, SequentialSums
 from porting.parity.tap_names import INPUT_OF, OUTPUT, SOFTMAX, call_name
 
@@ -86,19 +86,11 @@ class PortRunner:
             self._visit(self._exact, inputs.double(), measure)
         return noise
 
-    def accumulated(self, inputs: Tensor, thorough: bool = False) -> PortRun:
-        """Values and noise of every tap on inputs (N, C, H, W), float32."""
-        return self._reading(inputs, {}, thorough)
-
-    def isolated(
-        self, inputs: Tensor, judge: Mapping[str, Tensor], thorough: bool = False
-    ) -> PortRun:
-        """The same with each piece fed what the judge gave at the taps before it."""
-        return self._reading(inputs, judge, thorough)
-
-    def _reading(
-        self, inputs: Tensor, substitutes: Mapping[str, Tensor], thorough: bool
-    ) -> PortRun:
+    def run_with_noise(
+        self, inputs: Tensor, substitutes: Mapping[str, Tensor] | None = None,
+        thorough: bool = False,
+    ) -> PortRun:  # fmt: skip
+        """Values of :meth:`run` and the noise of each tap."""
         values = self.run(inputs, substitutes)
         noise = self.noise(inputs, values, substitutes, thorough)
         return PortRun({tap: tensor.numpy() for tap, tensor in values.items()}, noise)

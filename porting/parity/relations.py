@@ -382,11 +382,11 @@ def _axes_moved(pair: Pair) -> str | None:
         return None
     port, source = pair.port, pair.source
     for axes in list(permutations(range(port.ndim)))[1:]:
-        transposed = source.transpose(axes)
+        permutation = source.transpose(axes)
         letters = " ".join(AXES[port.ndim][axis] for axis in axes if source.shape[axis] > 1)
-        if transposed.shape == port.shape and np.array_equal(transposed, port):
+        if permutation.shape == port.shape and np.array_equal(permutation, port):
             return f"the source's with {_EXCHANGED.get(axes, f'its axes in the order {letters}')}"
-        if np.array_equal(transposed.ravel(), port.ravel()):
+        if np.array_equal(permutation.ravel(), port.ravel()):
             return f"the source's values in the order {letters}, reshaped and not transposed"
     turns = _TURNS.items() if port.ndim == 4 else ()
     for words, turn in turns:

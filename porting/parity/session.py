@@ -76,19 +76,19 @@ class Session:
         if "accumulated" in self._readings or others or checker is not None:
             differences = Differences(judge, values)
             scales = differences.scales
-            noise, measured = self._noise("accumulated", data, values, {}, differences)
+            noise, is_measured = self._noise("accumulated", data, values, {}, differences)
             if checker is not None:
                 checker.add(image, data, values, noise)
             if "accumulated" in self._readings:
-                self._count(0, "accumulated", judge, values, noise, measured, differences)
+                self._count(0, "accumulated", judge, values, noise, is_measured, differences)
             for number, other in enumerate(others, start=1):
                 distances = Differences(other, values)
-                self._count(number, "accumulated", other, values, noise, measured, distances)
+                self._count(number, "accumulated", other, values, noise, is_measured, distances)
         if "isolated" in self._readings:
             pieces = self._pairing.runner.run(data, judge)
             differences = Differences(judge, pieces, scales)
-            noise, measured = self._noise("isolated", data, pieces, judge, differences)
-            self._count(0, "isolated", judge, pieces, noise, measured, differences)
+            noise, is_measured = self._noise("isolated", data, pieces, judge, differences)
+            self._count(0, "isolated", judge, pieces, noise, is_measured, differences)
 
     def _count_dense(self) -> None:
         """Count in the dense reading."""
@@ -98,8 +98,10 @@ class Session:
                 self._background.submit(self._activity.add, run.judge_taps, run.judge_inputs)
             )
             differences = Differences(run.judge, run.port)
-            noise, measured = self._noise("dense", run.data, run.port, run.substitutes, differences)
-            self._count(0, "dense", run.judge, run.port, noise, measured, differences)
+            noise, is_measured = self._noise(
+                "dense", run.data, run.port, run.substitutes, differences
+            )
+            self._count(0, "dense", run.judge, run.port, noise, is_measured, differences)
 
     def _noise(
         self, reading: Reading, data: Tensor, values: Mapping[str, Tensor],
@@ -112,7 +114,7 @@ class Session:
 
     def _count(
         self, number: int, reading: Reading, judge: Mapping[str, Tensor],
-        values: Mapping[str, Tensor], noise: Mapping[str, np.ndarray], measured: bool,
+        values: Mapping[str, Tensor], noise: Mapping[str, np.ndarray], is_measured: bool,
         differences: Differences,
     ) -> None:  # fmt: skip
         """Take a reading's figures; those that go over all elements in the background."""
@@ -122,9 +124,9 @@ class Session:
         )
         add = self._comparers[number].add
         if not self._details:
-            add(reading, left, right, noise, measured, channels, differences.scales)
+            add(reading, left, right, noise, is_measured, channels, differences.scales)
             return
-        self._tasks.append(self._background.submit(add, reading, left, right, noise, measured))
+        self._tasks.append(self._background.submit(add, reading, left, right, noise, is_measured))
 
     def _wait(self) -> None:
         """Wait for the figures in the background: one input's values at most are held for them."""

@@ -166,12 +166,9 @@ def _refusals(
         for whose, steps, classes, number in sides
         if (difference := first_difference(form.steps(ends.channels, classes, number), steps))
     ]
-    yield from differences or _far_from_stated(form, sides[-1][1])
-
-
-def _far_from_stated(form: Description, steps: Steps) -> Iterator[str]:
-    """Counts that lie further from the authors' figures than their rounding accounts for."""
-    for what, count, target, citation in _figures(form, steps):
+    yield from differences
+    for what, count, target, citation in () if differences else _figures(form, sides[-1][1]):
+        # Further away than the rounding of the authors' figures accounts for.
         if abs(count - target) > NEAR * target:
             yield f"{count:.4g} M {what} are counted, where {citation} states {target:g} M"
 
@@ -191,7 +188,15 @@ def _figures(form: Description, steps: Steps) -> list[tuple[str, float, float, s
     """Name, count, published count (both in millions) and citation of each published figure."""
     if form.figures is None:
         return []
-    plain = _with_ends(steps, _IMAGE_CHANNELS, form.stated_classes)
+    # For images and classes of the published network.
+    image, *body, classifier, bias = steps
+    classes = form.stated_classes
+    plain = (
+        replace(image, channels=_IMAGE_CHANNELS),
+        *body,
+        replace(classifier, channels=classes),
+        replace(bias, channels=classes),
+    )
     figures = (
         ("multiply-adds", multiply_adds(plain, form.stated_at), form.figures.multiply_adds),
         ("parameters", parameters(plain), form.figures.parameters),
@@ -201,10 +206,3 @@ def _figures(form: Description, steps: Steps) -> list[tuple[str, float, float, s
         for what, count, target in figures
         if target is not None
     ]
-
-
-def _with_ends(steps: Steps, channels: int, classes: int) -> Steps:
-    """The steps for images and classes of the published network."""
-    *body, classifier, bias = steps
-    ends = (replace(classifier, channels=classes), replace(bias, channels=classes))
-    return (replace(body[0], channels=channels), *body[1:], *ends)

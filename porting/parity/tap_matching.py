@@ -129,15 +129,15 @@ def _without_implausible(pairs: list[tuple[int, int]], worth: np.ndarray) -> dic
 def record_values(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
     """Every value that enters or leaves a part of a module, once, by its tap, in order."""
     values: dict[str, Tensor] = {}
-    recorded: dict[tuple[int, int], Tensor] = {(id(inputs), inputs._version): inputs}
+    tensors: dict[tuple[int, int], Tensor] = {(id(inputs), inputs._version): inputs}
 
     def record(tap: str, value: Any) -> None:
         if not isinstance(value, Tensor) or value.ndim not in (2, 4):
             return
         # In-place operators raise the version, and make of one tensor another value.
         key = (id(value), value._version)
-        if key not in recorded:
-            recorded[key] = value
+        if key not in tensors:
+            tensors[key] = value
             values[tap] = value.clone()
 
     runner = inference_copy(network, in_place=True).float()
@@ -168,16 +168,15 @@ def check_runs(network: nn.Module, inputs: Tensor) -> None:
             runner = copy.deepcopy(network).to(dtype)
             # Whether it gives the same again is seen in either precision.
             results = [runner(data) for _ in range(1 + (dtype is torch.float32))]
-        if isinstance(results[0], Tensor) and not _same(results[0], results[-1]):
+        first, last = results[0], results[-1]
+        if not isinstance(first, Tensor):
+            continue
+        scale = float(first.abs().max()) if first.numel() else 0.0
+        if not torch.allclose(first, last, rtol=0, atol=1e-6 * scale, equal_nan=True):
             raise BadInput(
                 f"{type(network).__name__}: gives something else each time it is run on one "
                 "input, in evaluation mode; is there a dropout without self.training?"
             )
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    scale = float(one.abs().max()) if one.numel() else 0.0
-    return bool(torch.allclose(one, other, rtol=0, atol=1e-6 * scale, equal_nan=True))
 
 
 def _recording_hooks(path: str, record: Callable[[str, Any], None]) -> tuple[Any, Any]:

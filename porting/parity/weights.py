@@ -227,8 +227,8 @@ class _NormedLayer:
     weight: str
     bias: str | None
     norm: ModuleNorm
-    stated: float
-    own: float
+    source_epsilon: float
+    port_epsilon: float
 
     @property
     def scaling(self) -> list[str]:
@@ -245,7 +245,7 @@ class _NormedLayer:
     @property
     def other_epsilon(self) -> bool:
         """Whether the two epsilons differ; graphs keep theirs in float32."""
-        return bool(np.float32(self.stated) != np.float32(self.own))
+        return bool(np.float32(self.source_epsilon) != np.float32(self.port_epsilon))
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,18 +283,22 @@ class _WeightComparer:
         plan_values: PlannedValues,
     ) -> None:  # fmt: skip
         self._source, self._match, self._network = source, match, network
-        self._planned, self._state = plan_values, network.state_dict()
+        self._plan_values, self._state = plan_values, network.state_dict()
         self._keys = [key for key in plan_values.fills if not key.endswith(_TRACKED)]
         self._findings: dict[str, WeightFinding] = {}
 
     def result(self) -> WeightComparison:
         """All keys compared."""
-        differing = {key for key in self._keys if not self._same(key)}
+        differing = {
+            key
+            for key in self._keys
+            if not bits_equal(self._port(key), self._plan_values.read(key))
+        }
         for layer in self._layers():
             self._compare_layer(layer, [key for key in layer.keys if key in differing])
         for key in self._keys:
             if key in differing and key not in self._findings:
-                self._relate(key, Pair(self._port(key), self._planned.read(key)))
+                self._relate(key, Pair(self._port(key), self._plan_values.read(key)))
         order = {key: place for place, key in enumerate(self._keys)}
         findings = sorted(self._findings.values(), key=lambda finding: order.get(finding.key, -1))
         return WeightComparison(len(self._keys), tuple(findings))
@@ -302,9 +306,6 @@ class _WeightComparer:
     def _port(self, key: str) -> np.ndarray:
         """The network's values of a key, in float32."""
         return np.asarray(self._state[key].detach().float().numpy())
-
-    def _same(self, key: str) -> bool:
-        return bits_equal(self._port(key), self._planned.read(key))
 
     def _layers(self) -> Iterator[_NormedLayer]:
         """The layers that have a batch norm."""
@@ -330,8 +331,8 @@ class _WeightComparer:
         scaling = [key for key in layer.scaling if key in differing]
         if not layer.other_epsilon and not scaling and len(differing) < 2:
             return
-        port = _folded(self._port, layer, layer.own)
-        source = _folded(self._planned.read, layer, layer.stated)
+        port = _fold(self._port, layer, layer.port_epsilon)
+        source = _fold(self._plan_values.read, layer, layer.source_epsilon)
         if _equal(port, source):
             for key in differing:
                 self._add(key, _ONCE_FOLDED)
@@ -372,7 +373,7 @@ class _WeightComparer:
 
     def _folded_from_another_set(self, layer: _NormedLayer, port: _FoldedLayer) -> Relation | None:
         for name, values in self._other_sets.items():
-            if _equal(port, _folded(values.read, layer, layer.stated)):
+            if _equal(port, _fold(values.read, layer, layer.source_epsilon)):
                 return self._weight_set(name)
         return None
 
@@ -381,18 +382,20 @@ class _WeightComparer:
     ) -> Relation | None:
         """Whether the two are one at another epsilon of the side that has a batch norm."""
         if self._source_is_identity(layer):
-            epsilon, own = _epsilon_between(self._port, layer, source), layer.own
+            norm_epsilon = layer.port_epsilon
+            epsilon = _epsilon_between(self._port, layer, source)
             words = "the source's with epsilon {:g} in the batch norm, which has {:g}"
         else:
-            epsilon, own = _epsilon_between(self._planned.read, layer, port), layer.stated
+            norm_epsilon = layer.source_epsilon
+            epsilon = _epsilon_between(self._plan_values.read, layer, port)
             words = "the source's folded with epsilon {:g}, where it has {:g}"
-        if epsilon is None or epsilon == own:
+        if epsilon is None or epsilon == norm_epsilon:
             return None
-        return Relation("epsilon", words.format(epsilon, own))
+        return Relation("epsilon", words.format(epsilon, norm_epsilon))
 
     def _source_is_identity(self, layer: _NormedLayer) -> bool:
         """Whether the source has folded the batch norm, so that the plan makes it an identity."""
-        return self._planned.fills[layer.norm.variance].constant == "unit variance"
+        return self._plan_values.fills[layer.norm.variance].constant == "unit variance"
 
     def _relate(self, key: str, pair: Pair, suffix: str = "") -> None:
         """Add what relates a key's values to the source's, of this key or of another."""
@@ -416,7 +419,7 @@ class _WeightComparer:
         """The key whose values by the plan these are; it may have this key's in exchange."""
         one_way = None
         for other in self._by_sum.get((pair.port.size, bit_sum(pair.port)), ()):
-            if other == key or not _same_values(pair.port, self._planned.read(other)):
+            if other == key or not _same_values(pair.port, self._plan_values.read(other)):
                 continue
             if _same_values(self._port(other), pair.source):
                 return Relation("exchanged", f"exchanged with {_printable(other)}"), other
@@ -430,7 +433,7 @@ class _WeightComparer:
         """Keys by size and sum of bits of the source's values."""
         keys = defaultdict(list)
         for key in self._keys:
-            values = self._planned.read(key)
+            values = self._plan_values.read(key)
             keys[values.size, bit_sum(values)].append(key)
         return dict(keys)
 
@@ -458,7 +461,7 @@ class _WeightComparer:
     def _add(
         self, key: str, relation: Relation, pair: Pair | None = None, other: str | None = None
     ) -> None:
-        fill = self._planned.fills[key]
+        fill = self._plan_values.fills[key]
         self._findings[key] = WeightFinding(
             key, relation.name, relation.text, fill.source or fill.constant,
             None if pair is None else pair.distance,
@@ -466,8 +469,9 @@ class _WeightComparer:
         )  # fmt: skip
 
     def _add_epsilon(self, layer: _NormedLayer, pair: Pair) -> None:
-        key = f"{_path_of(layer.norm)}.eps".removeprefix(".")
-        text = f"{layer.own:g}, where the source has {layer.stated:g}"
+        path = layer.norm.variance.rpartition(".")[0]
+        key = f"{path}.eps".removeprefix(".")
+        text = f"{layer.port_epsilon:g}, where the source has {layer.source_epsilon:g}"
         self._findings[key] = WeightFinding(key, "epsilon", text, distance=pair.distance)
 
 
@@ -475,29 +479,18 @@ _ONCE_FOLDED = Relation("folded", "equal once folded")
 _IN_FOLDED_WEIGHT = Relation(_INSIDE_FOLDED, "compared in the weight and bias that they fold into")
 
 
-def _path_of(norm: ModuleNorm) -> str:
-    """The module that has a batch norm's statistics."""
-    return norm.variance.rpartition(".")[0]
-
-
-def _folded(read: Values, layer: _NormedLayer, epsilon: float) -> _FoldedLayer:
+def _fold(read: Values, layer: _NormedLayer, epsilon: float) -> _FoldedLayer:
     """A layer's weight and bias with its batch norm folded in."""
     norm = layer.norm
     with np.errstate(all="ignore"):  # what comes of it is equal to nothing
-        scale = _scale(read, layer, epsilon)
+        gamma = 1.0 if norm.weight is None else read(norm.weight).astype(np.float64)
+        scale = np.asarray(gamma / np.sqrt(read(norm.variance).astype(np.float64) + epsilon))
         beta = 0.0 if norm.bias is None else read(norm.bias).astype(np.float64)
         bias = 0.0 if layer.bias is None else read(layer.bias).astype(np.float64)
         mean = read(norm.mean).astype(np.float64)
         shift = beta + (bias - mean) * scale
         terms = np.abs(beta) + (np.abs(bias) + np.abs(mean)) * np.abs(scale)
     return _FoldedLayer(read(layer.weight), scale, shift, terms)
-
-
-def _scale(read: Values, layer: _NormedLayer, epsilon: float) -> np.ndarray:
-    """What a batch norm multiplies each channel by, (C,), float64."""
-    norm = layer.norm
-    gamma = 1.0 if norm.weight is None else read(norm.weight).astype(np.float64)
-    return np.asarray(gamma / np.sqrt(read(norm.variance).astype(np.float64) + epsilon))
 
 
 def _is_identity(layer: _FoldedLayer) -> bool:
@@ -522,7 +515,7 @@ def _equal(port: _FoldedLayer, source: _FoldedLayer) -> bool:
 
 def _epsilon_between(read: Values, layer: _NormedLayer, target: _FoldedLayer) -> float | None:
     """The epsilon at which a layer with a batch norm is the folded one; None at no such."""
-    plain = _folded(read, layer, 0.0)
+    plain = _fold(read, layer, 0.0)
     count = len(plain.scale)
     rows = plain.unfolded.reshape(count, -1).astype(np.float64)
     with np.errstate(all="ignore"):
@@ -537,7 +530,7 @@ def _epsilon_between(read: Values, layer: _NormedLayer, target: _FoldedLayer) ->
         epsilon = float(epsilons[usable][variance[usable].argmin()])
         worked_out = [float(f"{epsilon:.{digits}g}") for digits in (1, 2, 3)]
     for epsilon in (*EPSILONS, *worked_out):
-        if epsilon >= 0 and _equal(target, _folded(read, layer, epsilon)):
+        if epsilon >= 0 and _equal(target, _fold(read, layer, epsilon)):
             return epsilon
     return None
 

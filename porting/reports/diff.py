@@ -22,10 +22,11 @@ HEADINGS = (
 
 def print_diff(data: dict[str, Any]) -> None:
     """Print a report's data as text."""
+    subject = data["subject"]
     pairs = [
         ("source", f"{data['source']['file']} ({data['source']['weight_set']})"),
-        ("network", _network(data["subject"])),
-        *((("", note)) for note in data["subject"]["notes"]),
+        ("network", ", ".join(filter(None, (subject["model"], subject["file"])))),
+        *((("", note)) for note in subject["notes"]),
         ("verdict", data["summary"]),
         *_weights(data.get("weights")),
         *((("rests on", basis["summary"]),) if (basis := data.get("rests_on")) else ()),
@@ -88,10 +89,6 @@ def _row(tap: dict[str, Any]) -> tuple[str, ...]:
         tap["tap"] + mark, f"{float(figures['max_abs']):.2g}", f"{float(figures['relative']):.2g}",
         f"{float(figures['noise']):.2g}", *ratios,
     )  # fmt: skip
-
-
-def _network(subject: dict[str, Any]) -> str:
-    return ", ".join(filter(None, (subject["model"], subject["file"])))
 
 
 def _weights(weights: dict[str, Any] | None) -> list[tuple[str, str]]:

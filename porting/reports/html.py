@@ -32,12 +32,13 @@ def page(data: dict[str, Any], evaluation: dict[str, Any] | None = None) -> str:
     """
     if data["schema"] == EVALUATION:
         return _evaluation_page(data)
+    verdict = "at parity" if data["agrees"] else "not at parity"
     section = "" if evaluation is None else _part("evaluation.html")
     scripts = () if evaluation is None else EVALUATION_SCRIPTS
     charts = _part(CHARTS).replace("</script", "<\\/script")
     return _fill_template(
         "page.html",
-        title=html.escape(f"{data['source']['file']}: {_verdict(data)}"),
+        title=html.escape(f"{data['source']['file']}: {verdict}"),
         sections=_fill_template("comparison.html", evaluation=section),
         data=_as_script(
             {"comparison": data, "evaluation": evaluation and _shortened_evaluation(evaluation)}
@@ -99,10 +100,6 @@ def write_reports(data: dict[str, Any], page: Path | None, data_file: Path | Non
 def print_page(data: dict[str, Any]) -> None:
     """Say where the report was written to."""
     typer.echo(data["report"])
-
-
-def _verdict(data: dict[str, Any]) -> str:
-    return "at parity" if data["agrees"] else "not at parity"
 
 
 def _fill_template(template: str, **parts: str) -> str:

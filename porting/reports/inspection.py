@@ -31,7 +31,9 @@ def inspect_source(source: Source) -> dict[str, Any]:
         "weight_sets": list(source.weight_sets),
         "tensors": len(source.tensors),
         "stored_as": dict(Counter(info.stored_as for info in source.tensors.values())),
-        "operators": _operators(source),
+        "operators": dict(Counter(op.kind for op in source.graph.operators))
+        if source.graph is not None
+        else {},
         "models": [match.model for match in matches],
         "labels": source.labels,
     }
@@ -39,21 +41,12 @@ def inspect_source(source: Source) -> dict[str, Any]:
         data["input"] = convention_of(source, matches[0]).to_json()
         data["classes"] = matches[0].config.num_classes
     else:
-        data["why_no_model"] = _reason(source)
+        data["why_no_model"] = ""
+        try:
+            find_match(source, None)
+        except (MappingError, PortingError) as error:
+            data["why_no_model"] = str(error)
     return data
-
-
-def _operators(source: Source) -> dict[str, int]:
-    graph = source.graph
-    return {} if graph is None else dict(Counter(op.kind for op in graph.operators))
-
-
-def _reason(source: Source) -> str:
-    try:
-        find_match(source, None)
-    except (MappingError, PortingError) as error:
-        return str(error)
-    return ""
 
 
 def print_inspection(data: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from porting.errors import BadInput
 from porting.parity.compare import Comparer
-from porting.parity.noise import Tolerance, small_sample_factor, noise_of
+from porting.parity.noise import Tolerance, noise_of, small_sample_factor
 
 NAMES = {"a": "A:0", "b": "B:0"}
 

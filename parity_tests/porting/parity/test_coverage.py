@@ -45,7 +45,7 @@ def activity(*inputs, flow=FLOW):
 
 def test_a_weight_is_exercised_where_one_input_had_both_its_channels_at_work():
     noted = activity(values([0, 1], [0]), values([2], [0, 1]))
-    pairs, biases = noted.exercised(FLOW, SHAPES["conv.weight"], dense=True)
+    pairs, biases = noted.exercised_weights(FLOW, SHAPES["conv.weight"], dense=True)
     expected = np.zeros((3, 4), bool)
     expected[0, :3] = expected[1, 2] = True
     np.testing.assert_array_equal(pairs, expected)

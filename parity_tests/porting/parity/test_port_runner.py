@@ -114,10 +114,10 @@ def test_isolation_feeds_each_piece_what_the_judge_gave():
     runner = PortRunner(model, ["0", "1"])
     x = torch.ones(1, 1, 2, 2)
     judge = {"0": torch.full((1, 1, 2, 2), 10.0), "1": torch.full((1, 1, 2, 2), 99.0)}
-    isolated = runner.isolated(x, judge).values
+    isolated = runner.run_with_noise(x, judge).values
     assert (isolated["0"] == 2).all()
     assert (isolated["1"] == 11).all()
-    accumulated = runner.accumulated(x).values
+    accumulated = runner.run_with_noise(x).values
     assert (accumulated["1"] == 3).all()
 
 
@@ -131,7 +131,7 @@ def test_a_part_called_twice_has_a_tap_for_each():
             return self.act(self.act(x - 1) - 1)
 
     runner = PortRunner(Twice(), ["act", "act#2", "act:input#2"])
-    values = runner.accumulated(torch.full((1, 1, 1, 1), 2.5)).values
+    values = runner.run_with_noise(torch.full((1, 1, 1, 1), 2.5)).values
     assert {tap: float(v[0, 0, 0, 0]) for tap, v in values.items()} == {
         "act": 1.5, "act:input#2": 0.5, "act#2": 0.5,
     }  # fmt: skip
@@ -139,7 +139,7 @@ def test_a_part_called_twice_has_a_tap_for_each():
 
 def test_a_softmax_behind_the_logits():
     runner = PortRunner(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), ["1", "softmax"], "1")
-    values = runner.accumulated(torch.randn(2, 1, 2, 2)).values
+    values = runner.run_with_noise(torch.randn(2, 1, 2, 2)).values
     expected = np.exp(values["1"]) / np.exp(values["1"]).sum(-1, keepdims=True)
     np.testing.assert_allclose(values["softmax"], expected, rtol=1e-5)
 

@@ -49,7 +49,7 @@ def tie_on(work: Work, numbers: Sequence[int]) -> float | None:
         except BadInput:
             return None
     runner = PortRunner(network, [OUTPUT], logits=None)
-    noise = runner.accumulated(given, thorough=True).noise[OUTPUT]
+    noise = runner.run_with_noise(given, thorough=True).noise[OUTPUT]
     return 2 * FACTOR * float(np.max(noise))
 
 

@@ -101,8 +101,8 @@ def descriptions_of(model: str) -> tuple[Description, ...]:
 
 def _split(plain: str) -> tuple[str, float | None]:
     """``mobilenetv2_035`` -> the family and 0.35; a name that is listed whole has no multiplier."""
-    scaled = None if plain in FAMILIES else re.fullmatch(r"(.+)_(\d)(\d\d)", plain)
-    return (plain, None) if scaled is None else (scaled[1], float(f"{scaled[2]}.{scaled[3]}"))
+    parts = None if plain in FAMILIES else re.fullmatch(r"(.+)_(\d)(\d\d)", plain)
+    return (plain, None) if parts is None else (parts[1], float(f"{parts[2]}.{parts[3]}"))
 
 
 def round_to_eighths(channels: float) -> int:
