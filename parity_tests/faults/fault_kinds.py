@@ -41,14 +41,14 @@ def _set_weight(weight: torch.Tensor, values: torch.Tensor) -> None:
         weight.copy_(values)
 
 
-def scaled(factor: float) -> Change:
+def scale(factor: float) -> Change:
     def change(network, layer, _generator):
         _set_weight(weight_of(network, layer), weight_of(network, layer) * factor)
 
     return change
 
 
-def channels_exchanged(axis: int) -> Change:
+def exchange_channels(axis: int) -> Change:
     def change(network, layer, generator):
         weight = weight_of(network, layer)
         one, other = generator.choice(weight.shape[axis], 2, replace=False).tolist()
@@ -59,17 +59,17 @@ def channels_exchanged(axis: int) -> Change:
     return change
 
 
-def turned(network, layer, _generator):
+def transpose_kernel(network, layer, _generator):
     weight = weight_of(network, layer)
     _set_weight(weight, weight.transpose(2, 3).clone())
 
 
-def flipped(network, layer, _generator):
+def flip_kernel(network, layer, _generator):
     weight = weight_of(network, layer)
     _set_weight(weight, weight.flip(2, 3).clone())
 
 
-def one_row_negated(network, layer, generator):
+def negate_row(network, layer, generator):
     weight = weight_of(network, layer)
     row = int(generator.integers(len(weight)))
     values = weight.clone()
@@ -77,7 +77,7 @@ def one_row_negated(network, layer, generator):
     _set_weight(weight, values)
 
 
-def one_weight_zeroed(network, layer, generator):
+def zero_weight(network, layer, generator):
     weight = weight_of(network, layer)
     row = int(generator.integers(len(weight)))
     values = weight.clone()
@@ -85,7 +85,7 @@ def one_weight_zeroed(network, layer, generator):
     _set_weight(weight, values)
 
 
-def rounded(dtype: torch.dtype) -> Change:
+def round_to(dtype: torch.dtype) -> Change:
     def change(network, layer, _generator):
         weight = weight_of(network, layer)
         _set_weight(weight, weight.to(dtype).to(weight.dtype))
@@ -97,14 +97,14 @@ def _bias_of(network: nn.Module, layer: Layer) -> torch.Tensor:
     return network.get_submodule(layer.norm or layer.path).bias
 
 
-def bias_shifted(network, layer, generator):
+def shift_bias(network, layer, generator):
     bias = _bias_of(network, layer)
     values = bias.clone()
     values[int(generator.integers(len(bias)))] += 0.01 * (float(bias.detach().abs().max()) or 1.0)
     _set_weight(bias, values)
 
 
-def bias_missing(network, layer, _generator):
+def zero_bias(network, layer, _generator):
     _set_weight(_bias_of(network, layer), torch.zeros_like(_bias_of(network, layer)))
 
 
@@ -131,7 +131,7 @@ class _ShiftedPadding(nn.Module):
         return y[:, :, : sides[0], : sides[1]]
 
 
-def padded_otherwise(network, layer, _generator):
+def pad_other_side(network, layer, _generator):
     parent, _, name = layer.path.rpartition(".")
     setattr(network.get_submodule(parent), name, _ShiftedPadding(network.get_submodule(layer.path)))
 
@@ -186,19 +186,19 @@ def _has_inputs(layer: Layer) -> bool:
 
 
 LAYER_FAULTS = {
-    "weight scaled by 1.05": LayerFault(scaled(1.05)),
-    "weight scaled by 1.0001": LayerFault(scaled(1.0001)),
-    "two output channels exchanged": LayerFault(channels_exchanged(0)),
-    "two input channels exchanged": LayerFault(channels_exchanged(1), applies=_has_inputs),
-    "kernel transposed": LayerFault(turned, applies=_has_kernel),
-    "kernel flipped": LayerFault(flipped, applies=_has_kernel),
-    "one channel's sign": LayerFault(one_row_negated),
-    "one weight zeroed": LayerFault(one_weight_zeroed),
-    "weight rounded to bfloat16": LayerFault(rounded(torch.bfloat16)),
-    "weight rounded to float16": LayerFault(rounded(torch.float16)),
-    "padding on the other side": LayerFault(padded_otherwise, applies=_has_kernel),
-    "one bias shifted": LayerFault(bias_shifted, "norm"),
-    "biases missing": LayerFault(bias_missing, "norm"),
+    "weight scaled by 1.05": LayerFault(scale(1.05)),
+    "weight scaled by 1.0001": LayerFault(scale(1.0001)),
+    "two output channels exchanged": LayerFault(exchange_channels(0)),
+    "two input channels exchanged": LayerFault(exchange_channels(1), applies=_has_inputs),
+    "kernel transposed": LayerFault(transpose_kernel, applies=_has_kernel),
+    "kernel flipped": LayerFault(flip_kernel, applies=_has_kernel),
+    "one channel's sign": LayerFault(negate_row),
+    "one weight zeroed": LayerFault(zero_weight),
+    "weight rounded to bfloat16": LayerFault(round_to(torch.bfloat16)),
+    "weight rounded to float16": LayerFault(round_to(torch.float16)),
+    "padding on the other side": LayerFault(pad_other_side, applies=_has_kernel),
+    "one bias shifted": LayerFault(shift_bias, "norm"),
+    "biases missing": LayerFault(zero_bias, "norm"),
     "epsilon 1e-5 in one batch norm": LayerFault(epsilon, "norm", _has_norm),
     "ReLU6 for ReLU": LayerFault(activation(F.relu6), "activation", _is("relu")),
     "ReLU for ReLU6": LayerFault(activation(F.relu), "activation", _is("relu6")),
@@ -236,35 +236,35 @@ class Autocast(nn.Module):
             return self.network(x).float()
 
 
-def gate_unclipped(network: nn.Module, block: BlockLayers) -> None:
+def unclip_gate(network: nn.Module, block: BlockLayers) -> None:
     _replace(network, f"{block.block.path}.se.gate", lambda x: (x + 3) / 6)
 
 
-def gate_other(network: nn.Module, block: BlockLayers) -> None:
+def exchange_gate(network: nn.Module, block: BlockLayers) -> None:
     path = f"{block.block.path}.se.gate"
     sigmoid = isinstance(network.get_submodule(path), nn.Sigmoid)
     _replace(network, path, F.hardsigmoid if sigmoid else torch.sigmoid)
 
 
-def gate_open(network: nn.Module, block: BlockLayers) -> None:
+def open_gate(network: nn.Module, block: BlockLayers) -> None:
     _replace(network, f"{block.block.path}.se.gate", torch.ones_like)
 
 
 GATE_FAULTS = {
-    "hard sigmoid not clipped": gate_unclipped,
-    "sigmoid and hard sigmoid": gate_other,
-    "gate always open": gate_open,
+    "hard sigmoid not clipped": unclip_gate,
+    "sigmoid and hard sigmoid": exchange_gate,
+    "gate always open": open_gate,
 }
 """Faults in a squeeze-excite's gate, by name."""
 
 
 def everywhere(change: Callable[[nn.Module], None]) -> Callable[[nn.Module], None]:
-    def changed(network: nn.Module) -> None:
+    def change_network(network: nn.Module) -> None:
         with torch.no_grad():
             for module in network.modules():
                 change(module)
 
-    return changed
+    return change_network
 
 
 def _scale_all(factor: float) -> Callable[[nn.Module], None]:
@@ -276,11 +276,11 @@ def _scale_all(factor: float) -> Callable[[nn.Module], None]:
 
 
 def _epsilon_all(change: Callable[[float], float]) -> Callable[[nn.Module], None]:
-    def changed(module: nn.Module) -> None:
+    def change_module(module: nn.Module) -> None:
         if isinstance(module, nn.BatchNorm2d):
             module.eps = change(module.eps)
 
-    return changed
+    return change_module
 
 
 SPREAD = {

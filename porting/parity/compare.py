@@ -101,7 +101,7 @@ class Comparison:
     ``unmatched`` lists taps that only one side has; one is enough to disagree.
     ``not_comparable`` gives, by the judge's name, why a tap was left out that
     by construction means something else on the two sides; that is no disagreement.
-    ``unsound`` says why the port cannot be judged at all: its noise is no yardstick.
+    ``unsound`` says why the port cannot be judged at all: its noise cannot serve as a tolerance.
     ``refusals`` are reasons not to say that the two agree whatever the taps show, a clause each;
     ``coverage`` says which weights the taps rest on. ``before`` is set where what reaches the
     culprit's own layer is not what the tap of that name gave: the error may lie between the two.

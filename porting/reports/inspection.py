@@ -84,10 +84,10 @@ def input_lines(convention: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def pixels_line(road: dict[str, Any] | None) -> tuple[str, str]:
+def pixels_line(check: dict[str, Any] | None) -> tuple[str, str]:
     """The result of the check from pixels, or that there is none."""
     none = "not judged: the judge is fed what the network's first layer takes"
-    return "pixels", none if road is None else road["summary"]
+    return "pixels", none if check is None else check["summary"]
 
 
 def _counts_text(counts: dict[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""The road from pixels: the source as it is, and the port by its card's convention."""
+"""The check from pixels: the source as it is, and the port by its card's convention."""
 
 from __future__ import annotations
 

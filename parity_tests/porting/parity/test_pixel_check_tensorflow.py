@@ -1,4 +1,4 @@
-"""The road from pixels of what TensorFlow and Keras write: graphs, whole models, int8 files."""
+"""The check from pixels of what TensorFlow and Keras write: graphs, whole models, int8 files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Modules whose own noise is no yardstick are refused in one sentence, whatever it would allow."""
+"""Modules whose noise cannot serve as a tolerance are refused in one sentence."""
 
 from __future__ import annotations
 

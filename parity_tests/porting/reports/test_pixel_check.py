@@ -1,4 +1,4 @@
-"""How sure an input convention is, and the road from pixels, wherever people read of them."""
+"""How sure an input convention is, and the check from pixels, wherever they are reported."""
 
 from __future__ import annotations
 

@@ -7,4 +7,4 @@ MARK = "rehearsal.json"
 
 PREFIX = "rehearsal"
 """Begins the name of every file made, the description in a TFLite file and the scope of a
-variable in a checkpoint, so that nobody takes one for Google's, however it is renamed."""
+variable in a checkpoint, so that it is not taken for Google's, however it is renamed."""
