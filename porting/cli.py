@@ -36,7 +36,7 @@ from porting.options import (
     StdOption,
     WeightsOption,
 )
-from porting.reports.showing import show
+from porting.reports.terminal import show
 
 app = typer.Typer(
     name="porting",
@@ -83,8 +83,8 @@ def port(
     from porting.api import port as port_source
     from porting.release import write_release
     from porting.release.writing import check_folder
+    from porting.reports.port import print_port, summarise_port
     from porting.reports.progress import progress_bar
-    from porting.reports.verdict import print_port, summarise_port
 
     check_folder(out)
     with progress_bar("judging" if images is None else "calibrating, judging") as progress:
@@ -131,7 +131,7 @@ def diff(
     from porting.mapping.convention import parse_affine
     from porting.parity.noise import Tolerance
     from porting.release.writing import check_files
-    from porting.reports.comparison import comparison_report
+    from porting.reports.comparison_json import comparison_report
     from porting.reports.diff import print_diff, print_written
     from porting.reports.html import write_reports
     from porting.reports.progress import progress_bar
@@ -178,7 +178,7 @@ def report(
     """Make the HTML report from a comparison's or an evaluation's JSON, or one from both."""
     from porting.release.writing import check_files
     from porting.reports.html import print_page, write_page
-    from porting.reports.reading import read_report, read_together
+    from porting.reports.report_files import read_report, read_together
 
     both = (read_report(data), None) if evaluation is None else read_together(data, evaluation)
     page = out or data.with_suffix(".html")
@@ -218,7 +218,7 @@ def sources(
 ) -> None:
     """List what is published, its stated accuracy, and what of it is on disk."""
     from porting.catalog.registry import find_entries
-    from porting.reports.catalog import print_sources, summarise_sources
+    from porting.reports.sources import print_sources, summarise_sources
 
     show(summarise_sources(find_entries(pattern, model), folder), as_json, print_sources)
 
@@ -242,7 +242,7 @@ def fetch(
     from porting.catalog import find_entry
     from porting.catalog.fetch import DownloadFailed
     from porting.catalog.fetch import fetch as fetch_source
-    from porting.reports.download import print_download, summarise_download
+    from porting.reports.fetch import print_download, summarise_download
     from porting.reports.progress import progress_bar
 
     entry = find_entry(name)

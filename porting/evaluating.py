@@ -34,7 +34,7 @@ from porting.options import (
     WeightsOption,
     WorkersOption,
 )
-from porting.reports.showing import show
+from porting.reports.terminal import show
 
 if TYPE_CHECKING:
     from porting.accuracy.evaluation.evaluate import Evaluation
@@ -121,7 +121,7 @@ class _Wanted:
         from porting.accuracy.evaluation.rows import write_rows
         from porting.reports.diff import print_written
         from porting.reports.evaluate import print_evaluation
-        from porting.reports.evaluation import evaluation_report
+        from porting.reports.evaluation_json import evaluation_report
         from porting.reports.html import write_reports
 
         told = evaluation_report(found)

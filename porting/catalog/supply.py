@@ -128,10 +128,10 @@ def _fetched(model: str, folder: Path, mirror: str | None) -> Path:
 
 
 def _rehearsed(folder: Path, model: str, which: str | None) -> list[Path]:
-    from porting.judges.reference.rehearse import made_in, rehearse
+    from porting.judges.reference.rehearse import find_rehearsal, rehearse
 
     out = folder / model
-    made = made_in(out)
+    made = find_rehearsal(out)
     if made is None:
         with progress_bar(f"rehearsing {model}"):
             made = rehearse(model, out)

@@ -1,4 +1,4 @@
-"""Keras as judge of its own files: Keras loads the weights, and runs the model layer by layer."""
+"""The judge of Keras files: Keras loads the weights and gives the output of any layer."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class KerasJudge:
     def _load(self) -> None:
         try:
             with globally_float32(self._keras):
-                model = _loaded(self._keras, self._source, self._application)
+                model = _load_model(self._keras, self._source, self._application)
                 self._model = in_float32(self._keras, model)
         # Keras raises whatever fails first inside it, with a page of advice.
         except Exception as error:
@@ -136,15 +136,18 @@ class KerasJudge:
         return {name: name for name in self._names}
 
     @property
-    def takes(self) -> str:
+    def input_type(self) -> str:
         """NumPy's name of the type that the model's input has."""
         return str(self._model.inputs[0].dtype)
 
     @property
     def flow(self) -> tuple[KerasStep, ...]:
         """Layers and operations in the model's order, which is that of the data."""
-        named = zip(self._names, self._steps, strict=True)
-        return tuple(KerasStep(name, type(s).__name__, _activation(s)) for name, s in named)
+        activations = (getattr(step, "activation", None) for step in self._steps)
+        return tuple(
+            KerasStep(name, type(step).__name__, str(getattr(activation, "__name__", "")))
+            for name, step, activation in zip(self._names, self._steps, activations, strict=True)
+        )
 
     def run(self, inputs: np.ndarray, taps: Mapping[str, str]) -> Run:
         """Run the model on inputs (N, H, W, C), float32, one by one.
@@ -161,15 +164,15 @@ class KerasJudge:
         self._fit(inputs.shape[1])
         outputs = dict(zip(self._names, (step.output for step in self._steps), strict=True))
         layers = {name: outputs[name] for name in taps.values()}
-        tapped = self._keras.Model(self._model.inputs[0], list(layers.values()))
-        seen: dict[str, list[np.ndarray]] = {name: [] for name in layers}
+        model = self._keras.Model(self._model.inputs[0], list(layers.values()))
+        arrays_by_layer: dict[str, list[np.ndarray]] = {name: [] for name in layers}
         for image in inputs:
             with self._keras.device("cpu"):
-                values = tapped(image[None], training=False)
+                values = model(image[None], training=False)
             values = values if isinstance(values, (list, tuple)) else [values]
             for name, value in zip(layers, values, strict=True):
-                seen[name].append(self._keras.ops.convert_to_numpy(value))
-        arrays = {tap: np.concatenate(seen[name]) for tap, name in taps.items()}
+                arrays_by_layer[name].append(self._keras.ops.convert_to_numpy(value))
+        arrays = {tap: np.concatenate(arrays_by_layer[name]) for tap, name in taps.items()}
         return Run(arrays, self.name, self.version)
 
     def run_pieces(
@@ -185,7 +188,9 @@ class KerasJudge:
         # By identity: a KerasTensor compares as an operation.
         tensors = {id(outputs[name]): outputs[name] for name in taps.values()}
         names = {id(outputs[name]): name for name in taps.values()}
-        fed = {id(outputs[name]): values[tap] for tap, name in taps.items() if tap in values}
+        substitutes = {
+            id(outputs[name]): values[tap] for tap, name in taps.items() if tap in values
+        }
 
         def inputs_of(place: int) -> list[int]:
             history = tensors[place]._keras_history
@@ -193,24 +198,20 @@ class KerasJudge:
             tensors.update((id(tensor), tensor) for tensor in before)
             return [id(tensor) for tensor in before]
 
-        needed = {place: direct_inputs(place, fed, inputs_of) for place in names}
+        inputs_of_tap = {place: direct_inputs(place, substitutes, inputs_of) for place in names}
         results: dict[str, np.ndarray] = {}
-        for group in groups_of(needed):
-            entries = list(set().union(*(needed[place] for place in group)))
+        for group in groups_of(inputs_of_tap):
+            entries = list(set().union(*(inputs_of_tap[place] for place in group)))
             pieces = self._keras.Model(
                 [self._model.inputs[0], *(tensors[place] for place in entries)],
                 [tensors[place] for place in group],
             )
             with self._keras.device("cpu"):
-                computed = pieces([inputs, *(fed[place] for place in entries)])
-            computed = computed if isinstance(computed, (list, tuple)) else [computed]
-            for place, value in zip(group, computed, strict=True):
+                arrays = pieces([inputs, *(substitutes[place] for place in entries)])
+            arrays = arrays if isinstance(arrays, (list, tuple)) else [arrays]
+            for place, value in zip(group, arrays, strict=True):
                 results[names[place]] = self._keras.ops.convert_to_numpy(value)
         return Run({tap: results[name] for tap, name in taps.items()}, self.name, self.version)
-
-
-def _activation(step: Any) -> str:
-    return str(getattr(getattr(step, "activation", None), "__name__", ""))
 
 
 def _import_keras() -> Any:
@@ -225,7 +226,7 @@ def _import_keras() -> Any:
     return keras
 
 
-def _loaded(keras: Any, source: KerasSource, application: Application | None) -> Any:
+def _load_model(keras: Any, source: KerasSource, application: Application | None) -> Any:
     """The model with the file's weights, all of it done by Keras."""
     with tempfile.TemporaryDirectory(prefix="porting-") as folder, warnings.catch_warnings():
         # Keras only warns of layers that it leaves at their first, random weights.
@@ -242,12 +243,12 @@ def _loaded(keras: Any, source: KerasSource, application: Application | None) ->
             return keras.saving.load_model(
                 file, policies_of_keras_2(keras), compile=False, safe_mode=True
             )
-        model = _built(keras, application)
+        model = _build_application(keras, application)
         model.load_weights(file)
         return model
 
 
-def _built(keras: Any, application: Application) -> Any:
+def _build_application(keras: Any, application: Application) -> Any:
     options = {"minimalistic": True} if application.minimalistic else {}
     return getattr(keras.applications, application.family)(
         input_shape=(application.size, application.size, 3),

@@ -30,8 +30,7 @@ class Ends:
 
 
 def not_a_classifier(source: Source) -> str | None:
-    """What a graph is instead of a network that names the class of an image; None if it may be one.
-    """
+    """What a graph is, if not a network that names an image's class; None if it may be one."""
     graph = source.graph
     if graph is None:
         return None

@@ -1,4 +1,4 @@
-"""Whether the noise of a module's own float32 can be a yardstick at all.
+"""Checking that a module's float32 noise can serve as a tolerance.
 
 The tolerance of a tap is how far the port's own float32 runs lie from its float64 run. A module
 that draws random numbers, or computes in half precision inside, has a noise of per cents of its
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from porting.graph.layers import NORMALISES
-from porting.parity.taps import PortRunner
+from porting.parity.port_runner import PortRunner
 
 _LOW_BITS = {16: "bfloat16", 13: "float16"}
 """Low bits of a float32 that are 0 where its value is one of a shorter type."""
@@ -29,7 +29,7 @@ _ENOUGH = 16
 
 
 class _AutocastWatch(TorchFunctionMode):
-    """Notes to which type autocast is switched while a module runs."""
+    """Records to which type autocast is switched while a module runs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,8 +43,8 @@ class _AutocastWatch(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def unsound(runner: PortRunner, inputs: Tensor, first: Mapping[str, Tensor]) -> str | None:
-    """Why a module cannot be judged, seen in a second run on the same inputs (N, C, H, W).
+def unsoundness(runner: PortRunner, inputs: Tensor, first: Mapping[str, Tensor]) -> str | None:
+    """Why a module cannot be judged, by a second run on the same inputs (N, C, H, W); else None.
 
     ``first`` is what the first one gave.
     """
@@ -53,12 +53,12 @@ def unsound(runner: PortRunner, inputs: Tensor, first: Mapping[str, Tensor]) -> 
         second = runner.run(inputs)
     if watch.dtype is not None:
         return (
-            f"it switches autocast to {_plain(watch.dtype)} on inside its forward, and so computes "
-            "in half precision; switch it off for inference"
+            f"it switches autocast to {_dtype_name(watch.dtype)} on inside its forward, and so "
+            "computes in half precision; switch it off for inference"
         )
     if runner.odd_types:
         tap, dtype = next(iter(runner.odd_types.items()))
-        return f"{tap} gives {_plain(dtype)} where float32 went in"
+        return f"{tap} gives {_dtype_name(dtype)} where float32 went in"
     for tap in first:
         if not torch.equal(first[tap].nan_to_num(), second[tap].nan_to_num()):
             return (
@@ -68,8 +68,8 @@ def unsound(runner: PortRunner, inputs: Tensor, first: Mapping[str, Tensor]) -> 
     return None
 
 
-def rounded_taps(values: Mapping[str, Tensor], judge: Mapping[str, Tensor]) -> str | None:
-    """That a module rounds to a shorter type on its way, and where first, by the port's values.
+def reduced_precision(values: Mapping[str, Tensor], judge: Mapping[str, Tensor]) -> str | None:
+    """Which tap of a module is the first rounded to float16 or bfloat16, in a clause; else None.
 
     What the judge's values show as well is no rounding: whole pixels, for one.
     """
@@ -97,5 +97,5 @@ def _shorter_type(values: Tensor) -> str | None:
     return None
 
 
-def _plain(dtype: torch.dtype) -> str:
+def _dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")

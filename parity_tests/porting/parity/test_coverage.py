@@ -15,7 +15,7 @@ from parity_tests.building.tflite_networks import NetworkFile
 from porting.graph.layers import layers_of
 from porting.graph.node import ModuleNorm
 from porting.mapping.flows import ENTRY, LayerFlow, flows_of
-from porting.parity.coverage import ChannelActivity, Coverage, folded
+from porting.parity.coverage import ChannelActivity, Coverage, fold_batch_norm
 from porting.parity.inputs import seeded_pixels
 
 FLOW = LayerFlow("conv.weight", "conv.bias", False, "before", ("behind",), frozenset({"behind"}))
@@ -45,7 +45,7 @@ def activity(*inputs, flow=FLOW):
 
 def test_a_weight_is_exercised_where_one_input_had_both_its_channels_at_work():
     noted = activity(values([0, 1], [0]), values([2], [0, 1]))
-    pairs, biases = noted.exercised(FLOW, SHAPES["conv.weight"], dense=True)
+    pairs, biases = noted.exercised_weights(FLOW, SHAPES["conv.weight"], dense=True)
     expected = np.zeros((3, 4), bool)
     expected[0, :3] = expected[1, 2] = True
     np.testing.assert_array_equal(pairs, expected)
@@ -54,7 +54,7 @@ def test_a_weight_is_exercised_where_one_input_had_both_its_channels_at_work():
 
 def test_dense_values_count_beside_images_and_apart_from_them():
     noted = activity(values([0], [0]))
-    noted.add(values([], [0, 1, 2]), fed=values([0, 1, 2, 3], []))
+    noted.add(values([], [0, 1, 2]), substitutes=values([0, 1, 2, 3], []))
     covered = noted.coverage(SHAPES, STATE, None, {})
     assert covered == Coverage(15, 2, 15, 0, {})
     assert covered.complete
@@ -115,7 +115,7 @@ def test_a_batch_norm_is_folded_before_weights_are_compared():
     tensors = {key: torch.from_numpy(state[f"bn.{name}"]).double() for key, name in names.items()}
     module.load_state_dict(tensors, strict=False)
     x = torch.from_numpy(generator.standard_normal((2, 4, 5, 5)))
-    weight, bias = (torch.from_numpy(v) for v in folded(flow, state))
+    weight, bias = (torch.from_numpy(v) for v in fold_batch_norm(flow, state))
     expected = module(torch.conv2d(x, torch.from_numpy(state["conv.weight"]).double()))
     torch.testing.assert_close(torch.conv2d(x, weight, bias), expected)
 

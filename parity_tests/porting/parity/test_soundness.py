@@ -1,4 +1,4 @@
-"""Modules whose own noise is no yardstick are refused in one sentence, whatever it would allow."""
+"""Modules whose noise cannot serve as a tolerance are refused in one sentence."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import nn
 
 import porting
 from genmobilenet.factory import create_model
-from parity_tests.faults.kinds import Autocast
+from parity_tests.faults.fault_kinds import Autocast
 from porting.errors import BadInput
 from porting.parity.compare import Comparer
 from porting.parity.inputs import seeded_pixels
-from porting.parity.soundness import rounded_taps
+from porting.parity.soundness import reduced_precision
 
 PIXELS = seeded_pixels(1, 64)
 
@@ -79,15 +79,15 @@ def test_a_forward_that_fails_in_the_middle_is_named(small, network):
 
 def test_values_that_are_exact_on_both_sides_are_no_rounding():
     whole = {"tap": torch.arange(200, dtype=torch.float32)}
-    assert rounded_taps(whole, whole) is None
+    assert reduced_precision(whole, whole) is None
     real = {"tap": torch.randn(200)}
-    assert rounded_taps(whole, real) == "all values of tap are rounded to bfloat16"
-    assert rounded_taps(real, whole) is None
+    assert reduced_precision(whole, real) == "all values of tap are rounded to bfloat16"
+    assert reduced_precision(real, whole) is None
 
 
 def test_what_an_activation_cuts_off_does_not_count():
     values = torch.tensor([0.0] * 50 + [6.0] * 50 + [1.5] * 10)
-    assert rounded_taps({"tap": values}, {"tap": torch.randn(110)}) is None
+    assert reduced_precision({"tap": values}, {"tap": torch.randn(110)}) is None
 
 
 def test_the_network_is_left_as_it_was(small, network):

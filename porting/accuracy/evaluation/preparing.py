@@ -141,7 +141,7 @@ def _anew(known: _Known, dataset: DataSet, pipeline: str) -> dict[str, Side]:
 def _from_source(inputs: Inputs) -> _Known:
     """From the source, and the checkpoint in its network where there is one."""
     from porting.mapping.recognise import find_match
-    from porting.parity.answering import judged_by
+    from porting.parity.logits_judge import judge_label
     from porting.subject import card_beside, subject_from_file
 
     assert inputs.source is not None  # asked for
@@ -164,7 +164,7 @@ def _from_source(inputs: Inputs) -> _Known:
         )
         if inputs.onto is None:
             inputs = replace(inputs, model=subject.model)
-    told["source"] |= {"weights": match.plan.weight_set, "judge": judged_by(source)}
+    told["source"] |= {"weights": match.plan.weight_set, "judge": judge_label(source)}
     convention = convention_of(source, match, inputs.normalisation)
     entry = published_as(source)
     stated = None if entry is None else entry.top1
