@@ -63,9 +63,15 @@ class Outcome:
         comparison, sort = self.comparison, self.case.sort
         if sort == "unsound":
             return comparison.unsound is not None
+        culprit = comparison.culprit
         if sort == "spread":
-            return comparison.spread is not None or comparison.culprit is None
-        return comparison.culprit is not None and comparison.culprit.tap in self.case.places
+            # Every layer is spoiled: a piece that is off by itself must be one of them.
+            return culprit is None or not culprit.bears_an_error or culprit.tap in self.case.places
+        if culprit is None and comparison.coverage is not None:
+            # A weight that no input exercised shows at no tap; the refusal names its key.
+            keys = comparison.coverage.unproved
+            return any(key.startswith(f"{self.case.place}.") for key in keys)
+        return culprit is not None and culprit.tap in self.case.places
 
 
 class _CachingJudge:
@@ -160,8 +166,8 @@ class Subject:
     def _network_case(self, kind: str, change: Callable[[nn.Module], None], sort: str) -> Case:
         network = copy.deepcopy(self.network)
         change(network)
-        first = self._visible_tap(self.layers.stem, "weight")
-        return Case(kind, "everywhere", network, first, sort)
+        taps = [tap for layer in self.layers for tap in self._visible_tap(layer, "weight")]
+        return Case(kind, "everywhere", network, tuple(taps), sort)
 
     def _exchange_cases(self, per_kind: int, generator) -> Iterator[Case]:
         pairs = [(x, fault_kinds.same_shape(self.layers, x)) for x in self.layers]

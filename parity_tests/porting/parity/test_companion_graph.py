@@ -173,7 +173,7 @@ def test_a_graph_of_the_same_weights_that_computes_another_network_is_refused(ly
         "net.tflite beside the checkpoint has the network's layers and computes another: "
     )
     # timm's network adds a residual in its first block.
-    assert "operator 3 ADD 'block_0/sum' network: blocks.1.0.conv_pw" in graph.refusal
+    assert "operator 3 ADD 'block_0/sum' (add) network: blocks.1.0.conv_pw" in graph.refusal
 
 
 def test_so_is_any_in_the_checkpoints_archive(lying):
