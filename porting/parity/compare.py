@@ -234,7 +234,9 @@ class Comparison:
         if figures is not None:
             isolated = figures is culprit.isolated
             inputs = "what the judge fed its own" if isolated else "the same values"
-            return f"{many}; the error is born {place}: fed {inputs}, it is off by {_off(figures)}"
+            others = sum(tap.own_error is not None for tap in self.taps) - 1
+            too = f"; so are {others} other pieces by themselves" if others else ""
+            return f"{many}; the error is born {place}: fed {inputs}, it is off by {_off(figures)}{too}"
         remark = ""
         if any(tap.isolated for tap in self.taps):
             remark = "; no piece is off by itself, so the difference adds up"

@@ -223,3 +223,22 @@ def test_the_largest_of_few_draws_is_not_taken_at_its_word():
     assert small_sample_factor(4096) == small_sample_factor(10**9) == 1
     assert 1.2 < small_sample_factor(200) < 1.3
     assert small_sample_factor(1) == small_sample_factor(2) == pytest.approx(12**0.5)
+
+
+def test_other_pieces_that_are_off_by_themselves_are_counted():
+    names = {f"tap{number}": f"T{number}:0" for number in range(5)}
+    exact = {tap: np.random.default_rng(0).standard_normal((1, 3, 4, 4)) for tap in names}
+    judge = {tap: values.astype("f4") for tap, values in exact.items()}
+    port = {tap: values.copy() for tap, values in judge.items()}
+    port["tap1"][0, 0, 0, 0] += 1
+    noise = dict.fromkeys(names, np.full(1, 1e-6))
+    for spoiled, text in ((("tap1",), None), (("tap1", "tap3"), "so are 1 other pieces")):
+        for tap in spoiled:
+            port[tap][0, 1, 2, 3] += 1
+        comparer = Comparer(names, ("accumulated", "isolated"))
+        for reading in ("accumulated", "isolated"):
+            comparer.add(reading, judge, port, noise)
+        summary = comparer.finish("judge", "1.0").summary()
+        assert "the error is born at tap1 (T1:0)" in summary
+        assert ("by themselves" in summary) is (text is not None)
+        assert text is None or text in summary
