@@ -235,8 +235,11 @@ class Comparison:
             isolated = figures is culprit.isolated
             inputs = "what the judge fed its own" if isolated else "the same values"
             others = sum(tap.own_error is not None for tap in self.taps) - 1
-            too = f"; so are {others} other pieces by themselves" if others else ""
-            return f"{many}; the error is born {place}: fed {inputs}, it is off by {_off(figures)}{too}"
+            rest = ""
+            if others:
+                rest = f"; {others} other piece{'s are' if others > 1 else ' is'} off as well"
+            distance = f"{_off(figures)}{rest}"
+            return f"{many}; the error is born {place}: fed {inputs}, it is off by {distance}"
         remark = ""
         if any(tap.isolated for tap in self.taps):
             remark = "; no piece is off by itself, so the difference adds up"
