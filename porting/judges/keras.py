@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from porting.judges.keras_float32 import (
 from porting.judges.pieces import direct_inputs, groups_of
 from porting.judges.run import Run
 from porting.judges.tensorflow import import_tensorflow
+from porting.sources.checkpoint import CheckpointSource
+from porting.sources.checkpoint.object_graph import GRAPH_KEY
 from porting.sources.keras import KerasSource
 
 FAMILIES = ("MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small")
@@ -77,23 +80,31 @@ class KerasJudge:
     Everything is computed in float32, whatever dtype policy the layers state; ``name`` says
     so where they state another.
 
+    A checkpoint that ``tf.train.Checkpoint`` made of such a network, or Keras 2's
+    ``save_weights``, is restored into an application variable by variable, under the names
+    that TensorFlow has noted in it.
+
     Raises:
         MissingJudge: Keras or TensorFlow is not installed.
         BadInput: the file holds weights alone and no application is given, or
             Keras cannot load it.
     """
 
-    def __init__(self, source: KerasSource, application: Application | None = None) -> None:
+    def __init__(
+        self, source: KerasSource | CheckpointSource, application: Application | None = None
+    ) -> None:
         keras = _import_keras()
         self.version = f"{keras.__version__} on {keras.backend.backend()}"
         self._keras = keras
-        if application is None and not source.layers:
+        layers = source.layers if isinstance(source, KerasSource) else ()
+        policies = source.dtype_policies if isinstance(source, KerasSource) else ()
+        if application is None and not layers:
             raise BadInput(
                 f"{source.path}: holds weights alone, so that Keras has to be told the network: "
                 f"one of {', '.join(FAMILIES)}, its alpha and its classes"
             )
         self._source, self._application = source, application
-        self.name = KERAS_IN_FLOAT32 if source.dtype_policies else KERAS
+        self.name = KERAS_IN_FLOAT32 if policies else KERAS
         self._load()
         # Keras numbers what has no name anew each time that a model is made.
         self._names = tuple(step.name for step in self._steps)
@@ -226,8 +237,15 @@ def _import_keras() -> Any:
     return keras
 
 
-def _load_model(keras: Any, source: KerasSource, application: Application | None) -> Any:
-    """The model with the file's weights, all of it done by Keras."""
+def _load_model(
+    keras: Any, source: KerasSource | CheckpointSource, application: Application | None
+) -> Any:
+    """The model with the file's weights, all of it done by Keras and TensorFlow."""
+    if isinstance(source, CheckpointSource):
+        assert application is not None  # the judge looked
+        model = _build_application(keras, application)
+        _restore(model, source.prefix)
+        return model
     with tempfile.TemporaryDirectory(prefix="porting-") as folder, warnings.catch_warnings():
         # Keras only warns of layers that it leaves at their first, random weights.
         warnings.filterwarnings("error", category=UserWarning, module=r"keras\.src\.saving")
@@ -246,6 +264,32 @@ def _load_model(keras: Any, source: KerasSource, application: Application | None
         model = _build_application(keras, application)
         model.load_weights(file)
         return model
+
+
+def _restore(model: Any, prefix: Path) -> None:
+    """Assign a checkpoint's variables to a model's, by TensorFlow's own names of them.
+
+    Raises:
+        ValueError: a variable of the model is not in the checkpoint, or is there twice.
+    """
+    import tensorflow as tf
+    from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+
+    reader = tf.train.load_checkpoint(str(prefix))
+    keys: dict[str, list[str]] = defaultdict(list)
+    graph = TrackableObjectGraph.FromString(reader.get_tensor(GRAPH_KEY))
+    for node in graph.nodes:
+        for attribute in node.attributes:
+            if attribute.name == "VARIABLE_VALUE":
+                keys[attribute.full_name].append(attribute.checkpoint_key)
+    for layer in model.layers:
+        for variable in layer.weights:
+            # Keras 2 calls a depthwise kernel so; its successor calls every kernel alike.
+            names = (f"{layer.name}/{variable.name}", f"{layer.name}/depthwise_{variable.name}")
+            places = [key for name in names for key in keys.get(name, ())]
+            if len(places) != 1:
+                raise ValueError(f"the checkpoint has {len(places)} variables {names[0]!r}")
+            variable.assign(reader.get_tensor(places[0]))
 
 
 def _build_application(keras: Any, application: Application) -> Any:

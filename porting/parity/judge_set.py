@@ -13,6 +13,7 @@ from porting.graph.layers import NORMALISES, layers_of
 from porting.judges.run import INPUT, Run
 from porting.mapping.keras_taps import keras_taps, last_normalising
 from porting.mapping.match import Match
+from porting.mapping.rules import is_named_by_keras
 from porting.parity.coverage import StoredLayer
 from porting.parity.tap_names import CLASSIFIER, SOFTMAX
 from porting.sources import Source
@@ -126,9 +127,9 @@ def judges_of(source: Source, match: Match) -> JudgeSet:
 
     if isinstance(source, GraphDefSource):
         return _graph_judges(source, match)
-    if isinstance(source, CheckpointSource):
+    if isinstance(source, CheckpointSource) and not is_named_by_keras(match.plan):
         return _tensorflow_judges(source, match)
-    if isinstance(source, KerasSource):
+    if isinstance(source, (CheckpointSource, KerasSource)):
         return _keras_judges(source, match)
     raise TypeError(f"no judge for a {source.format} source")
 
@@ -191,10 +192,11 @@ def _tensorflow_judges(source: CheckpointSource, match: Match) -> JudgeSet:
     return JudgeSet(runs, names, first, match.factors, steps=judge.steps)
 
 
-def _keras_judges(source: KerasSource, match: Match) -> JudgeSet:
+def _keras_judges(source: CheckpointSource | KerasSource, match: Match) -> JudgeSet:
     from porting.judges.keras import KerasJudge
 
-    application, whole = application_of(match), bool(source.layers)
+    application = application_of(match)
+    whole = isinstance(source, KerasSource) and bool(source.layers)
     try:
         judge = KerasJudge(source, None if whole else application)
     except BadInput:

@@ -25,6 +25,7 @@ from porting.judges.reference.steps import (
 )
 from porting.mapping.ends import Ends
 from porting.mapping.match import Match
+from porting.mapping.rules import is_named_by_keras
 from porting.parity.companion_graph import CompanionGraph, CompareWithGraph, companion_graph
 from porting.sources import Source
 from porting.sources.checkpoint import CheckpointSource
@@ -92,10 +93,10 @@ def structure_evidence(
     """
     if source.graph is not None:
         return StructureEvidence("the graph in the file itself")
-    if isinstance(source, KerasSource):
-        return StructureEvidence(
-            "Keras's own model: the one in the file, or else that of keras.applications"
-        )
+    if isinstance(source, KerasSource) or is_named_by_keras(match.plan):
+        # A judge of weights alone does not take pixels as the file's own model would.
+        model = "that of keras.applications" if judge_set.input_type is None else "the file's"
+        return StructureEvidence(f"Keras's own model, {model}")
     assert judge_set.steps is not None  # the judge of a checkpoint reads its graph
     steps = _steps_of(network, match.config.in_chans)
     evidence = evidence_from_tables(

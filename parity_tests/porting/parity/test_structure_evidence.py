@@ -203,9 +203,7 @@ def test_a_file_of_keras_rests_on_keras(tmp_path):
     pytest.importorskip("tensorflow")
     made = keras("legacy weights")("tf_mobilenetv1_025", tmp_path / "file")
     ported = porting.port(made.path, pixels=PIXELS)
-    assert ported.basis.summary() == (
-        "Keras's own model: the one in the file, or else that of keras.applications"
-    )
+    assert ported.basis.summary() == "Keras's own model, that of keras.applications"
 
 
 @pytest.mark.slow

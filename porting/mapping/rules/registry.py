@@ -24,6 +24,11 @@ Variables = dict[tuple[str, str], dict[int, list[tuple[str, str]]]]
 """Scope and kind of layer -> counter -> (name in the source, variable)."""
 
 
+def is_named_by_keras(plan: Plan) -> bool:
+    """Whether a plan was made from the names that Keras gives to layers and variables."""
+    return plan.naming in {rules.name for rules in KERAS}
+
+
 def rules_for(source: Source) -> RuleSet:
     """The naming scheme that knows the most of the source's names.
 
