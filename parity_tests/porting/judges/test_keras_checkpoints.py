@@ -77,6 +77,6 @@ def test_a_variable_that_is_missing_is_named(tmp_path):
     model = as_keras_2_names(build(SMALL[1]))
     delattr(model, "layer_with_weights-0")
     prefix = written(tmp_path / "checkpoint", model=model)
-    with pytest.raises(BadInput, match="Conv1|conv_stem") as raised:
+    with pytest.raises(BadInput, match=r"Conv1|conv_stem") as raised:
         porting.port(prefix, "tf_mobilenetv2_035", pixels=PIXELS)
     assert isinstance(raised.value, MappingError)
