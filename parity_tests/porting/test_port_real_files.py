@@ -48,7 +48,7 @@ def golden_distance(ported, golden):
         (
             "mobilenet-v3-small-minimalistic/v3-small-min.tflite",
             "tf_mobilenetv3_small_minimal_100",
-            45,
+            44,
         ),
     ],
 )
