@@ -74,6 +74,9 @@ class KerasJudge:
     nor Keras 2's. The source tells where the file is and how it is laid out; its
     tensors are not used.
 
+    A softmax inside the last layer is left off: behind it one class at 1 hides what all others
+    were. What is shown of that layer are its logits.
+
     Everything is computed in float32, whatever dtype policy the layers state; ``name`` says
     so where they state another.
 
@@ -112,6 +115,7 @@ class KerasJudge:
             ) from error
         tensor = self._keras.KerasTensor
         self._steps = [s for s in self._model.operations if isinstance(s.output, tensor)]
+        _end_at_logits(self._keras, self._steps[-1])
 
     def _fit(self, side: int) -> None:
         """A network of keras.applications for images of this side; its weights fit any.
@@ -211,6 +215,13 @@ class KerasJudge:
 
 def _activation(step: Any) -> str:
     return str(getattr(getattr(step, "activation", None), "__name__", ""))
+
+
+def _end_at_logits(keras: Any, last: Any) -> None:
+    if _activation(last) == "softmax" and isinstance(
+        last, (keras.layers.Dense, keras.layers.Conv2D)
+    ):
+        last.activation = keras.activations.linear
 
 
 def _import_keras() -> Any:
