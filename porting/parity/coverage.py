@@ -81,18 +81,35 @@ class Coverage:
 class ChannelActivity:
     """Notes which channels of which taps were active, input by input.
 
-    ``flows`` are the layers of the port, ``taps`` those that the judge shows.
+    ``flows`` are the layers of the port, ``taps`` those that the judge shows, and ``compared``
+    those of them at which the port's values were compared: all, by default. What a layer gives
+    between two of these shows at the next one alone, if no layer on the way cuts it off.
     """
 
-    def __init__(self, flows: Iterable[LayerFlow], taps: Iterable[str]) -> None:
+    def __init__(
+        self, flows: Iterable[LayerFlow], taps: Iterable[str],
+        compared: Iterable[str] | None = None,
+    ) -> None:  # fmt: skip
         shown = set(taps)
+        seen = shown if compared is None else shown & set(compared)
         self.results = {
             flow: next((tap for tap in flow.results if tap in shown), None) for flow in flows
         }
         self._shown = shown
         self._entry_taps = sorted({flow.entry for flow in self.results} & shown)
-        clamped = (tap for flow, tap in self.results.items() if tap in flow.clamped)
-        self._clamped_taps = sorted({tap for tap in clamped if tap is not None})
+        # Where its values were compared, or else the taps between which they were not.
+        self._behind: dict[LayerFlow, tuple[str, ...]] = {}
+        self._onward: dict[LayerFlow, tuple[LayerFlow, ...]] = {}
+        for flow in self.results:
+            known = [tap for tap in flow.results if tap in shown]
+            at = next((tap for tap in known if tap in seen), None)
+            self._behind[flow] = tuple(known) if at is None else (at,)
+            further = (other for other in self.results if other.entry in flow.results)
+            self._onward[flow] = tuple(further) if at is None else ()
+        clamped = (
+            tap for flow, taps in self._behind.items() for tap in taps if tap in flow.clamped
+        )
+        self._clamped_taps = sorted(set(clamped))
         self._entries: dict[str, list[np.ndarray]] = {}
         self._results: dict[str, list[np.ndarray]] = {}
         self._dense: list[bool] = []
@@ -141,13 +158,36 @@ class ChannelActivity:
         if flow.entry != ENTRY:
             entry = np.stack(self._entries[flow.entry])[inputs].astype(np.float32)
         out = np.ones((len(inputs), shape[0]), np.float32)
-        if result in flow.clamped:
+        if (reaching := self._reaching(flow, {})) is not None:
             # The last ones: a port may have dropped the background class.
-            out = np.stack(self._results[result])[inputs][:, -shape[0] :].astype(np.float32)
+            out = reaching[inputs][:, -shape[0] :].astype(np.float32)
         biases = np.asarray(out.any(axis=0))
         if flow.depthwise:
             return np.asarray((entry * out).any(axis=0))[:, None], biases
         return np.asarray((out.T @ entry) > 0), biases
+
+    def _reaching(
+        self, flow: LayerFlow, known: dict[LayerFlow, np.ndarray | None]
+    ) -> np.ndarray | None:  # fmt: skip
+        """Which output channels of a layer reached a tap that was compared, (inputs, channels).
+
+        None stands for all. What no layer takes by itself, as where it is scaled by a gate first,
+        counts as going on. ``known`` are the layers that were asked already.
+        """
+        if flow in known:
+            return known[flow]
+        parts = [np.stack(self._results[t]) for t in self._behind[flow] if t in flow.clamped]
+        further = [(other, self._reaching(other, known)) for other in self._onward[flow]]
+        if further and all(reaching is not None for _, reaching in further):
+            # A dense layer sums all its channels: one of its outputs is enough.
+            each = (
+                reaching if other.depthwise else reaching.any(axis=1, keepdims=True)
+                for other, reaching in further
+                if reaching is not None
+            )
+            parts.append(np.logical_or.reduce(np.broadcast_arrays(*each)))
+        known[flow] = np.logical_and.reduce(np.broadcast_arrays(*parts)) if parts else None
+        return known[flow]
 
     def coverage(
         self, shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, np.ndarray] | None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from porting.parity.names import CLASSIFIER, SOFTMAX
 from porting.parity.taps import (
     INPUT_OF,
     OUTPUT,
+    answer_in,
     as_port,
     call_name,
     failures_named,
@@ -32,12 +33,13 @@ class Matching:
     """``taps`` gives, by the judge's tap, the module's; ``unmatched`` are left over.
 
     ``logits`` is the module's tap from which a softmax is to be computed, None
-    where it has one itself.
+    where it has one itself. ``returned`` is the module's tap that it returns.
     """
 
     taps: dict[str, str]
     unmatched: tuple[str, ...]
     logits: str | None = None
+    returned: str | None = None
 
     def with_softmax(self) -> Matching:
         """The same for a module that ends at its logits: the softmax is computed from them."""
@@ -45,7 +47,7 @@ class Matching:
         if SOFTMAX not in self.unmatched or logits is None or SOFTMAX in self.taps.values():
             return self
         rest = tuple(tap for tap in self.unmatched if tap != SOFTMAX)
-        return Matching({**self.taps, SOFTMAX: SOFTMAX}, rest, logits)
+        return replace(self, taps={**self.taps, SOFTMAX: SOFTMAX}, unmatched=rest, logits=logits)
 
 
 def match_taps(network: nn.Module, inputs: Tensor, judge: Mapping[str, np.ndarray]) -> Matching:
@@ -56,27 +58,26 @@ def match_taps(network: nn.Module, inputs: Tensor, judge: Mapping[str, np.ndarra
     what flows into them, which shows what was computed without a part of its
     own. Of all matchings in order, the one of the greatest likeness is taken.
     """
-    values = record_values(network, inputs)
+    values, returned = record_values(network, inputs)
     candidates = list(values)
     worth = np.zeros((len(judge), len(candidates)))
     for row, array in enumerate(judge.values()):
         for column, name in enumerate(candidates):
             worth[row, column] = _worth(array, values[name])
-    _end_at_the_output(worth, candidates, list(judge))
+    _end_at_the_output(worth, candidates.index(returned), list(judge))
     pairs = _without_mistaken(_best_in_order(worth), worth)
     taps = {tap: candidates[pairs[row]] for row, tap in enumerate(judge) if row in pairs}
-    return Matching(taps, tuple(tap for tap in judge if tap not in taps))
+    return Matching(taps, tuple(tap for tap in judge if tap not in taps), returned=returned)
 
 
-def _end_at_the_output(worth: np.ndarray, candidates: list[str], taps: list[str]) -> None:
+def _end_at_the_output(worth: np.ndarray, returned: int, taps: list[str]) -> None:
     """Let what the module returns stand for the judge's last tap, or for the logits before it.
 
     Whatever a part of the module holds, its users get what it returns.
     """
     ends = [row for row, tap in enumerate(taps) if tap in (CLASSIFIER, SOFTMAX)] or [len(taps) - 1]
-    last = candidates.index(OUTPUT) if OUTPUT in candidates else len(candidates) - 1
-    row = max(ends, key=lambda end: worth[end, last])
-    worth[row, :last] = 0.0
+    row = max(ends, key=lambda end: worth[end, returned])
+    worth[row, :returned] = worth[row, returned + 1 :] = 0.0
 
 
 def _worth(array: np.ndarray, values: Tensor) -> float:
@@ -130,18 +131,25 @@ def _without_mistaken(pairs: list[tuple[int, int]], worth: np.ndarray) -> dict[i
     }
 
 
-def record_values(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
-    """Every value that enters or leaves a part of a module, once, by its tap, in order."""
+def record_values(network: nn.Module, inputs: Tensor) -> tuple[dict[str, Tensor], str]:
+    """Every value that enters or leaves a part of a module, once, by its tap, in order.
+
+    Returned as well is the tap of what the module returns, wherever it was first seen.
+
+    Raises:
+        BadInput: it returns no tensor that could be told to be its answer.
+    """
     seen: dict[str, Tensor] = {}
-    known: dict[tuple[int, int], Tensor] = {(id(inputs), inputs._version): inputs}
+    known: dict[tuple[int, int], tuple[str, Tensor]] = {}
 
     def note(tap: str, value: Any) -> None:
-        if not isinstance(value, Tensor) or value.ndim not in (2, 4):
+        # What has no axis of images, as the weights that a parametrisation computes, is no tap.
+        if not isinstance(value, Tensor) or value.ndim not in (2, 4) or len(value) != len(inputs):
             return
         # In-place operators raise the version, and make of one tensor another value.
         key = (id(value), value._version)
         if key not in known:
-            known[key] = value
+            known[key] = tap, value
             seen[tap] = value.clone()
 
     copied = prepared(network, in_place=True).float()
@@ -152,11 +160,19 @@ def record_values(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
         handles.append(module.register_forward_hook(after))
         if path:
             handles.append(module.register_forward_pre_hook(before))
+    known[id(inputs), inputs._version] = "", inputs
     with torch.no_grad():
-        copied(inputs)
+        returned = copied(inputs)
     for handle in handles:
         handle.remove()
-    return seen
+    answer = answer_in(returned)
+    tap, _ = ("", None) if answer is None else known.get((id(answer), answer._version), ("", None))
+    if not tap:
+        what = f"a {type(returned).__name__}" if answer is None else f"{tuple(answer.shape)} values"
+        raise BadInput(
+            f"{type(network).__name__}: returns {what}; expected its answers, a tensor (N, classes)"
+        )
+    return seen, tap
 
 
 def check_runs(network: nn.Module, inputs: Tensor) -> None:
@@ -171,8 +187,9 @@ def check_runs(network: nn.Module, inputs: Tensor) -> None:
         with torch.no_grad(), failures_named(network, given):
             converted = copy.deepcopy(network).to(dtype)
             # Whether it gives the same again is seen in either precision.
-            results = [converted(given) for _ in range(1 + (dtype is torch.float32))]
-        if isinstance(results[0], Tensor) and not _same(results[0], results[-1]):
+            results = [answer_in(converted(given)) for _ in range(1 + (dtype is torch.float32))]
+        first, last = results[0], results[-1]
+        if first is not None and last is not None and not _same(first, last):
             raise BadInput(
                 f"{type(network).__name__}: gives something else each time it is run on one "
                 "input, in evaluation mode; is there a dropout without self.training?"
@@ -194,6 +211,7 @@ def _noters(path: str, note: Callable[[str, Any], None]) -> tuple[Any, Any]:
 
     def after(_module: nn.Module, _inputs: Any, output: Any) -> None:
         calls["out"] += 1
-        note(call_name(path, calls["out"]), output)
+        value = answer_in(output) if path == OUTPUT else output
+        note(call_name(path, calls["out"]), value)
 
     return before, after

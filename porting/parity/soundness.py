@@ -2,11 +2,14 @@
 
 The tolerance of a tap is how far the port's own float32 runs lie from its float64 run. A module
 that draws random numbers, or computes in half precision inside, has a noise of per cents of its
-values: any judge would lie within it. Such a module cannot be judged.
+values: any judge would lie within it. Such a module cannot be judged. Nor is a module at parity
+that takes an image's neighbours in a batch into account, or returns something else than the value
+that was compared.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +18,11 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from porting.errors import BadInput
 from porting.mapping.layers import NORMALISES
-from porting.parity.taps import PortRunner
+from porting.parity.names import CLASSIFIER, SOFTMAX
+from porting.parity.noise import CEILING
+from porting.parity.taps import OUTPUT, PortRunner
 
 _LOW_BITS = {16: "bfloat16", 13: "float16"}
 """Low bits of a float32 that are 0 where its value is one of a shorter type."""
@@ -66,6 +72,67 @@ def unsound(runner: PortRunner, inputs: Tensor, first: Mapping[str, Tensor]) -> 
                 f"{tap} first; is there a dropout without self.training?"
             )
     return None
+
+
+def mixes_images(
+    runner: PortRunner, inputs: Tensor, alone: Mapping[str, Tensor]
+) -> str | None:  # fmt: skip
+    """That what a module makes of an image depends on another in its batch, and where first.
+
+    ``alone`` is what it gave in its last run, on the inputs by themselves. A module that takes no
+    larger batch mixes nothing.
+    """
+    singly = _with_returned(runner, alone)
+    low, high = float(inputs.min()), float(inputs.max())
+    generator = torch.Generator().manual_seed(0)
+    other = torch.rand(inputs.shape, generator=generator, dtype=inputs.dtype, device="cpu")
+    try:
+        values = runner.run(torch.cat([low + (high - low + 1) * other, inputs]))
+    except BadInput:
+        return None
+    for tap, together in _with_returned(runner, values).items():
+        own, expected = together[len(inputs) :], singly[tap]
+        scale = float(expected.nan_to_num().abs().max())
+        same = own.shape == expected.shape
+        apart = float((own - expected).nan_to_num().abs().max()) if same else math.inf
+        if apart > CEILING * scale:
+            return (
+                f"what it makes of an image depends on the others in its batch, {tap} first: "
+                f"with one image beside it, it is off by {apart:.3g}"
+            )
+    return None
+
+
+def _with_returned(runner: PortRunner, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The taps of a module's last run, and what it returned."""
+    return {**values, **({} if runner.returned is None else {OUTPUT: runner.returned})}
+
+
+def returns_another(
+    runner: PortRunner, values: Mapping[str, Tensor], answer: str | None
+) -> str | None:  # fmt: skip
+    """That what a module returned in its last run is not the tap that was compared for it.
+
+    ``values`` are its taps, ``answer`` the one that it returns; None for a network of this
+    package, which returns the logits.
+    """
+    returned = runner.returned
+    if answer is not None and answer not in values:
+        return None  # then that tap has no counterpart, and counts as such
+    place = answer or CLASSIFIER
+    said = f"what it returns is not what {place} gives"
+    if returned is None or returned.dtype != torch.float32:
+        return f"{said}, but {'no tensor' if returned is None else _plain(returned.dtype)}"
+    answers = {place: returned.flatten(1)}
+    if answer is None and CLASSIFIER not in values:
+        answers = {SOFTMAX: returned.flatten(1).softmax(-1)}
+    elif answer is None and SOFTMAX in values:
+        answers[SOFTMAX] = returned.flatten(1)
+    same = (
+        torch.equal(values[tap].flatten(1).nan_to_num(), expected.nan_to_num())
+        for tap, expected in answers.items()
+    )
+    return None if any(same) else f"{said}: a hook or a forward of its own changes that"
 
 
 def rounded_taps(values: Mapping[str, Tensor], judge: Mapping[str, Tensor]) -> str | None:

@@ -58,6 +58,8 @@ class PortRunner:
         self._exact = copied(self._model, share=not overwrites).double()
         self.odd_types: dict[str, torch.dtype] = {}
         """Taps that came in another type than the run's, in the order in which they were seen."""
+        self.returned: Tensor | None = None
+        """What the module returned in the last run, None where no tensor can be told in it."""
 
     def run(self, inputs: Tensor, fed: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Every tap on inputs (N, C, H, W), float32.
@@ -151,7 +153,7 @@ class PortRunner:
         plain = torch.autocast("cpu", enabled=False)
         with torch.inference_mode(), plain, _hooked(model, wanted, exchange):
             with failures_named(model, inputs):
-                model(inputs)
+                self.returned = answer_in(model(inputs))
             if self._logits is not None and SOFTMAX in self.taps:
                 on_tap(SOFTMAX, flowed[self._logits].flatten(1).softmax(-1))
 
@@ -186,7 +188,16 @@ def _hooked(
     def exchanged(place: str, values: Any, in_place: bool) -> Any:
         counts[place] = number = counts.get(place, 0) + 1
         tap = call_name(place, number)
-        return exchange(tap, values, in_place) if tap in taps else values
+        if tap not in taps:
+            return values
+        if isinstance(values, Tensor):
+            return exchange(tap, values, in_place)
+        answer = answer_in(values)
+        if answer is None:
+            raise TypeError(f"{place} gives a {type(values).__name__}, and before it gave a tensor")
+        # Nothing follows what a module returns: it is noted, and need not be replaced.
+        exchange(tap, answer, False)
+        return values
 
     def behind(place: str) -> Callable[[nn.Module, Any, Any], Any]:
         return lambda module, inputs, output: exchanged(
@@ -219,6 +230,23 @@ def _noise_of(exact: Tensor, runs: list[Tensor]) -> np.ndarray:
     return noise_of(exact.numpy(), *(run.numpy() for run in runs))
 
 
+def answer_in(returned: Any) -> Tensor | None:
+    """The tensor that a module returns, alone or packed in a tuple, a list or a mapping.
+
+    Of several it is the one under ``"logits"``; None where that leaves it open.
+    """
+    if isinstance(returned, Tensor):
+        return returned
+    if isinstance(returned, Mapping):
+        if isinstance(logits := returned.get("logits"), Tensor):
+            return logits
+        returned = tuple(returned.values())
+    if not isinstance(returned, (tuple, list)):
+        return None
+    tensors = [value for value in returned if isinstance(value, Tensor)]
+    return tensors[0] if len(tensors) == 1 else None
+
+
 def call_name(path: str, number: int) -> str:
     """A module's path for its first call, and with the call's number for those that follow."""
     return path if number == 1 else f"{path}#{number}"
@@ -230,8 +258,13 @@ def prepared(model: nn.Module, in_place: bool = False) -> nn.Module:
     A module of somebody's own may rely on that: what is overwritten may be looked at again.
 
     Raises:
-        BadInput: it cannot be copied.
+        BadInput: it cannot be copied, or is one of TorchScript.
     """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise BadInput(
+            f"{type(model).__name__}: a module of TorchScript cannot be looked into; give the one "
+            "that it was made from"
+        )
     made = copied(model, share=not in_place).eval().requires_grad_(False)
     for module in made.modules():
         if getattr(module, "inplace", False) and not in_place:

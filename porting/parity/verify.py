@@ -85,17 +85,21 @@ def verify_port(  # noqa: PLR0913 - by keyword, each what a comparison is asked 
         BadInput: there was no image.
     """
 
+    import torch
+
     def judge(graph: Source, aligned: Match, images: np.ndarray) -> Comparison:
         readings: tuple[Reading, ...] = ("accumulated", "dense")
         return _judged(graph, aligned, model, convention, images, readings=readings, details=False)[
             0
         ].comparison
 
-    verdict, panel = _judged(
-        source, match, model, convention, pixels, readings=readings, tolerance=tolerance,
-        details=details, progress=progress,
-    )  # fmt: skip
-    basis = basis_of(source, match, model, panel, judge)
+    # Whoever calls may be in inference mode, whose tensors do not say how often they were written.
+    with torch.inference_mode(False):
+        verdict, panel = _judged(
+            source, match, model, convention, pixels, readings=readings, tolerance=tolerance,
+            details=details, progress=progress,
+        )  # fmt: skip
+        basis = basis_of(source, match, model, panel, judge)
     refusals = (*verdict.comparison.refusals, *basis.refusals)
     comparison = replace(verdict.comparison, refusals=refusals)
     return replace(verdict, comparison=comparison, basis=basis)
@@ -137,6 +141,7 @@ class _Session:
         self._comparers: list[Comparer] = []
         self._noises: dict[Reading, _KnownNoise] = {r: _KnownNoise() for r in READINGS}
         self._unsound: str | None = None
+        self._refusals: list[str] = []
         self._road: RunningRoad | None = None
 
     def run(self, pixels: np.ndarray) -> None:
@@ -145,6 +150,8 @@ class _Session:
         A network that normalises by itself is given the pixels; any other what the judge's graph
         gives its own first layer.
         """
+        from porting.parity.soundness import mixes_images, returns_another, rounded_taps, unsound
+
         inputs = self._convention.as_source_input(pixels)
         self._runs = [judge.run(inputs) for judge in self.panel.judges]
         taken = [self._kept(run.taps) for run in self._runs]
@@ -153,13 +160,13 @@ class _Session:
         if first:
             self._begin(data, taken[0])
         values = self._port.run(data)
+        self._refuse(returns_another(self._port, values, self._returned))
         shapes = {tap: tuple(tensor.shape) for tap, tensor in values.items()}
         judges = [self._as_port(taps, shapes) for taps in taken]
         if first:
-            from porting.parity.soundness import rounded_taps, unsound
-
             self._first = inputs, pixels, self._runs[0].taps, shapes
             self._unsound = unsound(self._port, data, values) or rounded_taps(values, judges[0])
+            self._refuse(None if self._unsound else mixes_images(self._port, data, values))
         self._counted()
         self._counting.append(self._beside.submit(self._activity.add, self._runs[0].taps))
         walks = self._road is not None and self._road.more and not self._unsound
@@ -180,6 +187,11 @@ class _Session:
             apart = _Apart(judges[0], pieces, scales)
             noise, drawn = self._noise("isolated", data, pieces, judges[0], apart)
             self._count(0, "isolated", judges[0], pieces, noise, drawn, apart)
+
+    def _refuse(self, reason: str | None) -> None:
+        """Note a reason not to say that the two agree, unless there is none or it is known."""
+        if reason is not None and reason not in self._refusals:
+            self._refusals.append(reason)
 
     def _walk(
         self, pixels: np.ndarray, inputs: np.ndarray, data: Tensor,
@@ -312,7 +324,7 @@ class _Session:
             matching = match_taps(self._model, data, judge).with_softmax()
         elif isinstance(self._match, Match):
             mistaken = mistaken_activations(self._model, layers_of(self._match.config))
-        self._tap_of = matching.taps
+        self._tap_of, self._returned = matching.taps, matching.returned
         names = {ours: self.panel.names[tap] for tap, ours in self._tap_of.items()}
         left = tuple(self.panel.names[tap] for tap in matching.unmatched)
         apart = dict(self.panel.not_comparable)
@@ -332,7 +344,7 @@ class _Session:
         )
         others = (Comparer(names, details=self._details) for _ in self.panel.judges[1:])
         self._comparers = [deciding, *others]
-        self._activity = ChannelActivity(self._flows(foreign), self.panel.names)
+        self._activity = ChannelActivity(self._flows(foreign), self.panel.names, self._tap_of)
 
     def _flows(self, foreign: bool) -> tuple[LayerFlow, ...]:
         """Between which of the judge's taps each weight works."""
@@ -348,7 +360,7 @@ class _Session:
 
         state: dict[str, np.ndarray] | None = None
         if isinstance(self._match, ModuleMatch) or isinstance(self._model, GenMobileNet):
-            state = {key: values.numpy() for key, values in self._model.state_dict().items()}
+            state = {key: v.float().numpy() for key, v in self._model.state_dict().items()}
             shapes = {key: values.shape for key, values in state.items()}
         else:
             shapes = layers_of(self._match.config).shapes()
@@ -379,10 +391,10 @@ class _Session:
             self._dense()
         self._counted()
         coverage = self._coverage()
-        refusals = () if coverage.complete else (coverage.summary(),)
+        self._refuse(None if coverage.complete else coverage.summary())
         run, *others = self._runs
         deciding = self._comparers[0].finish(
-            run.judge, run.version, self._steps(run), self._unsound, refusals, coverage
+            run.judge, run.version, self._steps(run), self._unsound, tuple(self._refusals), coverage
         )
         deciding = replace(deciding, before=self._before(deciding.culprit))
         road = None

@@ -61,6 +61,34 @@ def test_dense_values_count_beside_images_and_apart_from_them():
     assert covered.summary() == "every weight exercised"
 
 
+def chain(*taps_at_work, compared):
+    """Three layers in a row, the second depthwise; ``taps_at_work`` are channels by tap."""
+    names = ("first", "second", "third")
+    flows = [
+        LayerFlow(f"{name}.weight", None, name == "second", before, (name,), frozenset({name}))
+        for name, before in zip(names, (ENTRY, *names), strict=False)
+    ]
+    noted = ChannelActivity(flows, names, compared)
+    for at_work in taps_at_work:
+        noted.add({
+            name: values([], channels)["behind"]
+            for name, channels in zip(names, at_work, strict=True)
+        })  # fmt: skip
+    return [noted.exercised(flow, (3, 1), dense=True)[1].tolist() for flow in flows]
+
+
+def test_what_a_layer_behind_cuts_off_is_exercised_only_where_it_was_compared_itself():
+    at_work = ([0, 1, 2], [0, 1], [0])
+    everywhere = chain(at_work, compared=["first", "second", "third"])
+    assert everywhere == [[True] * 3, [True, True, False], [True, False, False]]
+    # Channel 2 of the first layer ends at the depthwise one; the third one sums all of that.
+    at_the_end = chain(at_work, compared=["third"])
+    assert at_the_end == [[True, True, False], [True, True, False], [True, False, False]]
+    assert chain(([0, 1], [0, 1], []), compared=["third"]) == [[False] * 3] * 3
+    # Each input by itself: what one wakes, another one does not carry on.
+    assert chain(([0], [], [0]), ([], [0], [0]), compared=["third"])[0] == [False] * 3
+
+
 def test_a_layer_that_is_shown_before_its_activation_hides_nothing():
     flow = LayerFlow("conv.weight", None, False, ENTRY, ("behind",), frozenset())
     covered = activity(values([], []), flow=flow).coverage(SHAPES, STATE, None, {})
