@@ -243,7 +243,7 @@ class _Extremes:
     def unclamped(self) -> np.ndarray:
         """Which channels have a value that no activation has cut off.
 
-        What is cut off lies at the least or the largest value of the whole tap.
+        What is cut off lies at the least or the largest value of the whole tap, or at 0.
         """
         low, high = self._low, self._high
         least, largest = low.min(), high.max()
@@ -252,7 +252,8 @@ class _Extremes:
         both = ~between & (low == least) & (high == largest)
         inner = self._flat[:, both]
         between[both] = ((inner > least) & (inner < largest)).any(axis=0)
-        return np.asarray(between)
+        # A hard swish cuts off at 0 as well, and is least below it.
+        return np.asarray(between & ((low != 0) | (high != 0)))
 
 
 def _differing(

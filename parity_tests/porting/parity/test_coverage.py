@@ -61,6 +61,14 @@ def test_dense_values_count_beside_images_and_apart_from_them():
     assert covered.summary() == "every weight exercised"
 
 
+def test_what_a_hard_swish_cuts_off_is_cut_off_at_0():
+    given = values([0, 1, 2, 3], [])
+    # It is least at -0.375, and 0 below -3: channel 1 has nothing else.
+    given["behind"] = np.array([[-0.375, 0, 2], [1, 0, 9]], np.float32).reshape(1, 2, 1, 3)
+    _, biases = activity(given).exercised(FLOW, SHAPES["conv.weight"], dense=True)
+    assert biases.tolist() == [True, False, True]
+
+
 def chain(*taps_at_work, compared):
     """Three layers in a row, the second depthwise; ``taps_at_work`` are channels by tap."""
     names = ("first", "second", "third")

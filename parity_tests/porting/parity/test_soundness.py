@@ -78,6 +78,18 @@ def test_a_forward_that_fails_in_the_middle_is_named(small, network):
         porting.compare(small[0], network, PIXELS)
 
 
+class ClampedInPlace(nn.Module):
+    """A ReLU that overwrites its input, and has no ``inplace`` that says so."""
+
+    def forward(self, x):
+        return x.clamp_(min=0)
+
+
+def test_an_activation_of_somebodys_own_may_overwrite_its_input(small, network):
+    network.blocks[2][0].act1 = ClampedInPlace()
+    assert porting.compare(small[0], network, PIXELS)
+
+
 class Pooled(nn.Module):
     """The mean over height and width, and over the batch as well."""
 
