@@ -272,6 +272,15 @@ def prepared(model: nn.Module, in_place: bool = False) -> nn.Module:
     return made
 
 
+def has_parts_of_others(model: nn.Module) -> bool:
+    """Whether a network holds modules that are neither ours nor PyTorch's.
+
+    These may overwrite what a tap has seen without saying so.
+    """
+    homes = {type(module).__module__.partition(".")[0] for module in model.modules()}
+    return not homes <= {"genmobilenet", "torch"}
+
+
 def as_port(values: np.ndarray, shape: tuple[int, ...]) -> Tensor:
     """A judge's array, (N, H, W, C) or (N, C), in the port's axes and shape.
 

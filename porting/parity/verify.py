@@ -314,7 +314,7 @@ class _Session:
         from genmobilenet.network import GenMobileNet
         from porting.parity.activations import mistaken_activations
         from porting.parity.likeness import Matching, match_taps
-        from porting.parity.taps import PortRunner
+        from porting.parity.taps import PortRunner, has_parts_of_others
 
         by_structure = isinstance(self._match, ModuleMatch)
         foreign = by_structure or not isinstance(self._model, GenMobileNet)
@@ -331,7 +331,7 @@ class _Session:
         if by_structure:
             # The structure says that the module computes them; what follows shows whether rightly.
             apart, left = apart | dict.fromkeys(left, _UNSEEN), ()
-        overwrites = foreign or _has_parts_of_others(self._model)
+        overwrites = foreign or has_parts_of_others(self._model)
         self._port = PortRunner(self._model, list(names), matching.logits, overwrites)
         self._answer = self._tap_of[
             next((t for t in (CLASSIFIER, SOFTMAX) if t in self._tap_of), list(self._tap_of)[-1])
@@ -481,15 +481,6 @@ class _Apart:
             if not float(channels.max()) <= allowed:
                 return True
         return False
-
-
-def _has_parts_of_others(model: nn.Module) -> bool:
-    """Whether a network holds modules that are neither ours nor PyTorch's.
-
-    These may overwrite what a tap has seen without saying so.
-    """
-    homes = {type(module).__module__.partition(".")[0] for module in model.modules()}
-    return not homes <= {"genmobilenet", "torch"}
 
 
 def _channels_first(images: np.ndarray) -> Tensor:

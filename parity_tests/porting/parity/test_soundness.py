@@ -16,7 +16,7 @@ from porting.errors import BadInput
 from porting.parity.compare import Comparer
 from porting.parity.inputs import seeded_pixels
 from porting.parity.soundness import rounded_taps
-from porting.parity.taps import answer_in
+from porting.parity.taps import PortRunner, answer_in, has_parts_of_others
 
 PIXELS = seeded_pixels(1, 64)
 
@@ -86,7 +86,14 @@ class ClampedInPlace(nn.Module):
 
 
 def test_an_activation_of_somebodys_own_may_overwrite_its_input(small, network):
+    inputs = torch.randn(1, 3, 64, 64)
+    taps = ["blocks.2.0.bn1", "blocks.2.0.act1"]
+    expected = PortRunner(network, taps).run(inputs)
+    assert not has_parts_of_others(network)
     network.blocks[2][0].act1 = ClampedInPlace()
+    assert has_parts_of_others(network)
+    values = PortRunner(network, taps, overwrites=has_parts_of_others(network)).run(inputs)
+    assert all(torch.equal(values[tap], expected[tap]) for tap in taps)
     assert porting.compare(small[0], network, PIXELS)
 
 
