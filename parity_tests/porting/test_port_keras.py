@@ -19,6 +19,8 @@ from porting.errors import MappingError
 from porting.judges.keras import Application
 from porting.mapping.keras_taps import keras_taps
 from porting.mapping.layers import layers_of
+from porting.mapping.recognise import find_match
+from porting.parity.answering import answering
 from porting.parity.inputs import seeded_pixels
 
 pytestmark = [
@@ -69,6 +71,12 @@ def test_classes_that_are_rare_are_compared_by_their_logits(tmp_path):
     assert ported.comparison.logits.tap == "classifier"
     network = create_model(ported.model, num_classes=10)
     network.load_state_dict(ported.state_dict)
+    network.eval()
+    inputs = ported.convention.as_source_input(pixels)
+    logits = answering(ported.source, find_match(ported.source, None))(inputs)
+    with torch.inference_mode():
+        answers = network(torch.from_numpy(inputs).permute(0, 3, 1, 2)).numpy()
+    np.testing.assert_allclose(logits, answers, atol=1e-4 * np.abs(answers).max())
     faults = (
         lambda weight, bias: weight[8:].mul_(1.01),
         lambda weight, bias: bias[8:].add_(1),

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from porting.mapping.flows import ENTRY, LayerFlow
+from porting.parity.names import SOFTMAX
 from porting.parity.noise import EPSILON
 
 StoredLayer = tuple[str, np.ndarray, np.ndarray]
@@ -99,10 +100,14 @@ class ChannelActivity:
         self._entry_taps = sorted({flow.entry for flow in self.results} & shown)
         # Where its values were compared, or else the taps between which they were not.
         self._behind: dict[LayerFlow, tuple[str, ...]] = {}
+        # A softmax hides classes that are rare, and what all of them gain alike.
+        self._spread: set[LayerFlow] = set()
         self._onward: dict[LayerFlow, tuple[LayerFlow, ...]] = {}
         for flow in self.results:
             known = [tap for tap in flow.results if tap in shown]
             at = next((tap for tap in known if tap in seen), None)
+            if at == SOFTMAX:
+                self._spread.add(flow)
             self._behind[flow] = tuple(known) if at is None else (at,)
             further = (other for other in self.results if other.entry in flow.results)
             self._onward[flow] = tuple(further) if at is None else ()
@@ -151,7 +156,8 @@ class ChannelActivity:
         """
         inputs = [number for number, kind in enumerate(self._dense) if dense or not kind]
         result = self.results[flow]
-        if result is None or (flow.entry != ENTRY and flow.entry not in self._shown) or not inputs:
+        unseen = result is None or flow in self._spread
+        if unseen or (flow.entry != ENTRY and flow.entry not in self._shown) or not inputs:
             return np.zeros(shape[:2], bool), np.zeros(shape[0], bool)
         into = shape[0] if flow.depthwise else shape[1]
         entry = np.ones((len(inputs), into), np.float32)

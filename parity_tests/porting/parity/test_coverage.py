@@ -97,6 +97,18 @@ def test_what_a_layer_behind_cuts_off_is_exercised_only_where_it_was_compared_it
     assert chain(([0], [], [0]), ([], [0], [0]), compared=["third"])[0] == [False] * 3
 
 
+def test_logits_that_show_behind_a_softmax_alone_are_held_to_the_source():
+    results = ("behind", "softmax")
+    flow = LayerFlow("conv.weight", None, False, ENTRY, results, frozenset({"softmax"}))
+    given = values([], [0, 1, 2])
+    given["softmax"] = given["behind"]
+    for compared, exercised in ((("behind", "softmax"), True), (("softmax",), False)):
+        noted = ChannelActivity([flow], results, compared)
+        noted.add(given)
+        pairs, biases = noted.exercised(flow, SHAPES["conv.weight"], dense=True)
+        assert pairs.all() == pairs.any() == biases.all() == biases.any() == exercised
+
+
 def test_a_layer_that_is_shown_before_its_activation_hides_nothing():
     flow = LayerFlow("conv.weight", None, False, ENTRY, ("behind",), frozenset())
     covered = activity(values([], []), flow=flow).coverage(SHAPES, STATE, None, {})
