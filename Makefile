@@ -25,7 +25,7 @@ WITH ?=
 	test-others test-all lint types faults bench clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' Makefile
 
 install: $(INSTALLED) ## make .venv with everything, pinned
 
