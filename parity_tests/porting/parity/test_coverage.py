@@ -12,6 +12,7 @@ import porting
 from genmobilenet import get_config
 from genmobilenet.factory import build, create_model
 from parity_tests.building.tflite_networks import NetworkFile
+from porting.graph.from_network import graph_of_network
 from porting.graph.layers import layers_of
 from porting.graph.node import ModuleNorm
 from porting.mapping.flows import ENTRY, LayerFlow, flows_of
@@ -171,8 +172,9 @@ def test_a_batch_norm_is_folded_before_weights_are_compared():
 @pytest.mark.parametrize("model", ["semnasnet_050", "mobilenetv3_small_075", "mobilenetv1_025"])
 def test_every_weight_has_its_flow_and_taps_that_exist(model):
     config = get_config(f"tf_{model}")
-    layers, network = layers_of(config), create_model(f"tf_{model}")
-    flows = list(flows_of(layers, config.bn_epsilon))
+    graph = graph_of_network(layers_of(config), config.input_size, config.bn_epsilon)
+    network = create_model(f"tf_{model}")
+    flows = list(flows_of(graph, {node: tap.name for node, tap in graph.taps.items()}))
     keys = [name for name, p in network.named_parameters() if p.ndim > 1]
     assert [flow.weight for flow in flows] == keys
     paths = {path for path, _ in network.named_modules()}
