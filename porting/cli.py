@@ -124,7 +124,9 @@ def diff(
 
     Accumulated: both run on the same images. Isolated: each piece of the
     network is fed what the judge fed its own, so that a tap shows only the
-    error born there. Exits with 1 where they disagree.
+    error born there. Dense: each piece of both is fed the same random values,
+    so that channels that no image wakes are compared too. Exits with 1 where
+    they disagree.
     """
     from porting.catalog.at_hand import open_published
     from porting.diff import diff as diff_source

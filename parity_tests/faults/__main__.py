@@ -1,4 +1,4 @@
-"""Plant some five hundred faults and print which were seen, and where: ``make faults``.
+"""Plant over a thousand faults and print which were seen, and where: ``make faults``.
 
 On real files where ``PORTING_ARTIFACTS`` names a folder of them, else on rehearsals. Exits with 1
 where a fault that matters was not seen, or was given another place.

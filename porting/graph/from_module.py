@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -288,7 +289,7 @@ def _exported(module: nn.Module, shape: tuple[int, ...]) -> ExportedProgram:
             raise BadInput(f"{name}: {key} is {values.dtype}; expected float32: call .float()")
     try:
         with _quiet(), _evaluating(module):
-            return torch.export.export(module, (torch.zeros(shape),))
+            return torch.export.export(module, (torch.zeros(shape, dtype=torch.float32),))
     except Exception as error:
         # A user's code may raise anything; whatever it is, it is about this module.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -304,7 +305,8 @@ def _quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     try:
         logging.disable(logging.CRITICAL)
-        with warnings.catch_warnings():
+        # Where a module decides by the values of its input, the whole graph is printed.
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

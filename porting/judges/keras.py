@@ -77,6 +77,9 @@ class KerasJudge:
     nor Keras 2's. The source tells where the file is and how it is laid out; its
     tensors are not used.
 
+    A softmax inside the last layer is left off: behind it one class at 1 hides what all others
+    were. What is shown of that layer are its logits.
+
     Everything is computed in float32, whatever dtype policy the layers state; ``name`` says
     so where they state another.
 
@@ -123,6 +126,7 @@ class KerasJudge:
             ) from error
         tensor = self._keras.KerasTensor
         self._steps = [s for s in self._model.operations if isinstance(s.output, tensor)]
+        _remove_final_softmax(self._keras, self._steps[-1])
 
     def _fit(self, side: int) -> None:
         """A network of keras.applications for images of this side; its weights fit any.
@@ -223,6 +227,13 @@ class KerasJudge:
             for place, value in zip(group, arrays, strict=True):
                 results[names[place]] = self._keras.ops.convert_to_numpy(value)
         return Run({tap: results[name] for tap, name in taps.items()}, self.name, self.version)
+
+
+def _remove_final_softmax(keras: Any, last: Any) -> None:
+    if isinstance(last, (keras.layers.Dense, keras.layers.Conv2D)) and (
+        getattr(last.activation, "__name__", "") == "softmax"
+    ):
+        last.activation = keras.activations.linear
 
 
 def _import_keras() -> Any:

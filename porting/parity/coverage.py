@@ -17,6 +17,7 @@ import numpy as np
 
 from porting.mapping.flows import ENTRY, LayerFlow
 from porting.parity.noise import EPSILON
+from porting.parity.tap_names import SOFTMAX
 
 StoredLayer = tuple[str, np.ndarray, np.ndarray]
 """Kind, weight (OIHW or OI) and bias of a layer as a source stores it."""
@@ -81,18 +82,39 @@ class Coverage:
 class ChannelActivity:
     """Records which channels of which taps were active, input by input.
 
-    ``flows`` are the layers of the port, ``taps`` those that the judge shows.
+    ``flows`` are the layers of the port, ``taps`` those that the judge shows, and ``compared``
+    those of them at which the port's values were compared: all, by default. What a layer gives
+    between two of these shows at the next one alone, if no layer on the way cuts it off.
     """
 
-    def __init__(self, flows: Iterable[LayerFlow], taps: Iterable[str]) -> None:
+    def __init__(
+        self, flows: Iterable[LayerFlow], taps: Iterable[str],
+        compared: Iterable[str] | None = None,
+    ) -> None:  # fmt: skip
         visible = set(taps)
+        comparable = visible if compared is None else visible & set(compared)
         self.results = {
             flow: next((tap for tap in flow.results if tap in visible), None) for flow in flows
         }
         self._taps = visible
         self._entry_taps = sorted({flow.entry for flow in self.results} & visible)
-        clamped_results = (tap for flow, tap in self.results.items() if tap in flow.clamped)
-        self._clamped_taps = sorted({tap for tap in clamped_results if tap is not None})
+        # The tap at which a layer's values were compared, else those between which they were not.
+        self._result_taps: dict[LayerFlow, tuple[str, ...]] = {}
+        # A softmax hides classes that are rare, and what all of them gain alike.
+        self._hidden_by_softmax: set[LayerFlow] = set()
+        self._next_layers: dict[LayerFlow, tuple[LayerFlow, ...]] = {}
+        for flow in self.results:
+            candidates = [tap for tap in flow.results if tap in visible]
+            tap = next((tap for tap in candidates if tap in comparable), None)
+            if tap == SOFTMAX:
+                self._hidden_by_softmax.add(flow)
+            self._result_taps[flow] = tuple(candidates) if tap is None else (tap,)
+            successors = (other for other in self.results if other.entry in flow.results)
+            self._next_layers[flow] = tuple(successors) if tap is None else ()
+        clamped_results = (
+            tap for flow, taps in self._result_taps.items() for tap in taps if tap in flow.clamped
+        )
+        self._clamped_taps = sorted(set(clamped_results))
         self._entries: dict[str, list[np.ndarray]] = {}
         self._results: dict[str, list[np.ndarray]] = {}
         self._dense: list[bool] = []
@@ -134,20 +156,50 @@ class ChannelActivity:
         """
         inputs = [number for number, kind in enumerate(self._dense) if dense or not kind]
         result = self.results[flow]
-        if result is None or (flow.entry != ENTRY and flow.entry not in self._taps) or not inputs:
+        unseen = result is None or flow in self._hidden_by_softmax
+        if unseen or (flow.entry != ENTRY and flow.entry not in self._taps) or not inputs:
             return np.zeros(shape[:2], bool), np.zeros(shape[0], bool)
         into = shape[0] if flow.depthwise else shape[1]
         entry = np.ones((len(inputs), into), np.float32)
         if flow.entry != ENTRY:
             entry = np.stack(self._entries[flow.entry])[inputs].astype(np.float32)
         out = np.ones((len(inputs), shape[0]), np.float32)
-        if result in flow.clamped:
+        if (channels := self._visible_channels(flow, {})) is not None:
             # The last ones: a port may have dropped the background class.
-            out = np.stack(self._results[result])[inputs][:, -shape[0] :].astype(np.float32)
+            out = channels[inputs][:, -shape[0] :].astype(np.float32)
         biases = np.asarray(out.any(axis=0))
         if flow.depthwise:
             return np.asarray((entry * out).any(axis=0))[:, None], biases
         return np.asarray((out.T @ entry) > 0), biases
+
+    def _visible_channels(
+        self, flow: LayerFlow, cache: dict[LayerFlow, np.ndarray | None]
+    ) -> np.ndarray | None:  # fmt: skip
+        """Which output channels of a layer reached a tap that was compared, (inputs, channels).
+
+        None stands for all. A channel that no layer takes directly, as where a gate scales it
+        first, counts as reaching one. ``cache`` holds the result of each layer visited so far.
+        """
+        if flow in cache:
+            return cache[flow]
+        conditions = [
+            np.stack(self._results[tap]) for tap in self._result_taps[flow] if tap in flow.clamped
+        ]
+        successors = [
+            (layer, self._visible_channels(layer, cache)) for layer in self._next_layers[flow]
+        ]
+        if successors and all(channels is not None for _, channels in successors):
+            # A dense layer sums all its channels: one of its outputs is enough.
+            alternatives = (
+                channels if layer.depthwise else channels.any(axis=1, keepdims=True)
+                for layer, channels in successors
+                if channels is not None
+            )
+            conditions.append(np.logical_or.reduce(np.broadcast_arrays(*alternatives)))
+        cache[flow] = (
+            np.logical_and.reduce(np.broadcast_arrays(*conditions)) if conditions else None
+        )
+        return cache[flow]
 
     def coverage(
         self, shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, np.ndarray] | None,
@@ -205,7 +257,7 @@ class _Extremes:
     def unclamped_channels(self) -> np.ndarray:
         """Which channels have a value that no activation has cut off.
 
-        What is cut off lies at the least or the largest value of the whole tap.
+        What is cut off lies at the least or the largest value of the whole tap, or at 0.
         """
         low, high = self._low, self._high
         least, largest = low.min(), high.max()
@@ -214,7 +266,8 @@ class _Extremes:
         both = ~between & (low == least) & (high == largest)
         inner = self._flat[:, both]
         between[both] = ((inner > least) & (inner < largest)).any(axis=0)
-        return np.asarray(between)
+        # A hard swish cuts off at 0 as well, and is least below it.
+        return np.asarray(between & ((low != 0) | (high != 0)))
 
 
 def _difference_counts(

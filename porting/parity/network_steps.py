@@ -119,6 +119,9 @@ class _Recorder(TorchFunctionMode):
         name = call.name
         if name == "hardtanh" and (call.get(1, "min_val"), call.get(2, "max_val")) == (0, 6):
             return "relu6"
+        if name in ("clamp", "clamp_"):
+            kinds = {(0, 6): "relu6", (0, None): "relu"}
+            return kinds.get((call.get(1, "min"), call.get(2, "max")), f"PyTorch's {name}")
         if name == "mean" and {axis % 4 for axis in call.get(1, "dim", ())} == {2, 3}:
             return "mean"
         if name == "adaptive_avg_pool2d" and tuple(result.shape[2:]) == (1, 1):

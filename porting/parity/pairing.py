@@ -16,7 +16,7 @@ from porting.mapping.flows import LayerFlow
 from porting.mapping.match import Match
 from porting.parity.activation_check import wrong_activations
 from porting.parity.judge_set import JudgeSet
-from porting.parity.port_runner import PortRunner, as_port
+from porting.parity.port_runner import PortRunner, as_port, has_user_defined_parts
 from porting.parity.tap_matching import TapMatching, match_taps
 from porting.parity.tap_names import CLASSIFIER, SOFTMAX
 
@@ -48,7 +48,8 @@ class TapPairing:
     own name of the tensor. ``unmatched`` are names of the judge's taps without a counterpart;
     ``not_comparable`` says, by the judge's name, why a tap is left out; ``mistaken`` says, by the
     port's tap, what is wrong with an activation. ``logits`` is the port's tap of the logits, else
-    the last one. ``flows`` say between which of the judge's taps each weight works.
+    the last one; ``output_tap`` is that of what the port returns, None for a network of this
+    package. ``flows`` say between which of the judge's taps each weight works.
     """
 
     judge_set: JudgeSet
@@ -61,6 +62,7 @@ class TapPairing:
     not_comparable: Mapping[str, str]
     mistaken: Mapping[str, str]
     logits: str
+    output_tap: str | None
     flows: tuple[LayerFlow, ...]
 
     def port_input(
@@ -112,7 +114,8 @@ def pair_taps(judge_set: JudgeSet, match: Match, model: nn.Module, image: JudgeR
         not_comparable, unmatched = not_comparable | dict.fromkeys(unmatched, _UNSEEN), ()
     ends = [tap for tap in (CLASSIFIER, SOFTMAX) if tap in matching.taps]
     ends += list(matching.taps)[-1:]
-    runner = PortRunner(model, list(names), matching.logits, overwrites=foreign)
+    overwrites = foreign or has_user_defined_parts(model)
+    runner = PortRunner(model, list(names), matching.logits, overwrites)
     flows = match.flows
     if isinstance(model, GenMobileNet):
         epsilon = model.config.bn_epsilon
@@ -122,7 +125,7 @@ def pair_taps(judge_set: JudgeSet, match: Match, model: nn.Module, image: JudgeR
         )
     return TapPairing(
         judge_set, match, model, runner, matching.taps, names, unmatched, not_comparable, mistaken,
-        matching.taps[ends[0]] if ends else "", flows,
+        matching.taps[ends[0]] if ends else "", matching.output_tap, flows,
     )  # fmt: skip
 
 

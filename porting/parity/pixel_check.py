@@ -80,9 +80,14 @@ class PixelCheck:
         """Whether the convention turns pixels into what the source itself makes of them."""
         return self.within_noise and (self.share is None or self.share <= SHARE)
 
-    def summary(self) -> str:
-        """The result in a clause."""
+    def summary(self, taps_agree: bool = True) -> str:
+        """The result in a clause; ``taps_agree`` says what the comparison tap by tap gave."""
         start = f"fed pixels 0..255 as {self._input()}"
+        if not self.agrees and not taps_agree:
+            return (
+                f"{start}, source and port differ, which says nothing of the input convention "
+                f"while taps disagree: {self.tap} is off by {self.max_abs:.3g}"
+            )
         if not self.within_noise:
             return (
                 f"{start}, the source as it is and the port by its input convention differ: "
@@ -109,12 +114,14 @@ class PixelCheck:
         )
         return f"{self.low:.4g} to {self.high:.4g} in {self.takes}{proviso}"
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for cards and reports."""
-        limit = None if self.share is None else SHARE
+    def to_json(self, taps_agree: bool = True) -> dict[str, Any]:
+        """Plain data for cards and reports; ``taps_agree`` as in :meth:`summary`."""
         return {
-            "agrees": self.agrees, "summary": self.summary(), **asdict(self), "share_limit": limit,
-        }  # fmt: skip
+            "agrees": self.agrees,
+            "summary": self.summary(taps_agree),
+            **asdict(self),
+            "share_limit": None if self.share is None else SHARE,
+        }
 
 
 class PixelChecker:

@@ -51,6 +51,8 @@ class PortRunner:
         self._exact = copied(self._model, share=not overwrites).double()
         self.odd_types: dict[str, torch.dtype] = {}
         """Taps that came in another type than the run's, in the order in which they were seen."""
+        self.output: Tensor | None = None
+        """What the module returned in the last run, as in :func:`output_tensor`."""
 
     def run(
         self, inputs: Tensor, substitutes: Mapping[str, Tensor] | None = None
@@ -144,7 +146,7 @@ class PortRunner:
         plain = torch.autocast("cpu", enabled=False)
         with torch.inference_mode(), plain, _tap_hooks(model, taps, exchange):
             with forward_errors_as_bad_input(model, inputs):
-                model(inputs)
+                self.output = output_tensor(model(inputs))
             if self._logits is not None and SOFTMAX in self.taps:
                 on_tap(SOFTMAX, flow[self._logits].flatten(1).softmax(-1))
 
@@ -179,7 +181,16 @@ def _tap_hooks(
     def exchanged(place: str, values: Any, in_place: bool) -> Any:
         counts[place] = number = counts.get(place, 0) + 1
         tap = call_name(place, number)
-        return exchange(tap, values, in_place) if tap in taps else values
+        if tap not in taps:
+            return values
+        if isinstance(values, Tensor):
+            return exchange(tap, values, in_place)
+        output = output_tensor(values)
+        if output is None:
+            raise TypeError(f"{place} gives a {type(values).__name__}, and before it gave a tensor")
+        # Nothing follows what a module returns: it is recorded, and need not be replaced.
+        exchange(tap, output, False)
+        return values
 
     def behind(place: str) -> Callable[[nn.Module, Any, Any], Any]:
         return lambda module, inputs, output: exchanged(
@@ -212,19 +223,50 @@ def _noise_of(exact: Tensor, runs: list[Tensor]) -> np.ndarray:
     return noise_of(exact.numpy(), *(run.numpy() for run in runs))
 
 
+def output_tensor(value: Any) -> Tensor | None:
+    """The tensor that a module returns, by itself or in a tuple, a list or a mapping.
+
+    Of several it is the one under ``"logits"``; None where there is no such key.
+    """
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, Mapping):
+        if isinstance(logits := value.get("logits"), Tensor):
+            return logits
+        value = tuple(value.values())
+    if not isinstance(value, (tuple, list)):
+        return None
+    tensors = [item for item in value if isinstance(item, Tensor)]
+    return tensors[0] if len(tensors) == 1 else None
+
+
 def inference_copy(model: nn.Module, in_place: bool = False) -> nn.Module:
     """A copy for inference; its activations overwrite a tap's values only with ``in_place``.
 
     A user-defined module may rely on that: what is overwritten may be looked at again.
 
     Raises:
-        BadInput: it cannot be copied.
+        BadInput: it cannot be copied, or is one of TorchScript.
     """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise BadInput(
+            f"{type(model).__name__}: a module of TorchScript cannot be looked into; give the one "
+            "that it was made from"
+        )
     copy = copied(model, share=not in_place).eval().requires_grad_(False)
     for module in copy.modules():
         if getattr(module, "inplace", False) and not in_place:
             vars(module)["inplace"] = False
     return copy
+
+
+def has_user_defined_parts(model: nn.Module) -> bool:
+    """Whether a network holds modules that are neither of this package nor of PyTorch.
+
+    These may overwrite a tap's values without an attribute that says so.
+    """
+    packages = {type(module).__module__.partition(".")[0] for module in model.modules()}
+    return not packages <= {"genmobilenet", "torch"}
 
 
 def as_port(values: np.ndarray, shape: tuple[int, ...]) -> Tensor:

@@ -20,7 +20,12 @@ from porting.parity.noise_estimate import Differences, NoiseEstimator
 from porting.parity.pairing import JudgeRuns, TapPairing
 from porting.parity.pixel_check import PixelCheck, PixelChecker
 from porting.parity.port_runner import PortRunner
-from porting.parity.soundness import reduced_precision, unsoundness
+from porting.parity.soundness import (
+    batch_dependence,
+    output_mismatch,
+    reduced_precision,
+    unsoundness,
+)
 from porting.parity.tap_names import INPUT_OF
 
 
@@ -39,6 +44,7 @@ class Session:
         self._readings, self._details = readings, details
         self._background: ThreadPoolExecutor = background
         self._tasks: list[Future[None]] = []
+        self._refusals: list[str] = []
         self._comparers = [
             Comparer(
                 pairing.names, readings, tolerance, pairing.unmatched, pairing.not_comparable,
@@ -46,21 +52,34 @@ class Session:
             ),
             *(Comparer(pairing.names, details=details) for _ in image.runs[1:]),
         ]  # fmt: skip
-        self._activity = ChannelActivity(pairing.flows, pairing.judge_set.names)
+        self._activity = ChannelActivity(pairing.flows, pairing.judge_set.names, pairing.taps)
         self._noises = NoiseEstimator(pairing.runner, tolerance.factor)
         self._pixel_checker = PixelChecker.of(pairing, convention, tolerance)
         data = pairing.port_input(image.inputs, image.pixels, image.taps)
-        values = pairing.runner.run(data)
+        values = self._run_port(data)
         self._shapes = {tap: tuple(tensor.shape) for tap, tensor in values.items()}
         self._unsound = unsoundness(pairing.runner, data, values) or reduced_precision(
             values, pairing.as_port(image.taps, self._shapes)
         )
+        if not self._unsound:
+            self._refuse(batch_dependence(pairing.runner, data, values))
         self._count_image(image, data, values)
 
     def add(self, image: JudgeRuns) -> None:
         """Run the port on another image and count in how far it lies from the judges."""
         data = self._pairing.port_input(image.inputs, image.pixels, image.taps)
-        self._count_image(image, data, self._pairing.runner.run(data))
+        self._count_image(image, data, self._run_port(data))
+
+    def _run_port(self, data: Tensor) -> dict[str, Tensor]:
+        """The port's taps on an image, with a check that it returns what its taps show."""
+        values = self._pairing.runner.run(data)
+        self._refuse(output_mismatch(self._pairing.runner, values, self._pairing.output_tap))
+        return values
+
+    def _refuse(self, reason: str | None) -> None:
+        """Record a reason not to say that the two agree; None and a known one change nothing."""
+        if reason is not None and reason not in self._refusals:
+            self._refusals.append(reason)
 
     def _count_image(self, image: JudgeRuns, data: Tensor, values: Mapping[str, Tensor]) -> None:
         """Count in an image, on which the port gave ``values``, in all readings of images."""
@@ -139,11 +158,12 @@ class Session:
             self._count_dense()
         self._wait()
         coverage = self._coverage()
-        refusals = () if coverage.complete else (coverage.summary(),)
+        self._refuse(None if coverage.complete else coverage.summary())
         run, *others = self._first.runs
         deciding = self._comparers[0].finish(
-            run.judge, run.version, self._pairing.steps(run), self._unsound, refusals, coverage
-        )
+            run.judge, run.version, self._pairing.steps(run), self._unsound, tuple(self._refusals),
+            coverage,
+        )  # fmt: skip
         deciding = replace(deciding, before=self._tap_before(deciding.culprit))
         check = None
         if self._pixel_checker is not None:
@@ -165,7 +185,7 @@ class Session:
         )  # fmt: skip
         state: dict[str, np.ndarray] | None = None
         if match.architecture is None or isinstance(model, GenMobileNet):
-            state = {key: values.numpy() for key, values in model.state_dict().items()}
+            state = {key: v.float().numpy() for key, v in model.state_dict().items()}
             shapes = {key: values.shape for key, values in state.items()}
         else:
             shapes = layers_of(match.config).shapes()

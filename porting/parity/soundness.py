@@ -2,11 +2,14 @@
 
 The tolerance of a tap is how far the port's own float32 runs lie from its float64 run. A module
 that draws random numbers, or computes in half precision inside, has a noise of per cents of its
-values: any judge would lie within it. Such a module cannot be judged.
+values: any judge would lie within it. Such a module cannot be judged. Nor is a module at parity
+that takes an image's neighbours in a batch into account, or returns something else than the value
+that was compared.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +18,11 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from porting.errors import BadInput
 from porting.graph.layers import NORMALISES
+from porting.parity.noise import CEILING
 from porting.parity.port_runner import PortRunner
+from porting.parity.tap_names import CLASSIFIER, OUTPUT, SOFTMAX
 
 _LOW_BITS = {16: "bfloat16", 13: "float16"}
 """Low bits of a float32 that are 0 where its value is one of a shorter type."""
@@ -66,6 +72,68 @@ def unsoundness(runner: PortRunner, inputs: Tensor, first: Mapping[str, Tensor])
                 f"{tap} first; is there a dropout without self.training?"
             )
     return None
+
+
+def batch_dependence(
+    runner: PortRunner, inputs: Tensor, values: Mapping[str, Tensor]
+) -> str | None:  # fmt: skip
+    """That a module's values for an image depend on the others in its batch, and the first tap.
+
+    ``values`` are those of the last run, on ``inputs`` by themselves. None where there is no such
+    tap, and for a module that takes no larger batch.
+    """
+    expected = _values_with_output(runner, values)
+    low, high = float(inputs.min()), float(inputs.max())
+    generator = torch.Generator().manual_seed(0)
+    neighbour = torch.rand(inputs.shape, generator=generator, dtype=inputs.dtype, device="cpu")
+    try:
+        batch_values = runner.run(torch.cat([low + (high - low + 1) * neighbour, inputs]))
+    except BadInput:
+        return None
+    for tap, tensor in _values_with_output(runner, batch_values).items():
+        left, right = tensor[len(inputs) :], expected[tap]
+        scale = float(right.nan_to_num().abs().max())
+        difference = math.inf
+        if left.shape == right.shape:
+            difference = float((left - right).nan_to_num().abs().max())
+        if difference > CEILING * scale:
+            return (
+                f"what it makes of an image depends on the others in its batch, {tap} first: "
+                f"with one image beside it, it is off by {difference:.3g}"
+            )
+    return None
+
+
+def _values_with_output(runner: PortRunner, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The taps of a module's last run, and what it returned."""
+    return {**values, **({} if runner.output is None else {OUTPUT: runner.output})}
+
+
+def output_mismatch(
+    runner: PortRunner, values: Mapping[str, Tensor], output_tap: str | None
+) -> str | None:  # fmt: skip
+    """That a module returned something else in its last run than the tap compared for it.
+
+    ``values`` are its taps, ``output_tap`` the one that it returns; None for a network of this
+    package, which returns the logits.
+    """
+    output = runner.output
+    if output_tap is not None and output_tap not in values:
+        return None  # then that tap has no counterpart, and counts as such
+    place = output_tap or CLASSIFIER
+    start = f"what it returns is not what {place} gives"
+    if output is None or output.dtype != torch.float32:
+        return f"{start}, but {'no tensor' if output is None else _dtype_name(output.dtype)}"
+    candidates = {place: output.flatten(1)}
+    if output_tap is None and CLASSIFIER not in values:
+        candidates = {SOFTMAX: output.flatten(1).softmax(-1)}
+    elif output_tap is None and SOFTMAX in values:
+        candidates[SOFTMAX] = output.flatten(1)
+    matches = (
+        torch.equal(values[tap].flatten(1).nan_to_num(), expected.nan_to_num())
+        for tap, expected in candidates.items()
+    )
+    return None if any(matches) else f"{start}: a hook or a forward of its own changes that"
 
 
 def reduced_precision(values: Mapping[str, Tensor], judge: Mapping[str, Tensor]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from porting.errors import BadInput
-from porting.parity.port_runner import as_port, forward_errors_as_bad_input, inference_copy
+from porting.parity.port_runner import (
+    as_port,
+    forward_errors_as_bad_input,
+    inference_copy,
+    output_tensor,
+)
 from porting.parity.tap_names import CLASSIFIER, INPUT_OF, OUTPUT, SOFTMAX, call_name
 
 _ELEMENTS = 4096  # of a tap, evenly spaced, on which similarity is judged
@@ -27,12 +32,13 @@ class TapMatching:
     ``taps`` gives, by the judge's tap, the module's; ``unmatched`` have no counterpart.
 
     ``logits`` is the module's tap from which a softmax is to be computed, None
-    where it has one itself.
+    where it has one itself. ``output_tap`` is the tap of what the module returns.
     """
 
     taps: dict[str, str]
     unmatched: tuple[str, ...]
     logits: str | None = None
+    output_tap: str | None = None
 
     def with_softmax(self) -> TapMatching:
         """The same for a module that ends at its logits: the softmax is computed from them."""
@@ -40,7 +46,7 @@ class TapMatching:
         if SOFTMAX not in self.unmatched or logits is None or SOFTMAX in self.taps.values():
             return self
         rest = tuple(tap for tap in self.unmatched if tap != SOFTMAX)
-        return TapMatching({**self.taps, SOFTMAX: SOFTMAX}, rest, logits)
+        return replace(self, taps={**self.taps, SOFTMAX: SOFTMAX}, unmatched=rest, logits=logits)
 
 
 def match_taps(network: nn.Module, inputs: Tensor, judge: Mapping[str, np.ndarray]) -> TapMatching:
@@ -51,27 +57,27 @@ def match_taps(network: nn.Module, inputs: Tensor, judge: Mapping[str, np.ndarra
     what flows into them, which shows what was computed without a part of its
     own. Of all matchings in order, the one of the greatest similarity is taken.
     """
-    values = record_values(network, inputs)
+    values, output_tap = record_values(network, inputs)
     candidates = list(values)
     worth = np.zeros((len(judge), len(candidates)))
     for row, array in enumerate(judge.values()):
         for column, name in enumerate(candidates):
             worth[row, column] = _similarity(array, values[name])
-    _match_output_last(worth, candidates, list(judge))
+    _match_output_last(worth, candidates.index(output_tap), list(judge))
     pairs = _without_implausible(_best_ordered_pairs(worth), worth)
     taps = {tap: candidates[pairs[row]] for row, tap in enumerate(judge) if row in pairs}
-    return TapMatching(taps, tuple(tap for tap in judge if tap not in taps))
+    unmatched = tuple(tap for tap in judge if tap not in taps)
+    return TapMatching(taps, unmatched, output_tap=output_tap)
 
 
-def _match_output_last(worth: np.ndarray, candidates: list[str], taps: list[str]) -> None:
+def _match_output_last(worth: np.ndarray, output: int, taps: list[str]) -> None:
     """Let what the module returns stand for the judge's last tap, or for the logits before it.
 
     Whatever a part of the module holds, its users get what it returns.
     """
     ends = [row for row, tap in enumerate(taps) if tap in (CLASSIFIER, SOFTMAX)] or [len(taps) - 1]
-    last = candidates.index(OUTPUT) if OUTPUT in candidates else len(candidates) - 1
-    row = max(ends, key=lambda end: worth[end, last])
-    worth[row, :last] = 0.0
+    row = max(ends, key=lambda end: worth[end, output])
+    worth[row, :output] = worth[row, output + 1 :] = 0.0
 
 
 def _similarity(array: np.ndarray, values: Tensor) -> float:
@@ -126,18 +132,25 @@ def _without_implausible(pairs: list[tuple[int, int]], worth: np.ndarray) -> dic
     }
 
 
-def record_values(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
-    """Every value that enters or leaves a part of a module, once, by its tap, in order."""
+def record_values(network: nn.Module, inputs: Tensor) -> tuple[dict[str, Tensor], str]:
+    """Every value that enters or leaves a part of a module, once, by its tap, in order.
+
+    The second result is the tap of what the module returns, at its first occurrence.
+
+    Raises:
+        BadInput: the module returns no tensor that can be taken for its logits.
+    """
     values: dict[str, Tensor] = {}
-    tensors: dict[tuple[int, int], Tensor] = {(id(inputs), inputs._version): inputs}
+    tensors: dict[tuple[int, int], tuple[str, Tensor]] = {}
 
     def record(tap: str, value: Any) -> None:
-        if not isinstance(value, Tensor) or value.ndim not in (2, 4):
+        # What has no axis of images, as the weights that a parametrisation computes, is no tap.
+        if not isinstance(value, Tensor) or value.ndim not in (2, 4) or len(value) != len(inputs):
             return
         # In-place operators raise the version, and make of one tensor another value.
         key = (id(value), value._version)
         if key not in tensors:
-            tensors[key] = value
+            tensors[key] = tap, value
             values[tap] = value.clone()
 
     runner = inference_copy(network, in_place=True).float()
@@ -148,11 +161,20 @@ def record_values(network: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
         handles.append(module.register_forward_hook(after))
         if path:
             handles.append(module.register_forward_pre_hook(before))
+    tensors[id(inputs), inputs._version] = "", inputs
     with torch.no_grad():
-        runner(inputs)
+        result = runner(inputs)
     for handle in handles:
         handle.remove()
-    return values
+    output, output_tap = output_tensor(result), ""
+    if output is not None:
+        output_tap, _ = tensors.get((id(output), output._version), ("", output))
+    if not output_tap:
+        what = f"a {type(result).__name__}" if output is None else f"{tuple(output.shape)} values"
+        raise BadInput(
+            f"{type(network).__name__}: returns {what}; expected its answers, a tensor (N, classes)"
+        )
+    return values, output_tap
 
 
 def check_runs(network: nn.Module, inputs: Tensor) -> None:
@@ -167,9 +189,9 @@ def check_runs(network: nn.Module, inputs: Tensor) -> None:
         with torch.no_grad(), forward_errors_as_bad_input(network, data):
             runner = copy.deepcopy(network).to(dtype)
             # Whether it gives the same again is seen in either precision.
-            results = [runner(data) for _ in range(1 + (dtype is torch.float32))]
+            results = [output_tensor(runner(data)) for _ in range(1 + (dtype is torch.float32))]
         first, last = results[0], results[-1]
-        if not isinstance(first, Tensor):
+        if first is None or last is None:
             continue
         scale = float(first.abs().max()) if first.numel() else 0.0
         if not torch.allclose(first, last, rtol=0, atol=1e-6 * scale, equal_nan=True):
@@ -189,6 +211,7 @@ def _recording_hooks(path: str, record: Callable[[str, Any], None]) -> tuple[Any
 
     def after(_module: nn.Module, _inputs: Any, output: Any) -> None:
         calls["out"] += 1
-        record(call_name(path, calls["out"]), output)
+        value = output_tensor(output) if path == OUTPUT else output
+        record(call_name(path, calls["out"]), value)
 
     return before, after

@@ -66,6 +66,8 @@ def verify_port(  # noqa: PLR0913 - by keyword, each what a comparison is asked 
         BadInput: there was no image.
     """
 
+    import torch
+
     def compare_with_graph(graph: Source, alignment: Match, images: np.ndarray) -> Comparison:
         verdict, _ = _tap_verdict(
             graph, alignment, model, convention, images, readings=("accumulated", "dense"),
@@ -73,11 +75,13 @@ def verify_port(  # noqa: PLR0913 - by keyword, each what a comparison is asked 
         )  # fmt: skip
         return verdict.comparison
 
-    verdict, judge_set = _tap_verdict(
-        source, match, model, convention, pixels, readings=readings, tolerance=tolerance,
-        details=details, progress=progress,
-    )  # fmt: skip
-    evidence = structure_evidence(source, match, model, judge_set, compare_with_graph)
+    # Whoever calls may be in inference mode, whose tensors do not say how often they were written.
+    with torch.inference_mode(False):
+        verdict, judge_set = _tap_verdict(
+            source, match, model, convention, pixels, readings=readings, tolerance=tolerance,
+            details=details, progress=progress,
+        )  # fmt: skip
+        evidence = structure_evidence(source, match, model, judge_set, compare_with_graph)
     refusals = (*verdict.comparison.refusals, *evidence.refusals)
     comparison = replace(verdict.comparison, refusals=refusals)
     return replace(verdict, comparison=comparison, basis=evidence)

@@ -24,6 +24,7 @@ from porting.reports.report_files import COMPARISON, COMPARISON_VERSION
 def comparison_report(diff: Diff) -> dict[str, Any]:
     """Everything that the reports say."""
     comparison, quantised = diff.verdict.comparison, diff.verdict.quantised
+    check = diff.verdict.pixels
     data = {
         **figures_json(comparison),
         "source": {
@@ -48,7 +49,7 @@ def comparison_report(diff: Diff) -> dict[str, Any]:
         },
         "rests_on": None if diff.verdict.basis is None else diff.verdict.basis.to_json(),
         "quantised": None if quantised is None else _quantised_json(quantised),
-        "pixels": None if diff.verdict.pixels is None else diff.verdict.pixels.to_json(),
+        "pixels": None if check is None else check.to_json(all(t.agrees for t in comparison.taps)),
         "versions": versions(),
     }
     return dict(encoded(data))

@@ -237,6 +237,18 @@ class TestIntegers:
         assert not far.agrees
         assert "the source's integers lie 0.9 of their size away from the port" in far.summary()
 
+    def test_where_taps_disagree_the_convention_is_not_blamed(self):
+        far = PixelCheck(
+            "LiteRT", "2", 2, "float32", -1.0, 1.0, "proved", "classifier", 0.02, 1.0, 1e-6, 2e4,
+            8.0, False, None, 0,
+        )  # fmt: skip
+        assert "by its input convention differ" in far.to_json()["summary"]
+        summary = far.to_json(taps_agree=False)["summary"]
+        assert "by its input convention" not in summary
+        assert "says nothing of the input convention while taps disagree" in summary
+        sound = replace(far, within_noise=True)
+        assert sound.summary(taps_agree=False) == sound.summary()
+
     @pytest.mark.parametrize("images", [1, 2])
     def test_the_share_is_of_root_mean_squares(self, images):
         from porting.mapping.convention import InputConvention
