@@ -91,7 +91,7 @@ lint: $(INSTALLED) ## style and formatting
 types: $(INSTALLED) ## static types
 	$(BIN)/mypy
 
-faults: $(INSTALLED) ## plant over a thousand faults, and see that each is found where it is
+faults: $(INSTALLED) ## plant six hundred faults, and see that each is found where it is
 	OMP_NUM_THREADS=1 $(BIN)/python -m parity_tests.faults
 
 bench: $(INSTALLED) $(VENV)-others/.installed ## speed and memory, side by side with others

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -128,11 +129,15 @@ class Subject:
         with torch.inference_mode():
             return network.eval()(x)
 
-    def outcomes(self, pixels: np.ndarray, per_kind: int, generator) -> Iterator[Outcome]:
-        """Every case of this source, judged; ``per_kind`` places of each kind."""
+    def outcomes(
+        self, pixels: np.ndarray, per_kind: int, generator, kind: str = ""
+    ) -> Iterator[Outcome]:
+        """Every case of this source, judged; ``kind`` is searched for in the kinds of faults."""
         sound = self.logits(self.network, pixels)
         scale = float(sound.abs().max())
         for case in self.cases(per_kind, generator):
+            if not re.search(kind, case.kind):
+                continue
             torch.manual_seed(0)
             faulty = self.logits(case.network, pixels)
             yield Outcome(
