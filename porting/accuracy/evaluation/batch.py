@@ -12,7 +12,7 @@ from porting.accuracy.evaluation.answers import BEST, UNANSWERED, best_of
 from porting.accuracy.evaluation.predictors import Files, Predictor, predictor_of
 from porting.accuracy.evaluation.side import Inputs, Side
 from porting.accuracy.preprocessing import Pipeline, parse_pipeline
-from porting.accuracy.preprocessing.pipeline import Done
+from porting.accuracy.preprocessing.pipeline import StepCache
 from porting.errors import BadExample, BadInput
 
 
@@ -102,7 +102,7 @@ class Evaluator:
     def _made(self, number: int) -> dict[str, np.ndarray]:
         """An image by pipeline; steps with which several of them begin are done once."""
         dataset, made = self._work.dataset, {}
-        data, done = dataset.read(number), Done()
+        data, done = dataset.read(number), StepCache()
         for text, pipeline in self._pipelines.items():
             try:
                 made[text] = pipeline(data, done)

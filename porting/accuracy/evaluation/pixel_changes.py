@@ -12,18 +12,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from porting.accuracy.preprocessing import Pipeline, parse_pipeline
-from porting.accuracy.preprocessing.language import CROP_SHARE
+from porting.accuracy.preprocessing.pipeline import CROP_SHARE
 from porting.accuracy.preprocessing.steps import (
+    Centre,
     Crop,
     Decode,
     DecodeAndCrop,
+    Fraction,
     Further,
+    Padded,
     Resize,
     ResizeShorter,
     Round,
+    Square,
     SwapChannels,
+    WindowRule,
 )
-from porting.accuracy.preprocessing.windows import Centre, Fraction, Padded, Square, WindowRule
 
 PixelChange = Callable[[Pipeline], Pipeline | None]
 
