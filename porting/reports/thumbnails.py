@@ -12,7 +12,7 @@ from porting.parity.inputs import thumbnail
 from porting.reports.html import SHOWN
 
 if TYPE_CHECKING:
-    from porting.accuracy.evaluation.evaluate import Evaluation
+    from porting.accuracy.evaluation.running import Evaluation
 
 SIDE = 160
 """Pixels."""

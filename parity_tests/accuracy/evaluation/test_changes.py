@@ -9,7 +9,7 @@ import pytest
 
 from parity_tests.building.photos import jpeg_of
 from porting.accuracy.evaluation.changes import TOPICS, Run, changes_of
-from porting.accuracy.evaluation.side import Side
+from porting.accuracy.evaluation.predictors import Side
 from porting.accuracy.preprocessing import NAMED, parse_pipeline
 from porting.mapping.convention import InputConvention
 from porting.mapping.families import IMAGENET, INCEPTION

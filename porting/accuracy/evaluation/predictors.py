@@ -1,19 +1,21 @@
-"""What turns pixels into scores: a judge on the source, or a network in its deploy form.
+"""What answers in an evaluation: a judge on the source, or a network in its deploy form.
 
-Built anew in each process that evaluates.
+A side is plain data; its predictor is built anew in each process that evaluates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from porting.accuracy.evaluation.side import Inputs, Side
 from porting.catalog.at_hand import open_published
+from porting.mapping.families import Affine
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,6 +24,53 @@ if TYPE_CHECKING:
     from porting.mapping.recognise import Match
     from porting.sources import Source
     from porting.subject import Subject
+
+Runs = Literal["judge", "checkpoint", "source"]
+"""The source's judge; the file of a network; the network ported anew from the source."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files of an evaluation, and how they are to be read; one of the two may be None.
+
+    ``normalisation`` is the user's mean and deviation of pixels 0..255, where stated.
+    """
+
+    source: Path | None
+    checkpoint: Path | None
+    model: str | None = None
+    weights: str | None = None
+    onto: str | None = None
+    normalisation: Affine | None = None
+
+
+@dataclass(frozen=True)
+class Side:
+    """A judge or a network, and the pixels that it is given.
+
+    ``pipeline`` is the text of its preprocessing, ``mean`` and
+    ``std`` are of those (a channel each); a judge's lead to what the source's own input
+    stands for. ``background`` is 1 where the first of its classes is none of
+    the data set's. ``weights`` is the source's weight set for what is ported anew.
+    """
+
+    name: str
+    runs: Runs
+    pipeline: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    background: int
+    weights: str | None = None
+
+    @property
+    def on_device(self) -> bool:
+        """Whether it can run on a GPU: a network of PyTorch's; a judge keeps to the CPU."""
+        return self.runs != "judge"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for the journal and the report."""
+        return asdict(self)
+
 
 Predictor = Callable[[np.ndarray, Side], np.ndarray]
 """Pixels (N, H, W, C), 0..255, float32, as a side normalises them -> scores (N, classes), float32.
@@ -110,13 +159,13 @@ def network_of(files: Files, side: Side) -> nn.Module:
 def _on_device(network: nn.Module, device: str) -> Predictor:
     import torch
 
-    fitted = lru_cache(maxsize=1)(partial(_deployed, network, device))
+    network_for = lru_cache(maxsize=1)(partial(_deployed, network, device))
 
     def predict(pixels: np.ndarray, side: Side) -> np.ndarray:
         # (N, H, W, C) to (N, C, H, W) in channels-last order: a view, no copy.
-        given = torch.from_numpy(normalised(pixels, side)).permute(0, 3, 1, 2)
+        inputs = torch.from_numpy(normalised(pixels, side)).permute(0, 3, 1, 2)
         with torch.inference_mode(), _exact():
-            scores: Any = fitted(pixels.shape[1:3])(given.to(device))
+            scores: Any = network_for(pixels.shape[1:3])(inputs.to(device))
         return np.asarray(scores.float().cpu().numpy())
 
     return predict
@@ -127,12 +176,12 @@ def _exact() -> Iterator[None]:
     """On a GPU: sums in float32, and in the same order each time, as cuDNN by itself does not."""
     from torch.backends import cuda, cudnn
 
-    kept, cuda.matmul.allow_tf32 = cuda.matmul.allow_tf32, False
+    allow_tf32, cuda.matmul.allow_tf32 = cuda.matmul.allow_tf32, False
     try:
         with cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             yield
     finally:
-        cuda.matmul.allow_tf32 = kept
+        cuda.matmul.allow_tf32 = allow_tf32
 
 
 def _deployed(network: nn.Module, device: str, size: tuple[int, int]) -> nn.Module:
@@ -153,7 +202,7 @@ def normalised(pixels: np.ndarray, side: Side) -> np.ndarray:
         np.tile(np.broadcast_to(np.asarray(values, np.float32), pixels.shape[3:]), pixels.shape[2])
         for values in (side.mean, side.std)
     )
-    made = np.empty(rows.shape, np.float32)
-    for image, out in zip(rows, made, strict=True):
+    scaled = np.empty(rows.shape, np.float32)
+    for image, out in zip(rows, scaled, strict=True):
         np.divide(np.subtract(image, mean, out=out), std, out=out)
-    return made.reshape(pixels.shape)
+    return scaled.reshape(pixels.shape)

@@ -8,9 +8,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from porting.accuracy.evaluation.answers import ANSWERED
-from porting.accuracy.evaluation.evaluate import Evaluation
-from porting.accuracy.packages import check_installed
+from porting.accuracy.evaluation.batch import ANSWERED
+from porting.accuracy.evaluation.preparing import check_installed
+from porting.accuracy.evaluation.running import Evaluation
 from porting.errors import BadInput
 from porting.release.writing import written_whole
 

@@ -1,4 +1,4 @@
-"""The gap between a port's accuracy and the stated one, taken apart.
+"""How far changes move a port's accuracy, and which of them explain its gap to the stated one.
 
 Each change moves the port's top-1, counted on the images that both answer. A
 change *helps* where that is more than chance does among so many changes, and brings
@@ -27,14 +27,14 @@ from typing import Any
 
 import numpy as np
 
-from porting.accuracy.evaluation.answers import ANSWERED, UNANSWERED, Answers
+from porting.accuracy.evaluation.batch import ANSWERED, UNANSWERED, Answers
 from porting.accuracy.evaluation.changes import (
     PARTS_OF_PREPROCESSING,
     PREPROCESSING,
     Change,
     LeftOut,
 )
-from porting.accuracy.evaluation.figures import (
+from porting.accuracy.evaluation.significance import (
     SIGNIFICANT,
     Difference,
     difference,
@@ -46,7 +46,7 @@ from porting.accuracy.evaluation.figures import (
 
 @dataclass(frozen=True)
 class Answered:
-    """What one gave as its best answers: (N, 5) classes, of labels (N,), where ``usable`` (N,)."""
+    """The best answers of one side, (N, 5) classes, its labels (N,), and ``usable`` (N,)."""
 
     best: np.ndarray
     labels: np.ndarray
@@ -59,9 +59,9 @@ class Answered:
 
 @dataclass(frozen=True)
 class Effect:
-    """What ``changes`` do to the port's top-1 (``base`` percent): one, or several at once.
+    """How one change, or several at once, move the port's top-1 of ``base`` percent.
 
-    ``p`` is McNemar's; of a single change corrected for there being so many, by :func:`among`.
+    ``p`` is McNemar's; of a single change it is adjusted by :func:`among`.
     """
 
     changes: tuple[Change, ...]
@@ -109,24 +109,24 @@ class Explanation:
         stated = self.stated
         if stated is None:
             return []
-        found = (effect for effect in self.effects if effect.helps(stated))
-        return sorted(found, key=lambda effect: effect.remaining(stated))
+        helping = (effect for effect in self.effects if effect.helps(stated))
+        return sorted(helping, key=lambda effect: effect.remaining(stated))
 
-    def chain(self) -> list[Effect]:
-        """What to try at once, the best first: of each topic one.
+    def best_by_topic(self) -> list[Effect]:
+        """The best change of each topic that helps, the best of all first.
 
         The preprocessing as a whole stands for its parts: the authors' is what
         the stated accuracy was measured with, and a part helps for its sake.
         """
         helping = self.helping()
-        topics = {topic_of(effect) for effect in helping}
+        topics = {effect.changes[0].topic for effect in helping}
         if PREPROCESSING in topics:
             topics -= PARTS_OF_PREPROCESSING
-        found: dict[str, Effect] = {}
+        best: dict[str, Effect] = {}
         for effect in helping:
-            if topic_of(effect) in topics:
-                found.setdefault(topic_of(effect), effect)
-        return list(found.values())
+            if effect.changes[0].topic in topics:
+                best.setdefault(effect.changes[0].topic, effect)
+        return list(best.values())
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as this module's text says."""
@@ -162,10 +162,10 @@ class Explanation:
             return f"no single change explains the {gap} {of_stated} beyond chance{chance}"
         if self.combined is None:
             (change,) = best.changes
-            return f"{_said(change, best.difference)}: {best.top1:.2f} of {of_stated}{chance}"
+            return f"{_words(change, best.difference)}: {best.top1:.2f} of {of_stated}{chance}"
         alone = {effect.changes[0]: effect for effect in self.effects}
         parts = [
-            _said(change, alone[change].difference, " alone") for change in self.combined.changes
+            _words(change, alone[change].difference, " alone") for change in self.combined.changes
         ]
         together = f"together {self.combined.difference.points:+.2f}"
         return f"{' and '.join(parts)}, {together}: {self.combined.top1:.2f} of {of_stated}{chance}"
@@ -184,39 +184,58 @@ class Explanation:
         return {"changes": each, **_figures(effect), **self._reached(effect)}
 
 
-def topic_of(effect: Effect) -> str:
-    """The topic of a single change."""
-    return effect.changes[0].topic
-
-
 def answered(answers: Answers, labels: np.ndarray, column: int, shift: int = 0) -> Answered:
-    """What a column of the answers says, of labels that count ``shift`` higher."""
+    """The answers of one side, with ``shift`` added to the labels."""
     best = answers.best[:, column]
     usable = (answers.state == ANSWERED) & (best[:, 0] != UNANSWERED)
     return Answered(best, np.where(labels < 0, UNANSWERED, labels + shift), usable)
 
 
 def effect_of(changes: Sequence[Change], base: Answered, other: Answered) -> Effect | None:
-    """What changes do, on the images that both answer; None where there is no such image."""
+    """Compare on the images that both answer; None where there is no such image."""
     both = base.usable & other.usable
     if not both.any():
         return None
-    found = difference(base.right()[both], other.right()[both])
-    return Effect(tuple(changes), 100 * float(base.right()[base.usable].mean()), found, found.p)
+    change = difference(base.right()[both], other.right()[both])
+    return Effect(tuple(changes), 100 * float(base.right()[base.usable].mean()), change, change.p)
 
 
 def among(effects: Sequence[Effect]) -> tuple[Effect, ...]:
-    """The same, each held against what chance does among so many."""
+    """The same effects, with Holm-adjusted p-values."""
     adjusted = holm([effect.p for effect in effects])
     return tuple(replace(effect, p=p) for effect, p in zip(effects, adjusted, strict=True))
 
 
 def within_chance(base: Answered, stated: float | None) -> bool:
-    """Whether the stated top-1 in percent is in the interval of the one found."""
+    """Whether the stated top-1 in percent is in the confidence interval of the measured one."""
     if stated is None:
         return False
-    found = share(int(base.right()[base.usable].sum()), int(base.usable.sum()))
-    return found.low <= stated <= found.high
+    top1 = share(int(base.right()[base.usable].sum()), int(base.usable.sum()))
+    return top1.low <= stated <= top1.high
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The effect of several changes, and the port's answers with them."""
+
+    effect: Effect
+    answers: Answered
+
+    def step_from(self, before: Reached) -> Difference:
+        """The difference in accuracy to what was reached before, on the images that both answer."""
+        both = self.answers.usable & before.answers.usable
+        return difference(before.answers.right()[both], self.answers.right()[both])
+
+
+def best_step(before: Reached, others: Sequence[Reached], stated: float) -> Reached:
+    """Of others, each with one change more, the nearest that is so beyond chance; else the same."""
+    steps = [other.step_from(before) for other in others]
+    gap = stated - before.effect.top1
+    nearer = [
+        other for other, step, p in zip(others, steps, holm([s.p for s in steps]), strict=True)
+        if p < SIGNIFICANT and step.comes_nearer(gap)
+    ]  # fmt: skip
+    return min(nearer, key=lambda other: other.effect.remaining(stated), default=before)
 
 
 def _named(effect: Effect) -> dict[str, str]:
@@ -225,9 +244,9 @@ def _named(effect: Effect) -> dict[str, str]:
 
 
 def _figures(effect: Effect) -> dict[str, Any]:
-    found = effect.difference
-    return {"top1": effect.top1, "points": found.points, **asdict(found)}
+    change = effect.difference
+    return {"top1": effect.top1, "points": change.points, **asdict(change)}
 
 
-def _said(change: Change, alone: Difference, by_itself: str = "") -> str:
+def _words(change: Change, alone: Difference, by_itself: str = "") -> str:
     return f"{change.topic} ({change.words}) {alone.points:+.2f}{by_itself}"

@@ -1,22 +1,23 @@
-"""Which changes count as helping, what is tried at once, and what of that is kept."""
+"""Which changes count as helping, and which of several more is kept."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from porting.accuracy.evaluation.answers import ANSWERED, FAILED, UNANSWERED, Answers
+from porting.accuracy.evaluation.batch import ANSWERED, FAILED, UNANSWERED, Answers
 from porting.accuracy.evaluation.changes import Change
-from porting.accuracy.evaluation.explanation import (
+from porting.accuracy.evaluation.effects import (
     Answered,
     Explanation,
+    Reached,
     among,
     answered,
+    best_step,
     effect_of,
     within_chance,
 )
-from porting.accuracy.evaluation.figures import holm
-from porting.accuracy.evaluation.reaching import Reached, best_step, nearest
+from porting.accuracy.evaluation.significance import holm
 
 OF = 1000
 
@@ -52,11 +53,11 @@ def test_what_helps_is_beyond_chance_and_nearer(count, helps):
     assert effect("weights", count).helps(70.0) is helps
 
 
-def test_one_of_each_topic_is_tried_at_once_the_best_first():
+def test_the_best_of_each_topic_comes_the_best_of_all_first():
     chain = explanation(
         effect("weights", 560), effect("crop", 600, "a"), effect("crop", 650, "b"),
         effect("decoder", 570),
-    ).chain()  # fmt: skip
+    ).best_by_topic()  # fmt: skip
     assert [one.changes[0].words for one in chain] == ["b", "this for that", "this for that"]
     assert [one.changes[0].topic for one in chain] == ["crop", "decoder", "weights"]
 
@@ -65,7 +66,7 @@ def test_the_whole_preprocessing_stands_for_its_parts():
     chain = explanation(
         effect("weights", 560), effect("crop", 690), effect("preprocessing", 600),
         effect("channel order", 540),
-    ).chain()  # fmt: skip
+    ).best_by_topic()  # fmt: skip
     assert [one.changes[0].topic for one in chain] == ["preprocessing", "weights", "channel order"]
 
 
@@ -73,18 +74,11 @@ def reached(*counts):
     return [Reached(effect("weights", count), right_on(count)) for count in counts]
 
 
-class TestNearest:
-    def test_more_changes_are_kept_as_long_as_they_bring_it_nearer_beyond_chance(self):
-        first, second, third, fourth = reached(600, 660, 662, 690)
-        assert nearest(first, [second, third], 70.0) is second
-        assert nearest(first, [second, third, fourth], 70.0) is fourth
-
-    def test_the_first_where_they_overshoot_or_do_nothing(self):
-        first, overshot, same = reached(690, 790, 690)
-        assert nearest(first, [overshot, same], 70.0) is first
-
-
 class TestBestStep:
+    def test_the_same_where_others_overshoot_or_do_nothing(self):
+        first, overshot, same = reached(690, 790, 690)
+        assert best_step(first, [overshot, same], 70.0) is first
+
     def test_the_nearest_of_all(self):
         kept, less, most, overshot = reached(600, 620, 680, 790)
         assert best_step(kept, [less, most, overshot], 70.0) is most

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from parity_tests.accuracy.evaluation.test_changes import MNASNET, PILLOW, SLIM, run_of
 from porting.accuracy.evaluation.changes import TOPICS, changes_of, combined
-from porting.accuracy.evaluation.explaining import at_once, on_top
+from porting.accuracy.evaluation.explaining import on_top
 
 
 class TestSeveralAtOnce:
@@ -39,21 +39,27 @@ class TestSeveralAtOnce:
         side, _ = combined(run.base, [order, pillow])
         assert side.pipeline == f"{PILLOW}, swap-channels"
 
-    def test_ever_more_are_tried_and_what_does_not_go_with_the_others_is_passed_over(self):
-        run = run_of(MNASNET)
-        found = changes_of(run)
-        places, _ = self.places(
+    def tried(self, found, *several, candidates=None):
+        """What is tried on top of several changes: topics and sides."""
+        trials = on_top(found, several, found.changes if candidates is None else candidates)
+        return [
+            ([found.changes[place].topic for place in trial], found.at_once(trial)[0])
+            for trial in trials
+        ]
+
+    def test_what_does_not_go_with_the_others_is_passed_over(self):
+        found = changes_of(run_of(MNASNET))
+        whole, *others = self.places(
             found, ("preprocessing", "Pillow's for the authors'"),
             ("weights", "ema for raw"), ("rounding", "rounded for unrounded"),
             ("channel order", "BGR for RGB"),
-        )  # fmt: skip
-        tried = at_once(found, places)
-        topics = [[change.topic for change in changes] for changes, _, _ in tried]
-        assert topics == [
-            ["preprocessing", "weights"], ["preprocessing", "weights", "channel order"],
+        )[1]  # fmt: skip
+        tried = self.tried(found, whole, candidates=others)
+        assert [topics for topics, _ in tried] == [
+            ["preprocessing", "weights"], ["preprocessing", "channel order"],
         ]  # fmt: skip
-        assert [(side.weights, side.pipeline) for _, side, _ in tried] == [
-            ("ema", PILLOW), ("ema", f"{PILLOW}, swap-channels"),
+        assert [(side.weights, side.pipeline) for _, side in tried] == [
+            ("ema", PILLOW), (None, f"{PILLOW}, swap-channels"),
         ]  # fmt: skip
 
     def test_a_step_that_is_gone_already_is_not_put_back(self):
@@ -65,30 +71,30 @@ class TestSeveralAtOnce:
         assert whole.side.pipeline == order.side.pipeline == SLIM
         assert combined(run.base, [whole, order]) is None
         found = changes_of(run)
-        tried = on_top(found, self.places(found, (order.topic, order.words))[0])
-        assert all("swap-channels" not in side.pipeline for _, side, _ in tried)
+        (order,) = self.places(found, (order.topic, order.words))[1]
+        assert all("swap-channels" not in side.pipeline for _, side in self.tried(found, order))
 
     def test_what_changes_nothing_is_not_tried_on_top(self):
         found = changes_of(run_of(MNASNET))
         # Antialiasing brings TensorFlow 2's coordinates with it.
         antialiased = "TensorFlow 2's antialiased bicubic for TensorFlow 1's bicubic"
-        places, _ = self.places(found, ("antialiasing", antialiased))
-        topics = {several[-1].topic for several, _, _ in on_top(found, places)}
+        (change,) = self.places(found, ("antialiasing", antialiased))[1]
+        topics = {topics[-1] for topics, _ in self.tried(found, change)}
         assert "coordinates" not in topics and {"resize", "rounding"} <= topics
 
     def test_every_other_topic_is_tried_on_top(self):
         found = changes_of(run_of(MNASNET))
         words = "fraction 0.875 by the decoder for padded 96+32 by the decoder"
-        places, (crop,) = self.places(found, ("crop", words))
-        tried = on_top(found, places)
-        assert {changes[0] for changes, _, _ in tried} == {crop}
-        topics = {change.topic for changes, _, _ in tried for change in changes[1:]}
-        assert topics == {topic.name for topic in TOPICS} - {"crop", "preprocessing"}
-        decoder = next(side for changes, side, _ in tried if changes[1].topic == "decoder")
+        (crop,) = self.places(found, ("crop", words))[1]
+        tried = self.tried(found, crop)
+        assert {topics[0] for topics, _ in tried} == {"crop"}
+        assert {topics[1] for topics, _ in tried} == (
+            {topic.name for topic in TOPICS} - {"crop", "preprocessing"}
+        )
+        decoder = next(side for topics, side in tried if topics[1] == "decoder")
         assert decoder.pipeline == (
             "decode tf-accurate, crop fraction 0.875, resize legacy bicubic 96"
         )
-        places, _ = self.places(found, ("preprocessing", "Pillow's for the authors'"))
-        tried = on_top(found, places)
-        topics = {change.topic for changes, _, _ in tried for change in changes[1:]}
+        (whole,) = self.places(found, ("preprocessing", "Pillow's for the authors'"))[1]
+        topics = {topics[1] for topics, _ in self.tried(found, whole)}
         assert topics == {"weights", "normalisation", "channel order", "label offset"}
