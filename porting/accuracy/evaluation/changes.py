@@ -36,7 +36,6 @@ from porting.mapping.convention import InputConvention
 from porting.mapping.families import FAMILIES, ROUNDED, Affine
 
 PREPROCESSING = "preprocessing"
-ROUNDING = "rounding"
 
 Edit = Callable[[Side], Side | None]
 """A side with one thing changed; None where that means nothing for it."""
@@ -121,15 +120,6 @@ Edits = Iterable[tuple[str, Edit, int]] | str
 """Words, edit and shift of labels of each change, or why there is none."""
 
 
-@dataclass(frozen=True)
-class Topic:
-    """One thing that may be changed: ``what`` it is, in words."""
-
-    name: str
-    what: str
-    edits_of: Callable[[Run], Edits]
-
-
 def answers_as(side: Side) -> Side:
     """What a side's answers depend on: all of it but its name."""
     return replace(side, name="")
@@ -154,16 +144,16 @@ def changes_of(run: Run) -> Changes:
     """List the changes of every topic for a run."""
     changes: list[Change] = []
     left_out = []
-    for topic in TOPICS:
-        edits = topic.edits_of(run)
+    for topic, edits_of in TOPICS.items():
+        edits = edits_of(run)
         if isinstance(edits, str):
-            left_out.append(LeftOut(topic.name, edits))
+            left_out.append(LeftOut(topic, edits))
             continue
         for words, edit, shift in edits:
             side = None if shift else edit(run.base)
             if side is not None:
-                side = replace(side, name=f"{topic.name}: {words}")
-            changes.append(Change(topic.name, words, edit, side, shift))
+                side = replace(side, name=f"{topic}: {words}")
+            changes.append(Change(topic, words, edit, side, shift))
     return Changes(run.base, tuple(changes), tuple(left_out))
 
 
@@ -172,14 +162,14 @@ def combined(base: Side, changes: Iterable[Change]) -> tuple[Side, int] | None:
 
     None where one of them means nothing beside the others.
     """
-    in_order = sorted(changes, key=lambda change: _ORDER[change.topic])
+    in_order = sorted(changes, key=lambda change: list(TOPICS).index(change.topic))
     side: Side | None = base
     for change in in_order:
         side = None if side is None else change.edit(side)
     if side is None:
         return None
-    named = replace(side, name=" and ".join(f"{c.topic}: {c.words}" for c in in_order))
-    return named, sum(change.shift for change in in_order)
+    name = " and ".join(f"{change.topic}: {change.words}" for change in in_order)
+    return replace(side, name=name), sum(change.shift for change in in_order)
 
 
 def _weights(run: Run) -> Edits:
@@ -212,34 +202,37 @@ def _preprocessing(run: Run) -> Edits:
     return [(f"{names[other]} for {now}", lambda side: replace(side, pipeline=other), 0)]
 
 
-def _pixels(topic: PixelTopic, run: Run) -> Edits:
-    """Every change of a topic that means something for the run's pipeline.
+def _of_pixels(
+    words_for: Callable[[Pipeline], str], *changes: PixelChange, without: str = "",
+    keeps_whole: bool = True,
+) -> Callable[[Run], Edits]:  # fmt: skip
+    """Changes of pipelines, each named by ``words_for``, as changes of what runs them.
 
-    What is about anything but rounding leaves whole pixels whole.
+    ``without`` says why there may be none for a pipeline. With ``keeps_whole`` a change leaves
+    whole pixels whole.
     """
-    before = parse_pipeline(run.base.pipeline)
-    pipelines = {str(before)}
-    edits: list[tuple[str, Edit, int]] = []
-    for change in topic.changes:
-        edit = change if topic.name == ROUNDING else partial(_kept_whole, change)
-        after = edit(before)
-        if after is not None and str(after) not in pipelines:
-            pipelines.add(str(after))
-            words = f"{topic.words_for(after)} for {topic.words_for(before)}"
-            edits.append((words, partial(_with_pixels, edit), 0))
-    return edits or topic.without
 
+    def changed(change: PixelChange, before: Pipeline) -> Pipeline | None:
+        after = change(before)
+        if after is None or after.whole or not before.whole or not keeps_whole:
+            return after
+        return replace(after, steps=(*after.steps, Round()))
 
-def _kept_whole(change: PixelChange, pipeline: Pipeline) -> Pipeline | None:
-    after = change(pipeline)
-    if after is None or after.whole or not pipeline.whole:
-        return after
-    return replace(after, steps=(*after.steps, Round()))
+    def edit(change: PixelChange, side: Side) -> Side | None:
+        pipeline = changed(change, parse_pipeline(side.pipeline))
+        return None if pipeline is None else replace(side, pipeline=str(pipeline))
 
+    def edits_of(run: Run) -> Edits:
+        before = parse_pipeline(run.base.pipeline)
+        by_text: dict[str, tuple[str, Edit, int]] = {str(before): ("", lambda side: side, 0)}
+        for change in changes:
+            after = changed(change, before)
+            if after is not None:
+                words = f"{words_for(after)} for {words_for(before)}"
+                by_text.setdefault(str(after), (words, partial(edit, change), 0))
+        return list(by_text.values())[1:] or without
 
-def _with_pixels(change: PixelChange, side: Side) -> Side | None:
-    pipeline = change(parse_pipeline(side.pipeline))
-    return None if pipeline is None else replace(side, pipeline=str(pipeline))
+    return edits_of
 
 
 def _normalisation(run: Run) -> Edits:
@@ -261,24 +254,6 @@ def _normalisation(run: Run) -> Edits:
     return [(f"{words_for(a)} for {now}", partial(normalised, a), 0) for a in others]
 
 
-def _label_offset(run: Run) -> Edits:
-    return [("labels one up", lambda side: side, 1), ("labels one down", lambda side: side, -1)]
-
-
-@dataclass(frozen=True)
-class PixelTopic:
-    """One thing about pixels: ``words_for`` names a pipeline's way, ``changes`` are others.
-
-    ``without`` says why there may be no change of it.
-    """
-
-    name: str
-    what: str
-    words_for: Callable[[Pipeline], str]
-    changes: tuple[PixelChange, ...]
-    without: str
-
-
 def _resizing(pipeline: Pipeline) -> Resize | ResizeShorter | None:
     """The one step that resizes, or None where there is none, or several."""
     steps = [step for step in pipeline.steps if isinstance(step, (Resize, ResizeShorter))]
@@ -293,10 +268,6 @@ def _decoded(decoder: str, pipeline: Pipeline) -> Pipeline | None:
             return None
         return Pipeline(Decode(decoder), (Crop(decode.rule), *pipeline.steps))
     return replace(pipeline, decode=Decode(decoder))
-
-
-def _decoder_said(pipeline: Pipeline) -> str:
-    return DECODERS[getattr(pipeline.decode, "decoder", "tf")]
 
 
 def _cropped(rule_of: Callable[[int], WindowRule], pipeline: Pipeline) -> Pipeline | None:
@@ -344,7 +315,7 @@ def _with_resize(steps: tuple[Further, ...], *instead: Further) -> tuple[Further
     return (*steps[:place], *instead, *steps[place + 1 :])
 
 
-def _crop_said(pipeline: Pipeline) -> str:
+def _crop_words(pipeline: Pipeline) -> str:
     if isinstance(pipeline.decode, DecodeAndCrop):
         return f"{pipeline.decode.rule} by the decoder"
     rules = " and ".join(str(step.rule) for step in pipeline.steps if isinstance(step, Crop))
@@ -366,20 +337,9 @@ def _resized(
     return replace(pipeline, steps=_with_resize(pipeline.steps, after))
 
 
-def _resize_said(pipeline: Pipeline) -> str:
+def _resize_words(pipeline: Pipeline) -> str:
     resize = _resizing(pipeline)
     return "none" if resize is None else f"{RESIZERS[resize.resizer]} {resize.kernel}"
-
-
-def _rounded(pipeline: Pipeline) -> Pipeline | None:
-    """With the step ``round``; no change where pixels are whole anyhow."""
-    return None if pipeline.whole else _with(Round(), pipeline)
-
-
-def _unrounded(pipeline: Pipeline) -> Pipeline | None:
-    """Without that step; no change where pixels are whole without it."""
-    after = _without(Round(), pipeline)
-    return None if after is None or after.whole else after
 
 
 def _with(step: Further, pipeline: Pipeline) -> Pipeline | None:
@@ -396,76 +356,72 @@ def _without(step: Further, pipeline: Pipeline) -> Pipeline | None:
     return replace(pipeline, steps=tuple(other for other in pipeline.steps if other != step))
 
 
-def _rounding_said(pipeline: Pipeline) -> str:
-    return "rounded" if any(isinstance(s, Round) for s in pipeline.steps) else "unrounded"
-
-
-def _channels_said(pipeline: Pipeline) -> str:
-    return "BGR" if any(isinstance(s, SwapChannels) for s in pipeline.steps) else "RGB"
+def _unrounded(pipeline: Pipeline) -> Pipeline | None:
+    """Without the step ``round``; None where pixels are whole without it."""
+    after = _without(Round(), pipeline)
+    return None if after is None or after.whole else after
 
 
 NO_ONE_RESIZE = "the steps have no resize, or several"
 
-PARTS = (
-    PixelTopic(
-        "decoder", "how a JPEG's bytes become pixels", _decoder_said,
-        tuple(partial(_decoded, name) for name in DECODERS), "",
+PARTS: dict[str, Callable[[Run], Edits]] = {
+    "decoder": _of_pixels(
+        lambda pipeline: DECODERS[getattr(pipeline.decode, "decoder", "tf")],
+        *(partial(_decoded, name) for name in DECODERS),
     ),
-    PixelTopic(
-        "crop", "which part of the image is kept, and where it is cut", _crop_said,
-        (
-            partial(_cropped, partial(Padded, padding=TPU_PADDING)),
-            partial(_cropped, lambda _: Fraction(CROP_SHARE)),
-            partial(_cropped, lambda _: Square(CROP_SHARE)),
-            _cropped_as_torchvision,
-            _cropped_elsewhere,
-        ),
-        NO_ONE_RESIZE,
+    # Which part of the image is kept, and where it is cut.
+    "crop": _of_pixels(
+        _crop_words,
+        partial(_cropped, partial(Padded, padding=TPU_PADDING)),
+        partial(_cropped, lambda _: Fraction(CROP_SHARE)),
+        partial(_cropped, lambda _: Square(CROP_SHARE)),
+        _cropped_as_torchvision,
+        _cropped_elsewhere,
+        without=NO_ONE_RESIZE,
     ),
-    PixelTopic(
-        "resize", "the kernel", _resize_said,
-        (partial(_resized, kernel="bilinear"), partial(_resized, kernel="bicubic")),
-        NO_ONE_RESIZE,
+    # The kernel.
+    "resize": _of_pixels(
+        _resize_words,
+        partial(_resized, kernel="bilinear"),
+        partial(_resized, kernel="bicubic"),
+        without=NO_ONE_RESIZE,
     ),
-    PixelTopic(
-        "coordinates", "which coordinates TensorFlow's own resizing goes by", _resize_said,
-        (
-            partial(_resized, resizer="tf2", of=("legacy",)),
-            partial(_resized, resizer="legacy", of=("tf2",)),
-        ),
-        "it is not resized by TensorFlow 1's or 2's way at points",
+    # The coordinates of TensorFlow's own resizing.
+    "coordinates": _of_pixels(
+        _resize_words,
+        partial(_resized, resizer="tf2", of=("legacy",)),
+        partial(_resized, resizer="legacy", of=("tf2",)),
+        without="it is not resized by TensorFlow 1's or 2's way at points",
     ),
-    PixelTopic(
-        "antialiasing", "whether resizing takes all pixels in, or some at points", _resize_said,
-        (
-            # TensorFlow 1 has no antialiasing; with it come TensorFlow 2's coordinates.
-            partial(_resized, resizer="tf2-antialiased", of=("legacy", "tf2")),
-            partial(_resized, resizer="tf2", of=("tf2-antialiased", "pillow")),
-        ),
-        NO_ONE_RESIZE,
+    # TensorFlow 1 has no antialiasing; with it come TensorFlow 2's coordinates.
+    "antialiasing": _of_pixels(
+        _resize_words,
+        partial(_resized, resizer="tf2-antialiased", of=("legacy", "tf2")),
+        partial(_resized, resizer="tf2", of=("tf2-antialiased", "pillow")),
+        without=NO_ONE_RESIZE,
     ),
-    PixelTopic(
-        ROUNDING, "whether pixels are whole numbers", _rounding_said, (_rounded, _unrounded),
-        "pixels are whole as they are: a Pillow resize rounds, and so does no resize",
+    "rounding": _of_pixels(
+        lambda pipeline: "rounded" if Round() in pipeline.steps else "unrounded",
+        lambda pipeline: None if pipeline.whole else _with(Round(), pipeline),
+        _unrounded,
+        without="pixels are whole as they are: a Pillow resize rounds, and so does no resize",
+        keeps_whole=False,
     ),
-)  # fmt: skip
+}
 """What makes up the preprocessing as a whole."""
 
-CHANNEL_ORDER = PixelTopic(
-    "channel order", "RGB or BGR", _channels_said,
-    (partial(_with, SwapChannels()), partial(_without, SwapChannels())), "",
-)  # fmt: skip
-
-TOPICS = (
-    Topic("weights", "the source's other weight set: averages or raw weights", _weights),
-    Topic(PREPROCESSING, "all steps from a file to pixels at once", _preprocessing),
-    *(Topic(part.name, part.what, partial(_pixels, part)) for part in PARTS),
-    Topic("normalisation", "the mean and deviation of another family", _normalisation),
-    Topic(CHANNEL_ORDER.name, CHANNEL_ORDER.what, partial(_pixels, CHANNEL_ORDER)),
-    Topic("label offset", "classes counted with a background, or without", _label_offset),
-)
-"""In the order in which several at once are applied."""
-
-_ORDER = {topic.name: place for place, topic in enumerate(TOPICS)}
-
-PARTS_OF_PREPROCESSING = frozenset(topic.name for topic in PARTS)
+TOPICS: dict[str, Callable[[Run], Edits]] = {
+    "weights": _weights,
+    PREPROCESSING: _preprocessing,
+    **PARTS,
+    "normalisation": _normalisation,
+    "channel order": _of_pixels(
+        lambda pipeline: "BGR" if SwapChannels() in pipeline.steps else "RGB",
+        partial(_with, SwapChannels()),
+        partial(_without, SwapChannels()),
+    ),
+    "label offset": lambda run: [
+        ("labels one up", lambda side: side, 1), ("labels one down", lambda side: side, -1),
+    ],
+}  # fmt: skip
+"""The edits of each topic for a run, in the order in which several at once are applied."""

@@ -29,7 +29,7 @@ import numpy as np
 
 from porting.accuracy.evaluation.batch import ANSWERED, UNANSWERED, Answers
 from porting.accuracy.evaluation.changes import (
-    PARTS_OF_PREPROCESSING,
+    PARTS,
     PREPROCESSING,
     Change,
     LeftOut,
@@ -121,7 +121,7 @@ class Explanation:
         helping = self.helping()
         topics = {effect.changes[0].topic for effect in helping}
         if PREPROCESSING in topics:
-            topics -= PARTS_OF_PREPROCESSING
+            topics -= PARTS.keys()
         best: dict[str, Effect] = {}
         for effect in helping:
             if effect.changes[0].topic in topics:

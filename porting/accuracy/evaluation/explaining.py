@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from porting.accuracy.evaluation.changes import (
-    PARTS_OF_PREPROCESSING,
+    PARTS,
     PREPROCESSING,
     Change,
     Changes,
@@ -130,8 +130,8 @@ def on_top(
     """
     topics = {change.topic for change in several}
     if PREPROCESSING in topics:
-        topics |= PARTS_OF_PREPROCESSING
-    elif topics & PARTS_OF_PREPROCESSING:
+        topics |= PARTS.keys()
+    elif topics & PARTS.keys():
         topics.add(PREPROCESSING)
 
     def answers_of(chosen: Sequence[Change]) -> tuple[Side, int] | None:
