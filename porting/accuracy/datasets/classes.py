@@ -52,7 +52,7 @@ class ClassList:
 
     @cached_property
     def are_synsets(self) -> bool:
-        """Whether the classes are known, and named by synset."""
+        """Whether the classes are listed, and named by synset."""
         return all(map(SYNSET.fullmatch, self.names or ("",)))
 
     def label(self, name: str, where: str) -> int:
@@ -109,7 +109,7 @@ def _listed() -> list[tuple[str, str, str]]:
     return [(synset, number, name) for synset, number, name in rows]
 
 
-def class_list(synsets: Path | None, classes: int | None) -> ClassList:
+def read_class_list(synsets: Path | None, classes: int | None) -> ClassList:
     """The classes that a user's options name; ImageNet's by default.
 
     A line of ``synsets`` is a class's name, or a synset with its name behind it.
@@ -120,9 +120,8 @@ def class_list(synsets: Path | None, classes: int | None) -> ClassList:
     if classes is not None and classes < 1:
         raise BadInput(f"classes is {classes}; expected the network's classes, 1 or more")
     if synsets is None:
-        known = imagenet()
-        if classes in (None, known.count):
-            return known
+        if classes in (None, imagenet().count):
+            return imagenet()
         return ClassList(classes or 0, None, f"the network's {classes:,} classes")
     first_words = [(line, line.split(maxsplit=1)[0]) for line in lines_of(synsets)]
     names = tuple(first if SYNSET.fullmatch(first) else line for line, first in first_words)
@@ -172,7 +171,7 @@ def number_of_validation_image(name: str) -> int | None:
 def labels_of_numbers(
     numbers: Sequence[int],
     names: Sequence[str],
-    known: ClassList,
+    listing: ClassList,
     where: Callable[[int], str],
     likely: str | None = None,
     ids: bool = False,
@@ -187,46 +186,46 @@ def labels_of_numbers(
     Raises:
         BadInput: a number is out of range, or nothing tells the reading.
     """
-    readings = _readings(numbers, known, where, ids)
-    by_images = _reading_of_known_images(numbers, names, known, readings)
+    readings = _readings(numbers, listing, where, ids)
+    by_images = _reading_of_known_images(numbers, names, listing, readings)
     if by_images is not None:
         reading, why = by_images
     elif likely in readings:
         reading, why = likely or "", "as the file's name says"
     else:
-        reading, why = _only_reading(numbers, known, readings, where, ids)
+        reading, why = _only_reading(numbers, listing, readings, where, ids)
     words = {
-        FROM_0: f"0..{known.count - 1} in the order of {known.what}",
-        FROM_1: f"1..{known.count} (0, the background of {known.count + 1:,} classes, never "
-        f"occurs) in the order of {known.what}",
-        IDS: f"1..{known.count} that are ILSVRC2012 ids, turned into labels of {known.what}",
+        FROM_0: f"0..{listing.count - 1} in the order of {listing.what}",
+        FROM_1: f"1..{listing.count} (0, the background of {listing.count + 1:,} classes, never "
+        f"occurs) in the order of {listing.what}",
+        IDS: f"1..{listing.count} that are ILSVRC2012 ids, turned into labels of {listing.what}",
     }
     return [readings[reading](number) for number in numbers], f"numbers {words[reading]}, {why}"
 
 
 def _readings(
-    numbers: Sequence[int], known: ClassList, where: Callable[[int], str], ids: bool
+    numbers: Sequence[int], listing: ClassList, where: Callable[[int], str], ids: bool
 ) -> dict[str, Callable[[int], int]]:
     """The readings in which every number is a label."""
     low, high = min(numbers), max(numbers)
     for wrong in (low, high):
-        if not 0 <= wrong <= known.count:
+        if not 0 <= wrong <= listing.count:
             raise BadInput(
-                f"{where(numbers.index(wrong))}: the label {wrong} is none of {known.what}; "
-                f"expected 0..{known.count - 1} or 1..{known.count}"
+                f"{where(numbers.index(wrong))}: the label {wrong} is none of {listing.what}; "
+                f"expected 0..{listing.count - 1} or 1..{listing.count}"
             )
     readings: dict[str, Callable[[int], int]] = {}
-    if high < known.count:
+    if high < listing.count:
         readings[FROM_0] = int
     if low > 0:
         readings[FROM_1] = lambda number: number - 1
-        if ids and known.names == imagenet().names:
+        if ids and listing.names == imagenet().names:
             readings[IDS] = lambda number: labels_by_ilsvrc_id()[number - 1]
     if not readings:
         first, last = where(numbers.index(low)), where(numbers.index(high))
         raise BadInput(
-            f"{first}: the label is 0, and at {last} it is {known.count}: one more than "
-            f"{known.what}; leave out images of a background, or name the classes the set has"
+            f"{first}: the label is 0, and at {last} it is {listing.count}: one more than "
+            f"{listing.what}; leave out images of a background, or name the classes the set has"
         )
     return readings
 
@@ -234,17 +233,17 @@ def _readings(
 def _reading_of_known_images(
     numbers: Sequence[int],
     names: Sequence[str],
-    known: ClassList,
+    listing: ClassList,
     readings: dict[str, Callable[[int], int]],
 ) -> tuple[str, str] | None:
     """The reading in which most of the first ten validation images have their own class."""
-    if known.names != imagenet().names:
+    if listing.names != imagenet().names:
         return None
     pairs = []
     for number, name in zip(numbers, names, strict=True):
         place = number_of_validation_image(name)
         if place is not None and 1 <= place <= len(_FIRST_SYNSETS):
-            pairs.append((number, known.numbers[_FIRST_SYNSETS[place - 1]]))
+            pairs.append((number, listing.numbers[_FIRST_SYNSETS[place - 1]]))
     right = {
         reading: sum(label(number) == true for number, true in pairs)
         for reading, label in readings.items()
@@ -257,14 +256,14 @@ def _reading_of_known_images(
 
 def _only_reading(
     numbers: Sequence[int],
-    known: ClassList,
+    listing: ClassList,
     readings: dict[str, Callable[[int], int]],
     where: Callable[[int], str],
     in_file: bool,
 ) -> tuple[str, str]:
     if len(readings) == 1:
         (reading,) = readings
-        return reading, "as " + ("0 occurs" if reading == FROM_0 else f"{known.count} occurs")
+        return reading, "as " + ("0 occurs" if reading == FROM_0 else f"{listing.count} occurs")
     choices = " or ".join(readings)
     way = (
         "name a file of ILSVRC2012 ids ILSVRC2012_validation_ground_truth.txt, give synsets in "

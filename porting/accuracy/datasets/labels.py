@@ -85,7 +85,7 @@ def count_of(things: Sequence[object], word: str) -> str:
 
 def labels_by_class(
     of_images: Sequence[str],
-    known: ClassList,
+    listing: ClassList,
     classes: int | None,
     path: object,
     what: str = "the folder's name",
@@ -98,39 +98,39 @@ def labels_by_class(
     Raises:
         BadInput: a name is no class, and nothing else orders the names.
     """
-    names, synsets = sorted(set(of_images)), known.names
-    if known.numbers.keys() >= set(names):
-        numbers, order = known.numbers, f"its place in {known.what}, from 0"
+    names, synsets = sorted(set(of_images)), listing.names
+    if listing.numbers.keys() >= set(names):
+        numbers, order = listing.numbers, f"its place in {listing.what}, from 0"
     elif all(NUMBER.fullmatch(name) for name in names):
         labels, order = labels_of_numbers(
-            [int(name) for name in names], names, known, lambda place: f"{path}/{names[place]}"
+            [int(name) for name in names], names, listing, lambda place: f"{path}/{names[place]}"
         )
         numbers = dict(zip(names, labels, strict=True))
-    elif known.names is None and len(names) == known.count:
+    elif listing.names is None and len(names) == listing.count:
         numbers, synsets = {name: place for place, name in enumerate(names)}, tuple(names)
-        order = f"its place, from 0, in the sorted {len(names):,}, as {known.what} are many"
+        order = f"its place, from 0, in the sorted {len(names):,}, as {listing.what} are many"
     else:
-        raise _unknown_classes(names, known, classes, path, what)
+        raise _unknown_classes(names, listing, classes, path, what)
     return Labels(
-        tuple(numbers[name] for name in of_images), known.count, f"by {what}: {order}", synsets
+        tuple(numbers[name] for name in of_images), listing.count, f"by {what}: {order}", synsets
     )
 
 
 def _unknown_classes(
-    names: list[str], known: ClassList, classes: int | None, path: object, what: str
+    names: list[str], listing: ClassList, classes: int | None, path: object, what: str
 ) -> BadInput:
-    if known.names is None:
+    if listing.names is None:
         return BadInput(
             f"{path}: by {what} there are {len(names):,} classes ({names[0]} to {names[-1]}), but "
-            f"the network has {known.count:,}; list its own in order in a file, and give that "
+            f"the network has {listing.count:,}; list its own in order in a file, and give that "
             "with --synsets"
         )
-    other = next(name for name in names if name not in known.numbers)
+    other = next(name for name in names if name not in listing.numbers)
     way = "give the set's own list of classes with --synsets"
     if classes is None and not SYNSET.fullmatch(other):
         way = f"{way}, or say how many classes the network has"
     return BadInput(
-        f"{path}: {other}, {what}, is not one of {known.what}{known.nearest(other)}; {way}"
+        f"{path}: {other}, {what}, is not one of {listing.what}{listing.nearest(other)}; {way}"
     )
 
 
@@ -140,7 +140,7 @@ class LabelOptions:
 
     labels: Path | None
     classes: int | None
-    known: ClassList
+    listing: ClassList
 
 
 @dataclass(frozen=True)
@@ -169,12 +169,12 @@ def labelling(
     # Without the folders that all images lie in, unless those are classes: ``val/...``.
     parts = [name.split("/") for name in images]
     while min(map(len, parts)) > 1 and len({part[0] for part in parts}) == 1:
-        if SYNSET.fullmatch(parts[0][0]) or parts[0][0] in options.known.numbers:
+        if SYNSET.fullmatch(parts[0][0]) or parts[0][0] in options.listing.numbers:
             break
         parts = [part[1:] for part in parts]
     inside = [part[0] for part in parts if len(part) > 1]
     if len(inside) == len(images):
-        labels = labels_by_class(inside, options.known, options.classes, path)
+        labels = labels_by_class(inside, options.listing, options.classes, path)
         return Labelling(labels, "by synset" if SYNSET.fullmatch(inside[0]) else "by class")
     if inside:
         loose = next(part[0] for part in parts if len(part) == 1)
@@ -186,7 +186,7 @@ def labelling(
     synsets = [synset for synset in of_images if synset is not None]
     if len(synsets) == len(images):
         labels = labels_by_class(
-            synsets, options.known, options.classes, path, "the synset in the file's name"
+            synsets, options.listing, options.classes, path, "the synset in the file's name"
         )
         return Labelling(labels, "of files named by synset")
     files = find_label_file(*places)
@@ -210,9 +210,9 @@ def _check_names(images: Sequence[str], labels: Labels, options: LabelOptions) -
         parts = image.split("/")
         synsets = [part for part in parts[:-1] if SYNSET.fullmatch(part)]
         synset = synsets[-1] if synsets else synset_in_name(image)
-        number = options.known.numbers.get(synset or "")
+        number = options.listing.numbers.get(synset or "")
         if number is not None and label is not None and number != label:
-            named = options.known.names[label] if options.known.names else label
+            named = options.listing.names[label] if options.listing.names else label
             raise BadInput(
                 f"{options.labels}: says {named} of {image}, whose name says {synset}; one of the "
                 "two is wrong: leave --labels out, or give the file that belongs to these images"
@@ -220,7 +220,7 @@ def _check_names(images: Sequence[str], labels: Labels, options: LabelOptions) -
 
 
 def _by_file(images: Sequence[str], file: Path, options: LabelOptions) -> Labelling:
-    labels = labels_from_file(read_label_file(file), images, options.known)
+    labels = labels_from_file(read_label_file(file), images, options.listing)
     return Labelling(labels, f"with label file {file.name}")
 
 
@@ -275,7 +275,7 @@ def _read_csv(path: Path, lines: list[str]) -> LabelFile:
         header, *rows = csv.reader(lines, strict=True)
     except csv.Error as error:
         raise BadInput(f"{path}: is no CSV: {error}") from error
-    name, label = (_column(header, known, path) for known in (_NAME_COLUMNS, _LABEL_COLUMNS))
+    name, label = (_column(header, titles, path) for titles in (_NAME_COLUMNS, _LABEL_COLUMNS))
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header) or not row[label].strip():
             raise BadInput(f"{path}, line {number}: {row}; expected a value for each of {header}")
@@ -288,17 +288,17 @@ def _read_csv(path: Path, lines: list[str]) -> LabelFile:
     return LabelFile(path, names, labels, tuple(range(2, len(rows) + 2)))
 
 
-def _column(header: list[str], known: Sequence[str], path: Path) -> int:
-    places = [place for place, title in enumerate(header) if title.strip().lower() in known]
+def _column(header: list[str], titles: Sequence[str], path: Path) -> int:
+    places = [place for place, title in enumerate(header) if title.strip().lower() in titles]
     if len(places) == 1:
         return places[0]
     raise BadInput(
         f"{path}: its first line is {','.join(header)!r}; expected a header with one column of "
-        f"{', '.join(known)}, such as name,label"
+        f"{', '.join(titles)}, such as name,label"
     )
 
 
-def labels_from_file(file: LabelFile, images: Sequence[str], known: ClassList) -> Labels:
+def labels_from_file(file: LabelFile, images: Sequence[str], listing: ClassList) -> Labels:
     """The labels that a file gives to images, in sorted order of names where it has none itself.
 
     Raises:
@@ -306,14 +306,16 @@ def labels_from_file(file: LabelFile, images: Sequence[str], known: ClassList) -
     """
     rows = _by_order(file, images) if file.names is None else _by_name(file, images)
     names = dict(zip(rows, images, strict=True))
-    numbers, order = _numbers(file, [names.get(row, "") for row in range(len(file.labels))], known)
+    numbers, order = _numbers(
+        file, [names.get(row, "") for row in range(len(file.labels))], listing
+    )
     by_image = tuple(numbers[row] for row in rows)
     lines = "by the image's name"
     if file.names is None:
         lines = "a line for each image in sorted order"
         if len(images) < len(file.labels):
             lines = "by the number in the image's name"
-    return Labels(by_image, known.count, f"{file.path.name}, {lines}: {order}", known.names)
+    return Labels(by_image, listing.count, f"{file.path.name}, {lines}: {order}", listing.names)
 
 
 def _inverse(rows: Sequence[int]) -> list[int]:
@@ -321,9 +323,9 @@ def _inverse(rows: Sequence[int]) -> list[int]:
     return sorted(range(len(rows)), key=rows.__getitem__)
 
 
-def _numbers(file: LabelFile, names: Sequence[str], known: ClassList) -> tuple[list[int], str]:
+def _numbers(file: LabelFile, names: Sequence[str], listing: ClassList) -> tuple[list[int], str]:
     """A label for each row, whose image is called ``names[row]``."""
-    if known.numbers.keys().isdisjoint(file.labels) and NUMBER.fullmatch(file.labels[0]):
+    if listing.numbers.keys().isdisjoint(file.labels) and NUMBER.fullmatch(file.labels[0]):
         for row, label in enumerate(file.labels):
             if not NUMBER.fullmatch(label):
                 raise BadInput(
@@ -331,15 +333,15 @@ def _numbers(file: LabelFile, names: Sequence[str], known: ClassList) -> tuple[l
                 )
         numbers = [int(label) for label in file.labels]
         likely = WELL_KNOWN.get(file.path.name)
-        return labels_of_numbers(numbers, names, known, file.where, likely, ids=True)
-    if known.names is None:
+        return labels_of_numbers(numbers, names, listing, file.where, likely, ids=True)
+    if listing.names is None:
         raise BadInput(
             f"{file.where(0)}: {file.labels[0]} is a class by name, and the network's "
-            f"{known.count:,} classes are known by number alone; list them in order in a file, "
+            f"{listing.count:,} classes are known by number alone; list them in order in a file, "
             "and give that with --synsets"
         )
-    labels = [known.label(label, file.where(row)) for row, label in enumerate(file.labels)]
-    return labels, f"classes by name, in {known.what}"
+    labels = [listing.label(label, file.where(row)) for row, label in enumerate(file.labels)]
+    return labels, f"classes by name, in {listing.what}"
 
 
 def _by_order(file: LabelFile, images: Sequence[str]) -> list[int]:
@@ -375,16 +377,12 @@ def _by_name(file: LabelFile, images: Sequence[str]) -> list[int]:
         rows = {key: row for row, key in enumerate(row_keys)}
         unique = len(rows) == len(row_keys) and len(set(keys)) == len(keys)
         if unique and not rows.keys().isdisjoint(keys):
-            return _matched(file, images, keys, rows)
-    raise BadInput(
-        f"{file.path}: names none of the {len(images):,} images: {names[0]} is one of its names, "
-        f"{images[0]} one of theirs"
-    )
-
-
-def _matched(
-    file: LabelFile, images: Sequence[str], keys: Sequence[str], rows: dict[str, int]
-) -> list[int]:
+            break
+    else:
+        raise BadInput(
+            f"{file.path}: names none of the {len(images):,} images: {names[0]} is one of its "
+            f"names, {images[0]} one of theirs"
+        )
     bare = [image for image, key in zip(images, keys, strict=True) if key not in rows]
     if bare:
         raise BadInput(
@@ -395,7 +393,7 @@ def _matched(
     spare = [row for key, row in rows.items() if key not in image_keys]
     if spare:
         raise BadInput(
-            f"{file.where(spare[0])}: there is no image {(file.names or ())[spare[0]]}; the file "
+            f"{file.where(spare[0])}: there is no image {names[spare[0]]}; the file "
             f"names {len(rows):,}, and there are {len(images):,}"
         )
     return [rows[key] for key in keys]

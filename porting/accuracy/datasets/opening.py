@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from porting.accuracy.datasets.classes import SYNSET, class_list
+from porting.accuracy.datasets.classes import SYNSET, read_class_list
 from porting.accuracy.datasets.dataset import DataSet
 from porting.accuracy.datasets.labels import (
     WELL_KNOWN,
@@ -68,7 +68,7 @@ def open_dataset(
         BadInput: there is no such data set, it is incomplete or damaged, or
             what its labels mean cannot be labelled.
     """
-    options = LabelOptions(labels, classes, class_list(synsets, classes))
+    options = LabelOptions(labels, classes, read_class_list(synsets, classes))
     dataset = _open(Path(path), options)
     if not len(dataset):
         raise BadInput(f"{path}: holds no example")
@@ -139,7 +139,7 @@ def _of_shards(path: Path, shards: Sequence[Path], options: LabelOptions) -> Dat
             f"{path}: is neither a tar nor a TFRecord file; expected one, or a folder of images"
         )
     _check_own_labels(path, options)
-    dataset = read_tfrecords(path, shards, options.known)
+    dataset = read_tfrecords(path, shards, options.listing)
     of_n = OF_N.fullmatch(shards[0].name)
     if of_n is None or len(shards) == int(of_n["count"]):
         return dataset
@@ -159,7 +159,7 @@ def _of_tars(path: Path, shards: Sequence[Path], options: LabelOptions) -> DataS
     members = [members_of(shard) for shard in shards]
     if any(is_webdataset(inside) for inside in members):
         _check_own_labels(path, options)
-        return read_webdataset(path, shards, members, options.known)
+        return read_webdataset(path, shards, members, options.listing)
     everything = [(shard, member) for shard, inside in enumerate(members) for member in inside]
     images = [(shard, member) for shard, member in everything if is_image(member.name)]
     others = [member.name for _, member in everything if not is_image(member.name)]

@@ -179,7 +179,7 @@ def _label_of(files: Sequence[Member]) -> Member | None:
 
 
 def read_webdataset(
-    path: Path, shards: Sequence[Path], members: Sequence[Sequence[Member]], known: ClassList
+    path: Path, shards: Sequence[Path], members: Sequence[Sequence[Member]], listing: ClassList
 ) -> DataSet:
     """The images of shards with their labels.
 
@@ -198,7 +198,7 @@ def read_webdataset(
                 faults[len(images)] = f"its label cannot be read: {error}"
             images.append((shard, image))
     store = TarStore(tuple(shards), tuple(images))
-    labels = _labels(values, store, known)
+    labels = _labels(values, store, listing)
     return DataSet(path, "WebDataset shards", store, labels, faults, note_on_others(others))
 
 
@@ -243,7 +243,7 @@ def _label(path: Path, image: Member, member: Member | None) -> str:
     return text
 
 
-def _labels(by_number: dict[int, str], store: TarStore, known: ClassList) -> Labels:
+def _labels(by_number: dict[int, str], store: TarStore, listing: ClassList) -> Labels:
     readable, values = list(by_number), list(by_number.values())
 
     def where(place: int) -> str:
@@ -256,13 +256,13 @@ def _labels(by_number: dict[int, str], store: TarStore, known: ClassList) -> Lab
     elif all(NUMBER.fullmatch(value) for value in values):
         names = [store.name(number) for number in readable]
         numbers = [int(value) for value in values]
-        labels, order = labels_of_numbers(numbers, names, known, where)
+        labels, order = labels_of_numbers(numbers, names, listing, where)
     else:
-        labels = [known.label(value, where(place)) for place, value in enumerate(values)]
-        order = f"classes by name, in {known.what}"
+        labels = [listing.label(value, where(place)) for place, value in enumerate(values)]
+        order = f"classes by name, in {listing.what}"
     by_image: list[int | None] = [None] * len(store)
     for number, label in zip(readable, labels, strict=True):
         by_image[number] = label
     return Labels(
-        tuple(by_image), known.count, f".cls or .json beside images: {order}", known.names
+        tuple(by_image), listing.count, f".cls or .json beside images: {order}", listing.names
     )

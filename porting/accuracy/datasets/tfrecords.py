@@ -244,30 +244,30 @@ def _text(by_name: dict[bytes, Bytes], names: Sequence[bytes]) -> str:
     return bytes(_one(values, names)).decode("utf-8", "replace") if values else ""
 
 
-def read_tfrecords(path: Path, shards: Sequence[Path], known: ClassList) -> DataSet:
+def read_tfrecords(path: Path, shards: Sequence[Path], listing: ClassList) -> DataSet:
     """The records of shards with their labels.
 
     Raises:
         BadInput: a shard is empty, cut short or damaged in a length; or labels are no classes.
     """
     records = [
-        _checked(path, _record(number, frame, data), known)
+        _checked(path, _record(number, frame, data), listing)
         for number, path in enumerate(shards)
         for frame, data in frames(path)
     ]
-    labels = _labels(shards, records, known)
+    labels = _labels(shards, records, listing)
     faults = {number: record.reason for number, record in enumerate(records) if record.reason}
     store = RecordStore(tuple(shards), tuple(records))
     return DataSet(path, "TFRecord shards", store, labels, faults)
 
 
-def _checked(path: Path, record: Record, known: ClassList) -> Record:
+def _checked(path: Path, record: Record, listing: ClassList) -> Record:
     """The record, marked if its label is at an end or none and its data are damaged.
 
     What tells how labels count must not hang on a damaged record.
     """
-    odd = record.label is None or not 0 < record.label < known.count
-    stranger = known.are_synsets and record.synset and record.synset not in known.numbers
+    odd = record.label is None or not 0 < record.label < listing.count
+    stranger = listing.are_synsets and record.synset and record.synset not in listing.numbers
     if odd or stranger:
         data = bytes_at(path, record.frame.offset, record.frame.size + TAIL)
         try:
@@ -278,7 +278,7 @@ def _checked(path: Path, record: Record, known: ClassList) -> Record:
     return record
 
 
-def _labels(shards: Sequence[Path], records: Sequence[Record], known: ClassList) -> Labels:
+def _labels(shards: Sequence[Path], records: Sequence[Record], listing: ClassList) -> Labels:
     """The labels of records: by synset where all have one and classes are synsets, else by number.
 
     Raises:
@@ -286,23 +286,23 @@ def _labels(shards: Sequence[Path], records: Sequence[Record], known: ClassList)
     """
     good = [place for place, record in enumerate(records) if not record.reason]
     if not good:
-        return Labels((None,) * len(records), known.count, "no record has one", known.names)
+        return Labels((None,) * len(records), listing.count, "no record has one", listing.names)
     readable = [records[place] for place in good]
 
     def place_of(number: int) -> str:
         return where(shards[readable[number].shard], readable[number].frame)
 
-    if known.are_synsets and all(record.synset for record in readable):
-        labels = [known.label(r.synset or "", place_of(n)) for n, r in enumerate(readable)]
+    if listing.are_synsets and all(record.synset for record in readable):
+        labels = [listing.label(r.synset or "", place_of(n)) for n, r in enumerate(readable)]
         shifts = {(r.label or 0) - label for r, label in zip(readable, labels, strict=True)}
         base = _COUNTED.get(shifts.pop(), "") if len(shifts) == 1 else ""
-        order = f"image/class/synset{base}, in {known.what}"
+        order = f"image/class/synset{base}, in {listing.what}"
     else:
         numbers = [record.label or 0 for record in readable]
         names = [record.file_name for record in readable]
-        labels, order = labels_of_numbers(numbers, names, known, place_of)
+        labels, order = labels_of_numbers(numbers, names, listing, place_of)
         order = f"the records' {order}"
     by_record: list[int | None] = [None] * len(records)
     for place, label in zip(good, labels, strict=True):
         by_record[place] = label
-    return Labels(tuple(by_record), known.count, order, known.names)
+    return Labels(tuple(by_record), listing.count, order, listing.names)

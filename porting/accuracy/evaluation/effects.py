@@ -2,21 +2,8 @@
 
 Each change moves the port's top-1, counted on the images that both answer. A
 change *helps* where that is more than chance does among so many changes, and brings
-the port nearer to what is stated: at its interval's end it is no further off. As
-plain data::
-
-    base      top-1 in percent of the port as it is
-    stated    the authors' top-1 in percent, or null
-    changes   topic, change (what stands for what), points (by which it moves), low and high
-              (their interval), p (McNemar's), adjusted_p (Holm's, among these changes),
-              gained and lost (images), of (how many both answer), top1 (base and points),
-              helps
-    left_out  topic, why: what is not changed here
-    best      topic, change, points, top1, remaining: of those that help, the one
-              that leaves the least to what is stated, or null
-    combined  changes (topic, change, points: of each alone), and of them at once points, low,
-              high, p, gained, lost, of, top1, remaining; null where that comes no nearer
-    sentence  the same in words
+the port nearer to what is stated: at its interval's end it is no further off. What
+is written of it is described by ``explanation`` in ``porting/reports/evaluation_schema.json``.
 """
 
 from __future__ import annotations
@@ -129,7 +116,7 @@ class Explanation:
         return list(best.values())
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, as this module's text says."""
+        """The explanation as plain data, for the report."""
         best = self.best
         return {
             "base": self.base,

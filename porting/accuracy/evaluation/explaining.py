@@ -134,8 +134,8 @@ def on_top(
     elif topics & PARTS.keys():
         topics.add(PREPROCESSING)
 
-    def answers_of(chosen: Sequence[Change]) -> tuple[Side, int] | None:
-        both = combined(changes.base, chosen)
+    def answers_of(trial: Sequence[Change]) -> tuple[Side, int] | None:
+        both = combined(changes.base, trial)
         return None if both is None else (answers_as(both[0]), both[1])
 
     before = answers_of(several)

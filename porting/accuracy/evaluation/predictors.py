@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -116,7 +116,40 @@ def predictor_of(files: Files, side: Side, device: str) -> Predictor:
     """
     if side.runs == "judge":
         return judge_of(files)
-    return _on_device(network_of(files, side), device)
+    import torch
+
+    from genmobilenet import deploy
+    from genmobilenet.network import GenMobileNet
+
+    network = network_of(files, side)
+
+    @lru_cache(maxsize=1)
+    def network_for(size: tuple[int, int]) -> nn.Module:
+        """A network of this package in its deploy form for images of a size; another as it is."""
+        deployed = deploy(network, size) if isinstance(network, GenMobileNet) else network
+        return deployed.to(device)
+
+    def predict(pixels: np.ndarray, side: Side) -> np.ndarray:
+        # (N, H, W, C) to (N, C, H, W) in channels-last order: a view, no copy.
+        inputs = torch.from_numpy(normalised(pixels, side)).permute(0, 3, 1, 2)
+        with torch.inference_mode(), _exact():
+            scores: Any = network_for(pixels.shape[1:3])(inputs.to(device))
+        return np.asarray(scores.float().cpu().numpy())
+
+    return predict
+
+
+@contextmanager
+def _exact() -> Iterator[None]:
+    """On a GPU: sums in float32, and in the same order each time, as cuDNN by itself does not."""
+    from torch.backends import cuda, cudnn
+
+    allow_tf32, cuda.matmul.allow_tf32 = cuda.matmul.allow_tf32, False
+    try:
+        with cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        cuda.matmul.allow_tf32 = allow_tf32
 
 
 def judge_of(files: Files, in_float: bool = False) -> Predictor:
@@ -154,44 +187,6 @@ def network_of(files: Files, side: Side) -> nn.Module:
         return files.subject.network.eval()
     assert inputs.model is not None  # who made the side looked it up
     return create_model(inputs.model, checkpoint_path=inputs.checkpoint).eval()
-
-
-def _on_device(network: nn.Module, device: str) -> Predictor:
-    import torch
-
-    network_for = lru_cache(maxsize=1)(partial(_deployed, network, device))
-
-    def predict(pixels: np.ndarray, side: Side) -> np.ndarray:
-        # (N, H, W, C) to (N, C, H, W) in channels-last order: a view, no copy.
-        inputs = torch.from_numpy(normalised(pixels, side)).permute(0, 3, 1, 2)
-        with torch.inference_mode(), _exact():
-            scores: Any = network_for(pixels.shape[1:3])(inputs.to(device))
-        return np.asarray(scores.float().cpu().numpy())
-
-    return predict
-
-
-@contextmanager
-def _exact() -> Iterator[None]:
-    """On a GPU: sums in float32, and in the same order each time, as cuDNN by itself does not."""
-    from torch.backends import cuda, cudnn
-
-    allow_tf32, cuda.matmul.allow_tf32 = cuda.matmul.allow_tf32, False
-    try:
-        with cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            yield
-    finally:
-        cuda.matmul.allow_tf32 = allow_tf32
-
-
-def _deployed(network: nn.Module, device: str, size: tuple[int, int]) -> nn.Module:
-    """A network of this package in its deploy form for images of a size; another as it is."""
-    from genmobilenet import deploy
-    from genmobilenet.network import GenMobileNet
-
-    if isinstance(network, GenMobileNet):
-        network = deploy(network, size)
-    return network.to(device)
 
 
 def normalised(pixels: np.ndarray, side: Side) -> np.ndarray:

@@ -151,15 +151,15 @@ class Counter:
         self._done = self._answered = self._total = self._before = 0
         self._since = time.monotonic()
 
-    def begin(self, finished: Iterable[Batch], left: Sequence[int], on_error: str) -> None:
-        """Count in what the journal has; what is left takes time from now on.
+    def begin(self, finished: Iterable[Batch], remaining: Sequence[int], on_error: str) -> None:
+        """Count in what the journal has, and start the clock for the remaining batches.
 
         Raises:
             BadExample: as :meth:`add`.
         """
         for batch in finished:
             self._count(batch, on_error)
-        self._total = self._done + sum(len(self._work.numbers(batch)) for batch in left)
+        self._total = self._done + sum(len(self._work.numbers(batch)) for batch in remaining)
         self._since, self._before = time.monotonic(), self._done
         if self._done:
             self._report()
@@ -232,11 +232,11 @@ class Runner:
         with ranks.together(partial(Journal, folder, provenance.to_json())) as journal:
             mine = {batch.number: batch for batch in journal.finished()}
             finished = set().union(*ranks.gathered(set(mine)))
-            left = ranks.share(b for b in range(work.batches) if b not in finished)
-            ranks.together(partial(counter.begin, mine.values(), left, self.on_error))
+            remaining = ranks.share(b for b in range(work.batches) if b not in finished)
+            ranks.together(partial(counter.begin, mine.values(), remaining, self.on_error))
             count = max(cores() // ranks.local, 1) if self.workers is None else self.workers
             # Closed at once where an image stops the evaluation, so that its processes end.
-            with closing(answer_batches(work, left, min(count, len(left)))) as batches:
+            with closing(answer_batches(work, remaining, min(count, len(remaining)))) as batches:
                 for batch in batches:
                     counter.add(batch, self.on_error)
                     journal.add(batch)
