@@ -75,7 +75,7 @@ class DataSet:
 
     @property
     def classes(self) -> int:
-        return self.labels.classes
+        return self.labels.listing.count
 
     @property
     def label_order(self) -> str:
@@ -83,7 +83,7 @@ class DataSet:
 
     @property
     def synsets(self) -> tuple[str, ...] | None:
-        return self.labels.synsets
+        return self.labels.listing.names
 
     @property
     def problems(self) -> list[tuple[str, str]]:

@@ -50,13 +50,12 @@ _NAME_COLUMNS = ("name", "filename", "file", "file_name", "image", "imageid", "p
 class Labels:
     """A label for each image (None where it has none), and what they mean.
 
-    ``synsets`` are the names of the classes in the order of labels, where known.
+    ``order`` says how they are known, and in which order of classes they are.
     """
 
     numbers: tuple[int | None, ...]
-    classes: int
     order: str
-    synsets: tuple[str, ...] | None
+    listing: ClassList
 
 
 def is_image(name: str) -> bool:
@@ -98,7 +97,7 @@ def labels_by_class(
     Raises:
         BadInput: a name is no class, and nothing else orders the names.
     """
-    names, synsets = sorted(set(of_images)), listing.names
+    names = sorted(set(of_images))
     if listing.numbers.keys() >= set(names):
         numbers, order = listing.numbers, f"its place in {listing.what}, from 0"
     elif all(NUMBER.fullmatch(name) for name in names):
@@ -107,13 +106,12 @@ def labels_by_class(
         )
         numbers = dict(zip(names, labels, strict=True))
     elif listing.names is None and len(names) == listing.count:
-        numbers, synsets = {name: place for place, name in enumerate(names)}, tuple(names)
+        listing = ClassList(listing.count, tuple(names), listing.what)
+        numbers = listing.numbers
         order = f"its place, from 0, in the sorted {len(names):,}, as {listing.what} are many"
     else:
         raise _unknown_classes(names, listing, classes, path, what)
-    return Labels(
-        tuple(numbers[name] for name in of_images), listing.count, f"by {what}: {order}", synsets
-    )
+    return Labels(tuple(numbers[name] for name in of_images), f"by {what}: {order}", listing)
 
 
 def _unknown_classes(
@@ -212,9 +210,9 @@ def _check_names(images: Sequence[str], labels: Labels, options: LabelOptions) -
         synset = synsets[-1] if synsets else synset_in_name(image)
         number = options.listing.numbers.get(synset or "")
         if number is not None and label is not None and number != label:
-            named = options.listing.names[label] if options.listing.names else label
+            name = options.listing.names[label] if options.listing.names else label
             raise BadInput(
-                f"{options.labels}: says {named} of {image}, whose name says {synset}; one of the "
+                f"{options.labels}: says {name} of {image}, whose name says {synset}; one of the "
                 "two is wrong: leave --labels out, or give the file that belongs to these images"
             )
 
@@ -315,7 +313,7 @@ def labels_from_file(file: LabelFile, images: Sequence[str], listing: ClassList)
         lines = "a line for each image in sorted order"
         if len(images) < len(file.labels):
             lines = "by the number in the image's name"
-    return Labels(by_image, listing.count, f"{file.path.name}, {lines}: {order}", listing.names)
+    return Labels(by_image, f"{file.path.name}, {lines}: {order}", listing)
 
 
 def _inverse(rows: Sequence[int]) -> list[int]:

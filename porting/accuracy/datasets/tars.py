@@ -260,9 +260,6 @@ def _labels(by_number: dict[int, str], store: TarStore, listing: ClassList) -> L
     else:
         labels = [listing.label(value, where(place)) for place, value in enumerate(values)]
         order = f"classes by name, in {listing.what}"
-    by_image: list[int | None] = [None] * len(store)
-    for number, label in zip(readable, labels, strict=True):
-        by_image[number] = label
-    return Labels(
-        tuple(by_image), listing.count, f".cls or .json beside images: {order}", listing.names
-    )
+    by_image = dict(zip(readable, labels, strict=True))
+    labels_by_number = tuple(map(by_image.get, range(len(store))))
+    return Labels(labels_by_number, f".cls or .json beside images: {order}", listing)

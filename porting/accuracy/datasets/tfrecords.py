@@ -286,7 +286,7 @@ def _labels(shards: Sequence[Path], records: Sequence[Record], listing: ClassLis
     """
     good = [place for place, record in enumerate(records) if not record.reason]
     if not good:
-        return Labels((None,) * len(records), listing.count, "no record has one", listing.names)
+        return Labels((None,) * len(records), "no record has one", listing)
     readable = [records[place] for place in good]
 
     def place_of(number: int) -> str:
@@ -302,7 +302,5 @@ def _labels(shards: Sequence[Path], records: Sequence[Record], listing: ClassLis
         names = [record.file_name for record in readable]
         labels, order = labels_of_numbers(numbers, names, listing, place_of)
         order = f"the records' {order}"
-    by_record: list[int | None] = [None] * len(records)
-    for place, label in zip(good, labels, strict=True):
-        by_record[place] = label
-    return Labels(tuple(by_record), listing.count, order, listing.names)
+    by_record = dict(zip(good, labels, strict=True))
+    return Labels(tuple(map(by_record.get, range(len(records)))), order, listing)

@@ -180,8 +180,8 @@ class Evaluator:
         pixels = self.pixels(batch)
         answers = self.answer(self._blank(pixels), pixels, on_device=False)
         others = {side.pipeline for side in self._work.answering if side.on_device}
-        left = {text: pixels.by_pipeline[text] for text in others}
-        return answers, replace(pixels, by_pipeline=left)
+        by_pipeline = {text: pixels.by_pipeline[text] for text in others}
+        return answers, replace(pixels, by_pipeline=by_pipeline)
 
     def answer(self, batch: Batch, pixels: Pixels, on_device: bool | None = None) -> Batch:
         """The batch with the answers of all, or of those alone that run on a device, or do not."""

@@ -192,8 +192,8 @@ def _preprocessing(run: Run) -> Edits:
     # The pipeline of the network's authors, at the size of the run's pixels.
     convention = run.convention
     text = convention.preprocessing.removesuffix(ROUNDED)
-    named = (make for make in NAMED.values() if make(convention.size) == text)
-    steps = str(named_pipeline(next((make(size) for make in named), text), size))
+    matches = (make for make in NAMED.values() if make(convention.size) == text)
+    steps = str(named_pipeline(next((make(size) for make in matches), text), size))
     authors = steps + (ROUNDED if convention.takes_bytes else "")
     pillow = NAMED["pillow"](size)
     names = {authors: "the authors'", pillow: "Pillow's"}
