@@ -209,11 +209,7 @@ class FolderStore:
 
 
 def _entries(folder: Path) -> tuple[list[str], list[str]]:
-    """Names of the folders, hidden ones left out, and of the files in a folder, sorted.
-
-    Raises:
-        BadInput: it cannot be listed.
-    """
+    """Names of the folders, hidden ones left out, and of the files in a folder, sorted."""
     folders: list[str] = []
     files: list[str] = []
     try:
@@ -226,11 +222,7 @@ def _entries(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _files_below(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Images and other files in a folder and those below, sorted.
-
-    Raises:
-        BadInput: a folder cannot be listed, or is a link to one that it lies in.
-    """
+    """Images and other files in a folder and those below, sorted."""
     images: list[str] = []
     others: list[str] = []
     pending: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
@@ -248,11 +240,7 @@ def _files_below(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _files_of_pattern(pattern: Path) -> list[Path]:
-    """The files that a brace pattern names: ``val-{000000..000006}.tar``, ``{a,b}.tar``.
-
-    Raises:
-        BadInput: one does not exist, or the braces are no range and no list.
-    """
+    """The files that a brace pattern names: ``val-{000000..000006}.tar``, ``{a,b}.tar``."""
     pieces = _BRACES.split(pattern.name)
     # Every second piece is what stood between braces.
     choices = [
@@ -283,11 +271,7 @@ def _choices(inside: str, pattern: Path) -> list[str]:
 
 
 def _one_set(folder: Path, names: Sequence[str]) -> list[str]:
-    """The shards of one data set among those of a folder: all, or those for validation.
-
-    Raises:
-        BadInput: there are several sets; or some are missing by their own count or numbers.
-    """
+    """The shards of one data set among those of a folder: all, or those for validation."""
     stems: dict[str, list[str]] = {}
     for name in sorted(names):
         stems.setdefault(_stem(name), []).append(name)

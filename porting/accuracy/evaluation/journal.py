@@ -13,8 +13,8 @@ import platform
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
+from uuid import uuid4
 
 from porting.accuracy.evaluation.batch import Batch
 from porting.accuracy.evaluation.provenance import differences, plain
@@ -53,10 +53,7 @@ class Journal:
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def __exit__(self, *error: object) -> None:
         if self._stream is not None:
             self._stream.close()
 
@@ -83,7 +80,8 @@ class Journal:
         text = json.dumps(batch.to_json(), separators=(",", ":")).encode()
         try:
             if self._stream is None:
-                self._stream = self._new_part()
+                name = f"batches-{platform.node()}-{uuid4().hex}.jsonl"
+                self._stream = (self.folder / name).open("xb")
             self._stream.write(b"%08x %s\n" % (zlib.crc32(text), text))
             self._stream.flush()
             os.fsync(self._stream.fileno())
@@ -91,15 +89,6 @@ class Journal:
             raise OutputError(
                 f"{self.folder}: cannot be written: {error.strerror or error}"
             ) from error
-
-    def _new_part(self) -> IO[bytes]:
-        for count in range(1 << 16):
-            name = f"batches-{platform.node()}-{os.getpid()}-{count}.jsonl"
-            try:
-                return (self.folder / name).open("xb")
-            except FileExistsError:  # of an earlier process of the same number
-                continue
-        raise OutputError(f"{self.folder}: holds too many parts")
 
 
 def check_apart(file: Path, folder: Path | None) -> None:

@@ -181,7 +181,7 @@ def network_of(files: Files, side: Side) -> nn.Module:
         from porting.api import port
 
         ported = port(files.source, inputs.model, weights=side.weights, verify=False)
-        assert ported.config is not None  # no module of somebody's own was given
+        assert ported.config is not None  # no user-defined module was given
         return build(ported.config, ported.state_dict)
     if inputs.source is not None:
         return files.subject.network.eval()

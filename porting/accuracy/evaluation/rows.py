@@ -21,7 +21,7 @@ PARQUET, CSV = ".parquet", ".csv"
 
 
 def check_rows_file(path: Path) -> None:
-    """See that the kind of file is known, before the work that it is to hold.
+    """Check the ending of the file, before the work that it is to hold.
 
     Raises:
         BadInput: it is neither ``.parquet`` nor ``.csv``.

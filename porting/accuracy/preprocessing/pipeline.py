@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -154,31 +154,31 @@ def parse_pipeline(text: str) -> Pipeline:
 
 def _parse_step(words: Sequence[str], text: str) -> Step:
     name, *rest = words or [""]
-    try:
-        return _STEPS[name](rest)
-    except KeyError:
+    if name not in _STEPS:
         raise BadInput(
             f"preprocessing {text!r}: step {name!r} is not known; known are {', '.join(_STEPS)}"
-        ) from None
+        )
+    step, arguments_of, form = _STEPS[name]
+    try:
+        return step(*arguments_of(rest))
     except (ValueError, IndexError):
         raise BadInput(
-            f"preprocessing {text!r}: {' '.join(words)!r} is not understood; expected "
-            f"{_FORMS[name]}"
+            f"preprocessing {text!r}: {' '.join(words)!r} is not understood; expected {name} {form}"
         ) from None
 
 
-def _rule(words: Sequence[str]) -> WindowRule:
+def _rule(words: Sequence[str]) -> tuple[WindowRule]:
     kind, amount = words
     if kind == "padded":
         size, padding = amount.split("+")
-        return Padded(_pixels(size), _pixels(padding))
+        return (Padded(_pixels(size), _pixels(padding)),)
     if kind == "centre":
-        return Centre(_pixels(amount))
+        return (Centre(_pixels(amount)),)
     fraction = float(amount)
     if not 0 < fraction <= 1:
         raise ValueError
     _one_of_each([kind], ("fraction", "square"))
-    return Fraction(fraction) if kind == "fraction" else Square(fraction)
+    return (Fraction(fraction) if kind == "fraction" else Square(fraction),)
 
 
 def _resizing(words: Sequence[str]) -> tuple[str, str, int]:
@@ -188,7 +188,7 @@ def _resizing(words: Sequence[str]) -> tuple[str, str, int]:
 
 
 def _one_of_each(words: Sequence[str], *choices: Container[str]) -> Sequence[str]:
-    if not all(word in known for word, known in zip(words, choices, strict=True)):
+    if not all(word in choice for word, choice in zip(words, choices, strict=True)):
         raise ValueError
     return words
 
@@ -200,24 +200,18 @@ def _pixels(word: str) -> int:
     return count
 
 
-_STEPS: dict[str, Callable[[Sequence[str]], Step]] = {
-    "decode": lambda words: Decode(*_one_of_each(words, DECODERS)),
-    "decode-and-crop": lambda words: DecodeAndCrop(_rule(words)),
-    "crop": lambda words: Crop(_rule(words)),
-    "resize": lambda words: Resize(*_resizing(words)),
-    "resize-shorter": lambda words: ResizeShorter(*_resizing(words)),
-    "round": lambda words: Round(*_one_of_each(words)),
-    "swap-channels": lambda words: SwapChannels(*_one_of_each(words)),
-}
+_WINDOWS = "and padded SIZE+PADDING, fraction F, square F or centre PIXELS"
+_RESIZE = f"and one of {', '.join(RESIZERS)}, one of {', '.join(KERNELS)}, and a number of pixels"
 
-_WINDOWS = "padded SIZE+PADDING, fraction F, square F or centre PIXELS"
-_RESIZE = f"one of {', '.join(RESIZERS)}, one of {', '.join(KERNELS)}, and a number of pixels"
-_FORMS = {
-    "decode": f"decode and one of {', '.join(DECODERS)}",
-    "decode-and-crop": f"decode-and-crop and {_WINDOWS}",
-    "crop": f"crop and {_WINDOWS}",
-    "resize": f"resize and {_RESIZE}",
-    "resize-shorter": f"resize-shorter and {_RESIZE}",
-    "round": "round alone",
-    "swap-channels": "swap-channels alone",
-}
+_STEPS: dict[str, tuple[Callable[..., Step], Callable[[Sequence[str]], Sequence[Any]], str]] = {
+    "decode": (
+        Decode, lambda words: _one_of_each(words, DECODERS), f"and one of {', '.join(DECODERS)}"
+    ),
+    "decode-and-crop": (DecodeAndCrop, _rule, _WINDOWS),
+    "crop": (Crop, _rule, _WINDOWS),
+    "resize": (Resize, _resizing, _RESIZE),
+    "resize-shorter": (ResizeShorter, _resizing, _RESIZE),
+    "round": (Round, _one_of_each, "alone"),
+    "swap-channels": (SwapChannels, _one_of_each, "alone"),
+}  # fmt: skip
+"""For each word: its step, what reads the step's arguments, and their form for messages."""
