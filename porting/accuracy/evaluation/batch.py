@@ -21,7 +21,7 @@ UNANSWERED = -3
 
 @dataclass
 class Answers:
-    """Answers of all sides on all images, a few bytes each.
+    """The answers of all sides on all images.
 
     ``state`` (N,) is one of the two above, 0 before. ``best`` (N, sides, 5) are classes
     of the data set, the best first, -1 for a background, -3 for no answer; ``margin`` (N, sides)

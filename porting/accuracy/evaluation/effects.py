@@ -32,8 +32,8 @@ from porting.accuracy.evaluation.significance import (
 
 
 @dataclass(frozen=True)
-class Answered:
-    """The best answers of one side, (N, 5) classes, its labels (N,), and ``usable`` (N,)."""
+class SideAnswers:
+    """The five best classes of one side (N, 5), the labels (N,), and which are ``usable`` (N,)."""
 
     best: np.ndarray
     labels: np.ndarray
@@ -48,7 +48,7 @@ class Answered:
 class Effect:
     """How one change, or several at once, move the port's top-1 of ``base`` percent.
 
-    ``p`` is McNemar's; of a single change it is adjusted by :func:`among`.
+    ``p`` is McNemar's; of a single change it is adjusted by :func:`with_adjusted_p`.
     """
 
     changes: tuple[Change, ...]
@@ -171,14 +171,14 @@ class Explanation:
         return {"changes": each, **_figures(effect), **self._reached(effect)}
 
 
-def answered(answers: Answers, labels: np.ndarray, column: int, shift: int = 0) -> Answered:
+def side_answers(answers: Answers, labels: np.ndarray, column: int, shift: int = 0) -> SideAnswers:
     """The answers of one side, with ``shift`` added to the labels."""
     best = answers.best[:, column]
     usable = (answers.state == ANSWERED) & (best[:, 0] != UNANSWERED)
-    return Answered(best, np.where(labels < 0, UNANSWERED, labels + shift), usable)
+    return SideAnswers(best, np.where(labels < 0, UNANSWERED, labels + shift), usable)
 
 
-def effect_of(changes: Sequence[Change], base: Answered, other: Answered) -> Effect | None:
+def effect_of(changes: Sequence[Change], base: SideAnswers, other: SideAnswers) -> Effect | None:
     """Compare on the images that both answer; None where there is no such image."""
     both = base.usable & other.usable
     if not both.any():
@@ -187,13 +187,13 @@ def effect_of(changes: Sequence[Change], base: Answered, other: Answered) -> Eff
     return Effect(tuple(changes), 100 * float(base.right()[base.usable].mean()), change, change.p)
 
 
-def among(effects: Sequence[Effect]) -> tuple[Effect, ...]:
+def with_adjusted_p(effects: Sequence[Effect]) -> tuple[Effect, ...]:
     """The same effects, with Holm-adjusted p-values."""
     adjusted = holm([effect.p for effect in effects])
     return tuple(replace(effect, p=p) for effect, p in zip(effects, adjusted, strict=True))
 
 
-def within_chance(base: Answered, stated: float | None) -> bool:
+def within_chance(base: SideAnswers, stated: float | None) -> bool:
     """Whether the stated top-1 in percent is in the confidence interval of the measured one."""
     if stated is None:
         return False
@@ -202,19 +202,19 @@ def within_chance(base: Answered, stated: float | None) -> bool:
 
 
 @dataclass(frozen=True)
-class Reached:
+class Outcome:
     """The effect of several changes, and the port's answers with them."""
 
     effect: Effect
-    answers: Answered
+    answers: SideAnswers
 
-    def step_from(self, before: Reached) -> Difference:
+    def step_from(self, before: Outcome) -> Difference:
         """The difference in accuracy to what was reached before, on the images that both answer."""
         both = self.answers.usable & before.answers.usable
         return difference(before.answers.right()[both], self.answers.right()[both])
 
 
-def best_step(before: Reached, others: Sequence[Reached], stated: float) -> Reached:
+def best_step(before: Outcome, others: Sequence[Outcome], stated: float) -> Outcome:
     """Of others, each with one change more, the nearest that is so beyond chance; else the same."""
     steps = [other.step_from(before) for other in others]
     gap = stated - before.effect.top1

@@ -12,7 +12,7 @@ from porting.accuracy.evaluation.explaining import evaluate_and_explain
 from porting.accuracy.evaluation.predictors import Inputs
 from porting.accuracy.evaluation.preparing import prepare
 from porting.accuracy.evaluation.provenance import digest_of
-from porting.accuracy.evaluation.ranks import joined, use_device
+from porting.accuracy.evaluation.ranks import join_ranks, use_device
 from porting.accuracy.evaluation.running import Evaluation, Progress, Runner
 from porting.errors import BadInput
 from porting.folders import EVALUATED
@@ -71,7 +71,7 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
     normalisation = parse_affine(mean, std)
     inputs = Inputs(_path(source), _path(checkpoint), model, weights, onto, normalisation)
     options = inputs, Path(data), _path(labels), _path(synsets), preprocessing
-    with joined() as ranks:
+    with join_ranks() as ranks:
         ranks.together(partial(use_device, device, ranks))
         prepared = ranks.together(partial(prepare, *options))
         if stated is not None:

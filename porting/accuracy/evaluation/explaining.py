@@ -22,13 +22,14 @@ from porting.accuracy.evaluation.changes import (
     run_of,
 )
 from porting.accuracy.evaluation.effects import (
-    Answered,
+    Effect,
     Explanation,
-    Reached,
-    among,
-    answered,
+    Outcome,
+    SideAnswers,
     best_step,
     effect_of,
+    side_answers,
+    with_adjusted_p,
     within_chance,
 )
 from porting.accuracy.evaluation.journal import COMBINED
@@ -65,9 +66,7 @@ def evaluate_and_explain(prepared: Prepared, folder: Path, runner: Runner) -> Ev
             search.take(trials, second)
     if evaluation is None or search is None or explanation is None:
         return evaluation
-    if search.best is not None and len(search.best.effect.changes) > 1:
-        explanation = replace(explanation, combined=search.best.effect)
-    return replace(evaluation, explanation=explanation)
+    return replace(evaluation, explanation=replace(explanation, combined=search.combined))
 
 
 class _Search:
@@ -81,14 +80,25 @@ class _Search:
 
     def __init__(self, changes: Changes, explanation: Explanation, evaluation: Evaluation) -> None:
         helping = [effect.changes[0] for effect in explanation.best_by_topic()]
-        self._changes, self._stated = changes, explanation.stated
+        self._changes, self._explanation = changes, explanation
+        self._stated = explanation.stated
         self._base = _answers_with(evaluation, changes, None)
         self._candidates = [helping, list(changes.changes)]
-        self.best: Reached | None = None
+        self.best: Outcome | None = None
         if helping:
             other = _answers_with(evaluation, changes, helping[0])
             effect = next(e for e in explanation.effects if e.changes == (helping[0],))
-            self.best = Reached(effect, other)
+            self.best = Outcome(effect, other)
+
+    @property
+    def combined(self) -> Effect | None:
+        """The effect of several changes, where they come nearer than the best single one."""
+        single = self._explanation.best
+        if self.best is None or self._stated is None or single is None:
+            return None
+        effect, stated = self.best.effect, self._stated
+        nearer = effect.remaining(stated) < single.remaining(stated)
+        return effect if len(effect.changes) > 1 and nearer else None
 
     def trials(self) -> list[Places]:
         """What is to be evaluated next; nothing where the search has ended."""
@@ -110,11 +120,11 @@ class _Search:
         for trial in trials:
             side, shift = self._changes.at_once(trial)
             column = sides.index(answers_as(side))
-            other = answered(evaluation.answers, evaluation.labels, column, shift)
+            other = side_answers(evaluation.answers, evaluation.labels, column, shift)
             several = [self._changes.changes[place] for place in trial]
             effect = effect_of(several, self._base, other)
             if effect is not None:
-                others.append(Reached(effect, other))
+                others.append(Outcome(effect, other))
         best = best_step(self.best, others, self._stated)
         if best is self.best:
             del self._candidates[0]
@@ -163,18 +173,18 @@ def _singly(evaluation: Evaluation, changes: Changes) -> Explanation | None:
         effect_of([change], base, _answers_with(evaluation, changes, change))
         for change in changes.changes
     ]
+    adjusted = with_adjusted_p([effect for effect in effects if effect is not None])
     return Explanation(
         100 * float(base.right()[base.usable].mean()), evaluation.stated,
-        within_chance(base, evaluation.stated), among([e for e in effects if e is not None]),
-        changes.left_out,
+        within_chance(base, evaluation.stated), adjusted, changes.left_out,
     )  # fmt: skip
 
 
-def _answers_with(evaluation: Evaluation, changes: Changes, change: Change | None) -> Answered:
+def _answers_with(evaluation: Evaluation, changes: Changes, change: Change | None) -> SideAnswers:
     """The port's answers with a change, or, with None, as it is."""
     sides = [answers_as(side) for side in (*evaluation.sides, *changes.variants)]
     side = changes.base if change is None or change.side is None else change.side
     # Judge and port may be alike but for what runs them, which answers_as keeps.
     column = sides.index(answers_as(side))
     shift = 0 if change is None else change.shift
-    return answered(evaluation.answers, evaluation.labels, column, shift)
+    return side_answers(evaluation.answers, evaluation.labels, column, shift)

@@ -136,8 +136,8 @@ class Ranks:
 
 
 @contextmanager
-def joined() -> Iterator[Ranks]:
-    """This process's place in the run that ``torchrun`` has set up; else it runs alone.
+def join_ranks() -> Iterator[Ranks]:
+    """Join the ranks that ``torchrun`` has started; without it, run alone.
 
     The others are told where it ends with an error.
 
