@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
+
 from parity_tests.accuracy.evaluation.test_changes import MNASNET, PILLOW, SLIM, run_of
-from porting.accuracy.evaluation.changes import TOPICS, changes_of, combined
-from porting.accuracy.evaluation.explaining import on_top
+from porting.accuracy.evaluation.batch import ANSWERED, Answers
+from porting.accuracy.evaluation.changes import TOPICS, answers_as, changes_of, combined
+from porting.accuracy.evaluation.explaining import _Search, _singly, on_top
+
+OF = 1000
 
 
 class TestSeveralAtOnce:
@@ -96,3 +103,63 @@ class TestSeveralAtOnce:
         (whole,) = self.places(found, ("preprocessing", "Pillow's for the authors'"))[1]
         topics = {topics[1] for topics, _ in self.tried(found, whole)}
         assert topics == {"weights", "normalisation", "channel order", "label offset"}
+
+
+class TestSearch:
+    """Over made-up answers: of 1,000 images, so many are right with each side."""
+
+    def evaluation(self, sides, right_on):
+        answers = Answers.none_of(OF, len(sides))
+        answers.state[:] = ANSWERED
+        for column, side in enumerate(sides):
+            answers.best[:, column] = 1
+            answers.best[: right_on(side), column, 0] = 0
+        return SimpleNamespace(
+            answers=answers, labels=np.zeros(OF, int), sides=sides[:1], stated=70.0,
+            provenance=SimpleNamespace(changes=sides),
+        )  # fmt: skip
+
+    def search(self, **right_on):
+        """A search in which changes of these topics, and of no others, move the port."""
+        changes = changes_of(run_of(MNASNET))
+        alone = {side.name.split(":")[0]: side for side in changes.variants}
+        counts = {alone[topic.replace("_", " ")]: count for topic, count in right_on.items()}
+        sides = (changes.base, *changes.variants)
+        evaluation = self.evaluation(sides, lambda side: counts.get(side, 500))
+        return changes, _Search(changes, _singly(evaluation, changes), evaluation)
+
+    def topics(self, changes, trials):
+        return [[changes.changes[place].topic for place in trial] for trial in trials]
+
+    def step(self, changes, search, right_on):
+        trials = search.trials()
+        sides = tuple({answers_as(side): side for side, _ in map(changes.at_once, trials)}.values())
+        search.take(trials, self.evaluation(sides, right_on))
+        return self.topics(changes, trials)
+
+    def test_what_helps_alone_is_added_before_all_else(self):
+        changes, search = self.search(weights=600, channel_order=560)
+        assert self.step(changes, search, lambda side: 650) == [["weights", "channel order"]]
+        tried = self.step(changes, search, lambda side: 650)
+        assert len(tried) > 5 and all(
+            topics[:2] == ["weights", "channel order"] for topics in tried
+        )
+        assert search.trials() == []
+        assert [change.topic for change in search.combined.changes] == ["weights", "channel order"]
+        assert search.combined.top1 == 65
+
+    def test_it_ends_where_chance_explains_the_rest(self):
+        changes, search = self.search(weights=600, channel_order=560)
+        self.step(changes, search, lambda side: 700)
+        assert search.trials() == []
+        assert search.combined.remaining(70.0) == 0
+
+    def test_nothing_is_combined_where_nothing_helps(self):
+        _, search = self.search()
+        assert (search.trials(), search.combined) == ([], None)
+
+    def test_several_that_come_no_nearer_than_a_single_one_are_not_named(self):
+        changes, search = self.search(crop=690, preprocessing=600, weights=580)
+        assert self.step(changes, search, lambda side: 650) == [["preprocessing", "weights"]]
+        assert search.best.effect.top1 == 65
+        assert search.combined is None
