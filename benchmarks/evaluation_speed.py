@@ -22,9 +22,8 @@ from rich.table import Table
 
 from benchmarks.photos import photos, write_photos
 from benchmarks.sources import bench_sources
-from porting.accuracy.evaluation.evaluate import BATCH, evaluate
-from porting.accuracy.evaluation.tally import Standing
-from porting.accuracy.evaluation.workers import cores
+from porting.accuracy.evaluation.evaluate import evaluate
+from porting.accuracy.evaluation.running import BATCH, Standing, cores
 from porting.one_thread import ONE_THREAD
 
 IMAGES, SECONDS, SIZE = 1600, 12.0, 224

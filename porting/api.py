@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from porting.calibration.calibrate import Calibration
+    from porting.calibration import Calibration
     from porting.parity.compare import Comparison
     from porting.parity.inputs import Images
     from porting.parity.pixel_check import PixelCheck
@@ -217,7 +217,7 @@ def _check_onto(model: str | None, normalisation: str, bn: str) -> None:
 
 
 def _calibrated(ported: Port, images: Images, progress: Progress | None) -> Port:
-    from porting.calibration.calibrate import calibrate, check_folded
+    from porting.calibration import calibrate, check_folded
     from porting.parity.inputs import image_stream
 
     assert ported.config is not None  # _check_onto refused the rest

@@ -37,7 +37,7 @@ from porting.options import (
 from porting.reports.terminal import show
 
 if TYPE_CHECKING:
-    from porting.accuracy.evaluation.evaluate import Evaluation
+    from porting.accuracy.evaluation.running import Evaluation
 
 
 def evaluate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from porting.accuracy.evaluation.figures import share
+from porting.accuracy.evaluation.significance import share
 
 HOSTILE = "</script><img src=x onerror=alert(1)>{{data}}"
 """A name that would do harm where it is taken for anything but text."""

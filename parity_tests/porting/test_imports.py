@@ -21,7 +21,7 @@ RULES = [
     ("import porting.judges.graph, porting.judges.op_allow_list", HEAVY),
     ("import porting.judges.tensorflow, porting.judges.reference.rehearse", HEAVY),
     ("import porting.api", HEAVY),
-    ("import porting.calibration.calibrate", (*HEAVY, "porting.parity", "porting.judges")),
+    ("import porting.calibration", (*HEAVY, "porting.parity", "porting.judges")),
     ("import porting.diff, porting.reports.comparison_json, porting.reports.html", (*HEAVY, "PIL")),
     ("import porting.catalog.supply, porting.catalog.port_all", (*HEAVY, "requests")),
     ("import porting.catalog.registry, porting.catalog.fetch", ("porting.sources", "requests")),

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from porting.accuracy.evaluation.told import digest_of
+from porting.accuracy.evaluation.provenance import digest_of
 from porting.catalog.at_hand import on_disk
 from porting.catalog.registry import find_entry
 from porting.exits import DONE, end_with

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from porting.accuracy.datasets.classes import imagenet, imagenet_names
-from porting.accuracy.evaluation.answers import FAILED
-from porting.accuracy.evaluation.evaluate import Evaluation
-from porting.accuracy.evaluation.figures import SIGNIFICANT, Share, difference, share
-from porting.accuracy.evaluation.verdict import Counts, agreement_of, sentence_of
+from porting.accuracy.evaluation.agreement import Counts, agreement_of, sentence_of
+from porting.accuracy.evaluation.batch import FAILED
+from porting.accuracy.evaluation.running import Evaluation
+from porting.accuracy.evaluation.significance import SIGNIFICANT, Share, difference, share
 from porting.accuracy.preprocessing import parse_pipeline
 from porting.errors import BadExample
 from porting.parity.inputs import thumbnail

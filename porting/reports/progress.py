@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from porting.accuracy.evaluation.tally import Standing
+    from porting.accuracy.evaluation.running import Standing
 
 
 @contextmanager

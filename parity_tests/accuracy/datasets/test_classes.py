@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from porting.accuracy.datasets.classes import (
-    class_list,
     imagenet,
     imagenet_names,
     labels_by_ilsvrc_id,
+    read_class_list,
 )
 from porting.errors import BadInput
 
@@ -39,7 +39,7 @@ def test_ids_and_labels_agree_on_the_first_ten_validation_images():
 def test_a_list_of_other_classes(tmp_path):
     path = tmp_path / "classes.txt"
     path.write_text("n02119789 kit fox\nsea otter\n\n")
-    known = class_list(path, 2)
+    known = read_class_list(path, 2)
     assert known.names == ("n02119789", "sea otter")
     assert known.label("sea otter", "here") == 1
 
@@ -62,18 +62,18 @@ def test_a_bad_list(tmp_path, text, classes, message):
     path = tmp_path / "c.txt"
     path.write_text(text)
     with pytest.raises(BadInput, match=message):
-        class_list(path, classes)
+        read_class_list(path, classes)
 
 
 def test_a_list_that_is_no_text(tmp_path):
     path = tmp_path / "c.txt"
     path.write_bytes(b"a\n\xff\n")
     with pytest.raises(BadInput, match=r"c.txt: is not UTF-8 text \(byte 2\)"):
-        class_list(path, None)
+        read_class_list(path, None)
     with pytest.raises(BadInput, match=r"none.txt: no such file"):
-        class_list(tmp_path / "none.txt", None)
+        read_class_list(tmp_path / "none.txt", None)
 
 
 def test_no_classes_at_all():
     with pytest.raises(BadInput, match="classes is 0; expected"):
-        class_list(None, 0)
+        read_class_list(None, 0)

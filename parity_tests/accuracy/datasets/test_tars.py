@@ -19,7 +19,7 @@ from parity_tests.accuracy.datasets.making import (
     write_tar,
 )
 from porting.accuracy.datasets import open_dataset
-from porting.accuracy.datasets.tar import members_of
+from porting.accuracy.datasets.tars import members_of
 from porting.errors import BadExample
 
 FORMS = (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT)

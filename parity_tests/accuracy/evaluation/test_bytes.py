@@ -11,10 +11,10 @@ import torch
 import porting
 from genmobilenet import create_model, get_config
 from parity_tests.building import tflite_variants as variants
+from porting.accuracy.evaluation.agreement import tie_on
 from porting.accuracy.evaluation.batch import Work
+from porting.accuracy.evaluation.predictors import Inputs
 from porting.accuracy.evaluation.preparing import prepare
-from porting.accuracy.evaluation.side import Inputs
-from porting.accuracy.evaluation.ties import tie_on
 from porting.accuracy.preprocessing import NAMED, parse_pipeline
 from porting.release import write_release
 

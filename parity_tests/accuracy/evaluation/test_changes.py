@@ -9,7 +9,7 @@ import pytest
 
 from parity_tests.building.photos import jpeg_of
 from porting.accuracy.evaluation.changes import TOPICS, Run, changes_of
-from porting.accuracy.evaluation.side import Side
+from porting.accuracy.evaluation.predictors import Side
 from porting.accuracy.preprocessing import NAMED, parse_pipeline
 from porting.mapping.convention import InputConvention
 from porting.mapping.families import IMAGENET, INCEPTION
@@ -118,7 +118,7 @@ def test_every_change_makes_other_pixels_of_the_same_size(pipeline):
 def test_all_sides_have_one_thing_changed():
     run = run_of(MNASNET)
     found = changes_of(run)
-    assert {change.topic for change in found.changes} == {topic.name for topic in TOPICS}
+    assert {change.topic for change in found.changes} == set(TOPICS)
     for change in found.changes:
         if change.side is None:
             assert change.topic == "label offset" and change.shift in (1, -1)

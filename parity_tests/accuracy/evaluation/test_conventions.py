@@ -10,8 +10,8 @@ import pytest
 import porting
 from genmobilenet import get_config
 from parity_tests.building.tflite_variants import normalising
+from porting.accuracy.evaluation.predictors import Inputs
 from porting.accuracy.evaluation.preparing import prepare
-from porting.accuracy.evaluation.side import Inputs
 from porting.errors import BadInput
 from porting.release import write_release
 

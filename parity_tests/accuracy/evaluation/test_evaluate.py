@@ -12,9 +12,9 @@ from ai_edge_litert.interpreter import Interpreter
 
 import porting
 from genmobilenet import CheckpointError, create_model
+from porting.accuracy.evaluation.predictors import Inputs
 from porting.accuracy.evaluation.preparing import prepare
 from porting.accuracy.evaluation.rows import write_rows
-from porting.accuracy.evaluation.side import Inputs
 from porting.accuracy.preprocessing import named_pipeline
 from porting.errors import BadInput, MissingPackage
 from porting.reports.evaluation_json import evaluation_report
@@ -152,7 +152,7 @@ def test_from_python(small, photos, evaluated, tmp_path):
     found = porting.evaluate(str(photos), *small, labels=labels, journal=journal, workers=0)
     expected = evaluated()
     assert np.array_equal(found.answers.best, expected.answers.best)
-    assert found.told == expected.told
+    assert found.provenance == expected.provenance
 
 
 def test_a_pipeline_of_several_sizes_is_refused(evaluated):

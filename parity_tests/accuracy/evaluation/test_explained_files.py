@@ -11,8 +11,8 @@ from parity_tests.accuracy.evaluation.conftest import write_labels
 from parity_tests.building.checkpoints import write_network
 from parity_tests.building.photos import jpeg_of
 from porting.accuracy.evaluation.changes import changes_of, run_of
+from porting.accuracy.evaluation.predictors import Inputs
 from porting.accuracy.evaluation.preparing import prepare
-from porting.accuracy.evaluation.side import Inputs
 from porting.release import write_release
 
 MODEL = "tf_mnasnet_small"

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from parity_tests.building.command import porting
-from porting.accuracy.evaluation import evaluate as evaluating
 from porting.accuracy.evaluation.batch import Batch, Evaluator
 from porting.accuracy.evaluation.evaluate import evaluate
 from porting.accuracy.evaluation.journal import RUN, Journal, check_apart, discard
+from porting.accuracy.evaluation.running import BATCH
 from porting.errors import BadInput
 from porting.folders import EVALUATED
 from porting.reports.evaluation_json import evaluation_report
@@ -172,7 +172,7 @@ def test_the_journal_says_what_it_is_of(evaluated, tmp_path):
     assert told["source"]["file"] == "small.tflite"
     assert told["sides"]["port"]["pipeline"].startswith("decode-and-crop")
     assert told["versions"]["torch"]
-    assert told["batch"] == evaluating.BATCH
+    assert told["batch"] == BATCH
 
 
 def test_results_do_not_take_a_journals_place(tmp_path, monkeypatch):

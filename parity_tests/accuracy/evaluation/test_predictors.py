@@ -7,8 +7,7 @@ import torch
 from torch.backends import cuda, cudnn
 
 from porting.accuracy.evaluation import predictors
-from porting.accuracy.evaluation.predictors import Files, normalised, predictor_of
-from porting.accuracy.evaluation.side import Inputs, Side
+from porting.accuracy.evaluation.predictors import Files, Inputs, Side, normalised, predictor_of
 
 SIDE = Side("port", "checkpoint", "", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), 0)
 

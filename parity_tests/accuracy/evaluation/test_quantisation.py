@@ -16,10 +16,10 @@ from genmobilenet import get_config
 from parity_tests.accuracy.evaluation.test_evaluate import MEAN, STD, pixels_of
 from parity_tests.building.command import porting as run
 from parity_tests.building.tflite_networks import network_file
-from porting.accuracy.evaluation import quantisation
+from porting.accuracy.evaluation import agreement
 from porting.accuracy.evaluation.batch import Work
+from porting.accuracy.evaluation.predictors import Inputs
 from porting.accuracy.evaluation.preparing import prepare
-from porting.accuracy.evaluation.side import Inputs
 from porting.errors import UnsupportedSource
 from porting.judges import litert
 from porting.judges.litert import LiteRTJudge
@@ -85,7 +85,7 @@ def test_a_fault_in_the_port_of_a_quantised_source_is_no_quantisation(
     assert words in data["verdict"]["sentence"]
     marks = {i["number"]: i["by_quantisation"] for i in data["agreement"]["differing"]}
     assert {number for number, mark in marks.items() if mark is False} == asked.others
-    monkeypatch.setattr(quantisation, "ENOUGH", 2)
+    monkeypatch.setattr(agreement, "ENOUGH", 2)
     few = evaluation_report(evaluated(source, faulty))
     assert few["agreement"]["quantisation"]["others"] == 2
     assert "at least 2 of them neither" in few["verdict"]["sentence"]
@@ -117,7 +117,7 @@ def test_images_that_are_gone_in_the_end_are_accounted_for_by_nothing(
     prepared = prepare(Inputs(source, weights), folder, folder / "labels.csv", None, None)
     work = Work(prepared.dataset, prepared.inputs, prepared.sides, 16)
     (folder / prepared.dataset.example(numbers[0]).name).unlink()
-    asked = quantisation.quantisation_on(work, found.answers, numbers, found.tie)
+    asked = agreement.quantisation_on(work, found.answers, numbers, found.tie)
     assert (sorted(asked.alone), asked.others) == (numbers[1:], frozenset())
     gone = evaluation_report(replace(found, quantisation=asked))["verdict"]
     assert gone["agrees"] is False

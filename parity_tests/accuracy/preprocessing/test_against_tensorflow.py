@@ -11,7 +11,7 @@ from PIL import Image
 
 from parity_tests.building.photos import encoded, jpeg_of, photo
 from porting.accuracy.preprocessing import decoding, named_pipeline, resizing
-from porting.accuracy.preprocessing.windows import Fraction, Padded, Square, Window
+from porting.accuracy.preprocessing.steps import Fraction, Padded, Square, Window
 
 NEARLY = 1e-3  # of a grey level
 SAME_WHEN_ROUNDED = 0.9999

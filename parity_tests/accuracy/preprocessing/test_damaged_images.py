@@ -11,7 +11,7 @@ from PIL import Image
 
 from parity_tests.building.photos import encoded, jpeg_of, photo
 from porting.accuracy.preprocessing import decoding, named_pipeline
-from porting.accuracy.preprocessing.windows import Window
+from porting.accuracy.preprocessing.steps import Window
 from porting.errors import BadExample
 
 JPEG = jpeg_of(60, 70)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from porting.calibration.moments import Moments
+from porting.calibration import Moments
 
 
 def taken(batches):
     moments = Moments(batches[0].shape[1])
     for batch in batches:
-        moments.take(batch)
+        moments.update(batch)
     return moments
 
 

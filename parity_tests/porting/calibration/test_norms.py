@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from porting.calibration.norms import neutral_norm
+from porting.calibration import neutral_norm
 
 CHANNELS = 500
 

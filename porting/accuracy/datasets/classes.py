@@ -1,15 +1,18 @@
-"""Which classes there are, in which order: ImageNet's thousand synsets, or another list."""
+"""The classes of a data set and their order, and what numbers mean as labels of them.
+
+ImageNet's thousand synsets, or another list. Numbers are counted from 0, from 1, or are ids of
+the challenge.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from porting.accuracy.datasets.text import lines_of
 from porting.errors import BadInput
 
 SYNSET = re.compile(r"n\d{8}")
@@ -17,6 +20,17 @@ SYNSET = re.compile(r"n\d{8}")
 
 _LISTED = Path(__file__).with_name("imagenet_classes.txt")
 _LIKE = 0.6  # of difflib's ratio: below, no name is worth naming
+
+FROM_0, FROM_1, IDS = "counted from 0", "counted from 1", "ILSVRC2012 ids"
+"""The readings of a number."""
+
+_VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})(?!\d)")
+_FIRST_SYNSETS = (
+    "n01751748", "n09193705", "n02105855", "n04263257", "n03125729",
+    "n01735189", "n02346627", "n02776631", "n03794056", "n02328150",
+)  # fmt: skip
+"""The classes of the first ten validation images. Source: ``tensorflow/models``,
+``research/slim/datasets/imagenet_2012_validation_synset_labels.txt``."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +52,7 @@ class ClassList:
 
     @cached_property
     def are_synsets(self) -> bool:
-        """Whether the classes are known, and named by synset."""
+        """Whether the classes are listed, and named by synset."""
         return all(map(SYNSET.fullmatch, self.names or ("",)))
 
     def label(self, name: str, where: str) -> int:
@@ -56,10 +70,6 @@ class ClassList:
         """``; the nearest is ...``, or nothing where none is like it."""
         near = difflib.get_close_matches(name, self.numbers, n=1, cutoff=_LIKE)
         return f"; the nearest is {near[0]}" if near else ""
-
-    def holds(self, names: Iterable[str]) -> bool:
-        """Whether every name is a class."""
-        return self.numbers.keys() >= set(names)
 
 
 @lru_cache(maxsize=1)
@@ -99,8 +109,8 @@ def _listed() -> list[tuple[str, str, str]]:
     return [(synset, number, name) for synset, number, name in rows]
 
 
-def class_list(synsets: Path | None, classes: int | None) -> ClassList:
-    """The classes that a user's options stand for; ImageNet's without any.
+def read_class_list(synsets: Path | None, classes: int | None) -> ClassList:
+    """The classes that a user's options name; ImageNet's by default.
 
     A line of ``synsets`` is a class's name, or a synset with its name behind it.
 
@@ -110,12 +120,16 @@ def class_list(synsets: Path | None, classes: int | None) -> ClassList:
     if classes is not None and classes < 1:
         raise BadInput(f"classes is {classes}; expected the network's classes, 1 or more")
     if synsets is None:
-        known = imagenet()
-        if classes in (None, known.count):
-            return known
+        if classes in (None, imagenet().count):
+            return imagenet()
         return ClassList(classes or 0, None, f"the network's {classes:,} classes")
-    names = tuple(_class_name(line) for line in lines_of(synsets))
-    _check_unique(names, synsets)
+    first_words = [(line, line.split(maxsplit=1)[0]) for line in lines_of(synsets)]
+    names = tuple(first if SYNSET.fullmatch(first) else line for line, first in first_words)
+    first_lines: dict[str, int] = {}
+    for number, name in enumerate(names, start=1):
+        first_line = first_lines.setdefault(name, number)
+        if first_line != number:
+            raise BadInput(f"{synsets}: lines {first_line} and {number} are the same class, {name}")
     if classes not in (None, len(names)):
         raise BadInput(
             f"{synsets}: lists {len(names):,} classes, but the network has {classes:,} "
@@ -124,14 +138,141 @@ def class_list(synsets: Path | None, classes: int | None) -> ClassList:
     return ClassList(len(names), names, f"the {len(names):,} classes of {synsets} (in its order)")
 
 
-def _class_name(line: str) -> str:
-    first = line.split(maxsplit=1)[0]
-    return first if SYNSET.fullmatch(first) else line
+def lines_of(path: Path) -> list[str]:
+    """The lines of a UTF-8 file, stripped, without the empty ones at its end.
+
+    Raises:
+        BadInput: it cannot be read, is empty, or has an empty line before its end.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: is not UTF-8 text (byte {error.start})") from None
+    lines = [line.strip() for line in text.split("\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    if not lines:
+        raise BadInput(f"{path}: the file is empty; expected a line for each entry")
+    if "" in lines:
+        raise BadInput(f"{path}: line {lines.index('') + 1} is empty; expected an entry")
+    return lines
 
 
-def _check_unique(names: tuple[str, ...], path: Path) -> None:
-    seen: dict[str, int] = {}
-    for number, name in enumerate(names, start=1):
-        first = seen.setdefault(name, number)
-        if first != number:
-            raise BadInput(f"{path}: lines {first} and {number} are the same class, {name}")
+def number_of_validation_image(name: str) -> int | None:
+    """That in the name of one of the challenge's validation images, counted from 1; else None."""
+    match = _VALIDATION.search(name)
+    return None if match is None else int(match[1])
+
+
+def labels_of_numbers(
+    numbers: Sequence[int],
+    names: Sequence[str],
+    listing: ClassList,
+    where: Callable[[int], str],
+    likely: str | None = None,
+    ids: bool = False,
+) -> tuple[list[int], str]:
+    """Turn numbers into labels 0..classes-1 of the images ``names``, and say how they were read.
+
+    The images whose class is public knowledge tell the reading, where those are among
+    them; else ``likely``, the reading that a file's name stands for; else the
+    presence of 0 or of the number of classes. ``ids``: whether they may be
+    ILSVRC2012 ids. ``where`` names the place of a number in messages.
+
+    Raises:
+        BadInput: a number is out of range, or nothing tells the reading.
+    """
+    readings = _readings(numbers, listing, where, ids)
+    by_images = _reading_of_known_images(numbers, names, listing, readings)
+    if by_images is not None:
+        reading, why = by_images
+    elif likely in readings:
+        reading, why = likely or "", "as the file's name says"
+    else:
+        reading, why = _only_reading(numbers, listing, readings, where, ids)
+    words = {
+        FROM_0: f"0..{listing.count - 1} in the order of {listing.what}",
+        FROM_1: f"1..{listing.count} (0, the background of {listing.count + 1:,} classes, never "
+        f"occurs) in the order of {listing.what}",
+        IDS: f"1..{listing.count} that are ILSVRC2012 ids, turned into labels of {listing.what}",
+    }
+    return [readings[reading](number) for number in numbers], f"numbers {words[reading]}, {why}"
+
+
+def _readings(
+    numbers: Sequence[int], listing: ClassList, where: Callable[[int], str], ids: bool
+) -> dict[str, Callable[[int], int]]:
+    """The readings in which every number is a label."""
+    low, high = min(numbers), max(numbers)
+    for wrong in (low, high):
+        if not 0 <= wrong <= listing.count:
+            raise BadInput(
+                f"{where(numbers.index(wrong))}: the label {wrong} is none of {listing.what}; "
+                f"expected 0..{listing.count - 1} or 1..{listing.count}"
+            )
+    readings: dict[str, Callable[[int], int]] = {}
+    if high < listing.count:
+        readings[FROM_0] = int
+    if low > 0:
+        readings[FROM_1] = lambda number: number - 1
+        if ids and listing.names == imagenet().names:
+            readings[IDS] = lambda number: labels_by_ilsvrc_id()[number - 1]
+    if not readings:
+        first, last = where(numbers.index(low)), where(numbers.index(high))
+        raise BadInput(
+            f"{first}: the label is 0, and at {last} it is {listing.count}: one more than "
+            f"{listing.what}; leave out images of a background, or name the classes the set has"
+        )
+    return readings
+
+
+def _reading_of_known_images(
+    numbers: Sequence[int],
+    names: Sequence[str],
+    listing: ClassList,
+    readings: dict[str, Callable[[int], int]],
+) -> tuple[str, str] | None:
+    """The reading in which most of the first ten validation images have their own class."""
+    if listing.names != imagenet().names:
+        return None
+    pairs = []
+    for number, name in zip(numbers, names, strict=True):
+        place = number_of_validation_image(name)
+        if place is not None and 1 <= place <= len(_FIRST_SYNSETS):
+            pairs.append((number, listing.numbers[_FIRST_SYNSETS[place - 1]]))
+    right = {
+        reading: sum(label(number) == true for number, true in pairs)
+        for reading, label in readings.items()
+    }
+    best = max(right, key=right.__getitem__)
+    if not pairs or 2 * right[best] <= len(pairs) or list(right.values()).count(right[best]) > 1:
+        return None
+    return best, f"as {right[best]} of {len(pairs)} images of known class have them"
+
+
+def _only_reading(
+    numbers: Sequence[int],
+    listing: ClassList,
+    readings: dict[str, Callable[[int], int]],
+    where: Callable[[int], str],
+    in_file: bool,
+) -> tuple[str, str]:
+    if len(readings) == 1:
+        (reading,) = readings
+        return reading, "as " + ("0 occurs" if reading == FROM_0 else f"{listing.count} occurs")
+    choices = " or ".join(readings)
+    way = (
+        "name a file of ILSVRC2012 ids ILSVRC2012_validation_ground_truth.txt, give synsets in "
+        "place of numbers"
+        if IDS in readings
+        else "give synsets or names of classes in place of numbers"
+    )
+    other = "name a file of labels from 0 val.txt" if in_file else "give all shards of the set"
+    raise BadInput(
+        f"{where(0)}: the labels {min(numbers)}..{max(numbers)} may be {choices}, and nothing "
+        f"tells which; {way}, or {other}"
+    )

@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
-from porting.accuracy.datasets.classes import class_list
-from porting.accuracy.datasets.labelling import Asked
-from porting.accuracy.datasets.opening import contents_of
-from porting.accuracy.datasets.store import Contents
-from porting.errors import BadExample, BadInput
+from porting.accuracy.datasets.labels import Labels
+from porting.errors import BadExample
+
+
+class Store(Protocol):
+    """Examples by number: their names, and their encoded images when asked for.
+
+    Picklable: it holds places, and opens what it reads.
+    """
+
+    def __len__(self) -> int: ...
+
+    def name(self, number: int) -> str:
+        """The name of an example, unique among all."""
+
+    def size(self, number: int) -> int:
+        """Bytes of an example as stored; -1 where they cannot be told."""
+
+    def read(self, number: int) -> bytes:
+        """The encoded image.
+
+        Raises:
+            BadExample: it cannot be had; the message names the place.
+        """
 
 
 @dataclass(frozen=True)
@@ -41,45 +61,39 @@ class DataSet:
     says how labels are known and in which order they are; ``synsets`` are the
     classes' names in that order, None where they are known by number alone.
     ``problems`` are examples that are known to be unreadable or unlabelled
-    (name, reason): they count as examples, and reading one raises. ``notes``
-    tell what else a user should know, such as files that are no images.
+    (name, reason): they count as examples, and reading one raises; ``faults`` has
+    the reasons by number. ``notes`` tell what else a user should know, such as
+    files that are not images.
     """
 
-    contents: Contents
-
-    @property
-    def path(self) -> Path:
-        return self.contents.path
-
-    @property
-    def kind(self) -> str:
-        return self.contents.kind
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return self.contents.notes
+    path: Path
+    kind: str
+    store: Store
+    labels: Labels
+    faults: dict[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:
-        return self.contents.labels.classes
+        return self.labels.listing.count
 
     @property
     def label_order(self) -> str:
-        return self.contents.labels.order
+        return self.labels.order
 
     @property
     def synsets(self) -> tuple[str, ...] | None:
-        return self.contents.labels.synsets
+        return self.labels.listing.names
 
     @property
     def problems(self) -> list[tuple[str, str]]:
-        return [(self._name(number), why) for number, why in sorted(self.contents.faults.items())]
+        return [(self._name(number), why) for number, why in sorted(self.faults.items())]
 
     def __repr__(self) -> str:
         return f"DataSet({str(self.path)!r}, {self.kind}, {len(self):,} examples)"
 
     def __len__(self) -> int:
-        return len(self.contents.store)
+        return len(self.store)
 
     def example(self, number: int) -> Example:
         """Name and label of an example.
@@ -88,7 +102,7 @@ class DataSet:
             IndexError: there is none of that number.
         """
         self._check(number)
-        return Example(self._name(number), self.contents.labels.numbers[number])
+        return Example(self._name(number), self.labels.numbers[number])
 
     def read(self, number: int) -> bytes:
         """The encoded image of an example.
@@ -98,14 +112,14 @@ class DataSet:
             IndexError: there is none of that number.
         """
         self._check(number)
-        reason = self.contents.faults.get(number)
+        reason = self.faults.get(number)
         if reason is not None:
             raise BadExample(f"{self.path}: {self._name(number)}: {reason}")
-        return self.contents.store.read(number)
+        return self.store.read(number)
 
     def _name(self, number: int) -> str:
         """A name as it can be shown: bytes that are no text, and controls, are spelled out."""
-        name = self.contents.store.name(number)
+        name = self.store.name(number)
         if name.isprintable():
             return name
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
@@ -118,40 +132,29 @@ class DataSet:
     def fingerprint(self) -> str:
         """SHA-256, in hexadecimal, over the kind and each example's name, label and stored size."""
         digest = hashlib.sha256(self.kind.encode())
-        store = self.contents.store
-        for number, label in enumerate(self.contents.labels.numbers):
+        store = self.store
+        for number, label in enumerate(self.labels.numbers):
             digest.update(json.dumps([store.name(number), label, store.size(number)]).encode())
         return digest.hexdigest()
 
 
-def open_dataset(
-    path: Path | str,
-    *,
-    labels: Path | None = None,
-    synsets: Path | None = None,
-    classes: int | None = None,
-) -> DataSet:
-    """The data set at a path: a folder, a tar, a shard, or a brace pattern of shards.
-
-    Told by what lies there: folders of images by class, a flat folder with a
-    label file or with synsets in the files' names, the same in a tar,
-    TFRecord shards, WebDataset shards. ``labels`` is a file of labels for
-    images that have none with them, where it is not beside them under a
-    well-known name; ``synsets`` a file that lists other classes than
-    ImageNet's, in order; ``classes`` how many the network has, without a
-    background.
+def bytes_at(path: Path, offset: int, length: int) -> bytes:
+    """A stretch of a file.
 
     Raises:
-        BadInput: there is no such data set, it is incomplete or damaged, or
-            what its labels mean cannot be told.
+        BadExample: the file cannot be read, or ends before.
     """
-    asked = Asked(labels, classes, class_list(synsets, classes))
-    dataset = DataSet(contents_of(Path(path), asked))
-    if not len(dataset):
-        raise BadInput(f"{path}: holds no example")
-    if len(dataset.problems) == len(dataset):
-        name, reason = dataset.problems[0]
-        raise BadInput(
-            f"{path}: not one of {len(dataset):,} examples can be used; {name}: {reason}"
+    try:
+        with path.open("rb", buffering=0) as stream:
+            stream.seek(offset)
+            data = bytearray()
+            while len(data) < length and (piece := stream.read(length - len(data))):
+                data += piece
+    except OSError as error:
+        raise BadExample(f"{path}: cannot be read: {error.strerror}") from error
+    if len(data) < length:
+        raise BadExample(
+            f"{path}: ends at byte {offset + len(data):,}, within the {length:,} bytes of an "
+            f"example at {offset:,}; it was longer when the data set was opened"
         )
-    return dataset
+    return bytes(data)

@@ -1,28 +1,33 @@
-"""ImageNet in TFRecord shards, as slim's and TensorFlow Datasets' scripts write it."""
+"""ImageNet in TFRecord shards, as slim's and TensorFlow Datasets' scripts write it.
+
+A shard frames examples of ``tf.train.Example`` with lengths and checksums.
+Format: ``tensorflow/core/lib/io/record_writer.h``: the data's length (8 bytes),
+the masked CRC32C of the length (4), the data, the masked CRC32C of the data (4);
+``tensorflow/core/example/{example,feature}.proto`` for the data.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import mmap
+import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from porting.accuracy.datasets.by_name import Labels
-from porting.accuracy.datasets.classes import ClassList
-from porting.accuracy.datasets.numbering import labels_of_numbers
-from porting.accuracy.datasets.records import (
-    HEAD,
-    TAIL,
-    Frame,
-    byte_strings,
-    features,
-    frames,
-    integers,
-    sound,
-)
-from porting.accuracy.datasets.store import Contents, bytes_at
-from porting.errors import BadExample
-from porting.sources.checkpoint.wire import Bytes, Malformed
+from porting.accuracy.datasets.classes import ClassList, labels_of_numbers
+from porting.accuracy.datasets.dataset import DataSet, bytes_at
+from porting.accuracy.datasets.labels import Labels
+from porting.errors import BadExample, BadInput
+from porting.sources.checkpoint.checksum import masked_crc32c
+from porting.sources.checkpoint.wire import Bytes, Malformed, fields, integer, message, varint
+from porting.sources.mapped import mapped
+
+HEAD, TAIL = 12, 4
+"""Bytes before the data, and behind."""
+
+_LENGTH = struct.Struct("<QI")
+_CRC = struct.Struct("<I")
 
 IMAGE = (b"image/encoded", b"image")
 LABEL = (b"image/class/label", b"label")
@@ -37,6 +42,120 @@ _COUNTED = {
     1: " (labels count from 1: 0 is the background, and never occurs)",
 }
 _ALL = frozenset((*IMAGE, *LABEL, *SYNSET, *NAME))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One record of a shard: the bytes ``offset`` to ``offset + size`` hold its data."""
+
+    number: int
+    offset: int
+    size: int
+
+
+def frames(path: Path) -> Iterator[tuple[Frame, Bytes]]:
+    """The records of a shard, with a view of the data of each, which is read when touched.
+
+    Raises:
+        BadInput: the shard is cut short, or a length is damaged: no later record can be found.
+    """
+    data = mapped(path)
+    if data and isinstance(data.obj, mmap.mmap):
+        # Only labels are read, between images: reading ahead would read the whole file.
+        data.obj.madvise(mmap.MADV_RANDOM)
+    place = number = 0
+    while place < len(data):
+        where = f"{path}: record {number} at byte {place:,}"
+        if place + HEAD > len(data):
+            raise BadInput(f"{where} is cut short: its length has {HEAD} bytes")
+        size, crc = _LENGTH.unpack_from(data, place)
+        if masked_crc32c(data[place : place + 8]) != crc:
+            advice = "; the file is damaged from there on"
+            if number == 0:
+                packed = bytes(data[:2]) == b"\x1f\x8b"
+                advice = "; it is no TFRecord file, or damaged"
+                advice = "; the shard is compressed: run gzip -d on it first" if packed else advice
+            raise BadInput(f"{where}: the checksum of its length is wrong{advice}")
+        end = place + HEAD + size + TAIL
+        if end > len(data):
+            raise BadInput(f"{where} is cut short: {size:,} bytes of data go past the file's end")
+        yield Frame(number, place + HEAD, size), data[place + HEAD : place + HEAD + size]
+        place, number = end, number + 1
+
+
+def begins_as_records(path: Path) -> bool:
+    """Whether a file begins with a length and its checksum."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
+    return len(head) == HEAD and masked_crc32c(head[:8]) == _LENGTH.unpack(head)[1]
+
+
+def checked_data(data: Bytes, path: Path, frame: Frame) -> Bytes:
+    """Return the data of a record after comparing them with their checksum.
+
+    Raises:
+        BadExample: the checksum is wrong.
+    """
+    content, crc = data[: frame.size], _CRC.unpack(data[frame.size : frame.size + TAIL])[0]
+    if masked_crc32c(content) != crc:
+        raise BadExample(
+            f"{path}: record {frame.number} at byte {frame.offset - HEAD:,}: the checksum of its "
+            "data is wrong: the record is damaged"
+        )
+    return content
+
+
+def features(data: Bytes, names: frozenset[bytes]) -> dict[bytes, Bytes]:
+    """The features of a ``tf.train.Example`` by name, as messages; of those ``names`` alone.
+
+    Raises:
+        Malformed: it is no such message.
+    """
+    by_name: dict[bytes, Bytes] = {}
+    maps = (message(value) for number, value in fields(data) if number == 1)
+    entries = (message(entry) for each in maps for kind, entry in fields(each) if kind == 1)
+    for entry in entries:
+        key, feature = b"", memoryview(b"")
+        for number, value in fields(entry):
+            if number == 1:
+                key = bytes(message(value))
+            elif number == 2:
+                feature = memoryview(message(value))
+        if key in names:
+            by_name[key] = feature
+    return by_name
+
+
+def byte_strings(feature: Bytes) -> list[Bytes]:
+    """The values of a feature that is a list of byte strings.
+
+    Raises:
+        Malformed: it is no such message.
+    """
+    lists = [message(value) for number, value in fields(feature) if number == 1]
+    return [message(value) for each in lists for number, value in fields(each) if number == 1]
+
+
+def integers(feature: Bytes) -> list[int]:
+    """The values of a feature that is a list of whole numbers, packed or not.
+
+    Raises:
+        Malformed: it is no such message.
+    """
+    values: list[int] = []
+    lists = (message(value) for number, value in fields(feature) if number == 3)
+    for value in (value for each in lists for number, value in fields(each) if number == 1):
+        if isinstance(value, int):
+            values.append(integer(value))
+            continue
+        place = 0
+        while place < len(value):
+            number, place = varint(value, place)
+            values.append(number)
+    return [number - (1 << 64) if number >> 63 else number for number in values]
 
 
 @dataclass(frozen=True)
@@ -63,8 +182,8 @@ class RecordStore:
 
     def name(self, number: int) -> str:
         record = self.records[number]
-        stated = f":{record.file_name}" if record.file_name else ""
-        return f"{self.shards[record.shard].name}:{record.frame.number}{stated}"
+        suffix = f":{record.file_name}" if record.file_name else ""
+        return f"{self.shards[record.shard].name}:{record.frame.number}{suffix}"
 
     def size(self, number: int) -> int:
         return self.records[number].frame.size
@@ -74,10 +193,11 @@ class RecordStore:
         path = self.shards[record.shard]
         data = bytes_at(path, record.frame.offset, record.frame.size + TAIL)
         try:
-            found = features(sound(memoryview(data), path, record.frame), frozenset(IMAGE))
-            return bytes(_one(byte_strings(_first(found, IMAGE)), IMAGE))
+            content = checked_data(memoryview(data), path, record.frame)
+            by_name = features(content, frozenset(IMAGE))
+            return bytes(_one(byte_strings(_first(by_name, IMAGE)), IMAGE))
         except (Malformed, LookupError) as error:
-            raise BadExample(f"{where(path, record.frame)}: {_told(error)}") from error
+            raise BadExample(f"{where(path, record.frame)}: {_reason(error)}") from error
 
 
 def where(path: Path, frame: Frame) -> str:
@@ -85,38 +205,26 @@ def where(path: Path, frame: Frame) -> str:
     return f"{path}: record {frame.number} at byte {frame.offset - HEAD:,}"
 
 
-def records_of(shards: Sequence[Path]) -> list[Record]:
-    """The records of shards, their images untouched.
-
-    Raises:
-        BadInput: a shard is cut short, or a length in it damaged.
-    """
-    return [
-        _record(number, frame, data)
-        for number, path in enumerate(shards)
-        for frame, data in frames(path)
-    ]
-
-
 def _record(shard: int, frame: Frame, data: Bytes) -> Record:
+    """What a record says of its image, which stays untouched."""
     try:
-        found = features(data, _ALL)
-        _one(byte_strings(_first(found, IMAGE)), IMAGE)
-        label = _one(integers(_first(found, LABEL)), LABEL)
-        synset, name = (_text(found, names) for names in (SYNSET, NAME))
+        by_name = features(data, _ALL)
+        _one(byte_strings(_first(by_name, IMAGE)), IMAGE)
+        label = _one(integers(_first(by_name, LABEL)), LABEL)
+        synset, name = (_text(by_name, names) for names in (SYNSET, NAME))
     except (Malformed, LookupError) as error:
-        return Record(shard, frame, reason=_told(error))
+        return Record(shard, frame, reason=_reason(error))
     return Record(shard, frame, label, synset or None, name)
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return str(error.args[0]) if isinstance(error, LookupError) else f"no tf.train.Example: {error}"
 
 
-def _first(found: dict[bytes, Bytes], names: Sequence[bytes]) -> Bytes:
+def _first(by_name: dict[bytes, Bytes], names: Sequence[bytes]) -> Bytes:
     for name in names:
-        if name in found:
-            return found[name]
+        if name in by_name:
+            return by_name[name]
     raise LookupError(f"the record has no feature {' or '.join(n.decode() for n in names)}")
 
 
@@ -129,46 +237,48 @@ def _one(values: Sequence[_Value], names: Sequence[bytes]) -> _Value:
     return values[0]
 
 
-def _text(found: dict[bytes, Bytes], names: Sequence[bytes]) -> str:
-    if found.keys().isdisjoint(names):
+def _text(by_name: dict[bytes, Bytes], names: Sequence[bytes]) -> str:
+    if by_name.keys().isdisjoint(names):
         return ""
-    values = byte_strings(_first(found, names))
+    values = byte_strings(_first(by_name, names))
     return bytes(_one(values, names)).decode("utf-8", "replace") if values else ""
 
 
-def read_shards(path: Path, shards: Sequence[Path], known: ClassList) -> Contents:
+def read_tfrecords(path: Path, shards: Sequence[Path], listing: ClassList) -> DataSet:
     """The records of shards with their labels.
 
     Raises:
         BadInput: a shard is empty, cut short or damaged in a length; or labels are no classes.
     """
-    records = [_checked(shards[record.shard], record, known) for record in records_of(shards)]
-    labels = labels_of_records(shards, records, known)
+    records = [
+        _checked(path, _record(number, frame, data), listing)
+        for number, path in enumerate(shards)
+        for frame, data in frames(path)
+    ]
+    labels = _labels(shards, records, listing)
     faults = {number: record.reason for number, record in enumerate(records) if record.reason}
     store = RecordStore(tuple(shards), tuple(records))
-    return Contents(path, "TFRecord shards", store, labels, faults)
+    return DataSet(path, "TFRecord shards", store, labels, faults)
 
 
-def _checked(path: Path, record: Record, known: ClassList) -> Record:
+def _checked(path: Path, record: Record, listing: ClassList) -> Record:
     """The record, marked if its label is at an end or none and its data are damaged.
 
     What tells how labels count must not hang on a damaged record.
     """
-    odd = record.label is None or not 0 < record.label < known.count
-    stranger = known.are_synsets and record.synset and record.synset not in known.numbers
+    odd = record.label is None or not 0 < record.label < listing.count
+    stranger = listing.are_synsets and record.synset and record.synset not in listing.numbers
     if odd or stranger:
         data = bytes_at(path, record.frame.offset, record.frame.size + TAIL)
         try:
-            sound(memoryview(data), path, record.frame)
+            checked_data(memoryview(data), path, record.frame)
         except BadExample:
             reason = "the checksum of its data is wrong: the record is damaged"
             return Record(record.shard, record.frame, reason=reason)
     return record
 
 
-def labels_of_records(
-    shards: Sequence[Path], records: Sequence[Record], known: ClassList
-) -> Labels:
+def _labels(shards: Sequence[Path], records: Sequence[Record], listing: ClassList) -> Labels:
     """The labels of records: by synset where all have one and classes are synsets, else by number.
 
     Raises:
@@ -176,26 +286,21 @@ def labels_of_records(
     """
     good = [place for place, record in enumerate(records) if not record.reason]
     if not good:
-        return Labels((None,) * len(records), known.count, "no record has one", known.names)
-    numbers: list[int | None] = [None] * len(records)
-    told, order = _told_labels(shards, [records[place] for place in good], known)
-    for place, label in zip(good, told, strict=True):
-        numbers[place] = label
-    return Labels(tuple(numbers), known.count, order, known.names)
+        return Labels((None,) * len(records), "no record has one", listing)
+    readable = [records[place] for place in good]
 
+    def place_of(number: int) -> str:
+        return where(shards[readable[number].shard], readable[number].frame)
 
-def _told_labels(
-    shards: Sequence[Path], records: Sequence[Record], known: ClassList
-) -> tuple[list[int], str]:
-    def place(number: int) -> str:
-        return where(shards[records[number].shard], records[number].frame)
-
-    if known.are_synsets and all(record.synset for record in records):
-        found = [known.label(r.synset or "", place(n)) for n, r in enumerate(records)]
-        shifts = {(r.label or 0) - label for r, label in zip(records, found, strict=True)}
-        counted = _COUNTED.get(shifts.pop(), "") if len(shifts) == 1 else ""
-        return found, f"image/class/synset{counted}, in {known.what}"
-    labels = [record.label or 0 for record in records]
-    names = [record.file_name for record in records]
-    found, order = labels_of_numbers(labels, names, known, place)
-    return found, f"the records' {order}"
+    if listing.are_synsets and all(record.synset for record in readable):
+        labels = [listing.label(r.synset or "", place_of(n)) for n, r in enumerate(readable)]
+        shifts = {(r.label or 0) - label for r, label in zip(readable, labels, strict=True)}
+        base = _COUNTED.get(shifts.pop(), "") if len(shifts) == 1 else ""
+        order = f"image/class/synset{base}, in {listing.what}"
+    else:
+        numbers = [record.label or 0 for record in readable]
+        names = [record.file_name for record in readable]
+        labels, order = labels_of_numbers(numbers, names, listing, place_of)
+        order = f"the records' {order}"
+    by_record = dict(zip(good, labels, strict=True))
+    return Labels(tuple(map(by_record.get, range(len(records)))), order, listing)

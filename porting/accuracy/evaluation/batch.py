@@ -1,4 +1,4 @@
-"""A batch of images and what one process does with it: from files to the answers of every side."""
+"""Batches of images: what one process does with them, from files to the answers of every side."""
 
 from __future__ import annotations
 
@@ -8,12 +8,52 @@ from typing import Any
 import numpy as np
 
 from porting.accuracy.datasets import DataSet
-from porting.accuracy.evaluation.answers import BEST, UNANSWERED, best_of
-from porting.accuracy.evaluation.predictors import Files, Predictor, predictor_of
-from porting.accuracy.evaluation.side import Inputs, Side
+from porting.accuracy.evaluation.predictors import Files, Inputs, Predictor, Side, predictor_of
 from porting.accuracy.preprocessing import Pipeline, parse_pipeline
-from porting.accuracy.preprocessing.pipeline import Done
+from porting.accuracy.preprocessing.pipeline import StepCache
 from porting.errors import BadExample, BadInput
+
+BEST = 5
+ANSWERED, FAILED = 1, 2
+UNANSWERED = -3
+"""In the place of a class: no answer, as where the image could not be made into pixels."""
+
+
+@dataclass
+class Answers:
+    """The answers of all sides on all images.
+
+    ``state`` (N,) is one of the two above, 0 before. ``best`` (N, sides, 5) are classes
+    of the data set, the best first, -1 for a background, -3 for no answer; ``margin`` (N, sides)
+    is the best score less the second. ``reasons`` says by number why an image failed.
+    """
+
+    state: np.ndarray
+    best: np.ndarray
+    margin: np.ndarray
+    reasons: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def none_of(cls, images: int, sides: int) -> Answers:
+        """No answer yet."""
+        return cls(
+            np.zeros(images, np.uint8),
+            np.full((images, sides, BEST), UNANSWERED, np.int16),
+            np.zeros((images, sides), np.float32),
+        )
+
+
+def best_of(scores: np.ndarray, background: int) -> tuple[np.ndarray, np.ndarray]:
+    """The five best classes (N, 5) and the margin of the first (N,) of scores (N, classes).
+
+    Of equal scores the class with the lower number is first. A network of fewer
+    classes has -2 in what is left over.
+    """
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :BEST]
+    best = np.full((len(scores), BEST), -2, np.int16)
+    best[:, : order.shape[1]] = order - background
+    first, second = np.take_along_axis(scores, order[:, :2], 1).T
+    return best, (first - second).astype(np.float32)
 
 
 @dataclass
@@ -27,6 +67,24 @@ class Batch:
     best: np.ndarray
     margin: np.ndarray
     failed: dict[int, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The batch as plain data, for the journal."""
+        return {
+            "batch": self.number,
+            "best": self.best.tolist(),
+            "margin": self.margin.tolist(),
+            "failed": {str(number): why for number, why in self.failed.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Batch:
+        """The batch of plain data; any error means that the data are not what was written."""
+        failed = {int(number): str(why) for number, why in data["failed"].items()}
+        return cls(
+            int(data["batch"]), np.array(data["best"], np.int16),
+            np.array(data["margin"], np.float32), failed,
+        )  # fmt: skip
 
 
 @dataclass
@@ -85,32 +143,32 @@ class Evaluator:
 
     def pixels(self, batch: int) -> Pixels:
         """Read, decode and preprocess a batch; every pipeline for every image."""
-        made: dict[str, dict[int, np.ndarray]] = {text: {} for text in self._pipelines}
+        by_text: dict[str, dict[int, np.ndarray]] = {text: {} for text in self._pipelines}
         failed = {}
         for number in self._work.numbers(batch):
             try:
-                for text, image in self._made(number).items():
-                    made[text][number] = image
+                for text, image in self._images(number).items():
+                    by_text[text][number] = image
             except BadExample as error:
                 failed[number] = str(error)
         stacked = {
             text: (list(images), np.stack(list(images.values())) if images else np.empty(0))
-            for text, images in made.items()
+            for text, images in by_text.items()
         }
         return Pixels(batch, stacked, failed)
 
-    def _made(self, number: int) -> dict[str, np.ndarray]:
+    def _images(self, number: int) -> dict[str, np.ndarray]:
         """An image by pipeline; steps with which several of them begin are done once."""
-        dataset, made = self._work.dataset, {}
-        data, done = dataset.read(number), Done()
+        dataset, images = self._work.dataset, {}
+        data, cache = dataset.read(number), StepCache()
         for text, pipeline in self._pipelines.items():
             try:
-                made[text] = pipeline(data, done)
+                images[text] = pipeline(data, cache)
             except BadExample as error:
                 if text in self._needed:
                     name = dataset.example(number).name
                     raise BadExample(f"{dataset.path}: {name}: {error}") from error
-        return made
+        return images
 
     def evaluate(self, batch: int) -> Batch:
         """A batch from its files to its answers."""
@@ -122,8 +180,8 @@ class Evaluator:
         pixels = self.pixels(batch)
         answers = self.answer(self._blank(pixels), pixels, on_device=False)
         others = {side.pipeline for side in self._work.answering if side.on_device}
-        left = {text: pixels.by_pipeline[text] for text in others}
-        return answers, replace(pixels, by_pipeline=left)
+        by_pipeline = {text: pixels.by_pipeline[text] for text in others}
+        return answers, replace(pixels, by_pipeline=by_pipeline)
 
     def answer(self, batch: Batch, pixels: Pixels, on_device: bool | None = None) -> Batch:
         """The batch with the answers of all, or of those alone that run on a device, or do not."""
@@ -135,7 +193,14 @@ class Evaluator:
             if usable:
                 rows = [number - numbers.start for number in usable]
                 scores = self._predictor(side)(images, side)
-                self._check_finite(scores, side, usable)
+                finite = np.isfinite(scores).all(1)
+                if not finite.all():  # nothing can be compared: any class would be best
+                    dataset, first = self._work.dataset, usable[int(np.argmin(finite))]
+                    raise BadInput(
+                        f"the {side.name} gives scores that are not finite on {dataset.path}: "
+                        f"{dataset.example(first).name}; its weights are damaged, or not for this "
+                        "network"
+                    )
                 batch.best[rows, column], batch.margin[rows, column] = best_of(
                     scores, side.background
                 )
@@ -146,37 +211,8 @@ class Evaluator:
         best = np.full((*shape, BEST), UNANSWERED, np.int16)
         return Batch(pixels.number, best, np.zeros(shape, np.float32), pixels.failed)
 
-    def _check_finite(self, scores: np.ndarray, side: Side, numbers: list[int]) -> None:
-        """See that scores can be compared: of numbers that are none, any class would be best."""
-        sound = np.isfinite(scores).all(1)
-        if not sound.all():
-            dataset, first = self._work.dataset, numbers[int(np.argmin(sound))]
-            raise BadInput(
-                f"the {side.name} gives scores that are not finite on "
-                f"{dataset.path}: {dataset.example(first).name}; its weights are damaged, or not "
-                "for this network"
-            )
-
     def _predictor(self, side: Side) -> Predictor:
         key = side.runs, side.weights
         if key not in self._predictors:
             self._predictors[key] = predictor_of(self._files, side, self._work.device)
         return self._predictors[key]
-
-
-def to_line(batch: Batch) -> dict[str, Any]:
-    """A batch as plain data."""
-    return {
-        "batch": batch.number,
-        "best": batch.best.tolist(),
-        "margin": batch.margin.tolist(),
-        "failed": {str(number): why for number, why in batch.failed.items()},
-    }
-
-
-def from_line(data: dict[str, Any]) -> Batch:
-    """A batch from plain data; any error means that the data are not what was written."""
-    best, margin = np.array(data["best"], np.int16), np.array(data["margin"], np.float32)
-    return Batch(
-        int(data["batch"]), best, margin, {int(n): str(why) for n, why in data["failed"].items()}
-    )

@@ -1,31 +1,61 @@
-"""What may be changed in an evaluation, one thing at a time: a table of topics.
+"""What ``--explain`` changes in an evaluation, one thing at a time: a table of topics.
 
-Each topic has its changes laid down for the evaluation at hand, or says why it has none.
+Each topic lists its changes for the run at hand, or says why it has none. What is about pixels
+is a function from a pipeline to another, which gives None where it means nothing for it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from porting.accuracy.evaluation.pixel_changes import (
-    CHANNEL_ORDER,
-    PARTS,
-    PixelChange,
-    PixelTopic,
-    changed_pipelines,
-)
+from porting.accuracy.evaluation.predictors import Side
 from porting.accuracy.evaluation.preparing import Prepared
-from porting.accuracy.evaluation.side import Side
-from porting.accuracy.preprocessing import NAMED, named_pipeline, parse_pipeline
+from porting.accuracy.preprocessing import NAMED, Pipeline, named_pipeline, parse_pipeline
+from porting.accuracy.preprocessing.pipeline import CROP_SHARE
+from porting.accuracy.preprocessing.steps import (
+    Centre,
+    Crop,
+    Decode,
+    DecodeAndCrop,
+    Fraction,
+    Further,
+    Padded,
+    Resize,
+    ResizeShorter,
+    Round,
+    Square,
+    SwapChannels,
+    WindowRule,
+)
 from porting.mapping.convention import InputConvention
 from porting.mapping.families import FAMILIES, ROUNDED, Affine
 
+PREPROCESSING = "preprocessing"
+
 Edit = Callable[[Side], Side | None]
 """A side with one thing changed; None where that means nothing for it."""
+
+PixelChange = Callable[[Pipeline], Pipeline | None]
+
+TPU_PADDING = 32
+"""``CROP_PADDING`` in tensorflow/tpu ``models/official/mnasnet/preprocessing.py``, in pixels."""
+
+DECODERS = {
+    "tf": "TensorFlow's fast DCT",
+    "tf-accurate": "TensorFlow's accurate DCT",
+    "pillow": "Pillow's decoder",
+}
+RESIZERS = {
+    "legacy": "TensorFlow 1's",
+    "tf2": "TensorFlow 2's",
+    "tf2-antialiased": "TensorFlow 2's antialiased",
+    "pillow": "Pillow's antialiased",
+}
 
 
 @dataclass(frozen=True)
@@ -64,10 +94,16 @@ class Changes:
         sides = (change.side for change in self.changes if change.side is not None)
         return tuple({answers_as(side): side for side in sides}.values())
 
+    def at_once(self, places: Iterable[int]) -> tuple[Side, int]:
+        """The side with the changes at these places of the table, and the shift of its labels."""
+        both = combined(self.base, [self.changes[place] for place in places])
+        assert both is not None  # who chose them looked that they go together
+        return both
+
 
 @dataclass(frozen=True)
 class Run:
-    """What changes are laid down for.
+    """The port that is changed, and what its changes depend on.
 
     ``anew`` has, by weight set, the port as it would be made anew of the source;
     ``no_other`` says why it may not be changed to another.
@@ -80,21 +116,12 @@ class Run:
     no_other: str
 
 
-Laid = Iterable[tuple[str, Edit, int]] | str
+Edits = Iterable[tuple[str, Edit, int]] | str
 """Words, edit and shift of labels of each change, or why there is none."""
 
 
-@dataclass(frozen=True)
-class Topic:
-    """One thing that may be changed: ``what`` it is, in words."""
-
-    name: str
-    what: str
-    lay_down: Callable[[Run], Laid]
-
-
 def answers_as(side: Side) -> Side:
-    """What a side's answers hang on: all of it but its name."""
+    """What a side's answers depend on: all of it but its name."""
     return replace(side, name="")
 
 
@@ -114,121 +141,287 @@ def run_of(prepared: Prepared) -> Run:
 
 
 def changes_of(run: Run) -> Changes:
-    """Lay down the changes of every topic."""
+    """List the changes of every topic for a run."""
     changes: list[Change] = []
     left_out = []
-    for topic in TOPICS:
-        laid = topic.lay_down(run)
-        if isinstance(laid, str):
-            left_out.append(LeftOut(topic.name, laid))
+    for topic, edits_of in TOPICS.items():
+        edits = edits_of(run)
+        if isinstance(edits, str):
+            left_out.append(LeftOut(topic, edits))
             continue
-        for words, edit, shift in laid:
+        for words, edit, shift in edits:
             side = None if shift else edit(run.base)
             if side is not None:
-                side = replace(side, name=f"{topic.name}: {words}")
-            changes.append(Change(topic.name, words, edit, side, shift))
+                side = replace(side, name=f"{topic}: {words}")
+            changes.append(Change(topic, words, edit, side, shift))
     return Changes(run.base, tuple(changes), tuple(left_out))
 
 
 def combined(base: Side, changes: Iterable[Change]) -> tuple[Side, int] | None:
-    """A side with several changes at once, in the table's order, and the shift of its labels.
+    """Apply several changes to a side, in the table's order; also the shift of its labels.
 
     None where one of them means nothing beside the others.
     """
-    chosen = sorted(changes, key=lambda change: _ORDER[change.topic])
+    in_order = sorted(changes, key=lambda change: list(TOPICS).index(change.topic))
     side: Side | None = base
-    for change in chosen:
+    for change in in_order:
         side = None if side is None else change.edit(side)
     if side is None:
         return None
-    named = replace(side, name=" and ".join(f"{c.topic}: {c.words}" for c in chosen))
-    return named, sum(change.shift for change in chosen)
+    name = " and ".join(f"{change.topic}: {change.words}" for change in in_order)
+    return replace(side, name=name), sum(change.shift for change in in_order)
 
 
-def _weights(run: Run) -> Laid:
+def _weights(run: Run) -> Edits:
     """Every weight set that the port is not known to be of."""
     others = [name for name in run.anew if name != run.weight_set]
     if len(run.anew) < 2:
         return run.no_other
     now = run.weight_set or "the file's"
-    return [(f"{name} for {now}", partial(_ported_anew, run.anew[name]), 0) for name in others]
+
+    def ported(name: str, side: Side) -> Side:
+        new = run.anew[name]
+        return replace(new, name=side.name, pipeline=side.pipeline)
+
+    return [(f"{name} for {now}", partial(ported, name), 0) for name in others]
 
 
-def _ported_anew(anew: Side, side: Side) -> Side:
-    return replace(
-        side, runs=anew.runs, weights=anew.weights, mean=anew.mean, std=anew.std,
-        background=anew.background,
-    )  # fmt: skip
-
-
-def _preprocessing(run: Run) -> Laid:
+def _preprocessing(run: Run) -> Edits:
     """The authors', where the run goes by another; Pillow's, where it goes by theirs."""
     size = parse_pipeline(run.base.pipeline).size or run.convention.size
-    authors, pillow = _of_authors(run.convention, size), NAMED["pillow"](size)
-    names = {authors: "the authors'", pillow: "Pillow's"}
-    text = pillow if run.base.pipeline == authors else authors
-    now = names.get(run.base.pipeline, "the given steps")
-    return [(f"{names[text]} for {now}", lambda side: replace(side, pipeline=text), 0)]
-
-
-def _of_authors(convention: InputConvention, size: int) -> str:
-    """The pipeline of a network's authors, at the size of the run's pixels."""
+    # The pipeline of the network's authors, at the size of the run's pixels.
+    convention = run.convention
     text = convention.preprocessing.removesuffix(ROUNDED)
-    named = (make for make in NAMED.values() if make(convention.size) == text)
-    steps = str(named_pipeline(next((make(size) for make in named), text), size))
-    return steps + (ROUNDED if convention.takes_bytes else "")
+    matches = (make for make in NAMED.values() if make(convention.size) == text)
+    steps = str(named_pipeline(next((make(size) for make in matches), text), size))
+    authors = steps + (ROUNDED if convention.takes_bytes else "")
+    pillow = NAMED["pillow"](size)
+    names = {authors: "the authors'", pillow: "Pillow's"}
+    other = pillow if run.base.pipeline == authors else authors
+    now = names.get(run.base.pipeline, "the given steps")
+    return [(f"{names[other]} for {now}", lambda side: replace(side, pipeline=other), 0)]
 
 
-def _pixels(topic: PixelTopic, run: Run) -> Laid:
-    found = changed_pipelines(topic, run.base.pipeline)
-    return [(words, partial(_with_pixels, change), 0) for words, change in found] or topic.without
+def _of_pixels(
+    words_for: Callable[[Pipeline], str], *changes: PixelChange, without: str = "",
+    keeps_whole: bool = True,
+) -> Callable[[Run], Edits]:  # fmt: skip
+    """Changes of pipelines, each named by ``words_for``, as changes of what runs them.
+
+    ``without`` says why there may be none for a pipeline. With ``keeps_whole`` a change leaves
+    whole pixels whole.
+    """
+
+    def changed(change: PixelChange, before: Pipeline) -> Pipeline | None:
+        after = change(before)
+        if after is None or after.whole or not before.whole or not keeps_whole:
+            return after
+        return replace(after, steps=(*after.steps, Round()))
+
+    def edit(change: PixelChange, side: Side) -> Side | None:
+        pipeline = changed(change, parse_pipeline(side.pipeline))
+        return None if pipeline is None else replace(side, pipeline=str(pipeline))
+
+    def edits_of(run: Run) -> Edits:
+        before = parse_pipeline(run.base.pipeline)
+        by_text: dict[str, tuple[str, Edit, int]] = {str(before): ("", lambda side: side, 0)}
+        for change in changes:
+            after = changed(change, before)
+            if after is not None:
+                words = f"{words_for(after)} for {words_for(before)}"
+                by_text.setdefault(str(after), (words, partial(edit, change), 0))
+        return list(by_text.values())[1:] or without
+
+    return edits_of
 
 
-def _with_pixels(change: PixelChange, side: Side) -> Side | None:
-    pipeline = change(parse_pipeline(side.pipeline))
-    return None if pipeline is None else replace(side, pipeline=str(pipeline))
-
-
-def _normalisation(run: Run) -> Laid:
+def _normalisation(run: Run) -> Edits:
     """The mean and deviation of each family that normalises otherwise."""
     base = run.base
     if not any(base.mean) and set(base.std) == {1.0}:
         return "the network normalises by itself"
     known = [family.affine for family in FAMILIES.values()]
     others = [a for a in known if not np.allclose(a, (base.mean, base.std), rtol=1e-3)]
-    now = _affine_said((base.mean, base.std))
-    return [(f"{_affine_said(a)} for {now}", partial(_normalised, a), 0) for a in others]
+
+    def words_for(affine: Affine) -> str:
+        mean, std = (" ".join(f"{v:.4g}" for v in dict.fromkeys(values)) for values in affine)
+        return f"mean {mean} std {std}"
+
+    def normalised(affine: Affine, side: Side) -> Side:
+        return replace(side, mean=affine[0], std=affine[1])
+
+    now = words_for((base.mean, base.std))
+    return [(f"{words_for(a)} for {now}", partial(normalised, a), 0) for a in others]
 
 
-def _normalised(affine: Affine, side: Side) -> Side:
-    return replace(side, mean=affine[0], std=affine[1])
+def _resizing(pipeline: Pipeline) -> Resize | ResizeShorter | None:
+    """The one step that resizes, or None where there is none, or several."""
+    steps = [step for step in pipeline.steps if isinstance(step, (Resize, ResizeShorter))]
+    return steps[0] if len(steps) == 1 else None
 
 
-def _affine_said(affine: Affine) -> str:
-    mean, std = (" ".join(f"{v:.4g}" for v in dict.fromkeys(values)) for values in affine)
-    return f"mean {mean} std {std}"
+def _decoded(decoder: str, pipeline: Pipeline) -> Pipeline | None:
+    """A window that one decoder cuts is, with another, a slice of the whole image."""
+    decode = pipeline.decode
+    if isinstance(decode, DecodeAndCrop):
+        if decoder == "tf":
+            return None
+        return Pipeline(Decode(decoder), (Crop(decode.rule), *pipeline.steps))
+    return replace(pipeline, decode=Decode(decoder))
 
 
-def _label_offset(run: Run) -> Laid:
-    return [("labels one up", lambda side: side, 1), ("labels one down", lambda side: side, -1)]
+def _cropped(rule_of: Callable[[int], WindowRule], pipeline: Pipeline) -> Pipeline | None:
+    """Another window, cut where the first was: by the decoder, or after it."""
+    resize = _resizing(pipeline)
+    if resize is None:
+        return None
+    size = pipeline.size or resize.size
+    rule = rule_of(size)
+    rest = _with_resize(_uncropped(pipeline), Resize(resize.resizer, resize.kernel, size))
+    if isinstance(pipeline.decode, DecodeAndCrop):
+        return Pipeline(DecodeAndCrop(rule), rest)
+    return Pipeline(pipeline.decode, (Crop(rule), *rest))
 
 
-def _pixel_topic(topic: PixelTopic) -> Topic:
-    return Topic(topic.name, topic.what, partial(_pixels, topic))
+def _cropped_as_torchvision(pipeline: Pipeline) -> Pipeline | None:
+    """The shorter side to size / 0.875, then the middle."""
+    resize = _resizing(pipeline)
+    if resize is None:
+        return None
+    size = pipeline.size or resize.size
+    shorter = ResizeShorter(resize.resizer, resize.kernel, math.floor(size / CROP_SHARE))
+    rest = _with_resize(_uncropped(pipeline), shorter, Crop(Centre(size)))
+    decode = pipeline.decode
+    return Pipeline(Decode("tf") if isinstance(decode, DecodeAndCrop) else decode, rest)
 
 
-PREPROCESSING = "preprocessing"
+def _cropped_elsewhere(pipeline: Pipeline) -> Pipeline | None:
+    """The same window by the decoder in place of a slice, or the other way round."""
+    decode, first = pipeline.decode, next(iter(pipeline.steps), None)
+    if isinstance(decode, DecodeAndCrop):
+        return Pipeline(Decode("tf"), (Crop(decode.rule), *pipeline.steps))
+    if decode == Decode("tf") and isinstance(first, Crop) and not isinstance(first.rule, Centre):
+        return Pipeline(DecodeAndCrop(first.rule), pipeline.steps[1:])
+    return None
 
-TOPICS = (
-    Topic("weights", "the source's other weight set: averages or raw weights", _weights),
-    Topic(PREPROCESSING, "all steps from a file to pixels at once", _preprocessing),
-    *map(_pixel_topic, PARTS),
-    Topic("normalisation", "the mean and deviation of another family", _normalisation),
-    _pixel_topic(CHANNEL_ORDER),
-    Topic("label offset", "classes counted with a background, or without", _label_offset),
-)
-"""In the order in which several at once are applied."""
 
-_ORDER = {topic.name: place for place, topic in enumerate(TOPICS)}
+def _uncropped(pipeline: Pipeline) -> tuple[Further, ...]:
+    return tuple(step for step in pipeline.steps if not isinstance(step, Crop))
 
-PARTS_OF_PREPROCESSING = frozenset(topic.name for topic in PARTS)
+
+def _with_resize(steps: tuple[Further, ...], *instead: Further) -> tuple[Further, ...]:
+    """Steps with others in the place of the one that resizes."""
+    place = next(n for n, s in enumerate(steps) if isinstance(s, (Resize, ResizeShorter)))
+    return (*steps[:place], *instead, *steps[place + 1 :])
+
+
+def _crop_words(pipeline: Pipeline) -> str:
+    if isinstance(pipeline.decode, DecodeAndCrop):
+        return f"{pipeline.decode.rule} by the decoder"
+    rules = " and ".join(str(step.rule) for step in pipeline.steps if isinstance(step, Crop))
+    resize = _resizing(pipeline)
+    if isinstance(resize, ResizeShorter):
+        return f"torchvision's ({resize.size}, {rules or 'no crop'})"
+    return f"{rules} as a slice" if rules else "no crop"
+
+
+def _resized(
+    pipeline: Pipeline, kernel: str | None = None, resizer: str | None = None,
+    of: tuple[str, ...] = tuple(RESIZERS),
+) -> Pipeline | None:  # fmt: skip
+    """Another kernel or another's way, where it is resized by one of ``of``."""
+    before = _resizing(pipeline)
+    if before is None or before.resizer not in of:
+        return None
+    after = replace(before, kernel=kernel or before.kernel, resizer=resizer or before.resizer)
+    return replace(pipeline, steps=_with_resize(pipeline.steps, after))
+
+
+def _resize_words(pipeline: Pipeline) -> str:
+    resize = _resizing(pipeline)
+    return "none" if resize is None else f"{RESIZERS[resize.resizer]} {resize.kernel}"
+
+
+def _with(step: Further, pipeline: Pipeline) -> Pipeline | None:
+    """With a step at the end; None where it is there already."""
+    if step in pipeline.steps:
+        return None
+    return replace(pipeline, steps=(*pipeline.steps, step))
+
+
+def _without(step: Further, pipeline: Pipeline) -> Pipeline | None:
+    """Without a step; None where it is not there."""
+    if step not in pipeline.steps:
+        return None
+    return replace(pipeline, steps=tuple(other for other in pipeline.steps if other != step))
+
+
+def _unrounded(pipeline: Pipeline) -> Pipeline | None:
+    """Without the step ``round``; None where pixels are whole without it."""
+    after = _without(Round(), pipeline)
+    return None if after is None or after.whole else after
+
+
+NO_ONE_RESIZE = "the steps have no resize, or several"
+
+PARTS: dict[str, Callable[[Run], Edits]] = {
+    "decoder": _of_pixels(
+        lambda pipeline: DECODERS[getattr(pipeline.decode, "decoder", "tf")],
+        *(partial(_decoded, name) for name in DECODERS),
+    ),
+    # Which part of the image is kept, and where it is cut.
+    "crop": _of_pixels(
+        _crop_words,
+        partial(_cropped, partial(Padded, padding=TPU_PADDING)),
+        partial(_cropped, lambda _: Fraction(CROP_SHARE)),
+        partial(_cropped, lambda _: Square(CROP_SHARE)),
+        _cropped_as_torchvision,
+        _cropped_elsewhere,
+        without=NO_ONE_RESIZE,
+    ),
+    # The kernel.
+    "resize": _of_pixels(
+        _resize_words,
+        partial(_resized, kernel="bilinear"),
+        partial(_resized, kernel="bicubic"),
+        without=NO_ONE_RESIZE,
+    ),
+    # The coordinates of TensorFlow's own resizing.
+    "coordinates": _of_pixels(
+        _resize_words,
+        partial(_resized, resizer="tf2", of=("legacy",)),
+        partial(_resized, resizer="legacy", of=("tf2",)),
+        without="it is not resized by TensorFlow 1's or 2's way at points",
+    ),
+    # TensorFlow 1 has no antialiasing; with it come TensorFlow 2's coordinates.
+    "antialiasing": _of_pixels(
+        _resize_words,
+        partial(_resized, resizer="tf2-antialiased", of=("legacy", "tf2")),
+        partial(_resized, resizer="tf2", of=("tf2-antialiased", "pillow")),
+        without=NO_ONE_RESIZE,
+    ),
+    "rounding": _of_pixels(
+        lambda pipeline: "rounded" if Round() in pipeline.steps else "unrounded",
+        lambda pipeline: None if pipeline.whole else _with(Round(), pipeline),
+        _unrounded,
+        without="pixels are whole as they are: a Pillow resize rounds, and so does no resize",
+        keeps_whole=False,
+    ),
+}
+"""What makes up the preprocessing as a whole."""
+
+TOPICS: dict[str, Callable[[Run], Edits]] = {
+    "weights": _weights,
+    PREPROCESSING: _preprocessing,
+    **PARTS,
+    "normalisation": _normalisation,
+    "channel order": _of_pixels(
+        lambda pipeline: "BGR" if SwapChannels() in pipeline.steps else "RGB",
+        partial(_with, SwapChannels()),
+        partial(_without, SwapChannels()),
+    ),
+    "label offset": lambda run: [
+        ("labels one up", lambda side: side, 1), ("labels one down", lambda side: side, -1),
+    ],
+}  # fmt: skip
+"""The edits of each topic for a run, in the order in which several at once are applied."""

@@ -13,11 +13,11 @@ import platform
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
+from uuid import uuid4
 
-from porting.accuracy.evaluation.batch import Batch, from_line, to_line
-from porting.accuracy.evaluation.told import differences, plain
+from porting.accuracy.evaluation.batch import Batch
+from porting.accuracy.evaluation.provenance import differences, plain
 from porting.errors import BadInput, OutputError
 from porting.folders import EVALUATED
 from porting.release.writing import is_temporary, write_text
@@ -28,14 +28,14 @@ COMBINED = "combined"
 
 _PARTS = "batches-*.jsonl"
 JOURNAL_VERSION = 2
-TOLD = 4
+SHOWN = 4
 """Differences named at most."""
 
 
 class Journal:
     """The journal of one evaluation in a folder; a context that closes its file.
 
-    ``told`` says, by topic, what is evaluated and with what.
+    ``provenance`` says, by topic, what is evaluated and with what.
 
     Raises:
         BadInput: the folder holds the journal of another evaluation; the message
@@ -43,42 +43,45 @@ class Journal:
         OutputError: the folder cannot be written to.
     """
 
-    def __init__(self, folder: Path, told: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, provenance: Mapping[str, Any]) -> None:
         self.folder = folder
-        told = plain({"journal": JOURNAL_VERSION, **told})
-        _check_same(folder, told)
-        write_text(folder / RUN, json.dumps(told, indent=1))
+        run = plain({"journal": JOURNAL_VERSION, **provenance})
+        _check_same(folder, run)
+        write_text(folder / RUN, json.dumps(run, indent=1))
         self._stream: IO[bytes] | None = None
 
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def __exit__(self, *error: object) -> None:
         if self._stream is not None:
             self._stream.close()
 
     def finished(self) -> Iterator[Batch]:
         """Every batch that is whole on disk; one that several processes finished comes once."""
-        seen: set[int] = set()
+        numbers: set[int] = set()
         for part in sorted(self.folder.glob(_PARTS)):
-            for batch in _batches_of(part):
-                if batch.number not in seen:
-                    seen.add(batch.number)
-                    yield batch
+            with part.open("rb") as stream:
+                for line in stream:
+                    checksum, _, text = line.rstrip(b"\n").partition(b" ")
+                    if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
+                        continue
+                    batch = Batch.from_json(json.loads(text))
+                    if batch.number not in numbers:
+                        numbers.add(batch.number)
+                        yield batch
 
     def add(self, batch: Batch) -> None:
-        """Have a batch on the disk.
+        """Write a batch to the disk before returning.
 
         Raises:
             OutputError: the disk is full, or the folder is gone.
         """
-        text = json.dumps(to_line(batch), separators=(",", ":")).encode()
+        text = json.dumps(batch.to_json(), separators=(",", ":")).encode()
         try:
             if self._stream is None:
-                self._stream = self._new_part()
+                name = f"batches-{platform.node()}-{uuid4().hex}.jsonl"
+                self._stream = (self.folder / name).open("xb")
             self._stream.write(b"%08x %s\n" % (zlib.crc32(text), text))
             self._stream.flush()
             os.fsync(self._stream.fileno())
@@ -87,18 +90,9 @@ class Journal:
                 f"{self.folder}: cannot be written: {error.strerror or error}"
             ) from error
 
-    def _new_part(self) -> IO[bytes]:
-        for count in range(1 << 16):
-            name = f"batches-{platform.node()}-{os.getpid()}-{count}.jsonl"
-            try:
-                return (self.folder / name).open("xb")
-            except FileExistsError:  # of an earlier process of the same number
-                continue
-        raise OutputError(f"{self.folder}: holds too many parts")
-
 
 def check_apart(file: Path, folder: Path | None) -> None:
-    """See that a result does not take the place of a journal's own files.
+    """Check that a result does not replace a journal's own files.
 
     ``folder`` is the journal of the evaluation at hand, None for the default one.
 
@@ -132,52 +126,35 @@ def discard(folder: Path) -> None:
 
 def _is_journal(run: Path) -> bool:
     try:
-        told = json.loads(run.read_text(encoding="utf-8"))
+        data = json.loads(run.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(told, dict) and "journal" in told
+    return isinstance(data, dict) and "journal" in data
 
 
-def _check_empty(folder: Path) -> None:
-    """See that a journal can begin in a folder: that nothing of others lies there.
-
-    Raises:
-        BadInput: something does.
-    """
-    if not folder.is_dir():
-        return
-    names = (entry.name for entry in folder.iterdir() if entry.name != COMBINED)
-    lying = [name for name in names if not is_temporary(name)]
-    if lying and not (folder / RUN).exists():  # another rank may have begun meanwhile
-        raise BadInput(
-            f"{folder}: is no journal, and holds other files, such as {min(lying)}; name a new or "
-            "an empty folder with --journal"
-        )
-
-
-def _batches_of(part: Path) -> Iterator[Batch]:
-    with part.open("rb") as stream:
-        for line in stream:
-            checksum, _, text = line.rstrip(b"\n").partition(b" ")
-            if line.endswith(b"\n") and checksum == b"%08x" % zlib.crc32(text):
-                yield from_line(json.loads(text))
-
-
-def _check_same(folder: Path, told: Mapping[str, Any]) -> None:
+def _check_same(folder: Path, run: Mapping[str, Any]) -> None:
     try:
         before = json.loads((folder / RUN).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        _check_empty(folder)
+        if not folder.is_dir():
+            return
+        names = (entry.name for entry in folder.iterdir() if entry.name != COMBINED)
+        others = [name for name in names if not is_temporary(name)]
+        if others and not (folder / RUN).exists():  # another rank may have begun meanwhile
+            raise BadInput(
+                f"{folder}: is no journal, and holds other files, such as {min(others)}; name a "
+                "new or an empty folder with --journal"
+            ) from None
         return
     except (OSError, ValueError) as error:
         raise BadInput(
             f"{folder / RUN}: cannot be read ({error}); remove it with its folder, or name another "
             "with --journal"
         ) from error
-    changed = [f"{topic} was {was}, is {now}" for topic, was, now in differences(before, told)]
-    if changed:
-        more = f"; and {len(changed) - TOLD:,} more" if len(changed) > TOLD else ""
+    changes = [f"{topic} was {was}, is {now}" for topic, was, now in differences(before, run)]
+    if changes:
+        more = f"; and {len(changes) - SHOWN:,} more" if len(changes) > SHOWN else ""
         raise BadInput(
-            f"{folder}: is the journal of another evaluation: {'; '.join(changed[:TOLD])}{more}. "
+            f"{folder}: is the journal of another evaluation: {'; '.join(changes[:SHOWN])}{more}. "
             "Go on with that one, name another folder with --journal, or begin anew with --fresh"
         )

@@ -1,19 +1,21 @@
-"""What turns pixels into scores: a judge on the source, or a network in its deploy form.
+"""What answers in an evaluation: a judge on the source, or a network in its deploy form.
 
-Built anew in each process that evaluates.
+A side is plain data; its predictor is built anew in each process that evaluates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property, lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from porting.accuracy.evaluation.side import Inputs, Side
 from porting.catalog.at_hand import open_published
+from porting.mapping.families import Affine
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,6 +23,53 @@ if TYPE_CHECKING:
     from porting.mapping.match import Match
     from porting.sources import Source
     from porting.subject import Subject
+
+Runs = Literal["judge", "checkpoint", "source"]
+"""The source's judge; the file of a network; the network ported anew from the source."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files of an evaluation, and how they are to be read; one of the two may be None.
+
+    ``normalisation`` is the user's mean and deviation of pixels 0..255, where stated.
+    """
+
+    source: Path | None
+    checkpoint: Path | None
+    model: str | None = None
+    weights: str | None = None
+    onto: str | None = None
+    normalisation: Affine | None = None
+
+
+@dataclass(frozen=True)
+class Side:
+    """A judge or a network, and the pixels that it is given.
+
+    ``pipeline`` is the text of its preprocessing, ``mean`` and
+    ``std`` are of those (a channel each); a judge's lead to what the source's own input
+    stands for. ``background`` is 1 where the first of its classes is none of
+    the data set's. ``weights`` is the source's weight set for what is ported anew.
+    """
+
+    name: str
+    runs: Runs
+    pipeline: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    background: int
+    weights: str | None = None
+
+    @property
+    def on_device(self) -> bool:
+        """Whether it can run on a GPU: a network of PyTorch's; a judge keeps to the CPU."""
+        return self.runs != "judge"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for the journal and the report."""
+        return asdict(self)
+
 
 Predictor = Callable[[np.ndarray, Side], np.ndarray]
 """Pixels (N, H, W, C), 0..255, float32, as a side normalises them -> scores (N, classes), float32.
@@ -66,7 +115,40 @@ def predictor_of(files: Files, side: Side, device: str) -> Predictor:
     """
     if side.runs == "judge":
         return judge_of(files)
-    return _on_device(network_of(files, side), device)
+    import torch
+
+    from genmobilenet import deploy
+    from genmobilenet.network import GenMobileNet
+
+    network = network_of(files, side)
+
+    @lru_cache(maxsize=1)
+    def network_for(size: tuple[int, int]) -> nn.Module:
+        """A network of this package in its deploy form for images of a size; another as it is."""
+        deployed = deploy(network, size) if isinstance(network, GenMobileNet) else network
+        return deployed.to(device)
+
+    def predict(pixels: np.ndarray, side: Side) -> np.ndarray:
+        # (N, H, W, C) to (N, C, H, W) in channels-last order: a view, no copy.
+        inputs = torch.from_numpy(normalised(pixels, side)).permute(0, 3, 1, 2)
+        with torch.inference_mode(), _exact():
+            scores: Any = network_for(pixels.shape[1:3])(inputs.to(device))
+        return np.asarray(scores.float().cpu().numpy())
+
+    return predict
+
+
+@contextmanager
+def _exact() -> Iterator[None]:
+    """On a GPU: sums in float32, and in the same order each time, as cuDNN by itself does not."""
+    from torch.backends import cuda, cudnn
+
+    allow_tf32, cuda.matmul.allow_tf32 = cuda.matmul.allow_tf32, False
+    try:
+        with cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        cuda.matmul.allow_tf32 = allow_tf32
 
 
 def judge_of(files: Files, in_float: bool = False) -> Predictor:
@@ -98,50 +180,12 @@ def network_of(files: Files, side: Side) -> nn.Module:
         from porting.api import port
 
         ported = port(files.source, inputs.model, weights=side.weights, verify=False)
-        assert ported.config is not None  # no module of somebody's own was given
+        assert ported.config is not None  # no user-defined module was given
         return build(ported.config, ported.state_dict)
     if inputs.source is not None:
         return files.subject.network.eval()
     assert inputs.model is not None  # who made the side looked it up
     return create_model(inputs.model, checkpoint_path=inputs.checkpoint).eval()
-
-
-def _on_device(network: nn.Module, device: str) -> Predictor:
-    import torch
-
-    fitted = lru_cache(maxsize=1)(partial(_deployed, network, device))
-
-    def predict(pixels: np.ndarray, side: Side) -> np.ndarray:
-        # (N, H, W, C) to (N, C, H, W) in channels-last order: a view, no copy.
-        given = torch.from_numpy(normalised(pixels, side)).permute(0, 3, 1, 2)
-        with torch.inference_mode(), _exact():
-            scores: Any = fitted(pixels.shape[1:3])(given.to(device))
-        return np.asarray(scores.float().cpu().numpy())
-
-    return predict
-
-
-@contextmanager
-def _exact() -> Iterator[None]:
-    """On a GPU: sums in float32, and in the same order each time, as cuDNN by itself does not."""
-    from torch.backends import cuda, cudnn
-
-    kept, cuda.matmul.allow_tf32 = cuda.matmul.allow_tf32, False
-    try:
-        with cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            yield
-    finally:
-        cuda.matmul.allow_tf32 = kept
-
-
-def _deployed(network: nn.Module, device: str, size: tuple[int, int]) -> nn.Module:
-    """A network of this package in its deploy form for images of a size; another as it is."""
-    from genmobilenet import deploy
-    from genmobilenet.network import GenMobileNet
-
-    if isinstance(network, GenMobileNet):
-        network = deploy(network, size)
-    return network.to(device)
 
 
 def normalised(pixels: np.ndarray, side: Side) -> np.ndarray:
@@ -152,7 +196,7 @@ def normalised(pixels: np.ndarray, side: Side) -> np.ndarray:
         np.tile(np.broadcast_to(np.asarray(values, np.float32), pixels.shape[3:]), pixels.shape[2])
         for values in (side.mean, side.std)
     )
-    made = np.empty(rows.shape, np.float32)
-    for image, out in zip(rows, made, strict=True):
+    scaled = np.empty(rows.shape, np.float32)
+    for image, out in zip(rows, scaled, strict=True):
         np.divide(np.subtract(image, mean, out=out), std, out=out)
-    return made.reshape(pixels.shape)
+    return scaled.reshape(pixels.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,12 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from genmobilenet.zoo import get_config
 from porting.accuracy.datasets import DataSet, open_dataset
-from porting.accuracy.evaluation.side import Inputs, Side
-from porting.accuracy.evaluation.told import versions
-from porting.accuracy.packages import NEEDED, check_installed
+from porting.accuracy.evaluation.predictors import Inputs, Side
+from porting.accuracy.evaluation.provenance import (
+    CheckpointProvenance,
+    DataProvenance,
+    Provenance,
+    SourceProvenance,
+    versions,
+)
 from porting.accuracy.preprocessing import named_pipeline
 from porting.catalog.at_hand import open_published, published_as
-from porting.errors import BadInput
+from porting.errors import BadInput, MissingPackage
 from porting.mapping.convention import InputConvention, convention_of
 from porting.mapping.families import ROUNDED, family_of
 from porting.sha256 import sha256_of
@@ -22,13 +28,16 @@ from porting.sha256 import sha256_of
 if TYPE_CHECKING:
     from porting.mapping.match import Match
 
+NEEDED = ("simplejpeg", "numba", "scipy")
+"""The packages that evaluating needs beside those of porting."""
+
 IMAGENET_CLASSES = 1000
 """Its classes, without the background that TensorFlow's networks put before them."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """``told`` is, by topic, all that the figures rest on: plain data.
+    """An evaluation that can be run.
 
     ``stated`` is the top-1 in percent that the authors of a published source state.
     ``weight_set`` is that of the port, None where it is not known; ``anew`` has,
@@ -40,7 +49,7 @@ class Prepared:
     sides: tuple[Side, ...]
     dataset: DataSet
     convention: InputConvention
-    told: dict[str, Any]
+    provenance: Provenance
     stated: float | None
     weight_set: str | None = None
     anew: Mapping[str, Side] = field(default_factory=dict)
@@ -48,14 +57,15 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class _Known:
-    """Of source and checkpoint: ``dropped`` classes are the judge's alone."""
+class _Models:
+    """Source and checkpoint as far as known; ``dropped`` classes are the judge's alone."""
 
     inputs: Inputs
     convention: InputConvention
     dropped: int
     normalises: bool
-    told: dict[str, Any]
+    source: SourceProvenance | None
+    checkpoint: CheckpointProvenance | None
     stated: float | None
     weight_set: str | None
     weight_sets: tuple[str, ...] = ()
@@ -64,7 +74,7 @@ class _Known:
 def prepare(
     inputs: Inputs, data: Path, labels: Path | None, synsets: Path | None, preprocessing: str | None
 ) -> Prepared:
-    """Look at source, checkpoint and data set, and lay down who answers what.
+    """Read source, checkpoint and data set, and decide what answers on which pixels.
 
     Raises:
         BadInput: one cannot be read, or they do not fit; nothing is given to evaluate.
@@ -74,28 +84,26 @@ def prepare(
     if inputs.source is None and inputs.checkpoint is None:
         raise BadInput("nothing to evaluate: give a source with --source, a network with "
                        "--checkpoint, or both")  # fmt: skip
-    known = _from_card(inputs) if inputs.source is None else _from_source(inputs)
-    convention = known.convention
+    models = _from_card(inputs) if inputs.source is None else _from_source(inputs)
+    convention = models.convention
     if convention.channels != 3:
         raise BadInput(f"the network takes {convention.channels} channels; images are evaluated in "
                        "RGB, three of them")  # fmt: skip
-    if convention.classes + known.dropped < 2:
+    if convention.classes + models.dropped < 2:
         raise BadInput("the network has one class: there is nothing that it could mistake it for")
-    dataset = open_dataset(
-        data, labels=labels, synsets=synsets, classes=_without_background(convention.classes)
-    )
+    of_imagenet = convention.classes in (IMAGENET_CLASSES, IMAGENET_CLASSES + 1)
+    classes = IMAGENET_CLASSES if of_imagenet else convention.classes
+    dataset = open_dataset(data, labels=labels, synsets=synsets, classes=classes)
     steps = convention.preprocessing if preprocessing is None else preprocessing
     pipeline = _pipeline(steps, convention)
-    sides = tuple(_sides(known, dataset, pipeline))
-    told = {
-        "data": {"kind": dataset.kind, "examples": len(dataset), "sha256": dataset.fingerprint},
-        **known.told,
-        "sides": {side.name: side.to_json() for side in sides},
-        "versions": versions(),
-    }
+    sides, anew = _sides(models, dataset, pipeline)
+    provenance = Provenance(
+        DataProvenance(dataset.kind, len(dataset), dataset.fingerprint),
+        models.source, models.checkpoint, sides, versions(),
+    )  # fmt: skip
     return Prepared(
-        known.inputs, sides, dataset, convention, told, known.stated, known.weight_set,
-        _anew(known, dataset, pipeline),
+        models.inputs, sides, dataset, convention, provenance, models.stated, models.weight_set,
+        anew,
     )  # fmt: skip
 
 
@@ -115,30 +123,31 @@ def _pipeline(text: str, convention: InputConvention) -> str:
     return str(pipeline) + ("" if whole else ROUNDED)
 
 
-def _sides(known: _Known, dataset: DataSet, pipeline: str) -> list[Side]:
-    convention, sides = known.convention, []
-    if known.inputs.source is not None:
-        own = (convention.source_mean, convention.source_std)
-        background = _background(convention.classes + known.dropped, dataset)
-        sides.append(Side("judge", "judge", pipeline, *own, background))
-    if known.inputs.checkpoint is not None:
-        taken = convention.taken_in() if known.normalises else convention
+def _sides(
+    models: _Models, dataset: DataSet, pipeline: str
+) -> tuple[tuple[Side, ...], dict[str, Side]]:
+    """What answers, and the source's network with each weight set; none for a user's own module."""
+    convention, inputs, sides = models.convention, models.inputs, []
+    anew: dict[str, Side] = {}
+    if inputs.source is not None:
+        background = _background(convention.classes + models.dropped, dataset)
+        judge = Side(
+            "judge", "judge", pipeline, convention.source_mean, convention.source_std, background
+        )
+        sides.append(judge)
+        if inputs.onto is None:
+            port = replace(
+                judge, name="port", runs="source", mean=convention.mean, std=convention.std
+            )
+            anew = {name: replace(port, weights=name) for name in models.weight_sets}
+    if inputs.checkpoint is not None:
+        affine = convention.taken_in() if models.normalises else convention
         background = _background(convention.classes, dataset)
-        sides.append(Side("port", "checkpoint", pipeline, taken.mean, taken.std, background))
-    return sides
+        sides.append(Side("port", "checkpoint", pipeline, affine.mean, affine.std, background))
+    return tuple(sides), anew
 
 
-def _anew(known: _Known, dataset: DataSet, pipeline: str) -> dict[str, Side]:
-    """The source's network with each of its weight sets; none beside a module of somebody's own."""
-    convention = known.convention
-    if known.inputs.source is None or known.inputs.onto is not None:
-        return {}
-    background = _background(convention.classes + known.dropped, dataset)
-    made = Side("port", "source", pipeline, convention.mean, convention.std, background)
-    return {name: replace(made, weights=name) for name in known.weight_sets}
-
-
-def _from_source(inputs: Inputs) -> _Known:
+def _from_source(inputs: Inputs) -> _Models:
     """From the source, and the checkpoint in its network where there is one."""
     from porting.mapping.recognise import find_match
     from porting.parity.logits_judge import judge_label
@@ -147,7 +156,7 @@ def _from_source(inputs: Inputs) -> _Known:
     assert inputs.source is not None  # asked for
     source = open_published(inputs.source)
     match: Match
-    told: dict[str, Any] = {"source": {"file": source.path.name, "sha256": source.sha256}}
+    checkpoint = None
     if inputs.checkpoint is None:
         match, normalises = find_match(source, inputs.model, inputs.weights), False
         inputs, weight_set = replace(inputs, model=match.model), match.plan.weight_set
@@ -159,30 +168,32 @@ def _from_source(inputs: Inputs) -> _Known:
         card = card_beside(inputs.checkpoint, subject.sha256)
         # --weights chooses the judge's; which the file has, its card alone knows.
         weight_set = card.get("source", {}).get("weight_set")
-        told["checkpoint"] = _checkpoint(
-            inputs.checkpoint, subject.model, subject.sha256, weight_set
+        checkpoint = CheckpointProvenance(
+            inputs.checkpoint.name, subject.sha256, subject.model, weight_set
         )
         if inputs.onto is None:
             inputs = replace(inputs, model=subject.model)
-    told["source"] |= {"weights": match.plan.weight_set, "judge": judge_label(source)}
     convention = convention_of(source, match, inputs.normalisation)
     entry = published_as(source)
     stated = None if entry is None else entry.top1
-    return _Known(
-        inputs, convention, match.first_class, normalises, told, stated, weight_set,
-        source.weight_sets,
+    provenance = SourceProvenance(
+        source.path.name, source.sha256, match.plan.weight_set, judge_label(source)
+    )
+    return _Models(
+        inputs, convention, match.first_class, normalises, provenance, checkpoint, stated,
+        weight_set, source.weight_sets,
     )  # fmt: skip
 
 
-def _from_card(inputs: Inputs) -> _Known:
+def _from_card(inputs: Inputs) -> _Models:
     """From the checkpoint alone: its card tells, or its network's name."""
     from genmobilenet.factory import read_state_dict
     from porting.subject import card_beside
 
     path = inputs.checkpoint
     assert path is not None  # asked for
-    for name, given in (("weights", inputs.weights), ("onto", inputs.onto)):
-        if given is not None:
+    for name, value in (("weights", inputs.weights), ("onto", inputs.onto)):
+        if value is not None:
             raise BadInput(f"--{name} says how a source is ported: give it with --source")
     state = read_state_dict(path)
     digest = sha256_of(path)
@@ -198,18 +209,19 @@ def _from_card(inputs: Inputs) -> _Known:
     if inputs.normalisation is not None:
         convention = convention.restated(inputs.normalisation, str(path))
     weight_set = card.get("source", {}).get("weight_set")
-    told = {"checkpoint": _checkpoint(path, model, digest, weight_set)}
+    checkpoint = CheckpointProvenance(path.name, digest, model, weight_set)
     stated = card.get("source", {}).get("published", {}).get("top1")
-    return _Known(replace(inputs, model=model), convention, 0, False, told, stated, weight_set)
+    inputs = replace(inputs, model=model)
+    return _Models(inputs, convention, 0, False, None, checkpoint, stated, weight_set)
 
 
-def _convention(stated: Any, model: str, state: dict[str, Any]) -> InputConvention:
+def _convention(of_card: Any, model: str, state: dict[str, Any]) -> InputConvention:
     """A card's convention; without one, that of the network's family."""
     plain, config = model.removeprefix("tf_"), get_config(model)
-    if isinstance(stated, dict):
+    if isinstance(of_card, dict):
         try:
-            steps = family_of(plain).preprocessing(stated["size"])
-            return InputConvention.from_json({"preprocessing": steps, **stated})
+            steps = family_of(plain).preprocessing(of_card["size"])
+            return InputConvention.from_json({"preprocessing": steps, **of_card})
         except (KeyError, TypeError) as error:
             raise BadInput(f"its card's input is not one of this package's: {error}") from error
     family = family_of(plain)
@@ -217,18 +229,8 @@ def _convention(stated: Any, model: str, state: dict[str, Any]) -> InputConventi
     classes = config.num_classes if bias is None else int(bias.numel())
     evidence = "assumed as in the family's training code; there is no card to say so"
     steps = family.preprocessing(size)
-    found = InputConvention(size, config.in_chans, classes, *family.affine, evidence, steps)
-    return found.taken_in() if "normalise.mean" in state else found
-
-
-def _checkpoint(
-    path: Path, model: str, digest: str | None, weight_set: str | None
-) -> dict[str, Any]:
-    return {"file": path.name, "sha256": digest, "model": model, "weights": weight_set}
-
-
-def _without_background(classes: int) -> int:
-    return IMAGENET_CLASSES if classes in (IMAGENET_CLASSES, IMAGENET_CLASSES + 1) else classes
+    convention = InputConvention(size, config.in_chans, classes, *family.affine, evidence, steps)
+    return convention.taken_in() if "normalise.mean" in state else convention
 
 
 def _background(classes: int, dataset: DataSet) -> int:
@@ -240,3 +242,17 @@ def _background(classes: int, dataset: DataSet) -> int:
             "as many, or one more for a background"
         )
     return more
+
+
+def check_installed(*packages: str) -> None:
+    """Check that packages are installed, before the work that needs them.
+
+    Raises:
+        MissingPackage: one is not; the message names all that are not.
+    """
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingPackage(
+            f"evaluating needs {', '.join(missing)}, not installed here: "
+            "pip install 'genmobilenet[accuracy]'"
+        )

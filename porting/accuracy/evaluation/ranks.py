@@ -15,10 +15,10 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from genmobilenet.errors import GenMobileNetError
-from porting.accuracy.evaluation.told import differences, plain
+from porting.accuracy.evaluation.provenance import differences, plain
 from porting.errors import BadInput, PortingError, RankEnded
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 JOINING = timedelta(minutes=10)
 """How long a rank waits for the others to come."""
@@ -64,15 +64,15 @@ class Ranks:
             return [mine]
         import torch.distributed as dist
 
-        found: list[Any] = [None] * self.size
+        values: list[Any] = [None] * self.size
         try:
-            dist.all_gather_object(found, mine)
+            dist.all_gather_object(values, mine)
         except RuntimeError as error:
             self.check()
             raise RankEnded(f"a rank of {self.size} has ended; its machine says why") from error
-        return found
+        return values
 
-    def together(self, step: Callable[[], Made]) -> Made:
+    def together(self, step: Callable[[], Result]) -> Result:
         """What each rank does for itself; where it fails for one, it does for all.
 
         Raises:
@@ -80,27 +80,23 @@ class Ranks:
         """
         if self.size == 1:
             return step()
-        made: list[Made] = []
-        failure: PortingError | GenMobileNetError | None = None
         try:
-            made.append(step())
+            result = step()
         except (PortingError, GenMobileNetError) as error:
-            failure = error
-        told = self.gathered(None if failure is None else str(failure))
-        if failure is not None:
-            raise failure
-        for rank, words in enumerate(told):
+            self.gathered(str(error))
+            raise
+        for rank, words in enumerate(self.gathered(None)):
             if words is not None:
                 raise RankEnded(f"rank {rank} of {self.size}: {words}")
-        return made[0]
+        return result
 
-    def check_alike(self, told: Mapping[str, Any]) -> None:
-        """See that all ranks evaluate the same; all of them wait for it.
+    def check_alike(self, provenance: Mapping[str, Any]) -> None:
+        """Check that all ranks evaluate the same; all of them wait for it.
 
         Raises:
             BadInput: one does not, as where a machine holds another data set.
         """
-        first, *others = self.gathered(plain(told))
+        first, *others = self.gathered(plain(provenance))
         for rank, other in enumerate(others, 1):
             apart = [f"{topic} is {b}, not {a}" for topic, a, b in differences(first, other)]
             if apart:
@@ -110,7 +106,7 @@ class Ranks:
                 )
 
     def check(self) -> None:
-        """See that no other rank has said that it ended.
+        """Check that no other rank has said that it ended.
 
         Raises:
             RankEnded: one has, or the place where it would say so is gone.
@@ -140,8 +136,8 @@ class Ranks:
 
 
 @contextmanager
-def joined() -> Iterator[Ranks]:
-    """This process's place in the run that ``torchrun`` has set up; else it runs alone.
+def join_ranks() -> Iterator[Ranks]:
+    """Join the ranks that ``torchrun`` has started; without it, run alone.
 
     The others are told where it ends with an error.
 
@@ -174,34 +170,31 @@ def _join() -> Ranks:
     if dist.is_initialized():
         return Ranks(rank, size, local_rank, local)
     try:
-        store = _store(rank, size)
-        # What the ranks say are Python's objects, on the CPU.
+        # PyTorch documents both there, and its stubs do not name them.
+        from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
+
+        # The store that torchrun keeps, or that the first rank keeps where it does not.
+        by_torchrun = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        store = TCPStore(
+            environment["MASTER_ADDR"], int(environment["MASTER_PORT"]), size,
+            is_master=rank == 0 and not by_torchrun, timeout=JOINING,
+        )  # fmt: skip
+        restarts = environment.get("TORCHELASTIC_RESTART_COUNT")
+        own_store = PrefixStore(f"porting-{restarts}", store)
+        # What the ranks exchange are Python's objects, on the CPU.
         dist.init_process_group(
-            "gloo", store=store, rank=rank, world_size=size, timeout=PATIENCE
+            "gloo", store=own_store, rank=rank, world_size=size, timeout=PATIENCE
         )  # fmt: skip
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise BadInput(
             f"rank {rank} of {size}: the others did not come in {JOINING}: {reason}"
         ) from error
-    return Ranks(rank, size, local_rank, local, store)
-
-
-def _store(rank: int, size: int) -> Any:
-    """The store that torchrun keeps, or that the first rank keeps where it does not."""
-    # PyTorch documents both there, and its stubs do not name them.
-    from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
-
-    kept = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    store = TCPStore(
-        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), size,
-        is_master=rank == 0 and not kept, timeout=JOINING,
-    )  # fmt: skip
-    return PrefixStore(f"porting-{os.environ.get('TORCHELASTIC_RESTART_COUNT')}", store)
+    return Ranks(rank, size, local_rank, local, own_store)
 
 
 def use_device(device: str, ranks: Ranks) -> None:
-    """See that a device can be used; on ``cuda`` each rank gets a GPU of its machine to itself.
+    """Check that a device can be used; on ``cuda`` each rank gets a GPU of its machine to itself.
 
     Raises:
         BadInput: there is no such device, or not one for each rank.

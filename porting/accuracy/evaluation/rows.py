@@ -8,9 +8,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from porting.accuracy.evaluation.answers import ANSWERED
-from porting.accuracy.evaluation.evaluate import Evaluation
-from porting.accuracy.packages import check_installed
+from porting.accuracy.evaluation.batch import ANSWERED
+from porting.accuracy.evaluation.preparing import check_installed
+from porting.accuracy.evaluation.running import Evaluation
 from porting.errors import BadInput
 from porting.release.writing import written_whole
 
@@ -21,7 +21,7 @@ PARQUET, CSV = ".parquet", ".csv"
 
 
 def check_rows_file(path: Path) -> None:
-    """See that the kind of file is known, before the work that it is to hold.
+    """Check the ending of the file, before the work that it is to hold.
 
     Raises:
         BadInput: it is neither ``.parquet`` nor ``.csv``.

@@ -38,14 +38,14 @@ def resize_linear(
     height, width, out_width = image.shape[0], image.shape[1] * 3, len(columns)
     pixels = image.reshape(height, width)
     out = np.empty((len(rows), 3 * out_width), np.float32)
-    lines, kept = np.empty((2, 3 * out_width), np.float32), np.full(2, -1, np.int64)
+    lines, line_rows = np.empty((2, 3 * out_width), np.float32), np.full(2, -1, np.int64)
     source = np.empty(width, np.float32)
     for i in range(len(rows)):
         for row in (rows[i], next_rows[i]):
             line, values = lines[row % 2], pixels[row]
-            if kept[row % 2] == row:
+            if line_rows[row % 2] == row:
                 continue
-            kept[row % 2] = row
+            line_rows[row % 2] = row
             for k in range(width):
                 source[k] = values[k]
             for j in range(out_width):

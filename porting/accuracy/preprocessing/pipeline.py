@@ -1,61 +1,78 @@
-"""A list of steps from an encoded image to pixels."""
+"""From an encoded image to pixels, as a list of steps that is parsed from text.
+
+``decode tf, crop fraction 0.875, resize legacy bilinear 224``
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, cast
 
 import numpy as np
 
+from porting.accuracy.preprocessing.resizing import KERNELS, RESIZERS
 from porting.accuracy.preprocessing.steps import (
+    DECODERS,
+    Centre,
     Crop,
+    Decode,
     DecodeAndCrop,
     First,
+    Fraction,
     Further,
+    Padded,
     Resize,
     ResizeShorter,
     Round,
+    Square,
     Step,
+    SwapChannels,
+    WindowRule,
 )
-from porting.accuracy.preprocessing.windows import Centre
+from porting.errors import BadInput
+from porting.mapping.families import MNASNET, SLIM
 
-Done = dict[tuple[Step, ...], np.ndarray]
-"""What has been made of an image, by the steps up to there."""
+StepCache = dict[tuple[Step, ...], np.ndarray]
+"""Intermediate images of one encoded image, by the steps that made them."""
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Decoding and what comes after it; ``str`` gives the text that it is parsed from.
+    """Decoding and the steps after it; ``str`` gives the text that it is parsed from.
 
-    What normalises is no part of it: that belongs to each network's input convention.
+    Normalisation is not part of it: that belongs to each network's input convention.
     """
 
     decode: First
     steps: tuple[Further, ...]
 
-    def __call__(self, data: bytes, done: Done | None = None) -> np.ndarray:
+    def __call__(self, data: bytes, cache: StepCache | None = None) -> np.ndarray:
         """Encoded image -> pixels (size, size, 3), RGB, 0..255, float32.
 
-        ``done`` has what steps have made of this very image, for pipelines that
-        begin alike; it is added to.
+        ``cache`` is shared by pipelines that begin with the same steps; it must be of
+        this very image, and is added to.
 
         Raises:
             BadExample: it cannot be decoded, or is too small.
         """
-        done = {} if done is None else done
+        cache = {} if cache is None else cache
         steps: tuple[Step, ...] = (self.decode,)
-        if steps not in done:
-            done[steps] = self.decode(data)
-        image = done[steps]
+        if steps not in cache:
+            cache[steps] = self.decode(data)
+        image = cache[steps]
         for step in self.steps:
             steps = (*steps, step)
-            if steps not in done:
-                done[steps] = step(image)
-            image = done[steps]
+            if steps not in cache:
+                cache[steps] = step(image)
+            image = cache[steps]
         return np.ascontiguousarray(image, np.float32)
 
     @property
     def size(self) -> int | None:
-        """The side in pixels of what it makes; None where that hangs on the image."""
+        """The side in pixels of its output; None where that depends on the image."""
         size: int | None = None
         for step in (self.decode, *self.steps):
             if isinstance(step, (Crop, DecodeAndCrop)) and isinstance(step.rule, Centre):
@@ -78,3 +95,123 @@ class Pipeline:
 
     def __str__(self) -> str:
         return ", ".join(map(str, (self.decode, *self.steps)))
+
+
+NAMED: dict[str, Callable[[int], str]] = {
+    "mnasnet": lambda n: MNASNET.format(size=n),
+    # As from July 2019 on, and as EfficientNet has it.
+    "mnasnet-bilinear": lambda n: f"decode-and-crop padded {n}+32, resize legacy bilinear {n}",
+    "slim": lambda n: SLIM.format(size=n),
+    # tensorflow lite/tools/evaluation/stages/image_classification_stage.cc.
+    "tflite": lambda n: f"decode tf-accurate, crop square 0.875, resize legacy bilinear {n}",
+    # torchvision's and timm's: the shorter side to size / 0.875, then the middle.
+    "pillow": lambda n: _as_pytorch(n, "bicubic"),
+    "pillow-bilinear": lambda n: _as_pytorch(n, "bilinear"),
+}
+"""Well-known pipelines, by the size of their output in pixels."""
+
+CROP_SHARE = 0.875
+
+
+def _as_pytorch(size: int, kernel: str) -> str:
+    shorter = math.floor(size / CROP_SHARE)
+    return f"decode pillow, resize-shorter pillow {kernel} {shorter}, crop centre {size}"
+
+
+def named_pipeline(name: str, size: int) -> Pipeline:
+    """Return the pipeline of ``NAMED``, or else the one that the text describes.
+
+    Raises:
+        BadInput: it is neither.
+    """
+    if name in NAMED:
+        return parse_pipeline(NAMED[name](size))
+    if " " not in name.strip():
+        near = get_close_matches(name, NAMED, 1, 0)
+        raise BadInput(
+            f"preprocessing {name!r}: known are {', '.join(NAMED)} (nearest: {near[0]}), or steps "
+            f"such as {NAMED['slim'](size)!r}"
+        )
+    return parse_pipeline(name)
+
+
+def parse_pipeline(text: str) -> Pipeline:
+    """Parse a pipeline from its steps, separated by commas.
+
+    Raises:
+        BadInput: a step is not known or has wrong arguments, or decoding is not the first step
+            alone.
+    """
+    steps = [_parse_step(step.split(), text) for step in text.split(",")]
+    first, *further = steps
+    if not isinstance(first, (Decode, DecodeAndCrop)):
+        raise BadInput(f"preprocessing {text!r}: the first step is {first}; expected a decode")
+    for step in further:
+        if isinstance(step, (Decode, DecodeAndCrop)):
+            raise BadInput(f"preprocessing {text!r}: {step} comes after pixels are decoded")
+    return Pipeline(cast(First, first), tuple(cast("list[Further]", further)))
+
+
+def _parse_step(words: Sequence[str], text: str) -> Step:
+    name, *rest = words or [""]
+    if name not in _STEPS:
+        raise BadInput(
+            f"preprocessing {text!r}: step {name!r} is not known; known are {', '.join(_STEPS)}"
+        )
+    step, arguments_of, form = _STEPS[name]
+    try:
+        return step(*arguments_of(rest))
+    except (ValueError, IndexError):
+        raise BadInput(
+            f"preprocessing {text!r}: {' '.join(words)!r} is not understood; expected {name} {form}"
+        ) from None
+
+
+def _rule(words: Sequence[str]) -> tuple[WindowRule]:
+    kind, amount = words
+    if kind == "padded":
+        size, padding = amount.split("+")
+        return (Padded(_pixels(size), _pixels(padding)),)
+    if kind == "centre":
+        return (Centre(_pixels(amount)),)
+    fraction = float(amount)
+    if not 0 < fraction <= 1:
+        raise ValueError
+    _one_of_each([kind], ("fraction", "square"))
+    return (Fraction(fraction) if kind == "fraction" else Square(fraction),)
+
+
+def _resizing(words: Sequence[str]) -> tuple[str, str, int]:
+    resizer, kernel = _one_of_each(words[:2], RESIZERS, KERNELS)
+    (size,) = words[2:]
+    return resizer, kernel, _pixels(size)
+
+
+def _one_of_each(words: Sequence[str], *choices: Container[str]) -> Sequence[str]:
+    if not all(word in choice for word, choice in zip(words, choices, strict=True)):
+        raise ValueError
+    return words
+
+
+def _pixels(word: str) -> int:
+    count = int(word)
+    if not 0 < count < 1 << 14:
+        raise ValueError
+    return count
+
+
+_WINDOWS = "and padded SIZE+PADDING, fraction F, square F or centre PIXELS"
+_RESIZE = f"and one of {', '.join(RESIZERS)}, one of {', '.join(KERNELS)}, and a number of pixels"
+
+_STEPS: dict[str, tuple[Callable[..., Step], Callable[[Sequence[str]], Sequence[Any]], str]] = {
+    "decode": (
+        Decode, lambda words: _one_of_each(words, DECODERS), f"and one of {', '.join(DECODERS)}"
+    ),
+    "decode-and-crop": (DecodeAndCrop, _rule, _WINDOWS),
+    "crop": (Crop, _rule, _WINDOWS),
+    "resize": (Resize, _resizing, _RESIZE),
+    "resize-shorter": (ResizeShorter, _resizing, _RESIZE),
+    "round": (Round, _one_of_each, "alone"),
+    "swap-channels": (SwapChannels, _one_of_each, "alone"),
+}  # fmt: skip
+"""For each word: its step, what reads the step's arguments, and their form for messages."""

@@ -3,14 +3,100 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from porting.accuracy.preprocessing import decoding
+from porting.accuracy.preprocessing.decoding import Window
 from porting.accuracy.preprocessing.resizing import RESIZERS, to_uint8
-from porting.accuracy.preprocessing.windows import Window, WindowRule
 from porting.errors import BadExample
+
+
+@dataclass(frozen=True)
+class Spelled:
+    """Something that ``str`` gives as in a pipeline's text: its word, then its fields."""
+
+    word: ClassVar[str]
+
+    def __str__(self) -> str:
+        return " ".join([self.word, *map(str, vars(self).values())])
+
+
+class WindowRule(Protocol):
+    """From an image's height and width in pixels to the part of it that is kept."""
+
+    def __call__(self, height: int, width: int) -> Window:
+        """The window of an image of that size."""
+        ...
+
+
+@dataclass(frozen=True)
+class Padded:
+    """A square of ``size / (size + padding)`` of the shorter side, in the middle.
+
+    Source: ``_decode_and_center_crop`` in tensorflow/tpu
+    ``models/official/efficientnet/preprocessing.py``, which MnasNet's equals.
+    """
+
+    size: int
+    padding: int
+
+    def __call__(self, height: int, width: int) -> Window:
+        share = np.float32(self.size / (self.size + self.padding))
+        side = max(int(share * np.float32(min(height, width))), 1)
+        return Window((height - side + 1) // 2, (width - side + 1) // 2, side, side)
+
+    def __str__(self) -> str:
+        return f"padded {self.size}+{self.padding}"
+
+
+@dataclass(frozen=True)
+class Fraction(Spelled):
+    """That part of each side, in the middle.
+
+    Source: ``tf.image.central_crop``, as ``preprocess_for_eval`` in tensorflow/models
+    ``research/slim/preprocessing/inception_preprocessing.py`` calls it.
+    """
+
+    word = "fraction"
+    fraction: float
+
+    def __call__(self, height: int, width: int) -> Window:
+        top, left = (int((side - side * self.fraction) / 2) for side in (height, width))
+        return Window(top, left, height - 2 * top, width - 2 * left)
+
+
+@dataclass(frozen=True)
+class Square(Spelled):
+    """A square of that part of the shorter side, in the middle.
+
+    Source: ``Crop`` in tensorflow
+    ``lite/tools/evaluation/stages/image_preprocessing_stage.cc``, whose
+    ``round`` rounds halves up.
+    """
+
+    word = "square"
+    fraction: float
+
+    def __call__(self, height: int, width: int) -> Window:
+        side = max(int(np.float32(self.fraction) * np.float32(min(height, width)) + 0.5), 1)
+        return Window((height - side + 1) // 2, (width - side + 1) // 2, side, side)
+
+
+@dataclass(frozen=True)
+class Centre(Spelled):
+    """A square of so many pixels, in the middle; the image must be at least as large.
+
+    Source: ``center_crop`` in torchvision ``transforms/functional.py``.
+    """
+
+    word = "centre"
+    side: int
+
+    def __call__(self, height: int, width: int) -> Window:
+        top, left = (round((length - self.side) / 2.0) for length in (height, width))
+        return Window(top, left, self.side, self.side)
 
 
 class First(Protocol):
@@ -38,53 +124,46 @@ DECODERS = {
 
 
 @dataclass(frozen=True)
-class Decode:
+class Decode(Spelled):
     """Decode the whole image, with one of ``DECODERS``."""
 
+    word = "decode"
     decoder: str
 
     def __call__(self, data: bytes) -> np.ndarray:
         """Encoded image -> (H, W, 3) uint8."""
         return DECODERS[self.decoder](data)
 
-    def __str__(self) -> str:
-        return f"decode {self.decoder}"
-
 
 @dataclass(frozen=True)
-class DecodeAndCrop:
+class DecodeAndCrop(Spelled):
     """Decode a window alone, as ``tf.io.decode_and_crop_jpeg``: its last column may differ."""
 
+    word = "decode-and-crop"
     rule: WindowRule
 
     def __call__(self, data: bytes) -> np.ndarray:
         """Encoded image -> (height, width, 3) uint8."""
         return decoding.decode_and_crop(data, _window(self.rule, *decoding.image_size(data)))
 
-    def __str__(self) -> str:
-        return f"decode-and-crop {self.rule}"
-
 
 @dataclass(frozen=True)
-class Crop:
+class Crop(Spelled):
     """Keep a window."""
 
+    word = "crop"
     rule: WindowRule
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) -> (height, width, 3)."""
-        window = _window(self.rule, *image.shape[:2])
-        rows = slice(window.top, window.top + window.height)
-        return image[rows, window.left : window.left + window.width]
-
-    def __str__(self) -> str:
-        return f"crop {self.rule}"
+        return _window(self.rule, *image.shape[:2]).cut(image)
 
 
 @dataclass(frozen=True)
-class Resize:
+class Resize(Spelled):
     """To ``size`` pixels each side, with one of ``RESIZERS`` and a kernel."""
 
+    word = "resize"
     resizer: str
     kernel: str
     size: int
@@ -93,17 +172,15 @@ class Resize:
         """(H, W, 3) -> (size, size, 3)."""
         return RESIZERS[self.resizer](image, self.kernel, self.size, self.size)
 
-    def __str__(self) -> str:
-        return f"resize {self.resizer} {self.kernel} {self.size}"
-
 
 @dataclass(frozen=True)
-class ResizeShorter:
+class ResizeShorter(Spelled):
     """The shorter side to ``size`` pixels, the other in proportion, its fraction cut off.
 
     Source: ``_compute_resized_output_size`` in torchvision ``transforms/functional.py``.
     """
 
+    word = "resize-shorter"
     resizer: str
     kernel: str
     size: int
@@ -116,32 +193,27 @@ class ResizeShorter:
             raise BadExample(f"{width:,} x {height:,} pixels, too many, would come of {self}")
         return RESIZERS[self.resizer](image, self.kernel, height, width)
 
-    def __str__(self) -> str:
-        return f"resize-shorter {self.resizer} {self.kernel} {self.size}"
-
 
 @dataclass(frozen=True)
-class Round:
+class Round(Spelled):
     """Values to whole ones, as a network with a uint8 input gets them."""
+
+    word = "round"
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) -> the same, uint8."""
         return to_uint8(image)
 
-    def __str__(self) -> str:
-        return "round"
-
 
 @dataclass(frozen=True)
-class SwapChannels:
+class SwapChannels(Spelled):
     """RGB to BGR."""
+
+    word = "swap-channels"
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """(H, W, 3) -> the same."""
         return image[..., ::-1]
-
-    def __str__(self) -> str:
-        return "swap-channels"
 
 
 Step = First | Further

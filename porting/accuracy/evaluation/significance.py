@@ -1,4 +1,4 @@
-"""Counts and what they mean: accuracies with intervals, agreement, and a test of the difference.
+"""Confidence intervals of accuracies, and significance tests of their differences.
 
 Intervals are 95 % intervals: Wilson's for an accuracy (Wilson 1927), that of
 Agresti and Min (Statistics in Medicine 24, 2005) for a difference of two on the
@@ -23,7 +23,7 @@ _Z = 1.959963984540054
 
 @dataclass(frozen=True)
 class Share:
-    """So many of so many: ``low`` and ``high`` bound its share in percent."""
+    """``count`` of ``of``, with the confidence interval ``low`` to ``high`` in percent."""
 
     count: int
     of: int
@@ -38,7 +38,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Difference:
-    """The second of two on the same images, against the first.
+    """The accuracy of a second network less that of a first, on the same images.
 
     ``gained`` images are right with the second alone, ``lost`` with the first
     alone, of ``of``. ``low`` and ``high`` bound the difference in points;
@@ -68,7 +68,7 @@ class Difference:
 
 
 def share(count: int, of: int) -> Share:
-    """A count with its interval."""
+    """A share with Wilson's interval."""
     from scipy.stats import binomtest
 
     bounds = binomtest(count, of).proportion_ci(CONFIDENCE, "wilson")
@@ -76,7 +76,7 @@ def share(count: int, of: int) -> Share:
 
 
 def difference(before: np.ndarray, after: np.ndarray) -> Difference:
-    """Two on the same images: (N,) whether each was right."""
+    """Compare two on the same images, of which (N,) say whether each was right."""
     from scipy.stats import binomtest
 
     gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
@@ -90,16 +90,15 @@ def difference(before: np.ndarray, after: np.ndarray) -> Difference:
     return Difference(gained, lost, of, 100 * float(low), 100 * float(high), p)
 
 
-def holm(found: Sequence[float]) -> list[float]:
-    """Each p corrected for there being so many: the least by all, the next by one less, and on."""
-    adjusted, least = [1.0] * len(found), 0.0
-    for rank, place in enumerate(sorted(range(len(found)), key=found.__getitem__)):
-        least = max(least, min((len(found) - rank) * found[place], 1.0))
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm-adjusted p-values."""
+    adjusted, least = [1.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = max(least, min((len(p_values) - rank) * p_values[place], 1.0))
         adjusted[place] = least
     return adjusted
 
 
 def right(best: np.ndarray, labels: np.ndarray, among: int) -> np.ndarray:
     """(N,) whether the label is among the best so many of (N, 5) classes."""
-    found: np.ndarray = (best[:, :among] == labels[:, None]).any(1)
-    return found
+    return np.asarray((best[:, :among] == labels[:, None]).any(1))

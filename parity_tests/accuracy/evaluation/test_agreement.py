@@ -10,12 +10,11 @@ import torch
 
 from genmobilenet import create_model
 from parity_tests.accuracy.evaluation.test_evaluate import MEAN, STD, pixels_of
+from porting.accuracy.evaluation.agreement import Counts, agreement_of, sentence_of, tie_on
 from porting.accuracy.evaluation.batch import Work
-from porting.accuracy.evaluation.figures import difference, share
+from porting.accuracy.evaluation.predictors import Inputs
 from porting.accuracy.evaluation.preparing import prepare
-from porting.accuracy.evaluation.side import Inputs
-from porting.accuracy.evaluation.ties import tie_on
-from porting.accuracy.evaluation.verdict import Counts, agreement_of, sentence_of
+from porting.accuracy.evaluation.significance import difference, share
 from porting.parity.port_runner import PortRunner
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import shutil
 
 from porting.accuracy.evaluation.batch import Work
+from porting.accuracy.evaluation.predictors import Inputs
 from porting.accuracy.evaluation.preparing import prepare
-from porting.accuracy.evaluation.side import Inputs
-from porting.accuracy.evaluation.tally import Tally
-from porting.accuracy.evaluation.workers import evaluated as evaluated_batches
+from porting.accuracy.evaluation.running import Counter, answer_batches
 
 
 def test_what_is_told_while_it_runs(small, photos, evaluated, tmp_path):
@@ -32,8 +31,8 @@ def test_a_rank_tells_of_its_share(small, photos, tmp_path):
     prepared = prepare(Inputs(*small), photos, photos / "labels.csv", None, None)
     work = Work(prepared.dataset, prepared.inputs, prepared.sides, 16)
     seen = []
-    tally = Tally(work, 3, seen.append)
-    tally.begin([], [0, 3, 4], "stop")
-    tally.add(next(evaluated_batches(work, [4], 0)), "stop")
+    counter = Counter(work, 3, seen.append)
+    counter.begin([], [0, 3, 4], "stop")
+    counter.add(next(answer_batches(work, [4], 0)), "stop")
     (standing,) = seen
     assert (standing.done, standing.total, standing.ranks) == (6, 38, 3)

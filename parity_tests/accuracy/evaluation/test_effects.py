@@ -1,22 +1,23 @@
-"""Which changes count as helping, what is tried at once, and what of that is kept."""
+"""Which changes count as helping, and which of several more is kept."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from porting.accuracy.evaluation.answers import ANSWERED, FAILED, UNANSWERED, Answers
+from porting.accuracy.evaluation.batch import ANSWERED, FAILED, UNANSWERED, Answers
 from porting.accuracy.evaluation.changes import Change
-from porting.accuracy.evaluation.explanation import (
-    Answered,
+from porting.accuracy.evaluation.effects import (
     Explanation,
-    among,
-    answered,
+    Outcome,
+    SideAnswers,
+    best_step,
     effect_of,
+    side_answers,
+    with_adjusted_p,
     within_chance,
 )
-from porting.accuracy.evaluation.figures import holm
-from porting.accuracy.evaluation.reaching import Reached, best_step, nearest
+from porting.accuracy.evaluation.significance import holm
 
 OF = 1000
 
@@ -25,7 +26,7 @@ def right_on(count):
     """Answers of which the first so many are right."""
     best = np.ones((OF, 5), np.int16)
     best[:count, 0] = 0
-    return Answered(best, np.zeros(OF, int), np.ones(OF, bool))
+    return SideAnswers(best, np.zeros(OF, int), np.ones(OF, bool))
 
 
 def effect(topic, count, words="this for that", base=500):
@@ -52,11 +53,11 @@ def test_what_helps_is_beyond_chance_and_nearer(count, helps):
     assert effect("weights", count).helps(70.0) is helps
 
 
-def test_one_of_each_topic_is_tried_at_once_the_best_first():
+def test_the_best_of_each_topic_comes_the_best_of_all_first():
     chain = explanation(
         effect("weights", 560), effect("crop", 600, "a"), effect("crop", 650, "b"),
         effect("decoder", 570),
-    ).chain()  # fmt: skip
+    ).best_by_topic()  # fmt: skip
     assert [one.changes[0].words for one in chain] == ["b", "this for that", "this for that"]
     assert [one.changes[0].topic for one in chain] == ["crop", "decoder", "weights"]
 
@@ -65,32 +66,25 @@ def test_the_whole_preprocessing_stands_for_its_parts():
     chain = explanation(
         effect("weights", 560), effect("crop", 690), effect("preprocessing", 600),
         effect("channel order", 540),
-    ).chain()  # fmt: skip
+    ).best_by_topic()  # fmt: skip
     assert [one.changes[0].topic for one in chain] == ["preprocessing", "weights", "channel order"]
 
 
-def reached(*counts):
-    return [Reached(effect("weights", count), right_on(count)) for count in counts]
-
-
-class TestNearest:
-    def test_more_changes_are_kept_as_long_as_they_bring_it_nearer_beyond_chance(self):
-        first, second, third, fourth = reached(600, 660, 662, 690)
-        assert nearest(first, [second, third], 70.0) is second
-        assert nearest(first, [second, third, fourth], 70.0) is fourth
-
-    def test_the_first_where_they_overshoot_or_do_nothing(self):
-        first, overshot, same = reached(690, 790, 690)
-        assert nearest(first, [overshot, same], 70.0) is first
+def outcomes(*counts):
+    return [Outcome(effect("weights", count), right_on(count)) for count in counts]
 
 
 class TestBestStep:
+    def test_the_same_where_others_overshoot_or_do_nothing(self):
+        first, overshot, same = outcomes(690, 790, 690)
+        assert best_step(first, [overshot, same], 70.0) is first
+
     def test_the_nearest_of_all(self):
-        kept, less, most, overshot = reached(600, 620, 680, 790)
+        kept, less, most, overshot = outcomes(600, 620, 680, 790)
         assert best_step(kept, [less, most, overshot], 70.0) is most
 
     def test_none_by_chance_among_so_many(self):
-        kept, seven, *others = reached(600, 607, *[600] * 9)
+        kept, seven, *others = outcomes(600, 607, *[600] * 9)
         assert best_step(kept, [seven], 70.0) is seven  # p = 2 / 2 ** 7
         assert best_step(kept, [seven, *others], 70.0) is kept
 
@@ -109,7 +103,7 @@ def test_what_may_be_further_off_beyond_the_stated_is_not_nearer():
 def test_of_many_changes_the_least_p_is_held_against_all():
     alone = effect("weights", 507)
     assert alone.helps(70.0)
-    effects = among([alone, *(effect("crop", 500) for _ in range(9))])
+    effects = with_adjusted_p([alone, *(effect("crop", 500) for _ in range(9))])
     assert [one.p for one in effects] == [pytest.approx(10 * 2 / 2**7)] + [1.0] * 9
     assert not effects[0].helps(70.0)
     assert effects[0].difference == alone.difference
@@ -123,13 +117,13 @@ def test_only_images_that_both_answer_are_counted():
     answers.best[:, 0, 0] = 3, 3, 3, 0, 3, -1
     answers.best[:, 1, 0] = 3, 0, UNANSWERED, 3, 3, 3
     labels = np.array([3, 3, 3, 3, 3, -1])
-    base, other = (answered(answers, labels, column) for column in (0, 1))
+    base, other = (side_answers(answers, labels, column) for column in (0, 1))
     assert base.usable.tolist() == [True, True, True, True, False, True]
     assert not base.right()[5]  # no label is no background
     found = effect_of([], base, other)
     assert (found.difference.of, found.difference.gained, found.difference.lost) == (4, 1, 1)
     assert found.base == pytest.approx(60)
-    assert effect_of([], base, Answered(other.best, labels, ~base.usable)) is None
+    assert effect_of([], base, SideAnswers(other.best, labels, ~base.usable)) is None
 
 
 def test_labels_are_shifted():
@@ -138,7 +132,7 @@ def test_labels_are_shifted():
     labels = np.array([3, 3, 0])
     for shift, right in ((0, [False, True, False]), (1, [True, False, False]),
                          (-1, [False, False, True])):  # fmt: skip
-        assert answered(answers, labels, 0, shift).right().tolist() == right
+        assert side_answers(answers, labels, 0, shift).right().tolist() == right
 
 
 def test_a_stated_accuracy_within_chance_is_said_to_be():

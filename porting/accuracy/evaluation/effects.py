@@ -1,22 +1,9 @@
-"""The gap between a port's accuracy and the stated one, taken apart.
+"""How far changes move a port's accuracy, and which of them explain its gap to the stated one.
 
 Each change moves the port's top-1, counted on the images that both answer. A
 change *helps* where that is more than chance does among so many changes, and brings
-the port nearer to what is stated: at its interval's end it is no further off. As
-plain data::
-
-    base      top-1 in percent of the port as it is
-    stated    the authors' top-1 in percent, or null
-    changes   topic, change (what stands for what), points (by which it moves), low and high
-              (their interval), p (McNemar's), adjusted_p (Holm's, among these changes),
-              gained and lost (images), of (how many both answer), top1 (base and points),
-              helps
-    left_out  topic, why: what is not changed here
-    best      topic, change, points, top1, remaining: of those that help, the one
-              that leaves the least to what is stated, or null
-    combined  changes (topic, change, points: of each alone), and of them at once points, low,
-              high, p, gained, lost, of, top1, remaining; null where that comes no nearer
-    sentence  the same in words
+the port nearer to what is stated: at its interval's end it is no further off. What
+is written of it is described by ``explanation`` in ``porting/reports/evaluation_schema.json``.
 """
 
 from __future__ import annotations
@@ -27,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from porting.accuracy.evaluation.answers import ANSWERED, UNANSWERED, Answers
+from porting.accuracy.evaluation.batch import ANSWERED, UNANSWERED, Answers
 from porting.accuracy.evaluation.changes import (
-    PARTS_OF_PREPROCESSING,
+    PARTS,
     PREPROCESSING,
     Change,
     LeftOut,
 )
-from porting.accuracy.evaluation.figures import (
+from porting.accuracy.evaluation.significance import (
     SIGNIFICANT,
     Difference,
     difference,
@@ -45,8 +32,8 @@ from porting.accuracy.evaluation.figures import (
 
 
 @dataclass(frozen=True)
-class Answered:
-    """What one gave as its best answers: (N, 5) classes, of labels (N,), where ``usable`` (N,)."""
+class SideAnswers:
+    """The five best classes of one side (N, 5), the labels (N,), and which are ``usable`` (N,)."""
 
     best: np.ndarray
     labels: np.ndarray
@@ -59,9 +46,9 @@ class Answered:
 
 @dataclass(frozen=True)
 class Effect:
-    """What ``changes`` do to the port's top-1 (``base`` percent): one, or several at once.
+    """How one change, or several at once, move the port's top-1 of ``base`` percent.
 
-    ``p`` is McNemar's; of a single change corrected for there being so many, by :func:`among`.
+    ``p`` is McNemar's; of a single change it is adjusted by :func:`with_adjusted_p`.
     """
 
     changes: tuple[Change, ...]
@@ -109,27 +96,27 @@ class Explanation:
         stated = self.stated
         if stated is None:
             return []
-        found = (effect for effect in self.effects if effect.helps(stated))
-        return sorted(found, key=lambda effect: effect.remaining(stated))
+        helping = (effect for effect in self.effects if effect.helps(stated))
+        return sorted(helping, key=lambda effect: effect.remaining(stated))
 
-    def chain(self) -> list[Effect]:
-        """What to try at once, the best first: of each topic one.
+    def best_by_topic(self) -> list[Effect]:
+        """The best change of each topic that helps, the best of all first.
 
         The preprocessing as a whole stands for its parts: the authors' is what
         the stated accuracy was measured with, and a part helps for its sake.
         """
         helping = self.helping()
-        topics = {topic_of(effect) for effect in helping}
+        topics = {effect.changes[0].topic for effect in helping}
         if PREPROCESSING in topics:
-            topics -= PARTS_OF_PREPROCESSING
-        found: dict[str, Effect] = {}
+            topics -= PARTS.keys()
+        best: dict[str, Effect] = {}
         for effect in helping:
-            if topic_of(effect) in topics:
-                found.setdefault(topic_of(effect), effect)
-        return list(found.values())
+            if effect.changes[0].topic in topics:
+                best.setdefault(effect.changes[0].topic, effect)
+        return list(best.values())
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, as this module's text says."""
+        """The explanation as plain data, for the report."""
         best = self.best
         return {
             "base": self.base,
@@ -162,10 +149,10 @@ class Explanation:
             return f"no single change explains the {gap} {of_stated} beyond chance{chance}"
         if self.combined is None:
             (change,) = best.changes
-            return f"{_said(change, best.difference)}: {best.top1:.2f} of {of_stated}{chance}"
+            return f"{_words(change, best.difference)}: {best.top1:.2f} of {of_stated}{chance}"
         alone = {effect.changes[0]: effect for effect in self.effects}
         parts = [
-            _said(change, alone[change].difference, " alone") for change in self.combined.changes
+            _words(change, alone[change].difference, " alone") for change in self.combined.changes
         ]
         together = f"together {self.combined.difference.points:+.2f}"
         return f"{' and '.join(parts)}, {together}: {self.combined.top1:.2f} of {of_stated}{chance}"
@@ -184,39 +171,58 @@ class Explanation:
         return {"changes": each, **_figures(effect), **self._reached(effect)}
 
 
-def topic_of(effect: Effect) -> str:
-    """The topic of a single change."""
-    return effect.changes[0].topic
-
-
-def answered(answers: Answers, labels: np.ndarray, column: int, shift: int = 0) -> Answered:
-    """What a column of the answers says, of labels that count ``shift`` higher."""
+def side_answers(answers: Answers, labels: np.ndarray, column: int, shift: int = 0) -> SideAnswers:
+    """The answers of one side, with ``shift`` added to the labels."""
     best = answers.best[:, column]
     usable = (answers.state == ANSWERED) & (best[:, 0] != UNANSWERED)
-    return Answered(best, np.where(labels < 0, UNANSWERED, labels + shift), usable)
+    return SideAnswers(best, np.where(labels < 0, UNANSWERED, labels + shift), usable)
 
 
-def effect_of(changes: Sequence[Change], base: Answered, other: Answered) -> Effect | None:
-    """What changes do, on the images that both answer; None where there is no such image."""
+def effect_of(changes: Sequence[Change], base: SideAnswers, other: SideAnswers) -> Effect | None:
+    """Compare on the images that both answer; None where there is no such image."""
     both = base.usable & other.usable
     if not both.any():
         return None
-    found = difference(base.right()[both], other.right()[both])
-    return Effect(tuple(changes), 100 * float(base.right()[base.usable].mean()), found, found.p)
+    change = difference(base.right()[both], other.right()[both])
+    return Effect(tuple(changes), 100 * float(base.right()[base.usable].mean()), change, change.p)
 
 
-def among(effects: Sequence[Effect]) -> tuple[Effect, ...]:
-    """The same, each held against what chance does among so many."""
+def with_adjusted_p(effects: Sequence[Effect]) -> tuple[Effect, ...]:
+    """The same effects, with Holm-adjusted p-values."""
     adjusted = holm([effect.p for effect in effects])
     return tuple(replace(effect, p=p) for effect, p in zip(effects, adjusted, strict=True))
 
 
-def within_chance(base: Answered, stated: float | None) -> bool:
-    """Whether the stated top-1 in percent is in the interval of the one found."""
+def within_chance(base: SideAnswers, stated: float | None) -> bool:
+    """Whether the stated top-1 in percent is in the confidence interval of the measured one."""
     if stated is None:
         return False
-    found = share(int(base.right()[base.usable].sum()), int(base.usable.sum()))
-    return found.low <= stated <= found.high
+    top1 = share(int(base.right()[base.usable].sum()), int(base.usable.sum()))
+    return top1.low <= stated <= top1.high
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The effect of several changes, and the port's answers with them."""
+
+    effect: Effect
+    answers: SideAnswers
+
+    def step_from(self, before: Outcome) -> Difference:
+        """The difference in accuracy to what was reached before, on the images that both answer."""
+        both = self.answers.usable & before.answers.usable
+        return difference(before.answers.right()[both], self.answers.right()[both])
+
+
+def best_step(before: Outcome, others: Sequence[Outcome], stated: float) -> Outcome:
+    """Of others, each with one change more, the nearest that is so beyond chance; else the same."""
+    steps = [other.step_from(before) for other in others]
+    gap = stated - before.effect.top1
+    nearer = [
+        other for other, step, p in zip(others, steps, holm([s.p for s in steps]), strict=True)
+        if p < SIGNIFICANT and step.comes_nearer(gap)
+    ]  # fmt: skip
+    return min(nearer, key=lambda other: other.effect.remaining(stated), default=before)
 
 
 def _named(effect: Effect) -> dict[str, str]:
@@ -225,9 +231,9 @@ def _named(effect: Effect) -> dict[str, str]:
 
 
 def _figures(effect: Effect) -> dict[str, Any]:
-    found = effect.difference
-    return {"top1": effect.top1, "points": found.points, **asdict(found)}
+    change = effect.difference
+    return {"top1": effect.top1, "points": change.points, **asdict(change)}
 
 
-def _said(change: Change, alone: Difference, by_itself: str = "") -> str:
+def _words(change: Change, alone: Difference, by_itself: str = "") -> str:
     return f"{change.topic} ({change.words}) {alone.points:+.2f}{by_itself}"
