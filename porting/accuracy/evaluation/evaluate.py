@@ -27,10 +27,11 @@ from porting.accuracy.evaluation.side import Inputs, Side
 from porting.accuracy.evaluation.tally import Progress, Tally
 from porting.accuracy.evaluation.ties import tie_on
 from porting.accuracy.evaluation.told import digest_of
-from porting.accuracy.evaluation.workers import cores, evaluated
+from porting.accuracy.evaluation.workers import evaluated
 from porting.errors import BadInput
 from porting.folders import EVALUATED
 from porting.mapping.convention import InputConvention, parse_affine
+from porting.one_thread import cores
 
 BATCH = 16
 """Images in a batch: more make a network on one core no faster, and are lost with a kill."""

@@ -28,11 +28,6 @@ AHEAD = 2
 """Batches given to each process, so that none waits for the next."""
 
 
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def evaluated(work: Work, batches: Sequence[int], workers: int) -> Generator[Batch]:
     """The answers to batches as they are finished, in any order; 0 workers: in this process.
 
