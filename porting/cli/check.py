@@ -30,8 +30,9 @@ def check(
 ) -> None:
     """Compare all ports in a folder with their sources, tap by tap; write a report of each.
 
-    A source is known by the checksum in the port's card. It is looked for where it lay, where
-    downloads and synthetic files lie, and in --source. The worst outcome gives the exit code.
+    A source is known by the checksum in the port's card. It is looked for
+    where it lay, where downloads and synthetic files lie, and in --source.
+    The worst outcome gives the exit code.
     """
     from porting.cli.processes import Outcome, Wording, run_each, show_outcomes
     from porting.release.writing import check_folder

@@ -40,8 +40,8 @@ def reproduce(
 ) -> None:
     """Reproduce a stated accuracy: fetch a source, port it, evaluate both on the same images.
 
-    Further options, behind DATA and SOURCE, are those of porting evaluate, whose exit code this
-    ends with.
+    Further options, behind DATA and SOURCE, are those of porting evaluate,
+    which gives the exit code.
     """
     from porting.accuracy.evaluation.told import digest_of
     from porting.api import port
