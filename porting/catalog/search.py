@@ -57,17 +57,12 @@ def sources_in(folder: Path, depth: int = _DEPTH, newest_alone: bool = True) -> 
         if place.is_dir():
             yield from sources_in(place, depth - 1, newest_alone) if depth else ()
         elif looks_like_checkpoint(place):
-            prefix = _prefix(place)
+            try:
+                prefix = locate(place).prefix  # its several files are one source
+            except BadSource:
+                prefix = place  # damage is for the port to tell
             if not newest and prefix not in prefixes:
                 prefixes.add(prefix)
                 yield prefix
         elif claims_to_be_a_source(place):
             yield place
-
-
-def _prefix(file: Path) -> Path:
-    """By what a checkpoint's several files are one source; damage is for the port to tell."""
-    try:
-        return locate(file).prefix
-    except BadSource:
-        return file

@@ -53,10 +53,9 @@ def check(
         if (module := cards[port].get("onto")) is not None:
             say(f"{port}: left out: porting diff SOURCE {port} --onto MODULE ({module})")
         elif place is None:
-            outcomes[port] = Outcome(
-                port, WRONG_USE, "its source is neither where it lay nor in the folders given; "
-                "name it with --source, or remove the port",
-            )  # fmt: skip
+            text = "its source is neither where it lay nor in the folders given"
+            say(f"{port}: {text}; name it with --source, or remove the port")
+            outcomes[port] = Outcome(port, WRONG_USE, text)
         else:
             page = str(reports / f"{port.stem}.html")
             commands[port] = ["diff", "--json", "-", "--report", page, "--", str(place), str(port)]

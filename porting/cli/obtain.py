@@ -19,7 +19,7 @@ from porting.folders import DOWNLOADED, SYNTHETIC
 from porting.mapping.recognise import candidates
 from porting.mapping.rules import choose_weight_set
 from porting.reports.progress import progress_bar
-from porting.sources import Source, open_source
+from porting.sources import open_source
 
 DEFAULTS = {"tf_mnasnet_100": ("float",), "tf_semnasnet_100": ("checkpoint",)}
 """Networks that are ported where none is named -> which of their synthetic files."""
@@ -50,7 +50,10 @@ def obtain_sources(
     for name, files in wanted.items():
         if not any(name in fits for fits in on_disk.values()):
             try:
-                places.append(_download(name, downloads, mirror))
+                if (entry := find_published(name)) is None:
+                    raise DownloadFailed(f"nobody has published {name}")
+                with progress_bar(f"downloading {entry.name}") as progress:
+                    places.append(fetch(entry, downloads, mirror, progress).path)
             except DownloadFailed as error:
                 say(f"{error}; synthetic files of {name} are ported instead")
                 places += _synthetic(synthetic / name, name, files)
@@ -71,19 +74,15 @@ def _fitting(folder: Path) -> dict[Path, set[str]]:
         except UnsupportedSource as error:
             say(f"{error}; left out")
             continue
-        if fits := _networks(source):
+        fits: set[str] = set()
+        for weight_set in source.weight_sets:
+            # Averages that are not whole do not keep the raw weights from being ported.
+            with contextlib.suppress(WeightSetError):
+                fits |= {match.model for match in candidates(source, weight_set)}
+        if fits:
             found[place] = fits
         else:
             say(f"{place}: no known network fits it; left out")
-    return found
-
-
-def _networks(source: Source) -> set[str]:
-    found: set[str] = set()
-    for weight_set in source.weight_sets:
-        # Averages that are not whole do not keep the raw weights from being ported.
-        with contextlib.suppress(WeightSetError):
-            found |= {match.model for match in candidates(source, weight_set)}
     return found
 
 
@@ -94,14 +93,6 @@ def _has_weights(place: Path, weights: str | None) -> bool:
         say(f"{error}; left out")
         return False
     return True
-
-
-def _download(model: str, folder: Path, mirror: str | None) -> Path:
-    entry = find_published(model)
-    if entry is None:
-        raise DownloadFailed(f"nobody has published {model}")
-    with progress_bar(f"downloading {entry.name}") as progress:
-        return fetch(entry, folder, mirror, progress).path
 
 
 def _synthetic(folder: Path, model: str, files: tuple[str, ...]) -> list[Path]:

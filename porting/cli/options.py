@@ -61,17 +61,13 @@ JsonFileOption = Annotated[
 
 def given_options(context: typer.Context, *without: str) -> list[str]:
     """The options that a call was given, as words for another command."""
-    words = []
+    words: list[str] = []
     for option in context.command.params:
-        name = option.name or ""
-        source = context.get_parameter_source(name)
-        if option.param_type_name != "option" or name in without or source is None:
-            continue
-        value = context.params[name]
-        if source.name != "COMMANDLINE":
-            continue
-        if isinstance(value, bool):
-            words.append((option.opts if value else option.secondary_opts)[0])
-        else:
-            words += [option.opts[0], str(value)]
+        source = context.get_parameter_source(option.name or "")
+        if option.param_type_name == "option" and option.name not in without and source:
+            value = context.params[option.name or ""]
+            if source.name == "COMMANDLINE" and isinstance(value, bool):
+                words.append((option.opts if value else option.secondary_opts)[0])
+            elif source.name == "COMMANDLINE":
+                words += [option.opts[0], str(value)]
     return words

@@ -68,8 +68,8 @@ def port(
         bool,
         typer.Option(
             "--obtain",
-            help=f"Without SOURCE: port what {DOWNLOADED} holds of --model, else its download, "
-            "else synthetic files; without --model, all that it holds, with MNASNet-B1 and -A1.",
+            help="Without SOURCE: port what is on disk of --model (by default all, and MNASNet-B1 "
+            "and -A1), else its download, else synthetic files.",
         ),
     ] = False,
     jobs: JobsOption = None,
@@ -85,8 +85,11 @@ def port(
 
     check_folder(out)
     places = _places(sources or [], everything, obtain, model, weights)
+    if obtain:
+        model = None  # it chose the sources, of which each fits the TensorFlow form alone
     if everything or len(places) > 1:
-        options = given_options(context, "everything", "obtain", "jobs", "as_json")
+        options = given_options(context, "model", "everything", "obtain", "jobs", "as_json")
+        options += ["--model", model] if model else []
         _port_each(places, options, jobs, as_json)
 
     from porting.api import port as port_source

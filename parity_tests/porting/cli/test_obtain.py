@@ -9,7 +9,7 @@ import pytest
 from genmobilenet import get_config
 from parity_tests.building.archives import archive_of
 from parity_tests.building.checkpoints import write_network
-from parity_tests.building.command import porting
+from parity_tests.building.command import porting, porting_in
 from parity_tests.building.server import serving
 from parity_tests.building.tflite_networks import network_file
 from porting.catalog.lock import ChecksumMismatch
@@ -162,6 +162,15 @@ def test_offline_files_are_synthesized_and_one_line_says_so(tmp_path, model, cap
     made = (home / "rehearsal.json").stat().st_mtime_ns
     assert obtain(tmp_path / "google", tmp_path / "made", model, "raw") == found[:1]
     assert (home / "rehearsal.json").stat().st_mtime_ns == made
+
+
+def test_a_networks_plain_name_stands_for_its_tensorflow_form(google, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    google.rename(tmp_path / "checkpoints" / "google")
+    words = ["port", "--obtain", "--model", "mnasnet_small", "--no-verify"]
+    done = porting_in(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    assert "model    tf_mnasnet_small" in done.stdout
 
 
 @pytest.mark.parametrize(
