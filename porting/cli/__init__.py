@@ -4,8 +4,6 @@
 ``obtain.py`` finds sources where none is named.
 """
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """The command ``porting check``."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """The command ``porting inspect``."""
 
-from __future__ import annotations
-
 from porting.cli.options import JsonOption, SourceArgument
 from porting.reports.showing import show
 

@@ -1,7 +1,5 @@
 """The command ``porting port``: one source, or several side by side."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

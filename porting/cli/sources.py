@@ -1,7 +1,5 @@
 """The command ``porting sources``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

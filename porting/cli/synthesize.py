@@ -1,7 +1,5 @@
 """The command ``porting synthesize``, which was called ``rehearse``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
