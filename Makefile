@@ -26,7 +26,7 @@ WITH ?=
 	test-others test-all lint types faults bench clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' Makefile
 
 install: $(INSTALLED) ## make .venv with everything, pinned
 
@@ -82,7 +82,7 @@ lint: $(INSTALLED) ## style and formatting
 types: $(INSTALLED) ## static types
 	$(BIN)/mypy
 
-faults: $(INSTALLED) ## plant some five hundred faults, and see that each is found where it is
+faults: $(INSTALLED) ## plant six hundred faults, and see that each is found where it is
 	OMP_NUM_THREADS=1 $(BIN)/python -m parity_tests.faults
 
 bench: $(INSTALLED) $(VENV)-others/.installed ## speed and memory, side by side with others

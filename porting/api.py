@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from porting.calibration.calibrate import Calibration
-    from porting.parity.basis import Basis
     from porting.parity.compare import Comparison
     from porting.parity.inputs import Images
-    from porting.parity.pixel_road import PixelRoad
+    from porting.parity.pixel_check import PixelCheck
+    from porting.parity.structure_evidence import StructureEvidence
 
 Progress = Callable[[int, int], None]
 """Called with the steps done and the steps in all."""
@@ -38,9 +38,9 @@ class Port:
     ``comparison`` is the judge's verdict, truthy at parity, and None where
     none was asked for, and ``inputs`` says on what. ``quantised`` is
     the distance to the run with int8 weights, where the source has them; it is
-    reported, not judged. ``pixels`` is the road from pixels through the source
-    as it is, None where it has no input of its own. ``basis`` is what the structure
-    compared rests on. ``calibration`` is set where
+    reported, not judged. ``pixels`` is the check from pixels through the source
+    as it is, None where it has no input of its own. ``basis`` is the evidence for the
+    structure that judge and network share. ``calibration`` is set where
     the batch norms were calibrated. ``labels`` names the network's classes in
     order, where the source does. ``config`` is None, and ``onto`` says what was filled, where that
     is a module of somebody's own.
@@ -54,8 +54,8 @@ class Port:
     state_dict: dict[str, torch.Tensor]
     comparison: Comparison | None = None
     quantised: Comparison | None = None
-    pixels: PixelRoad | None = None
-    basis: Basis | None = None
+    pixels: PixelCheck | None = None
+    basis: StructureEvidence | None = None
     inputs: str | None = None
     calibration: Calibration | None = None
     onto: str | None = None

@@ -9,7 +9,7 @@ import numpy as np
 
 from genmobilenet.config import NetworkConfig
 from porting.errors import BadInput, BadSource
-from porting.mapping.layers import layers_of
+from porting.graph.layers import layers_of
 from porting.mapping.layouts import change
 from porting.mapping.plan import Fill, Plan
 from porting.sources.source import Source
@@ -125,6 +125,8 @@ def _values(fill: Fill, source: Source) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused below
         if fill.factor != 1 or fill.offset:
             values = values * fill.factor + fill.offset
+        if fill.subtracted is not None:
+            values = values - source.read(fill.subtracted)
         values = np.array(values, np.float32, order="C")
     if not np.isfinite(values).all():
         place = np.unravel_index(int(np.argmin(np.isfinite(values))), values.shape)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from genmobilenet.zoo import get_config, tensorflow_form
 from porting.errors import BadInput, MappingError
-from porting.mapping.layers import layers_of
-from porting.mapping.module_match import ModuleMatch
-from porting.mapping.recognise import Match, find_match
+from porting.graph.layers import layers_of
+from porting.mapping.match import Match
+from porting.mapping.recognise import find_match
 from porting.mapping.rules import choose_weight_set
+from porting.own_module import copied
 from porting.sha256 import sha256_of
 from porting.sources import Source
 from porting.target import with_normalisation
@@ -33,7 +34,7 @@ class Subject:
 
     model: str
     network: nn.Module
-    match: Match | ModuleMatch
+    match: Match
     file: Path | None = None
     sha256: str | None = None
     notes: tuple[str, ...] = ()
@@ -73,7 +74,7 @@ def subject_from_file(
     if onto is not None:
         from porting.own_module import build_module, fill_module
 
-        network = _on_cpu(build_module(onto))
+        network = _in_float32(_on_cpu(build_module(onto)))
         notes = fill_module(network, state, str(path))
         match = _onto(source, network, model, weights)
         return Subject(onto, network, match, path, digest, (*unwrapped, *notes))
@@ -103,14 +104,18 @@ def subject_from_module(
 
     if not isinstance(network, torch.nn.Module):
         raise BadInput(f"the model is a {type(network).__name__}; expected a torch.nn.Module")
-    network = _on_cpu(network)
+    notes: tuple[str, ...] = ()
+    if isinstance(before := getattr(network, "_orig_mod", None), torch.nn.Module):
+        # A copy would run the original all the same, in which no tap is seen.
+        network, notes = before, ("judged as it is before torch.compile",)
+    network = _in_float32(_on_cpu(network))
     if not isinstance(network, GenMobileNet):
         match = _onto(source, network, model, weights)
-        return Subject(type(network).__name__, network, match)
+        return Subject(type(network).__name__, network, match, notes=notes)
     match = _matched(source, model, weights, network.config.num_classes)
     match = with_normalisation(match) if network.config.normalises else match
     _check_like(network, match)
-    return Subject(model or match.model, network, match)
+    return Subject(model or match.model, network, match, notes=notes)
 
 
 def _on_cpu(network: nn.Module) -> nn.Module:
@@ -127,6 +132,16 @@ def _on_cpu(network: nn.Module) -> nn.Module:
         ) from error
 
 
+def _in_float32(network: nn.Module) -> nn.Module:
+    """The module, or a copy in float32, in which it is judged."""
+    import torch
+
+    tensors = [*network.parameters(), *network.buffers()]
+    if all(t.dtype == torch.float32 for t in tensors if t.is_floating_point()):
+        return network
+    return copied(network).float()
+
+
 def _check_like(network: nn.Module, match: Match) -> None:
     """See that a network of this package is one of the source's shapes."""
     expected = layers_of(match.config).shapes()
@@ -139,9 +154,7 @@ def _check_like(network: nn.Module, match: Match) -> None:
             )
 
 
-def _onto(
-    source: Source, module: nn.Module, model: str | None, weights: str | None
-) -> Match | ModuleMatch:
+def _onto(source: Source, module: nn.Module, model: str | None, weights: str | None) -> Match:
     """The source onto a user-defined module.
 
     Where their structures differ, it is compared as ``model``, or the network that the source
@@ -149,7 +162,7 @@ def _onto(
     """
     if source.graph is None:
         return _matched(source, model, weights, None)
-    from porting.mapping.onto import match_module
+    from porting.mapping.match import match_module
 
     weight_set = choose_weight_set(source, weights)
     first: BadInput | None = None

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from genmobilenet.config import NetworkConfig
 from porting.carry_out import carry_out, carry_out_onto
 from porting.errors import BadInput
+from porting.graph.layers import NORMALISATION, NORMALISES
 from porting.mapping.convention import InputConvention, normalises_inside
-from porting.mapping.layers import NORMALISATION, NORMALISES
-from porting.mapping.module_match import ModuleMatch
+from porting.mapping.match import Match
 from porting.mapping.plan import Fill
-from porting.mapping.recognise import Match, find_match
+from porting.mapping.recognise import find_match
 from porting.mapping.rules import choose_weight_set
 from porting.own_module import copied
 from porting.sources import Source
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 class Target:
     """A network or module, and how a source fills it. ``module`` is None for a network."""
 
-    match: Match | ModuleMatch
+    match: Match
     module: nn.Module | None = None
 
     @property
     def config(self) -> NetworkConfig | None:
         """That of a network; None for a module."""
-        return self.match.config if isinstance(self.match, Match) else None
+        return self.match.architecture
 
     def state_dict(self, source: Source, convention: InputConvention) -> dict[str, torch.Tensor]:
         """The plan carried out; ``convention`` is the source's.
@@ -41,18 +41,16 @@ class Target:
             BadSource: a tensor's bytes are damaged, or its values are not finite.
         """
         match = self.match
-        if isinstance(match, Match):
+        if self.module is None:
             return carry_out(match.plan, source, match.config, convention.mean, convention.std)
-        assert self.module is not None  # a module's match comes with it
         return carry_out_onto(match.plan, source, self.module, match.epsilons)
 
     def network(self, state: dict[str, torch.Tensor]) -> nn.Module:
         """It, in evaluation mode, with a state dict's values; a module's own are left alone."""
         from genmobilenet.factory import build
 
-        if isinstance(self.match, Match):
+        if self.module is None:
             return build(self.match.config, state)
-        assert self.module is not None  # as above
         module = copied(self.module)
         module.load_state_dict(state)
         return module.eval()
@@ -86,7 +84,7 @@ def module_target(
     """
     from torch import nn
 
-    from porting.mapping.onto import match_module
+    from porting.mapping.match import match_module
     from porting.own_module import build_module, name_of
 
     module = build_module(onto) if isinstance(onto, str) else onto
@@ -111,7 +109,7 @@ def with_normalisation(match: Match) -> Match:
         for key, name in zip(NORMALISATION, ("mean", "deviation"), strict=True)
     )
     plan = replace(match.plan, fills=(*fills, *match.plan.fills))
-    config, alignment = replace(match.config, normalises=True), match.alignment
-    if alignment is not None and alignment.normalisation:
-        alignment = replace(alignment, taps=[(NORMALISES, alignment.data), *alignment.taps])
-    return replace(match, config=config, plan=plan, alignment=alignment)
+    architecture, taps = replace(match.config, normalises=True), match.taps
+    if match.data is not None and match.normalisation:
+        taps = ((NORMALISES, match.data), *taps)
+    return replace(match, architecture=architecture, normalises=True, plan=plan, taps=taps)

@@ -113,7 +113,7 @@ def test_the_fault_is_named_first(ported, fault, place):
     comparison = porting.compare(source, model, seeded_pixels(1, size))
     assert not comparison
     assert comparison.culprit.tap == tap
-    assert [t.tap for t in comparison.taps if t.bears_an_error] == [tap]
+    assert [t.tap for t in comparison.taps if t.is_origin] == [tap]
     assert f"born at {tap} (" in comparison.summary()
 
 

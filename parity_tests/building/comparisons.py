@@ -9,7 +9,7 @@ import numpy as np
 from parity_tests.building.browsing import PIXEL
 from porting.parity.compare import Comparer
 from porting.parity.weights import Farthest, WeightComparison, WeightFinding
-from porting.reports.comparison import figures_json
+from porting.reports.comparison_json import figures_json
 
 
 def weights_of(keys, *, bad=True):

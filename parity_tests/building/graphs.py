@@ -12,7 +12,7 @@ from genmobilenet import get_config
 from porting.judges.reference import mnasnet, slim
 from porting.judges.reference.builder import BATCH_NORM_EPSILON, Builder, ReferenceGraph
 from porting.judges.reference.naming import SLIM, root_and_scheme
-from porting.judges.reference.weights import load_weights, seeded_weights
+from porting.judges.reference.seeded_weights import load_weights, seeded_weights
 from porting.judges.tensorflow import import_tensorflow
 
 MEAN, DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -33,11 +33,11 @@ class Resources(Builder):
 
     def variable(self, scope, name, shape):
         full = f"{self.root}/{scope}/{name}"
-        with self.made.graph.name_scope(None):
-            self.made.variables[full] = self.tf.compat.v1.get_variable(
+        with self.reference.graph.name_scope(None):
+            self.reference.variables[full] = self.tf.compat.v1.get_variable(
                 full, shape, initializer=self.tf.zeros_initializer(), use_resource=True
             )
-        return self.made.variables[full]
+        return self.reference.variables[full]
 
 
 @dataclass

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from porting.judges.reference.steps import SAME, Step, needed
+from porting.judges.reference.steps import SAME, Step, required_steps
 
 PASSED = ("Dropout", "Reshape", "Flatten", "Rescaling", "GetItem")
 
@@ -23,7 +23,7 @@ def steps_of_keras(model):
     reader = _Reader()
     for layer in model.operations:
         reader.read(layer)
-    return needed(reader.steps, reader.values[id(model.output)])
+    return required_steps(reader.steps, reader.values[id(model.output)])
 
 
 class _Reader:

@@ -146,6 +146,69 @@ class Divisions(NetworkFile):
         return self.file.operator("DIV", [x, constant], output, schema.DivOptionsT())
 
 
+class SixthsAhead(NetworkFile):
+    """Hard-swish and hard sigmoid without their sixth, which the kernels behind them have.
+
+    TensorFlow 1.15's converter makes this of slim's ``x * relu6(x + 3) * 0.16667``: it moves a
+    product with a constant into the layer that alone takes it.
+    """
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **{**options, "spelled_out": True})
+        self._multiples = {}
+        """Tensor -> how many times the network's value it is."""
+        self._share = 1.0
+
+    def hard_swish(self, x, name, shape):
+        clamped = self.plus_three(x, name, shape)
+        product = self.file.tensor(f"{name}/product", shape)
+        self.file.operator("MUL", [x, clamped], product, schema.MulOptionsT())
+        self._multiples[product] = 6
+        return product
+
+    def squeeze(self, x, name, narrow):
+        product = super().squeeze(x, name, narrow)
+        self._multiples[product[0]] = 6 * self._multiples.get(x[0], 1)
+        return product
+
+    def times(self, x, name, shape, factor):
+        return x
+
+    def mean(self, x, name, keep):
+        output = super().mean(x, name, keep)
+        self._multiples[output] = self._multiples.get(x[0], 1)
+        return output
+
+    def conv(self, x, *arguments, **options):
+        self._share = 1 / self._multiples.get(x[0], 1)
+        return super().conv(x, *arguments, **options)
+
+    def classifier(self, x):
+        self._share = 1 / 6
+        return super().classifier(x)
+
+    def constant(self, name, values):
+        return super().constant(name, values * (self._share if name.endswith("kernel") else 1))
+
+
+class GatesInLayers(NetworkFile):
+    """A hard sigmoid as a clamp between 0 and 1 of a layer that has taken in the sixth and 1/2."""
+
+    def squeeze(self, x, name, narrow):
+        tensor, side, channels = x
+        place = [1, 1, 1, channels]
+        mean = self.mean(x, f"{name}/mean", True)
+        gate = self.on_a_place((mean, 1, channels), f"{name}/reduce", narrow, "relu")
+        gate, _, _ = self.on_a_place(gate, f"{name}/expand", channels, "none")
+        for kind, end in (("MINIMUM", 1), ("MAXIMUM", 0)):
+            constant = self.file.tensor(f"{name}/{end}", [], data=np.array(end, np.float32))
+            output = self.file.tensor(f"{name}/{kind}", place)
+            gate = self.file.operator(kind, [gate, constant], output)
+        product = self.file.tensor(f"{name}/product", [1, side, side, channels])
+        self.file.operator("MUL", [gate, tensor], product, schema.MulOptionsT())
+        return product, side, channels
+
+
 class IntegerEnds(NetworkFile):
     """Bytes in and out, DEQUANTIZE and QUANTIZE between them and the network."""
 

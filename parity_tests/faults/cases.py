@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import itertools
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,14 @@ import torch
 from torch import nn
 
 from genmobilenet.factory import build
-from parity_tests.faults import kinds
+from parity_tests.faults import fault_kinds
 from porting.carry_out import carry_out
+from porting.graph.layers import Layer, layers_of
 from porting.mapping.convention import convention_of
-from porting.mapping.layers import Layer, layers_of
 from porting.mapping.recognise import find_match
 from porting.parity import verify
 from porting.parity.compare import Comparison
-from porting.parity.panel import Panel, SeatedJudge, panel_of
+from porting.parity.judge_set import BoundJudge, judges_of
 from porting.sources import open_source
 
 SEED = 7
@@ -63,13 +64,19 @@ class Outcome:
         comparison, sort = self.comparison, self.case.sort
         if sort == "unsound":
             return comparison.unsound is not None
+        culprit = comparison.culprit
         if sort == "spread":
-            return comparison.spread is not None or comparison.culprit is None
-        return comparison.culprit is not None and comparison.culprit.tap in self.case.places
+            # Every layer is spoiled: a piece that is off by itself must be one of them.
+            return culprit is None or not culprit.bears_an_error or culprit.tap in self.case.places
+        if culprit is None and comparison.coverage is not None:
+            # A weight that no input exercised shows at no tap; the refusal names its key.
+            keys = comparison.coverage.unproved
+            return any(key.startswith(f"{self.case.place}.") for key in keys)
+        return culprit is not None and culprit.tap in self.case.places
 
 
-class _Remembering:
-    """A judge that answers the same question once."""
+class _CachingJudge:
+    """Runs a judge once on each input, and keeps what it gave."""
 
     def __init__(self, judge) -> None:
         self._judge, self._answers = judge, {}
@@ -98,9 +105,9 @@ class Subject:
         self.layers = layers_of(self.match.config)
         state = carry_out(self.match.plan, self.source, self.match.config)
         self.network = build(self.match.config, state)
-        panel = panel_of(self.source, self.match)
-        judges = tuple(SeatedJudge(_Remembering(j.judge), j.taps) for j in panel.judges[:1])
-        self.panel: Panel = Panel(**{**vars(panel), "judges": judges})
+        judge_set = judges_of(self.source, self.match)
+        judges = tuple(BoundJudge(_CachingJudge(j.judge), j.taps) for j in judge_set.judges[:1])
+        self.judge_set = replace(judge_set, judges=judges)
         other = next((s for s in self.source.weight_sets if s != self.match.plan.weight_set), None)
         self.other_state = None
         if other is not None:
@@ -109,45 +116,49 @@ class Subject:
 
     def judged(self, network: nn.Module, pixels: np.ndarray) -> Comparison:
         """The verdict on a network, by the judge that this subject keeps."""
-        kept, verify.panel_of = verify.panel_of, lambda *_: self.panel
+        original, verify.judges_of = verify.judges_of, lambda *_: self.judge_set
         try:
             return verify.verify_port(
                 self.source, self.match, network, self.convention, pixels, details=False
             ).comparison
         finally:
-            verify.panel_of = kept
+            verify.judges_of = original
 
     def logits(self, network: nn.Module, pixels: np.ndarray) -> torch.Tensor:
         x = torch.from_numpy(self.convention.normalise(pixels)).permute(0, 3, 1, 2).contiguous()
         with torch.inference_mode():
             return network.eval()(x)
 
-    def outcomes(self, pixels: np.ndarray, per_kind: int, generator) -> Iterator[Outcome]:
-        """Every case of this source, judged; ``per_kind`` places of each kind."""
+    def outcomes(
+        self, pixels: np.ndarray, per_kind: int, generator, kind: str = ""
+    ) -> Iterator[Outcome]:
+        """Every case of this source, judged; ``kind`` is searched for in the kinds of faults."""
         sound = self.logits(self.network, pixels)
         scale = float(sound.abs().max())
         for case in self.cases(per_kind, generator):
+            if not re.search(kind, case.kind):
+                continue
             torch.manual_seed(0)
-            spoiled = self.logits(case.network, pixels)
+            faulty = self.logits(case.network, pixels)
             yield Outcome(
                 self.name, case, self.judged(case.network, pixels),
-                float((spoiled - sound).abs().max()) / scale,
+                float((faulty - sound).abs().max()) / scale,
             )  # fmt: skip
 
     def cases(self, per_kind: int, generator) -> Iterator[Case]:
         """The cases of this source."""
-        for kind, fault in kinds.LAYER_FAULTS.items():
+        for kind, fault in fault_kinds.LAYER_FAULTS.items():
             for layer in _places([x for x in self.layers if fault.applies(x)], per_kind, generator):
                 network = copy.deepcopy(self.network)
                 fault.change(network, layer, generator)
-                yield Case(kind, layer.path, network, self._shown(layer, fault.at), "place")
-        yield from self._exchanged(per_kind, generator)
-        yield from self._blocks(per_kind, generator)
-        for kind, change in kinds.SPREAD.items():
-            yield self._whole(kind, change, "spread")
+                yield Case(kind, layer.path, network, self._visible_tap(layer, fault.at), "place")
+        yield from self._exchange_cases(per_kind, generator)
+        yield from self._block_cases(per_kind, generator)
+        for kind, change in fault_kinds.SPREAD.items():
+            yield self._network_case(kind, change, "spread")
         if self.other_state is not None:
-            yield self._whole("the other weight set", self._with_other_set, "spread")
-        for kind, spoil in kinds.UNSOUND.items():
+            yield self._network_case("the other weight set", self._with_other_set, "spread")
+        for kind, spoil in fault_kinds.UNSOUND.items():
             acting = [x for x in self.layers if x.activation != "none" and ".se." not in x.path]
             for layer in _places(acting, 1, generator):
                 network = copy.deepcopy(self.network)
@@ -157,29 +168,29 @@ class Subject:
     def _with_other_set(self, network: nn.Module) -> None:
         network.load_state_dict(self.other_state)
 
-    def _whole(self, kind: str, change: Callable[[nn.Module], None], sort: str) -> Case:
+    def _network_case(self, kind: str, change: Callable[[nn.Module], None], sort: str) -> Case:
         network = copy.deepcopy(self.network)
         change(network)
-        first = self._shown(self.layers.stem, "weight")
-        return Case(kind, "everywhere", network, first, sort)
+        taps = [tap for layer in self.layers for tap in self._visible_tap(layer, "weight")]
+        return Case(kind, "everywhere", network, tuple(taps), sort)
 
-    def _exchanged(self, per_kind: int, generator) -> Iterator[Case]:
-        pairs = [(x, kinds.same_shape(self.layers, x)) for x in self.layers]
+    def _exchange_cases(self, per_kind: int, generator) -> Iterator[Case]:
+        pairs = [(x, fault_kinds.same_shape(self.layers, x)) for x in self.layers]
         for layer, other in _places([pair for pair in pairs if pair[1]], per_kind, generator):
             network = copy.deepcopy(self.network)
-            one, two = (kinds.weight_of(network, x) for x in (layer, other))
+            one, two = (fault_kinds.weight_of(network, x) for x in (layer, other))
             with torch.no_grad():
-                kept = one.clone()
+                original = one.clone()
                 one.copy_(two)
-                two.copy_(kept)
+                two.copy_(original)
             yield Case(
                 "two weights of one shape exchanged", layer.path, network,
-                self._shown(layer, "weight"), "place",
+                self._visible_tap(layer, "weight"), "place",
             )  # fmt: skip
 
-    def _blocks(self, per_kind: int, generator) -> Iterator[Case]:
+    def _block_cases(self, per_kind: int, generator) -> Iterator[Case]:
         blocks = self.layers.blocks
-        for kind, change in kinds.GATE_FAULTS.items():
+        for kind, change in fault_kinds.GATE_FAULTS.items():
             for block in _places([b for b in blocks if b.squeeze], per_kind, generator):
                 network = copy.deepcopy(self.network)
                 change(network, block)
@@ -202,23 +213,27 @@ class Subject:
             network.get_submodule(block.block.path).residual = True
             layer = next(iter(following))
             yield Case(
-                "residual added", block.block.path, network, self._shown(layer, "weight"), "place"
+                "residual added",
+                block.block.path,
+                network,
+                self._visible_tap(layer, "weight"),
+                "place",
             )
 
-    def _shown(self, layer: Layer, at: str) -> tuple[str, ...]:
+    def _visible_tap(self, layer: Layer, at: str) -> tuple[str, ...]:
         """The first of the judge's taps that shows what a layer's part gives."""
         taps = {
             "weight": (layer.path, layer.norm, layer.tap),
             "norm": (layer.norm or layer.path, layer.tap),
             "activation": (layer.tap,),
         }[at]
-        return (next(tap for tap in taps if tap in self.panel.names),)
+        return (next(tap for tap in taps if tap in self.judge_set.names),)
 
 
 def _places(candidates: list, count: int, generator) -> list:
-    """The first, a middle, the last and random ones, so many in all, each once."""
+    """Up to ``count`` candidates: the first, a middle one, the last, then random ones."""
     if not candidates:
         return []
-    fixed = [0, len(candidates) // 2, len(candidates) - 1]
-    drawn = generator.permutation(len(candidates)).tolist()
-    return [candidates[i] for i in list(dict.fromkeys([*fixed, *drawn]))[:count]]
+    first = [0, len(candidates) // 2, len(candidates) - 1]
+    permutation = generator.permutation(len(candidates)).tolist()
+    return [candidates[i] for i in list(dict.fromkeys([*first, *permutation]))[:count]]

@@ -17,7 +17,7 @@ from porting.parity.verify import verify_port
 from porting.sources import open_source
 
 
-def judged(source, match, state):
+def compare_with_judge(source, match, state):
     convention = convention_of(source, match)
     pixels = seeded_pixels(2, 64, 3)
     model = build(match.config, state)
@@ -37,14 +37,14 @@ def residual_added(match, state):
     return replace(match, config=replace(match.config, blocks=blocks)), state
 
 
-def swapped(first, second):
+def swap_keys(first, second):
     def fault(match, state):
         return match, {**state, first: state[second], second: state[first]}
 
     return fault
 
 
-def scaled(key):
+def scale_key(key):
     def fault(match, state):
         return match, {**state, key: state[key] * 1.001}
 
@@ -64,19 +64,19 @@ FAULTS = {
     "SAME padding made symmetric": (symmetric_padding, "act1"),
     "epsilon 1e-5": (small_epsilon, "act1"),
     "mnasnet-small's first residual added": (residual_added, "blocks.1.0.act1"),
-    "two depthwise kernels of one shape swapped": (
-        swapped("blocks.3.1.conv_dw.weight", "blocks.3.2.conv_dw.weight"),
+    "two depthwise kernels of one shape swap_keys": (
+        swap_keys("blocks.3.1.conv_dw.weight", "blocks.3.2.conv_dw.weight"),
         "blocks.3.1.act2",
     ),
-    "two projections of one shape swapped": (
-        swapped("blocks.4.1.conv_pwl.weight", "blocks.4.2.conv_pwl.weight"),
+    "two projections of one shape swap_keys": (
+        swap_keys("blocks.4.1.conv_pwl.weight", "blocks.4.2.conv_pwl.weight"),
         "blocks.4.1.bn3",
     ),
-    "a kernel scaled by 1.001": (scaled("blocks.5.1.conv_dw.weight"), "blocks.5.1.act2"),
-    "two channels of the stem swapped": (two_channels_swapped("conv_stem.weight"), "act1"),
-    "two classes swapped": (two_channels_swapped("classifier.weight"), "classifier"),
-    "a squeeze-excite kernel scaled": (
-        scaled("blocks.3.0.se.conv_expand.weight"),
+    "a kernel scale_key by 1.001": (scale_key("blocks.5.1.conv_dw.weight"), "blocks.5.1.act2"),
+    "two channels of the stem swap_keys": (two_channels_swapped("conv_stem.weight"), "act1"),
+    "two classes swap_keys": (two_channels_swapped("classifier.weight"), "classifier"),
+    "a squeeze-excite kernel scale_key": (
+        scale_key("blocks.3.0.se.conv_expand.weight"),
         "blocks.3.0.se.conv_expand",
     ),
 }
@@ -92,7 +92,7 @@ def small(tmp_path_factory):
 
 
 def test_without_a_fault_all_agree(small):
-    comparison = judged(*small)
+    comparison = compare_with_judge(*small)
     assert comparison
     assert comparison.first_bad is None
 
@@ -100,7 +100,7 @@ def test_without_a_fault_all_agree(small):
 @pytest.mark.parametrize(("fault", "tap"), FAULTS.values(), ids=FAULTS)
 def test_a_fault_is_seen_where_it_was_made(small, fault, tap):
     source, match, state = small
-    comparison = judged(source, *fault(match, state))
+    comparison = compare_with_judge(source, *fault(match, state))
     assert not comparison
     # The block before the residual has no tap of its own for a sum it should not make.
     assert comparison.first_bad.tap == tap
@@ -108,7 +108,7 @@ def test_a_fault_is_seen_where_it_was_made(small, fault, tap):
 
 
 @pytest.fixture(scope="module")
-def rehearsed(small_rehearsal):
+def rehearsal_port(small_rehearsal):
     source = open_source(small_rehearsal.checkpoint)
     match = find_match(source, None)
     return source, match, carry_out(match.plan, source, match.config)
@@ -118,26 +118,26 @@ def rehearsed(small_rehearsal):
 class TestCheckpointFaults:
     """The same against TensorFlow, where batch norms are whole."""
 
-    def test_without_a_fault_all_agree(self, rehearsed):
-        assert judged(*rehearsed)
+    def test_without_a_fault_all_agree(self, rehearsal_port):
+        assert compare_with_judge(*rehearsal_port)
 
-    def test_raw_weights_for_averages(self, rehearsed):
-        source, match, _ = rehearsed
+    def test_raw_weights_for_averages(self, rehearsal_port):
+        source, match, _ = rehearsal_port
         raw = find_match(source, None, "raw")
-        comparison = judged(source, match, carry_out(raw.plan, source, raw.config))
+        comparison = compare_with_judge(source, match, carry_out(raw.plan, source, raw.config))
         assert not comparison
         assert comparison.first_bad.tap == "bn1"
 
-    def test_epsilon(self, rehearsed):
-        source, match, state = rehearsed
-        comparison = judged(source, *small_epsilon(match, state))
+    def test_epsilon(self, rehearsal_port):
+        source, match, state = rehearsal_port
+        comparison = compare_with_judge(source, *small_epsilon(match, state))
         assert not comparison
         assert comparison.first_bad.tap == "bn1"
 
-    def test_equal_shaped_kernels_swapped(self, rehearsed):
-        source, match, state = rehearsed
-        fault, _ = FAULTS["two depthwise kernels of one shape swapped"]
-        comparison = judged(source, *fault(match, state))
+    def test_equal_shaped_kernels_swapped(self, rehearsal_port):
+        source, match, state = rehearsal_port
+        fault, _ = FAULTS["two depthwise kernels of one shape swap_keys"]
+        comparison = compare_with_judge(source, *fault(match, state))
         assert not comparison
         # TensorFlow shows the batch norm before its activation too.
         assert comparison.first_bad.tap == "blocks.3.1.bn2"

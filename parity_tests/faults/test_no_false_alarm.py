@@ -77,12 +77,12 @@ def test_twenty_seeds(ported):
 @pytest.mark.parametrize("ported", SOURCES, indirect=True)
 def test_channels_last_and_threads(ported):
     source, network, size = ported
-    turned = copy.deepcopy(network).to(memory_format=torch.channels_last)
-    kept = torch.get_num_threads()
+    channels_last = copy.deepcopy(network).to(memory_format=torch.channels_last)
+    threads_before = torch.get_num_threads()
     try:
         for threads in (1, 2, 4):
             torch.set_num_threads(threads)
-            for model in (network, turned):
+            for model in (network, channels_last):
                 assert porting.compare(source, model, seeded_pixels(1, size))
     finally:
-        torch.set_num_threads(kept)
+        torch.set_num_threads(threads_before)

@@ -84,7 +84,7 @@ def test_bad_input(small, tmp_path):
         ([source, tmp_path / "absent.pth"], "absent.pth: no such file"),
         ([source, tmp_path / "missing.pth"], "missing: bn2.bias (1280,)"),
         ([source, tmp_path / "other.pth"], "does not fit GenMobileNet"),
-        ([source, weights, "--model", "tf_mnasnet_050"], "graph and network differ"),
+        ([source, weights, "--model", "tf_mnasnet_050"], "source and network differ"),
         ([source, weights, "--images", tmp_path / "empty"], "no image in it"),
         ([source, weights, "--weights", "ema"], "has no ema weights"),
         ([source, weights, "--random", 1, "--report", tmp_path / "file" / "r.html"],

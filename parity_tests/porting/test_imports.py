@@ -18,11 +18,11 @@ RULES = [
     ("import porting.parity.compare", HEAVY),
     ("import porting.judges.litert", HEAVY),
     ("import porting.judges.keras", (*HEAVY, "keras")),
-    ("import porting.judges.graph, porting.judges.harmless", HEAVY),
+    ("import porting.judges.graph, porting.judges.op_allow_list", HEAVY),
     ("import porting.judges.tensorflow, porting.judges.reference.rehearse", HEAVY),
     ("import porting.api", HEAVY),
     ("import porting.calibration.calibrate", (*HEAVY, "porting.parity", "porting.judges")),
-    ("import porting.diff, porting.reports.comparison, porting.reports.html", (*HEAVY, "PIL")),
+    ("import porting.diff, porting.reports.comparison_json, porting.reports.html", (*HEAVY, "PIL")),
     ("import porting.catalog.search, porting.cli.obtain, porting.cli.check", (*HEAVY, "requests")),
     ("import porting.catalog.registry, porting.catalog.fetch", ("porting.sources", "requests")),
     ("import porting.catalog.at_hand", ("porting.mapping", "porting.judges", "porting.parity")),
@@ -44,7 +44,10 @@ RULES = [
     ("import porting.judges.graph", ("porting.mapping", "porting.parity")),
     ("import porting.judges.reference.rehearse", ("porting.mapping", "porting.parity")),
     ("import porting.mapping.recognise", ("porting.judges", "porting.parity", "porting.api")),
-    ("import porting.parity.likeness", ("porting.mapping", "porting.judges", "porting.sources")),
+    (
+        "import porting.parity.tap_matching",
+        ("porting.mapping", "porting.judges", "porting.sources"),
+    ),
     ("import porting.parity.compare", ("porting.mapping", "porting.judges", "porting.sources")),
 ]
 

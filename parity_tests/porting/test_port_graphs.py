@@ -46,7 +46,7 @@ def at_parity(path, model=SMALL, **options):
 
 def expected_weights(network, ported):
     """The weights by the plan for a checkpoint, which names lead to."""
-    from porting.mapping.layers import layers_of
+    from porting.graph.layers import layers_of
     from porting.sources.source import TensorInfo
 
     class Held(porting.sources.Source):

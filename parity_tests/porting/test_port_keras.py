@@ -5,17 +5,23 @@ Every network in every such file is in ``parity_tests.matrix``.
 
 from __future__ import annotations
 
+import copy
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
+import torch
 
 import porting
+from genmobilenet import create_model
 from parity_tests.building.keras_models import build, write
 from porting.errors import MappingError
+from porting.graph.layers import layers_of
 from porting.judges.keras import Application
 from porting.mapping.keras_taps import keras_taps
-from porting.mapping.layers import layers_of
+from porting.mapping.recognise import find_match
 from porting.parity.inputs import seeded_pixels
+from porting.parity.logits_judge import logits_judge
 
 pytestmark = [
     pytest.mark.slow,
@@ -51,3 +57,36 @@ def test_the_rescaling_inside_can_be_kept(tmp_path):
     assert ported.comparison, ported.comparison.summary()
     assert ported.comparison.taps[0].tap == "normalise"
     assert set(ported.state_dict["normalise.std"].tolist()) == {127.5}
+
+
+def test_classes_that_are_rare_are_compared_by_their_logits(tmp_path):
+    # The softmax is in the last layer: of a class at 1e-11 nothing shows behind it.
+    model = build(Application("MobileNetV2", 0.35, classes=10, size=32))
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel, bias - 25 * (np.arange(10) > 7)])
+    path, pixels = tmp_path / "model.keras", seeded_pixels(2, 32)
+    model.save(path)
+    ported = porting.port(path, pixels=pixels)
+    assert ported.comparison, ported.comparison.summary()
+    assert ported.comparison.logits.tap == "classifier"
+    network = create_model(ported.model, num_classes=10)
+    network.load_state_dict(ported.state_dict)
+    network.eval()
+    inputs = ported.convention.as_source_input(pixels)
+    logits = logits_judge(ported.source, find_match(ported.source, None))(inputs)
+    with torch.inference_mode():
+        answers = network(torch.from_numpy(inputs).permute(0, 3, 1, 2)).numpy()
+    np.testing.assert_allclose(logits, answers, atol=1e-4 * np.abs(answers).max())
+    faults = (
+        lambda weight, bias: weight[8:].mul_(1.01),
+        lambda weight, bias: bias[8:].add_(1),
+        # A softmax is blind to what all classes gain alike.
+        lambda weight, bias: bias.add_(3),
+    )
+    for fault in faults:
+        faulty = copy.deepcopy(network)
+        with torch.no_grad():
+            fault(faulty.classifier.weight, faulty.classifier.bias)
+        comparison = porting.compare(path, faulty, pixels, mode="accumulated")
+        assert not comparison
+        assert comparison.culprit.tap == "classifier"

@@ -26,7 +26,7 @@ def test_a_wrong_model_names_the_first_difference_and_the_one_that_fits(written)
         porting.port(path, "semnasnet_100", verify=False)
     lines = str(caught.value).splitlines()
     assert "after 3 layers in agreement" in lines[0]
-    assert lines[1].startswith("  graph:   operator 3 CONV_2D 'block_1/expand/out' (1x1, stride 1")
+    assert lines[1].startswith("  source:  operator 3 CONV_2D 'block_1/expand/out' (1x1, stride 1")
     assert "16 -> 48" in lines[1]
     assert "blocks.1.0.conv_pw (conv 1x1, stride 1, 16 -> 96" in lines[2]
     assert lines[3] == "  the network that would fit: tf_mnasnet_100"

@@ -34,7 +34,7 @@ def check(
     """
     from porting.cli.processes import Outcome, Wording, run_each, show_outcomes
     from porting.release.writing import check_folder
-    from porting.reports.reading import write_report
+    from porting.reports.report_files import write_report
     from porting.sha256 import sha256_of
     from porting.subject import card_beside
 

@@ -16,7 +16,7 @@ from porting.cli.options import (
     WeightsOption,
 )
 from porting.exits import NOT_AT_PARITY
-from porting.reports.showing import show
+from porting.reports.terminal import show
 
 
 def diff(
@@ -59,14 +59,16 @@ def diff(
 
     Accumulated: both run on the same images. Isolated: each piece of the
     network is fed what the judge fed its own, so that a tap shows only the
-    error born there. Exits with 1 where they disagree.
+    error born there. Dense: each piece of both is fed the same random values,
+    so that channels that no image wakes are compared too. Exits with 1 where
+    they disagree.
     """
     from porting.catalog.at_hand import open_published
     from porting.diff import diff as diff_source
     from porting.mapping.convention import parse_affine
     from porting.parity.noise import Tolerance
     from porting.release.writing import check_files
-    from porting.reports.comparison import comparison_report
+    from porting.reports.comparison_json import comparison_report
     from porting.reports.diff import print_diff, print_written
     from porting.reports.html import write_reports
     from porting.reports.progress import progress_bar

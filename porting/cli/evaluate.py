@@ -16,7 +16,7 @@ from porting.cli.options import (
     resolve_source,
 )
 from porting.exits import NOT_AT_PARITY, Interrupted
-from porting.reports.showing import show
+from porting.reports.terminal import show
 
 
 def evaluate(
@@ -101,7 +101,7 @@ def evaluate(
     from porting.release.writing import check_files
     from porting.reports.diff import print_written
     from porting.reports.evaluate import print_evaluation
-    from porting.reports.evaluation import evaluation_report
+    from porting.reports.evaluation_json import evaluation_report
     from porting.reports.html import write_reports
     from porting.reports.progress import evaluation_bar
 

@@ -7,7 +7,7 @@ import typer
 
 from porting.cli.options import JsonOption
 from porting.folders import DOWNLOADED
-from porting.reports.showing import show
+from porting.reports.terminal import show
 
 
 def fetch(
@@ -28,7 +28,7 @@ def fetch(
     from porting.catalog import find_entry
     from porting.catalog.fetch import DownloadFailed
     from porting.catalog.fetch import fetch as fetch_source
-    from porting.reports.download import print_download, summarise_download
+    from porting.reports.fetch import print_download, summarise_download
     from porting.reports.progress import progress_bar
 
     entry = find_entry(name)

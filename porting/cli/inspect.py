@@ -1,7 +1,7 @@
 """The command ``porting inspect``."""
 
 from porting.cli.options import JsonOption, SourceArgument
-from porting.reports.showing import show
+from porting.reports.terminal import show
 
 
 def inspect(source: SourceArgument, as_json: JsonOption = False) -> None:

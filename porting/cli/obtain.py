@@ -96,9 +96,9 @@ def _has_weights(place: Path, weights: str | None) -> bool:
 
 
 def _synthetic(folder: Path, model: str, files: tuple[str, ...]) -> list[Path]:
-    from porting.judges.reference.rehearse import made_in, rehearse
+    from porting.judges.reference.rehearse import find_rehearsal, rehearse
 
-    made = made_in(folder)
+    made = find_rehearsal(folder)
     if made is None:
         with progress_bar(f"synthesizing {model}"):
             made = rehearse(model, folder)

@@ -21,7 +21,7 @@ from porting.cli.options import (
 from porting.errors import BadInput, NotAtParity, PortingError
 from porting.exits import WRONG_USE
 from porting.folders import DOWNLOADED, PORTED
-from porting.reports.showing import show
+from porting.reports.terminal import show
 
 
 def port(
@@ -93,8 +93,8 @@ def port(
     from porting.api import port as port_source
     from porting.catalog.at_hand import source_path
     from porting.release import write_release
+    from porting.reports.port import print_port, summarise_port
     from porting.reports.progress import progress_bar
-    from porting.reports.verdict import print_port, summarise_port
 
     with progress_bar("judging" if images is None else "calibrating, judging") as progress:
         ported = port_source(

@@ -16,9 +16,8 @@ import typer
 
 from porting.exits import DEFECT, DONE, NOT_AT_PARITY, WRONG_USE, Interrupted, say
 from porting.one_thread import ONE_THREAD, cores
-from porting.reports.lines import print_lines
 from porting.reports.progress import progress_bar
-from porting.reports.showing import show
+from porting.reports.terminal import print_lines, show
 
 PORTING = (sys.executable, "-m", "porting")
 

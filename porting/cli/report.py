@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from porting.reports.showing import show
+from porting.reports.terminal import show
 
 
 def report(
@@ -29,7 +29,7 @@ def report(
     """Make the HTML report from a comparison's or an evaluation's JSON, or one from both."""
     from porting.release.writing import check_files
     from porting.reports.html import print_page, write_page
-    from porting.reports.reading import read_report, read_together
+    from porting.reports.report_files import read_report, read_together
 
     both = (read_report(data), None) if evaluation is None else read_together(data, evaluation)
     page = out or data.with_suffix(".html")

@@ -7,7 +7,7 @@ import typer
 
 from porting.cli.options import JsonOption
 from porting.folders import DOWNLOADED
-from porting.reports.showing import show
+from porting.reports.terminal import show
 
 
 def sources(
@@ -23,6 +23,6 @@ def sources(
 ) -> None:
     """List what is published, its stated accuracy, and what of it is on disk."""
     from porting.catalog.registry import find_entries
-    from porting.reports.catalog import print_sources, summarise_sources
+    from porting.reports.sources import print_sources, summarise_sources
 
     show(summarise_sources(find_entries(pattern, model), folder), as_json, print_sources)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from porting.cli.options import JsonOption
-from porting.reports.showing import show
+from porting.reports.terminal import show
 
 
 def synthesize(

@@ -1,4 +1,4 @@
-"""Integers for real numbers as TFLite's kernels trade them: ``real = scale * (stored - zero)``."""
+"""Affine quantisation as TFLite's kernels do it: ``real = scale * (stored - zero)``."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ class Affine:
     zero: int
     dtype: np.dtype[Any]
 
-    def stored(self, real: np.ndarray) -> np.ndarray:
+    def to_integers(self, real: np.ndarray) -> np.ndarray:
         """Real values as integers: halves go away from zero, what is beyond the type to its end.
 
         As ``AffineQuantize`` in tensorflow/lite/kernels/internal/reference/quantize.h.
         LiteRT's own kernel has lately sent halves to the even side; inputs that
         lie half way between two integers are few.
         """
-        scaled = real.astype(np.float64) / self.scale
-        whole = np.trunc(scaled)
-        whole += np.sign(scaled) * (np.abs(scaled - whole) >= 0.5)
+        quotient = real.astype(np.float64) / self.scale
+        whole = np.trunc(quotient)
+        whole += np.sign(quotient) * (np.abs(quotient - whole) >= 0.5)
         limits = np.iinfo(self.dtype)
         return np.asarray(np.clip(whole + self.zero, limits.min, limits.max).astype(self.dtype))
 
-    def real(self, stored: np.ndarray) -> np.ndarray:
+    def to_real(self, integers: np.ndarray) -> np.ndarray:
         """Integers as the float32 numbers that they stand for."""
-        centred = stored.astype(np.float64) - self.zero
-        return np.asarray((centred * self.scale).astype(np.float32))
+        steps = integers.astype(np.float64) - self.zero
+        return np.asarray((steps * self.scale).astype(np.float32))
 
 
 def affine_of(detail: Mapping[str, Any]) -> Affine | None:

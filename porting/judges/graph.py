@@ -1,4 +1,4 @@
-"""TensorFlow as judge of a graph: it runs the graph itself, fetching the tensors between.
+"""The judge of graphs: TensorFlow runs the graph itself and gives any of its tensors.
 
 Neither a plan nor a reading of this package goes into it. Of a SavedModel
 TensorFlow puts the functions in the place of their calls, and the graph's own
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from porting.errors import BadInput, NoPieces
-from porting.judges.harmless import check_harmless
+from porting.judges.op_allow_list import check_operations
 from porting.judges.run import Run
 from porting.judges.tensorflow import (
     import_tensorflow,
@@ -42,23 +42,23 @@ class GraphJudge:
         assert source.graph is not None  # every such source has one
         self._source, self._image = source, source.graph.inputs[0]
         try:
-            message = _message(tf, source, source.graph.outputs[0])
+            message = _graph_to_run(tf, source, source.graph.outputs[0])
             graph = tf.Graph()
             with graph.as_default():
                 tf.graph_util.import_graph_def(message, name="")
-            self._session = tf.compat.v1.Session(graph=graph, config=_as_it_stands(tf))
+            self._session = tf.compat.v1.Session(graph=graph, config=_session_without_rewrites(tf))
             if isinstance(source, SavedModelSource) and source.meta.restore:
-                given = {source.meta.restores_from: str(source.folder / VARIABLES)}
-                self._session.run(source.meta.restore, given)
+                feed = {source.meta.restores_from: str(source.folder / VARIABLES)}
+                self._session.run(source.meta.restore, feed)
         except (ValueError, RuntimeError, tf.errors.OpError) as error:
             raise BadInput(
                 f"{source.path}: TensorFlow cannot run it: {reason_of(error)}"
             ) from error
 
     @property
-    def takes(self) -> str:
+    def input_type(self) -> str:
         """NumPy's name of the type that the graph's placeholder has."""
-        return str(self._session.graph.get_tensor_by_name(_written(self._image)).dtype.name)
+        return str(self._session.graph.get_tensor_by_name(_tensor_name(self._image)).dtype.name)
 
     def run(self, inputs: np.ndarray, taps: Mapping[str, str]) -> Run:
         """Run the graph on inputs (N, H, W, C), one by one.
@@ -67,18 +67,18 @@ class GraphJudge:
         """
         tf = self._tf
         dtype = self._source.activations[self._image].dtype
-        wanted = {tap: _written(name) for tap, name in taps.items()}
-        seen: dict[str, list[np.ndarray]] = {tap: [] for tap in taps}
+        fetches = {tap: _tensor_name(name) for tap, name in taps.items()}
+        arrays_by_tap: dict[str, list[np.ndarray]] = {tap: [] for tap in taps}
         try:
             for image in inputs:
-                given = {_written(self._image): image[None].astype(dtype)}
-                for tap, values in self._session.run(wanted, given).items():
-                    seen[tap].append(values)
+                feed = {_tensor_name(self._image): image[None].astype(dtype)}
+                for tap, values in self._session.run(fetches, feed).items():
+                    arrays_by_tap[tap].append(values)
         except (ValueError, KeyError, tf.errors.OpError) as error:
             raise BadInput(
                 f"{self._source.path}: TensorFlow cannot run it: {reason_of(error)}"
             ) from error
-        arrays = {tap: np.concatenate(parts) for tap, parts in seen.items()}
+        arrays = {tap: np.concatenate(parts) for tap, parts in arrays_by_tap.items()}
         return Run(arrays, self.name, self.version)
 
     def run_pieces(
@@ -94,9 +94,9 @@ class GraphJudge:
         """
         graph, tf = self._session.graph, self._tf
         dtype = self._source.activations[self._image].dtype
-        entry = {graph.get_tensor_by_name(_written(self._image)): inputs.astype(dtype)}
+        entry = {graph.get_tensor_by_name(_tensor_name(self._image)): inputs.astype(dtype)}
         try:
-            tensors = {tap: graph.get_tensor_by_name(_written(n)) for tap, n in taps.items()}
+            tensors = {tap: graph.get_tensor_by_name(_tensor_name(n)) for tap, n in taps.items()}
             results = run_pieces(self._session, entry, values, tensors)
         except (ValueError, KeyError, tf.errors.OpError) as error:
             raise NoPieces(
@@ -105,17 +105,21 @@ class GraphJudge:
         return Run(results, self.name, self.version)
 
 
-def _message(tf: Any, source: GraphDefSource, output: str) -> Any:
+def _graph_to_run(tf: Any, source: GraphDefSource, output: str) -> Any:
     """The ``GraphDef`` to run, without what does not lead from the images to the output.
 
     What makes the images of files is left off: they are put in its place.
     """
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
     assert source.graph is not None
-    image, wanted = source.graph.inputs[0], [output.partition(":")[0]]
+    image, output_names = source.graph.inputs[0], [output.partition(":")[0]]
     if isinstance(source, SavedModelSource):
-        whole = _serving_graph(source)
-        wanted = [source.called.partition(":")[0]]
-        wanted += [source.meta.restore] if source.meta.restore else []
+        graphs = SavedModel.FromString(source.file.read_bytes()).meta_graphs
+        tags = source.meta.tags
+        whole = next(m for m in graphs if set(m.meta_info_def.tags) == tags).graph_def
+        output_names = [source.called.partition(":")[0]]
+        output_names += [source.meta.restore] if source.meta.restore else []
     else:
         whole = tf.compat.v1.GraphDef.FromString(source.path.read_bytes())
     for node in whole.node:
@@ -124,19 +128,12 @@ def _message(tf: Any, source: GraphDefSource, output: str) -> Any:
             node.Clear()
             node.name, node.op = image, "Placeholder"
             node.attr["dtype"].type = kind
-    message = tf.compat.v1.graph_util.extract_sub_graph(whole, wanted)
-    check_harmless(message, source.path)
-    return _inlined(tf, message, wanted)
+    message = tf.compat.v1.graph_util.extract_sub_graph(whole, output_names)
+    check_operations(message, source.path)
+    return _inline_functions(tf, message, output_names)
 
 
-def _serving_graph(source: SavedModelSource) -> Any:
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
-    graphs = SavedModel.FromString(source.file.read_bytes()).meta_graphs
-    return next(m for m in graphs if set(m.meta_info_def.tags) == source.meta.tags).graph_def
-
-
-def _inlined(tf: Any, message: Any, wanted: list[str]) -> Any:
+def _inline_functions(tf: Any, message: Any, output_names: list[str]) -> Any:
     """With every function in the place of its call, by TensorFlow's own optimizer."""
     from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
     from tensorflow.python.grappler import tf_optimizer
@@ -145,7 +142,7 @@ def _inlined(tf: Any, message: Any, wanted: list[str]) -> Any:
         return message
     meta = MetaGraphDef(graph_def=message)
     # What grappler is to keep.
-    meta.collection_def["train_op"].node_list.value.extend(wanted)
+    meta.collection_def["train_op"].node_list.value.extend(output_names)
     config = tf.compat.v1.ConfigProto()
     options = config.graph_options.rewrite_options
     options.min_graph_nodes = -1
@@ -153,12 +150,12 @@ def _inlined(tf: Any, message: Any, wanted: list[str]) -> Any:
     return tf_optimizer.OptimizeGraph(config, meta)
 
 
-def _as_it_stands(tf: Any) -> Any:
+def _session_without_rewrites(tf: Any) -> Any:
     """A session's settings by which operations run one by one, none fused or folded."""
     config = session_settings(tf)
     config.graph_options.rewrite_options.disable_meta_optimizer = True
     return config
 
 
-def _written(tensor: str) -> str:
+def _tensor_name(tensor: str) -> str:
     return tensor if ":" in tensor else f"{tensor}:0"

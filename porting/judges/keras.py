@@ -1,9 +1,10 @@
-"""Keras as judge of its own files: Keras loads the weights, and runs the model layer by layer."""
+"""The judge of Keras files: Keras loads the weights and gives the output of any layer."""
 
 from __future__ import annotations
 
 import tempfile
 import warnings
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from porting.judges.keras_float32 import (
 from porting.judges.pieces import direct_inputs, groups_of
 from porting.judges.run import Run
 from porting.judges.tensorflow import import_tensorflow
+from porting.sources.checkpoint import CheckpointSource
+from porting.sources.checkpoint.object_graph import GRAPH_KEY
 from porting.sources.keras import KerasSource
 
 FAMILIES = ("MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small")
@@ -74,8 +77,15 @@ class KerasJudge:
     nor Keras 2's. The source tells where the file is and how it is laid out; its
     tensors are not used.
 
+    A softmax inside the last layer is left off: behind it one class at 1 hides what all others
+    were. What is shown of that layer are its logits.
+
     Everything is computed in float32, whatever dtype policy the layers state; ``name`` says
     so where they state another.
+
+    A checkpoint that ``tf.train.Checkpoint`` made of such a network, or Keras 2's
+    ``save_weights``, is restored into an application variable by variable, under the names
+    that TensorFlow has noted in it.
 
     Raises:
         MissingJudge: Keras or TensorFlow is not installed.
@@ -83,17 +93,21 @@ class KerasJudge:
             Keras cannot load it.
     """
 
-    def __init__(self, source: KerasSource, application: Application | None = None) -> None:
+    def __init__(
+        self, source: KerasSource | CheckpointSource, application: Application | None = None
+    ) -> None:
         keras = _import_keras()
         self.version = f"{keras.__version__} on {keras.backend.backend()}"
         self._keras = keras
-        if application is None and not source.layers:
+        layers = source.layers if isinstance(source, KerasSource) else ()
+        policies = source.dtype_policies if isinstance(source, KerasSource) else ()
+        if application is None and not layers:
             raise BadInput(
                 f"{source.path}: holds weights alone, so that Keras has to be told the network: "
                 f"one of {', '.join(FAMILIES)}, its alpha and its classes"
             )
         self._source, self._application = source, application
-        self.name = KERAS_IN_FLOAT32 if source.dtype_policies else KERAS
+        self.name = KERAS_IN_FLOAT32 if policies else KERAS
         self._load()
         # Keras numbers what has no name anew each time that a model is made.
         self._names = tuple(step.name for step in self._steps)
@@ -101,7 +115,7 @@ class KerasJudge:
     def _load(self) -> None:
         try:
             with globally_float32(self._keras):
-                model = _loaded(self._keras, self._source, self._application)
+                model = _load_model(self._keras, self._source, self._application)
                 self._model = in_float32(self._keras, model)
         # Keras raises whatever fails first inside it, with a page of advice.
         except Exception as error:
@@ -112,6 +126,7 @@ class KerasJudge:
             ) from error
         tensor = self._keras.KerasTensor
         self._steps = [s for s in self._model.operations if isinstance(s.output, tensor)]
+        _remove_final_softmax(self._keras, self._steps[-1])
 
     def _fit(self, side: int) -> None:
         """A network of keras.applications for images of this side; its weights fit any.
@@ -136,15 +151,18 @@ class KerasJudge:
         return {name: name for name in self._names}
 
     @property
-    def takes(self) -> str:
+    def input_type(self) -> str:
         """NumPy's name of the type that the model's input has."""
         return str(self._model.inputs[0].dtype)
 
     @property
     def flow(self) -> tuple[KerasStep, ...]:
         """Layers and operations in the model's order, which is that of the data."""
-        named = zip(self._names, self._steps, strict=True)
-        return tuple(KerasStep(name, type(s).__name__, _activation(s)) for name, s in named)
+        activations = (getattr(step, "activation", None) for step in self._steps)
+        return tuple(
+            KerasStep(name, type(step).__name__, str(getattr(activation, "__name__", "")))
+            for name, step, activation in zip(self._names, self._steps, activations, strict=True)
+        )
 
     def run(self, inputs: np.ndarray, taps: Mapping[str, str]) -> Run:
         """Run the model on inputs (N, H, W, C), float32, one by one.
@@ -161,15 +179,15 @@ class KerasJudge:
         self._fit(inputs.shape[1])
         outputs = dict(zip(self._names, (step.output for step in self._steps), strict=True))
         layers = {name: outputs[name] for name in taps.values()}
-        tapped = self._keras.Model(self._model.inputs[0], list(layers.values()))
-        seen: dict[str, list[np.ndarray]] = {name: [] for name in layers}
+        model = self._keras.Model(self._model.inputs[0], list(layers.values()))
+        arrays_by_layer: dict[str, list[np.ndarray]] = {name: [] for name in layers}
         for image in inputs:
             with self._keras.device("cpu"):
-                values = tapped(image[None], training=False)
+                values = model(image[None], training=False)
             values = values if isinstance(values, (list, tuple)) else [values]
             for name, value in zip(layers, values, strict=True):
-                seen[name].append(self._keras.ops.convert_to_numpy(value))
-        arrays = {tap: np.concatenate(seen[name]) for tap, name in taps.items()}
+                arrays_by_layer[name].append(self._keras.ops.convert_to_numpy(value))
+        arrays = {tap: np.concatenate(arrays_by_layer[name]) for tap, name in taps.items()}
         return Run(arrays, self.name, self.version)
 
     def run_pieces(
@@ -185,7 +203,9 @@ class KerasJudge:
         # By identity: a KerasTensor compares as an operation.
         tensors = {id(outputs[name]): outputs[name] for name in taps.values()}
         names = {id(outputs[name]): name for name in taps.values()}
-        fed = {id(outputs[name]): values[tap] for tap, name in taps.items() if tap in values}
+        substitutes = {
+            id(outputs[name]): values[tap] for tap, name in taps.items() if tap in values
+        }
 
         def inputs_of(place: int) -> list[int]:
             history = tensors[place]._keras_history
@@ -193,24 +213,27 @@ class KerasJudge:
             tensors.update((id(tensor), tensor) for tensor in before)
             return [id(tensor) for tensor in before]
 
-        needed = {place: direct_inputs(place, fed, inputs_of) for place in names}
+        inputs_of_tap = {place: direct_inputs(place, substitutes, inputs_of) for place in names}
         results: dict[str, np.ndarray] = {}
-        for group in groups_of(needed):
-            entries = list(set().union(*(needed[place] for place in group)))
+        for group in groups_of(inputs_of_tap):
+            entries = list(set().union(*(inputs_of_tap[place] for place in group)))
             pieces = self._keras.Model(
                 [self._model.inputs[0], *(tensors[place] for place in entries)],
                 [tensors[place] for place in group],
             )
             with self._keras.device("cpu"):
-                computed = pieces([inputs, *(fed[place] for place in entries)])
-            computed = computed if isinstance(computed, (list, tuple)) else [computed]
-            for place, value in zip(group, computed, strict=True):
+                arrays = pieces([inputs, *(substitutes[place] for place in entries)])
+            arrays = arrays if isinstance(arrays, (list, tuple)) else [arrays]
+            for place, value in zip(group, arrays, strict=True):
                 results[names[place]] = self._keras.ops.convert_to_numpy(value)
         return Run({tap: results[name] for tap, name in taps.items()}, self.name, self.version)
 
 
-def _activation(step: Any) -> str:
-    return str(getattr(getattr(step, "activation", None), "__name__", ""))
+def _remove_final_softmax(keras: Any, last: Any) -> None:
+    if isinstance(last, (keras.layers.Dense, keras.layers.Conv2D)) and (
+        getattr(last.activation, "__name__", "") == "softmax"
+    ):
+        last.activation = keras.activations.linear
 
 
 def _import_keras() -> Any:
@@ -225,8 +248,15 @@ def _import_keras() -> Any:
     return keras
 
 
-def _loaded(keras: Any, source: KerasSource, application: Application | None) -> Any:
-    """The model with the file's weights, all of it done by Keras."""
+def _load_model(
+    keras: Any, source: KerasSource | CheckpointSource, application: Application | None
+) -> Any:
+    """The model with the file's weights, all of it done by Keras and TensorFlow."""
+    if isinstance(source, CheckpointSource):
+        assert application is not None  # the judge looked
+        model = _build_application(keras, application)
+        _restore(model, source.prefix)
+        return model
     with tempfile.TemporaryDirectory(prefix="porting-") as folder, warnings.catch_warnings():
         # Keras only warns of layers that it leaves at their first, random weights.
         warnings.filterwarnings("error", category=UserWarning, module=r"keras\.src\.saving")
@@ -242,12 +272,38 @@ def _loaded(keras: Any, source: KerasSource, application: Application | None) ->
             return keras.saving.load_model(
                 file, policies_of_keras_2(keras), compile=False, safe_mode=True
             )
-        model = _built(keras, application)
+        model = _build_application(keras, application)
         model.load_weights(file)
         return model
 
 
-def _built(keras: Any, application: Application) -> Any:
+def _restore(model: Any, prefix: Path) -> None:
+    """Assign a checkpoint's variables to a model's, by TensorFlow's own names of them.
+
+    Raises:
+        ValueError: a variable of the model is not in the checkpoint, or is there twice.
+    """
+    import tensorflow as tf
+    from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+
+    reader = tf.train.load_checkpoint(str(prefix))
+    keys: dict[str, list[str]] = defaultdict(list)
+    graph = TrackableObjectGraph.FromString(reader.get_tensor(GRAPH_KEY))
+    for node in graph.nodes:
+        for attribute in node.attributes:
+            if attribute.name == "VARIABLE_VALUE":
+                keys[attribute.full_name].append(attribute.checkpoint_key)
+    for layer in model.layers:
+        for variable in layer.weights:
+            # Keras 2 calls a depthwise kernel so; its successor calls every kernel alike.
+            names = (f"{layer.name}/{variable.name}", f"{layer.name}/depthwise_{variable.name}")
+            places = [key for name in names for key in keys.get(name, ())]
+            if len(places) != 1:
+                raise ValueError(f"the checkpoint has {len(places)} variables {names[0]!r}")
+            variable.assign(reader.get_tensor(places[0]))
+
+
+def _build_application(keras: Any, application: Application) -> Any:
     options = {"minimalistic": True} if application.minimalistic else {}
     return getattr(keras.applications, application.family)(
         input_shape=(application.size, application.size, 3),

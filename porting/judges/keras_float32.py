@@ -41,14 +41,14 @@ def in_float32(keras: Any, model: Any) -> Any:
     Weights keep their values: float16 and bfloat16 are widened, float64 is rounded.
     """
     settings = keras.saving.serialize_keras_object(model)
-    changed = _changed(settings)
-    if changed == settings:
+    new_settings = _with_float32(settings)
+    if new_settings == settings:
         return model
-    other = keras.saving.deserialize_keras_object(changed)
+    other = keras.saving.deserialize_keras_object(new_settings)
     other.set_weights(
         [
-            np.asarray(stored).astype(np.float32) if variable.dtype == _FLOAT32 else stored
-            for variable, stored in zip(other.weights, model.get_weights(), strict=True)
+            np.asarray(value).astype(np.float32) if variable.dtype == _FLOAT32 else value
+            for variable, value in zip(other.weights, model.get_weights(), strict=True)
         ]
     )
     return other
@@ -75,28 +75,26 @@ def write_without_bfloat16(file: Path, copy: Path) -> None:
     import h5py
 
     shutil.copyfile(file, copy)
-    with h5py.File(copy, "r+", locking=False) as stored:
-        opaque: list[str] = []
-        stored.visititems(lambda name, item: opaque.append(name) if _is_opaque(item) else None)
-        for name in opaque:
-            halves = np.frombuffer(stored[name][()].tobytes(), "<u2").reshape(stored[name].shape)
-            del stored[name]
-            stored[name] = (halves.astype(np.uint32) << 16).view(np.float32)
+    with h5py.File(copy, "r+", locking=False) as h5:
+        names: list[str] = []
+        h5.visititems(lambda name, _: names.append(name))
+        for name in names:
+            dtype = getattr(h5[name], "dtype", None)
+            if dtype is None or dtype.kind != "V" or dtype.itemsize != 2:
+                continue
+            halves = np.frombuffer(h5[name][()].tobytes(), "<u2").reshape(h5[name].shape)
+            del h5[name]
+            h5[name] = (halves.astype(np.uint32) << 16).view(np.float32)
 
 
-def _is_opaque(item: Any) -> bool:
-    dtype = getattr(item, "dtype", None)
-    return dtype is not None and dtype.kind == "V" and dtype.itemsize == 2
-
-
-def _changed(settings: Any) -> Any:
+def _with_float32(settings: Any) -> Any:
     """A configuration with float32 wherever it states a dtype."""
     if isinstance(settings, (list, tuple)):
-        return type(settings)(_changed(each) for each in settings)
+        return type(settings)(_with_float32(each) for each in settings)
     if not isinstance(settings, dict):
         return settings
     return {
-        key: _FLOAT32 if key == "dtype" and _is_other_float(value) else _changed(value)
+        key: _FLOAT32 if key == "dtype" and _is_other_float(value) else _with_float32(value)
         for key, value in settings.items()
     }
 
@@ -105,6 +103,6 @@ def _is_other_float(dtype: Any) -> bool:
     """Whether a dtype or policy is one of other floats: integers and quantised ones stay."""
     if isinstance(dtype, dict):
         text = str(dtype)
-        known = dtype.get("class_name") in _POLICIES and "Quantized" not in text
-        return known and _OTHER.search(text) is not None
+        is_policy = dtype.get("class_name") in _POLICIES and "Quantized" not in text
+        return is_policy and _OTHER.search(text) is not None
     return isinstance(dtype, str) and _OTHER.fullmatch(dtype) is not None

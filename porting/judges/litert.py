@@ -1,4 +1,4 @@
-"""LiteRT as judge: it runs the TFLite file itself, tensor by tensor."""
+"""The judge of TFLite files: LiteRT runs the file and gives any of its tensors."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import numpy as np
 
 from porting.errors import BadInput, MissingJudge, NoPieces
 from porting.judges.affine import Affine, affine_of
-from porting.judges.changed_files import (
-    dequantised,
+from porting.judges.operator_order import piece_by_piece
+from porting.judges.quiet_stderr import stderr_silenced
+from porting.judges.run import Run
+from porting.judges.tflite_rewriting import (
+    dequantise,
     layer_behind,
     with_every_result,
     with_output,
 )
-from porting.judges.operator_order import piece_by_piece
-from porting.judges.run import Run
-from porting.judges.silence import silent
 from porting.sources.tflite import TFLiteSource
 
 TFLITE_RUNTIME = "tflite-runtime"
@@ -70,25 +70,27 @@ class LiteRTJudge:
         what the file holds in integers is given as the real values they stand for.
         """
         numbers = {tap: self._source.index_of(tensor) for tap, tensor in taps.items()}
-        seen: dict[str, list[np.ndarray]] = {tap: [] for tap in taps}
+        arrays_by_tap: dict[str, list[np.ndarray]] = {tap: [] for tap in taps}
         self._fit((1, *inputs.shape[1:]))
         for image in inputs:
-            self._interpreter.set_tensor(self._input["index"], self._given(image[None]))
+            self._interpreter.set_tensor(self._input["index"], self._to_input_type(image[None]))
             self._interpreter.invoke()
             for tap, number in numbers.items():
-                seen[tap].append(self._seen(number))
+                arrays_by_tap[tap].append(self._real_output(number))
         # One input's values are not copied again.
-        arrays = {tap: p[0] if len(p) == 1 else np.concatenate(p) for tap, p in seen.items()}
+        arrays = {
+            tap: p[0] if len(p) == 1 else np.concatenate(p) for tap, p in arrays_by_tap.items()
+        }
         steps = {tap: kind.scale for tap, n in numbers.items() if (kind := self._affine.get(n))}
         return Run(arrays, self.name, self.version, steps)
 
     @property
-    def takes(self) -> str:
+    def input_type(self) -> str:
         """NumPy's name of the type that the file's input has."""
         return str(np.dtype(self._input["dtype"]).name)
 
     @property
-    def of_bytes(self) -> Callable[[np.ndarray], np.ndarray] | None:
+    def pixels_to_inputs(self) -> Callable[[np.ndarray], np.ndarray] | None:
         """Pixels 0..255 (N, H, W, C) to :meth:`run`'s inputs; None for an input that is no bytes.
 
         As documented for such files, uint8 holds pixels as they are, int8 less 128. What the
@@ -99,8 +101,8 @@ class LiteRTJudge:
         if not whole or (affine is not None and dtype.itemsize > 1):
             return None
         least = -128 if dtype == np.int8 else 0
-        held = affine or Affine(1.0, 0, dtype)
-        return lambda pixels: held.real(np.clip(np.rint(pixels), 0, 255) + least)
+        encoding = affine or Affine(1.0, 0, dtype)
+        return lambda pixels: encoding.to_real(np.clip(np.rint(pixels), 0, 255) + least)
 
     def run_pieces(
         self, inputs: np.ndarray, values: Mapping[str, np.ndarray], taps: Mapping[str, str]
@@ -114,14 +116,16 @@ class LiteRTJudge:
             NoPieces: the operators cannot be put into such an order, or a tensor's shape is open.
         """
         numbers = {tap: self._source.index_of(tensor) for tap, tensor in taps.items()}
-        fed = frozenset(number for tap, number in numbers.items() if tap in values)
+        substitutes = frozenset(number for tap, number in numbers.items() if tap in values)
         try:
-            if fed not in self._pieces:
+            if substitutes not in self._pieces:
                 whole = self._source.path.read_bytes() if self._content is None else self._content
-                self._pieces[fed] = self._interpreting(piece_by_piece(whole, fed), keep=True)
-            interpreter = self._pieces[fed]
+                self._pieces[substitutes] = self._interpreting(
+                    piece_by_piece(whole, substitutes), keep=True
+                )
+            interpreter = self._pieces[substitutes]
             _fit(interpreter, (1, *inputs.shape[1:]), self._source.path)
-            interpreter.set_tensor(self._input["index"], self._given(inputs))
+            interpreter.set_tensor(self._input["index"], self._to_input_type(inputs))
             for tap in numbers.keys() & values.keys():
                 interpreter.set_tensor(numbers[tap], values[tap].astype(np.float32))
             interpreter.invoke()
@@ -150,7 +154,7 @@ class LiteRTJudge:
             "experimental_preserve_all_tensors": True,
         } if keep else {}  # fmt: skip
         try:
-            with silent():  # a delegate tells of itself
+            with stderr_silenced():  # a delegate announces itself
                 interpreter = runtime.Interpreter(
                     model_path=None if content else str(self._source.path),
                     model_content=content,
@@ -170,16 +174,16 @@ class LiteRTJudge:
         """
         self._input = _fit(self._interpreter, shape, self._source.path)
 
-    def _given(self, image: np.ndarray) -> np.ndarray:
+    def _to_input_type(self, image: np.ndarray) -> np.ndarray:
         """An input (1, H, W, C) as the file takes it; integers without a scale are plain ones."""
         dtype = np.dtype(self._input["dtype"])
         if not np.issubdtype(dtype, np.integer):
             return image.astype(dtype)
-        return (affine_of(self._input) or Affine(1.0, 0, dtype)).stored(image)
+        return (affine_of(self._input) or Affine(1.0, 0, dtype)).to_integers(image)
 
-    def _seen(self, number: int) -> np.ndarray:
+    def _real_output(self, number: int) -> np.ndarray:
         values, affine = self._interpreter.get_tensor(number), self._affine.get(number)
-        return np.asarray(values if affine is None else affine.real(values))
+        return np.asarray(values if affine is None else affine.to_real(values))
 
 
 def _fit(interpreter: Any, shape: tuple[int, ...], path: Path) -> dict[str, Any]:
@@ -195,8 +199,10 @@ def _fit(interpreter: Any, shape: tuple[int, ...], path: Path) -> dict[str, Any]
         interpreter.resize_tensor_input(entry["index"], shape, strict=True)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        taken = tuple(map(int, entry["shape"]))
-        raise BadInput(f"{path}: takes inputs of shape {taken}, given was {shape}") from error
+        expected_shape = tuple(map(int, entry["shape"]))
+        raise BadInput(
+            f"{path}: takes inputs of shape {expected_shape}, given was {shape}"
+        ) from error
     return dict(interpreter.get_input_details()[0])
 
 
@@ -238,5 +244,5 @@ def _content(path: Path, in_float: bool, keep_every_result: bool) -> bytes | Non
     if not in_float and not keep_every_result:
         return None
     content = path.read_bytes()
-    content = dequantised(content, path) if in_float else content
+    content = dequantise(content, path) if in_float else content
     return with_every_result(content) if keep_every_result else content

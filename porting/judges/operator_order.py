@@ -1,4 +1,4 @@
-"""A TFLite file's operators in another order, so that each works on values fed to it.
+"""Reordering a TFLite file's operators, so that each works on values fed to it.
 
 The flatbuffer is walked by hand: importing the schema classes takes longer than this does.
 """
@@ -17,17 +17,17 @@ _SUBGRAPHS, _OPERATORS, _INPUTS, _OUTPUTS = 8, 10, 6, 8
 """Places of ``Model.subgraphs``, ``SubGraph.operators``, ``Operator.inputs`` and ``.outputs``."""
 
 
-def piece_by_piece(content: bytes, fed: Collection[int]) -> bytes:
+def piece_by_piece(content: bytes, substitutes: Collection[int]) -> bytes:
     """A file whose operators each run before what would overwrite the values fed to them.
 
-    ``fed`` are tensors, by index, that are set before a run. Whatever takes one of them runs
+    ``substitutes`` are tensors, by index, that are set before a run. What takes one of them runs
     before the operator that computes it, so that every operator works on the fed values, and
     each of these tensors holds afterwards what the piece of the graph before it made of them.
 
     Raises:
         NoPieces: the operators have no such order.
     """
-    changed = bytearray(content)
+    reordered_file = bytearray(content)
     graph = _vector(content, _offset(content, 0), _SUBGRAPHS)[0]
     places = _vector(content, _target(content, graph), _OPERATORS)
     operators = [_target(content, place) for place in places]
@@ -41,7 +41,7 @@ def piece_by_piece(content: bytes, fed: Collection[int]) -> bytes:
         for tensor in map(int, _numbers(content, operator, _INPUTS)):
             producer = producers.get(tensor)
             if producer is not None:
-                order.add(*((producer, number) if tensor in fed else (number, producer)))
+                order.add(*((producer, number) if tensor in substitutes else (number, producer)))
     try:
         numbers = list(order.static_order())
     except CycleError as error:
@@ -50,8 +50,8 @@ def piece_by_piece(content: bytes, fed: Collection[int]) -> bytes:
         # An offset leads forward only, which holds wherever the tables lie behind their vector.
         if operators[number] <= place:
             raise NoPieces("its operators lie before the list of them")
-        struct.pack_into("<I", changed, place, operators[number] - place)
-    return bytes(changed)
+        struct.pack_into("<I", reordered_file, place, operators[number] - place)
+    return bytes(reordered_file)
 
 
 def _offset(content: bytes, place: int) -> int:
@@ -65,9 +65,9 @@ def _target(content: bytes, place: int) -> int:
 
 def _field(content: bytes, table: int, field: int) -> int | None:
     """Where a table's field lies, None for one that is absent."""
-    listed = table - int(struct.unpack_from("<i", content, table)[0])
-    size = struct.unpack_from("<H", content, listed)[0]
-    place = struct.unpack_from("<H", content, listed + field)[0] if field < size else 0
+    vtable = table - int(struct.unpack_from("<i", content, table)[0])
+    size = struct.unpack_from("<H", content, vtable)[0]
+    place = struct.unpack_from("<H", content, vtable + field)[0] if field < size else 0
     return table + int(place) if place else None
 
 

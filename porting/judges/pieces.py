@@ -21,13 +21,13 @@ def direct_inputs(
     ``inputs_of`` gives what a value is computed from in one step.
     """
     nearest: set[Value] = set()
-    visited: set[Value] = set()
+    history: set[Value] = set()
     pending = list(inputs_of(value))
     while pending:
         step = pending.pop()
-        if step in visited:
+        if step in history:
             continue
-        visited.add(step)
+        history.add(step)
         if step in taps:
             nearest.add(step)
         else:
@@ -42,9 +42,9 @@ def groups_of(inputs: Mapping[Value, Collection[Value]]) -> list[list[Value]]:
     those with squeeze-excite three.
     """
     groups: list[list[Value]] = []
-    for tap, needed in inputs.items():
+    for tap, tap_inputs in inputs.items():
         for group in groups:
-            if not any(other in needed or tap in inputs[other] for other in group):
+            if not any(other in tap_inputs or tap in inputs[other] for other in group):
                 group.append(tap)
                 break
         else:

@@ -1,4 +1,4 @@
-"""TensorFlow as judge of a checkpoint: the reference graph, restored by TensorFlow itself."""
+"""The judge of checkpoints: a reference graph, whose variables TensorFlow itself restores."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 from genmobilenet.config import NetworkConfig
 from porting.errors import BadInput, MissingJudge
 from porting.judges.pieces import direct_inputs, groups_of
+from porting.judges.quiet_stderr import stderr_silenced
 from porting.judges.run import INPUT, Run
-from porting.judges.silence import silent
 from porting.sources.checkpoint.object_graph import GRAPH_KEY
 from porting.sources.checkpoint.weight_sets import EMA_SUFFIX, is_statistic
 
@@ -34,7 +34,7 @@ def import_tensorflow() -> Any:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
         # It looks for GPUs before its log is set up, and says so whatever the log level is.
-        with nullcontext() if "tensorflow" in sys.modules else silent():
+        with nullcontext() if "tensorflow" in sys.modules else stderr_silenced():
             import tensorflow as tf
     except ImportError as error:
         raise MissingJudge(
@@ -74,7 +74,7 @@ class TensorFlowJudge:
         self, prefix: Path, config: NetworkConfig, scheme: str, root: str, weight_set: str
     ) -> None:
         tf = import_tensorflow()
-        from porting.judges.reference.graph import build_reference
+        from porting.judges.reference.reference_graph import build_reference
 
         self.name, self.version = "TensorFlow", str(tf.__version__)
         self._reference = build_reference(config, scheme, root)
@@ -84,8 +84,10 @@ class TensorFlowJudge:
         try:
             names = dict(self._reference.variables)
             if weight_set == "ema":
-                there = _names_in(tf, prefix)
-                names = {_averaged(name, there): made for name, made in names.items()}
+                stored_names = _names_in(tf, prefix)
+                names = {
+                    _average_name(name, stored_names): variable for name, variable in names.items()
+                }
             with self._reference.graph.as_default():
                 tf.compat.v1.train.Saver(names).restore(self._session, str(prefix))
         except (ValueError, tf.errors.OpError) as error:
@@ -107,8 +109,8 @@ class TensorFlowJudge:
 
         ``taps`` are some of :attr:`tap_names`; arrays are NHWC or (N, C).
         """
-        wanted = {tap: self._reference.taps[tap] for tap in taps}
-        values = self._session.run(wanted, {self._reference.image: inputs})
+        fetches = {tap: self._reference.taps[tap] for tap in taps}
+        values = self._session.run(fetches, {self._reference.image: inputs})
         return Run(values, self.name, self.version)
 
     def run_pieces(
@@ -141,15 +143,15 @@ def run_pieces(
     inputs = {name: direct_inputs(name, fed_at, inputs_of) for name in names}
     results: dict[str, np.ndarray] = {}
     for group in groups_of(inputs):
-        needed = set().union(*(inputs[name] for name in group))
-        fed = {name.deref(): fed_at[name] for name in needed}
-        computed = {names[name]: name.deref() for name in group}
-        results |= session.run(computed, {**entry, **fed})
+        entries = set().union(*(inputs[name] for name in group))
+        feed = {name.deref(): fed_at[name] for name in entries}
+        fetches = {names[name]: name.deref() for name in group}
+        results |= session.run(fetches, {**entry, **feed})
     # A tensor that two taps name is computed once.
     return {tap: results[names[tensor.ref()]] for tap, tensor in tensors.items()}
 
 
-def _averaged(name: str, there: set[str]) -> str:
+def _average_name(name: str, there: set[str]) -> str:
     """The average of a variable; of a statistic without one, its own name."""
     average = name + EMA_SUFFIX
     return name if is_statistic(name) and average not in there else average
@@ -163,5 +165,5 @@ def _names_in(tf: Any, prefix: Path) -> set[str]:
     names = set(reader.get_variable_to_shape_map())
     if GRAPH_KEY in names:
         graph = TrackableObjectGraph.FromString(reader.get_tensor(GRAPH_KEY))
-        names |= {made.full_name for node in graph.nodes for made in node.attributes}
+        names |= {attribute.full_name for node in graph.nodes for attribute in node.attributes}
     return names

@@ -21,9 +21,9 @@ from porting.mapping.input_range import (
     range_by_file,
     same,
 )
-from porting.mapping.module_match import ModuleMatch
+from porting.mapping.match import Match
 from porting.mapping.normalisation import Steps, steps_of
-from porting.mapping.recognise import Match, candidates
+from porting.mapping.recognise import candidates
 from porting.sources.source import Source
 
 Certainty = Literal["proved", "stated", "assumed", "unknown"]
@@ -141,9 +141,7 @@ def parse_affine(
     return numbers
 
 
-def convention_of(
-    source: Source, match: Match | ModuleMatch, by_user: Affine | None = None
-) -> InputConvention:
+def convention_of(source: Source, match: Match, by_user: Affine | None = None) -> InputConvention:
     """The convention of a source: of its file where that says it, else of the user or its family.
 
     What the file's input stands for and what the graph makes of it are put together. ``by_user``
@@ -155,7 +153,7 @@ def convention_of(
     ends = match.ends
     known = _known_as(source, match)
     family = family_of(known or _UNKNOWN)
-    steps = steps_of(source, match.alignment, ends.channels)
+    steps = steps_of(source, match.normalisation, ends.channels)
     by_file = range_by_file(source, ends.channels, steps.scale, steps.offset)
     usual = _for_channels(family.affine, ends.channels)
     entry, certainty, evidence = _settled(source, steps, by_file, usual, known)
@@ -175,7 +173,7 @@ def convention_of(
 
 def normalises_inside(source: Source, match: Match) -> bool:
     """Whether a source normalises pixels itself, in its graph or by a layer."""
-    return bool(steps_of(source, match.alignment, match.ends.channels).kinds)
+    return bool(steps_of(source, match.normalisation, match.ends.channels).kinds)
 
 
 _Settled = tuple[InputRange, Certainty, str]
@@ -233,12 +231,10 @@ def _is_even(entry: InputRange) -> bool:
     return same(entry, first)
 
 
-def _known_as(source: Source, match: Match | ModuleMatch) -> str | None:
+def _known_as(source: Source, match: Match) -> str | None:
     """The plain name of the network that a source holds, where that is a known one."""
-    known: Match | None = None
-    if isinstance(match, Match):
-        known = match
-    else:
+    known: Match | None = match
+    if match.architecture is None:
         # The module's name says nothing; the source may be one of a known network's.
         known = next(candidates(source, match.plan.weight_set), None)
     return None if known is None else known.model.removeprefix("tf_")

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from porting.errors import BadInput, MappingError
 from porting.sources.source import Source
 
+LOGITS, SOFTMAX = "classifier", "softmax"
+"""Taps of a network's ends."""
+
 MOST_SIDE = 1 << 13
 """Largest side of an image, in pixels, that a graph may ask for."""
 
@@ -24,6 +27,45 @@ class Ends:
     def with_side(self, side: int) -> Ends:
         """With images of this side, where the graph leaves it open."""
         return self if self.side >= _LEAST_SIDE else replace(self, side=side)
+
+
+def not_a_classifier(source: Source) -> str | None:
+    """What a graph is, if not a network that names an image's class; None if it may be one."""
+    graph = source.graph
+    if graph is None:
+        return None
+    kinds = {operator.kind for operator in graph.operators}
+    for kind, description in _OTHER_KINDS.items():
+        if kind in kinds:
+            return description
+    shapes = {
+        end: source.activations[names[0]].shape
+        for end, names in (("input", graph.inputs), ("output", graph.outputs))
+        if names and names[0] in source.activations
+    }
+    image, result = shapes.get("input", ()), shapes.get("output", ())
+    if len(image) == 4 and image[1] in (1, 3) and image[3] > 4 and image[2] == image[3]:
+        return (
+            f"its input is NCHW, of shape {image}: it was converted from another framework, where "
+            "its weights can be had as they are"
+        )
+    if len(result) == 4 and min(result[1:3]) > 1:
+        return f"it gives a map of shape {result} for each image, as segmentation does"
+    return None
+
+
+_OTHER_KINDS = {
+    "CUSTOM:edgetpu-custom-op": (
+        "it is compiled for the Edge TPU: its weights are inside one operator; use the file "
+        "without _edgetpu in its name"
+    ),
+    "CUSTOM:TFLite_Detection_PostProcess": (
+        "it is a detector (TFLite_Detection_PostProcess): it gives boxes, and not one number for "
+        "each class"
+    ),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "it is a network of sequences (LSTM), and not of images",
+}
+"""Kind of an operator -> what a graph that has it is."""
 
 
 def without_background(classes: int, source: Source) -> int:

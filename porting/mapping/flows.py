@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-from porting.mapping.layers import Layer, NetworkLayers
-from porting.mapping.structure.node import ModuleNorm
+from porting.graph.node import Graph, ModuleLayer, ModuleNorm, Node
+from porting.mapping.ends import SOFTMAX
 
 ENTRY = "input"
 """What flows into the network itself, in place of a tap."""
+
+_ACTIVATIONS = (
+    "relu", "relu6", "clamp", "hard_swish", "hard_sigmoid", "sigmoid", "silu", "tanh",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,9 @@ class LayerFlow:
 
     ``weight`` and ``bias`` are state-dict keys, ``entry`` the tap of what flows in, ``results``
     the taps that show what comes out, the nearest first. ``clamped`` are those of them that stand
-    behind an activation, where a channel may be cut off for all inputs.
+    behind an activation, where a channel may be cut off for all inputs. The source's layer gives
+    ``scale`` times what this one gives, plus ``offset``, where an exporter has moved a part of the
+    activation into it.
     """
 
     weight: str
@@ -28,52 +34,29 @@ class LayerFlow:
     results: tuple[str, ...]
     clamped: frozenset[str]
     norm: ModuleNorm | None = None
+    scale: float = 1.0
+    offset: float = 0.0
 
 
-def flows_of(layers: NetworkLayers, epsilon: float) -> Iterator[LayerFlow]:
-    """The flow of every layer; ``epsilon`` is that of the network's batch norms."""
-
-    def flow(layer: Layer, entry: str, *behind: str) -> LayerFlow:
-        norm = layer.norm
-        results = dict.fromkeys((layer.path, *([norm] if norm else ()), layer.tap, *behind))
-        clamped = (
-            {layer.tap, *behind} - {layer.path, norm} if layer.activation != "none" else {*behind}
-        )
-        keys = (
-            None
-            if norm is None
-            else ModuleNorm(
-                f"{norm}.weight",
-                f"{norm}.bias",
-                f"{norm}.running_mean",
-                f"{norm}.running_var",
-                epsilon,
-            )
-        )
-        bias = f"{layer.path}.bias" if norm is None else None
-        return LayerFlow(
-            f"{layer.path}.weight", bias, layer.kind == "depthwise", entry, tuple(results),
-            frozenset(clamped), keys,
+def flows_of(network: Graph, names: Mapping[Node, str]) -> Iterator[LayerFlow]:
+    """The flow of every layer of a network, whose taps have these names."""
+    consumers: dict[Node, list[Node]] = {}
+    for node in network.nodes():
+        for operand in node.inputs:
+            consumers.setdefault(operand, []).append(node)
+    for node in network.nodes():
+        layer = node.layer
+        if not isinstance(layer, ModuleLayer):
+            continue
+        behind = [n for n in consumers.get(node, ()) if n.kind in _ACTIVATIONS and n in names]
+        results = [layer.weight.removesuffix(".weight")]
+        results += [names[n] for n in (node, *behind) if n in names]
+        if node is network.output:
+            # A softmax spreads over all classes, and cuts none of them off.
+            results.append(SOFTMAX)
+        (entry,) = node.inputs
+        yield LayerFlow(
+            layer.weight, layer.bias, node.kind == "depthwise",
+            ENTRY if entry.kind == "input" else names.get(entry, ""),
+            tuple(dict.fromkeys(results)), frozenset(names[n] for n in behind), layer.norm,
         )  # fmt: skip
-
-    yield flow(layers.stem, ENTRY)
-    data = layers.stem.tap
-    for block in layers.blocks:
-        path = block.block.path
-        for role, layer in block.main.items():
-            if role == "project" and block.squeeze:
-                reduce, expand = block.squeeze
-                yield flow(reduce, f"{path}.se.pool")
-                yield flow(expand, reduce.tap, f"{path}.se.gate")
-                data = f"{path}.se"
-            yield flow(layer, data)
-            data = layer.tap
-        data = path if block.block.residual else data
-    if layers.head is not None and not layers.pools_first:
-        yield flow(layers.head, data)
-    data = "global_pool"
-    if layers.head is not None and layers.pools_first:
-        yield flow(layers.head, data)
-        data = layers.head.tap
-    # A softmax spreads over all classes, and cuts none of them off.
-    yield replace(flow(layers.classifier, data, "softmax"), clamped=frozenset())

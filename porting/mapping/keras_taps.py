@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from porting.errors import MappingError
-from porting.mapping.layers import BlockLayers, Layer, NetworkLayers
+from porting.graph.layers import BlockLayers, Layer, NetworkLayers
 from porting.mapping.normalisation import NORMALISING
 
 _PASSING = ("InputLayer", "Rescaling", "Normalization", "ZeroPadding2D", "Dropout", "Flatten",
@@ -49,9 +49,6 @@ def keras_taps(flow: Iterable[Step], layers: NetworkLayers) -> dict[str, str]:
     """
     steps = [step for step in flow if step.kind not in _PASSING]
     expected = list(_network(layers))
-    if steps and steps[-1].activation == "softmax" and steps[-1].kind == "Dense":
-        # The logits stay inside it.
-        expected[-2:] = [("softmax", ("Dense",))]
     found: dict[str, str] = {}
     for place, (tap, kinds) in enumerate(expected):
         if place == len(steps) and tap == "softmax":

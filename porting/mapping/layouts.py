@@ -16,6 +16,7 @@ DENSE_TF = "i o -> o i"
 DENSE_AS_CONV_TF = "1 1 i o -> o i"
 CONV_TFLITE = "o h w i -> o i h w"
 DEPTHWISE_TFLITE = "1 h w c -> c 1 h w"
+ONE_CHANNEL_TFLITE = "i h w o -> o i h w"
 DENSE_TFLITE = "o i -> o i"
 DENSE_AS_CONV_TFLITE = "o 1 1 i -> o i"
 DENSE_TO_CONV = "o i -> o i 1 1"
@@ -29,6 +30,7 @@ LAYOUTS = (
     DENSE_AS_CONV_TF,
     CONV_TFLITE,
     DEPTHWISE_TFLITE,
+    ONE_CHANNEL_TFLITE,
     DENSE_TFLITE,
     DENSE_AS_CONV_TFLITE,
     DENSE_TO_CONV,

@@ -42,7 +42,8 @@ class Fill:
     relu6(x + 3) / 6, and the projection behind it takes the difference in.
     ``offset`` is added to them: -3 where a converter has put that gate's 3
     into the bias. ``added`` is ``"measured mean"`` for the bias of a calibrated
-    batch norm, which puts back the mean that it takes out.
+    batch norm, which puts back the mean that it takes out. ``subtracted`` names a source tensor
+    that is taken off: from a batch norm's mean the bias before it.
     """
 
     target: str
@@ -53,6 +54,7 @@ class Fill:
     factor: float = 1.0
     offset: float = 0.0
     added: str | None = None
+    subtracted: str | None = None
 
     @property
     def measured(self) -> bool:
@@ -147,6 +149,7 @@ def _key_problems(plan: Plan, keys: Mapping[str, tuple[int, ...]]) -> list[str]:
 
 def _tensor_problems(plan: Plan, source: Source) -> list[str]:
     used = Counter(fill.source for fill in plan.fills if fill.source is not None)
+    used.update(fill.subtracted for fill in plan.fills if fill.subtracted is not None)
     used.update(entry.source for entry in plan.left_out)
     problems = [
         f"extra tensor {name} {source.tensors[name].shape} in the source"

@@ -1,4 +1,4 @@
-"""Comparing two runs. Knows arrays; knows neither framework."""
+"""Comparing two runs tap by tap: arrays alone, of whatever framework."""
 
 from __future__ import annotations
 
@@ -60,15 +60,15 @@ class TapResult:
         return tuple(filter(None, (self.accumulated, self.isolated, self.dense)))
 
     @property
-    def born(self) -> TapFigures | None:
-        """The figures of an error that is born here: those of a piece that fails by itself."""
+    def own_error(self) -> TapFigures | None:
+        """The figures of an error that arises here, in this piece by itself; None for none."""
         pieces = (self.isolated, self.dense)
         return next((figures for figures in pieces if figures and not figures.agrees), None)
 
     @property
-    def bears_an_error(self) -> bool:
-        """Whether an error is born here: it fails in isolation, or computes another function."""
-        return self.mistaken is not None or self.born is not None
+    def is_origin(self) -> bool:
+        """Whether an error arises here: it fails by itself, or computes another function."""
+        return self.mistaken is not None or self.own_error is not None
 
     @property
     def figures(self) -> TapFigures:
@@ -101,7 +101,7 @@ class Comparison:
     ``unmatched`` lists taps that only one side has; one is enough to disagree.
     ``not_comparable`` gives, by the judge's name, why a tap was left out that
     by construction means something else on the two sides; that is no disagreement.
-    ``unsound`` says why the port cannot be judged at all: its noise is no yardstick.
+    ``unsound`` says why the port cannot be judged at all: its noise cannot serve as a tolerance.
     ``refusals`` are reasons not to say that the two agree whatever the taps show, a clause each;
     ``coverage`` says which weights the taps rest on. ``before`` is set where what reaches the
     culprit's own layer is not what the tap of that name gave: the error may lie between the two.
@@ -151,7 +151,7 @@ class Comparison:
 
     @property
     def spread(self) -> float | None:
-        """How far the median piece lies from the judge, in times its noise, if the error is in all.
+        """The median distance of all pieces from the judge, in times their noise, if most are off.
 
         Sound pieces lie within one noise or so in the median; an error in one place leaves the
         others there. None where the error has places, or there is none.
@@ -164,13 +164,13 @@ class Comparison:
 
     @property
     def culprit(self) -> TapResult | None:
-        """Where the error is born: the first tap that fails by itself, else the first bad.
+        """The tap where the error arises: the first that fails by itself, else the first bad.
 
         None where it is in most pieces at once; see :attr:`spread`.
         """
         if self.spread is not None:
             return None
-        return next((tap for tap in self.taps if tap.bears_an_error), self.first_bad)
+        return next((tap for tap in self.taps if tap.is_origin), self.first_bad)
 
     @property
     def needed(self) -> Tolerance:
@@ -195,11 +195,11 @@ class Comparison:
         against = f"{self.judge} ({self.judge_version}), {self.inputs} inputs"
         if self:
             worst = self.worst
-            covered = "" if self.coverage is None else f"; {self.coverage.summary()}"
+            coverage = "" if self.coverage is None else f"; {self.coverage.summary()}"
             return (
                 f"at parity with {against}: all {len(self.taps)} taps agree, the worst is "
                 f"{worst.tap} at {worst.ratio:.1f} times its float32 noise (which is at most "
-                f"{self.noise_share:.0e} of a tap's values){covered}"
+                f"{self.noise_share:.0e} of a tap's values){coverage}"
             )
         if self.unsound:
             return f"NOT at parity with {against}: it cannot be judged: {self.unsound}"
@@ -230,16 +230,22 @@ class Comparison:
             place = f"in {culprit.tap} ({culprit.judge_name}) or between {self.before} and it"
         if culprit.mistaken is not None:
             return f"{many}; the error is born {place}: it {culprit.mistaken}"
-        born = culprit.born
-        if born is not None:
-            fed = "what the judge fed its own" if born is culprit.isolated else "the same values"
-            return f"{many}; the error is born {place}: fed {fed}, it is off by {_off(born)}"
-        alone = ""
+        figures = culprit.own_error
+        if figures is not None:
+            isolated = figures is culprit.isolated
+            inputs = "what the judge fed its own" if isolated else "the same values"
+            others = sum(tap.own_error is not None for tap in self.taps) - 1
+            rest = ""
+            if others:
+                rest = f"; {others} other piece{'s are' if others > 1 else ' is'} off as well"
+            distance = f"{_off(figures)}{rest}"
+            return f"{many}; the error is born {place}: fed {inputs}, it is off by {distance}"
+        remark = ""
         if any(tap.isolated for tap in self.taps):
-            alone = "; no piece is off by itself, so the difference adds up"
+            remark = "; no piece is off by itself, so the difference adds up"
         return (
             f"{many}, the worst is {worst.tap} ({worst.judge_name}): off by "
-            f"{_off(worst.figures)}; the first is {culprit.tap}{alone}"
+            f"{_off(worst.figures)}; the first is {culprit.tap}{remark}"
         )
 
 
@@ -251,7 +257,7 @@ def _off(figures: TapFigures) -> str:
 
 
 class Comparer:
-    """Takes runs as they come and gives a :class:`Comparison` at the end.
+    """Collects one run after another into a :class:`Comparison`.
 
     ``names`` gives, by tap, what the judge calls it, in the order of depth.
     ``mistaken`` are taps whose function is another than the judge's.
@@ -276,17 +282,16 @@ class Comparer:
 
     def add(
         self, reading: Reading, judge: Mapping[str, np.ndarray], port: Mapping[str, np.ndarray],
-        noise: Mapping[str, np.ndarray], drawn: bool = True,
+        noise: Mapping[str, np.ndarray], is_measured: bool = True,
         channels: Mapping[str, np.ndarray] | None = None,
         scales: Mapping[str, float] | None = None,
     ) -> None:  # fmt: skip
-        """Count in one batch of a reading: arrays (N, C, H, W) or (N, C), by tap.
+        """Add one batch of a reading: arrays (N, C, H, W) or (N, C), by tap.
 
         A tap that the judge's arrays lack is left out. ``noise`` (N,) is how far float32 alone
-        moves each tap, by input; see :mod:`porting.parity.noise`. It is ``drawn`` where it was
-        measured on these inputs.
-        ``channels`` (1, C) are the largest differences of each channel of one input, ``scales``
-        the judge's largest values, where they are known.
+        moves each tap, by input; see :mod:`porting.parity.noise`. ``is_measured`` says that it
+        was measured on these inputs. ``channels`` (1, C) are the largest differences of each
+        channel of one input, ``scales`` the judge's largest values, where they are known.
 
         Raises:
             BadInput: the arrays of a tap differ in shape.
@@ -299,8 +304,10 @@ class Comparer:
                     f"{tap}: the judge gave an array of shape {judge[tap].shape}, the port "
                     f"{port[tap].shape}"
                 )
-            known = (None, None) if channels is None else (channels[tap], (scales or {}).get(tap))
-            running.add(judge[tap], port[tap], noise[tap], drawn, *known)
+            channel_figures = (
+                (None, None) if channels is None else (channels[tap], (scales or {}).get(tap))
+            )
+            running.add(judge[tap], port[tap], noise[tap], is_measured, *channel_figures)
             self._shapes[tap] = port[tap].shape[1:]
 
     def finish(

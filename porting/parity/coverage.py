@@ -2,7 +2,7 @@
 
 A weight shows in a comparison only where something flows in through its input channel and its
 output channel is not cut off: a ReLU that gives 0 on every input hides all that is before it.
-:class:`ChannelActivity` notes, at the judge's own taps, which channels were active on which
+:class:`ChannelActivity` records, at the judge's own taps, which channels were active on which
 input; a weight counts as exercised where one input had both of its channels active. What no
 input exercised is compared with the source's value, read apart from the port's plan.
 """
@@ -17,6 +17,7 @@ import numpy as np
 
 from porting.mapping.flows import ENTRY, LayerFlow
 from porting.parity.noise import EPSILON
+from porting.parity.tap_names import SOFTMAX
 
 StoredLayer = tuple[str, np.ndarray, np.ndarray]
 """Kind, weight (OIHW or OI) and bias of a layer as a source stores it."""
@@ -79,53 +80,74 @@ class Coverage:
 
 
 class ChannelActivity:
-    """Notes which channels of which taps were active, input by input.
+    """Records which channels of which taps were active, input by input.
 
-    ``flows`` are the layers of the port, ``taps`` those that the judge shows.
+    ``flows`` are the layers of the port, ``taps`` those that the judge shows, and ``compared``
+    those of them at which the port's values were compared: all, by default. What a layer gives
+    between two of these shows at the next one alone, if no layer on the way cuts it off.
     """
 
-    def __init__(self, flows: Iterable[LayerFlow], taps: Iterable[str]) -> None:
-        shown = set(taps)
+    def __init__(
+        self, flows: Iterable[LayerFlow], taps: Iterable[str],
+        compared: Iterable[str] | None = None,
+    ) -> None:  # fmt: skip
+        visible = set(taps)
+        comparable = visible if compared is None else visible & set(compared)
         self.results = {
-            flow: next((tap for tap in flow.results if tap in shown), None) for flow in flows
+            flow: next((tap for tap in flow.results if tap in visible), None) for flow in flows
         }
-        self._shown = shown
-        self._entry_taps = sorted({flow.entry for flow in self.results} & shown)
-        clamped = (tap for flow, tap in self.results.items() if tap in flow.clamped)
-        self._clamped_taps = sorted({tap for tap in clamped if tap is not None})
+        self._taps = visible
+        self._entry_taps = sorted({flow.entry for flow in self.results} & visible)
+        # The tap at which a layer's values were compared, else those between which they were not.
+        self._result_taps: dict[LayerFlow, tuple[str, ...]] = {}
+        # A softmax hides classes that are rare, and what all of them gain alike.
+        self._hidden_by_softmax: set[LayerFlow] = set()
+        self._next_layers: dict[LayerFlow, tuple[LayerFlow, ...]] = {}
+        for flow in self.results:
+            candidates = [tap for tap in flow.results if tap in visible]
+            tap = next((tap for tap in candidates if tap in comparable), None)
+            if tap == SOFTMAX:
+                self._hidden_by_softmax.add(flow)
+            self._result_taps[flow] = tuple(candidates) if tap is None else (tap,)
+            successors = (other for other in self.results if other.entry in flow.results)
+            self._next_layers[flow] = tuple(successors) if tap is None else ()
+        clamped_results = (
+            tap for flow, taps in self._result_taps.items() for tap in taps if tap in flow.clamped
+        )
+        self._clamped_taps = sorted(set(clamped_results))
         self._entries: dict[str, list[np.ndarray]] = {}
         self._results: dict[str, list[np.ndarray]] = {}
         self._dense: list[bool] = []
 
     def add(
-        self, values: Mapping[str, np.ndarray], fed: Mapping[str, np.ndarray] | None = None
+        self, values: Mapping[str, np.ndarray], substitutes: Mapping[str, np.ndarray] | None = None
     ) -> None:
-        """Note one input's values, NHWC or (N, C), by tap.
+        """Record one input's values, NHWC or (N, C), by tap.
 
-        ``fed`` are those that flowed into the pieces where they are not the taps' own; a tap that
-        is not among them passed on what was computed there.
+        ``substitutes`` are the values fed to the pieces in place of the taps' own; a tap that is
+        not among them passed on what was computed there.
         """
-        self._dense.append(fed is not None)
-        fed = fed or {}
-        entries = {**values, **fed}
+        self._dense.append(substitutes is not None)
+        substitutes = substitutes or {}
+        entries = {**values, **substitutes}
         extremes = {tap: _Extremes(values[tap]) for tap in self._clamped_taps if tap in values}
         for tap in self._entry_taps:
-            active = self._nothing(tap, self._entries)
+            active = self._no_channels(tap, self._entries)
             if tap in entries:
-                known = None if tap in fed else extremes.get(tap)
-                active = (known or _Extremes(entries[tap])).active()
+                extreme = None if tap in substitutes else extremes.get(tap)
+                active = (extreme or _Extremes(entries[tap])).active_channels()
             self._entries.setdefault(tap, []).append(active)
         for tap in self._clamped_taps:
-            unclamped = self._nothing(tap, self._results)
+            unclamped = self._no_channels(tap, self._results)
             if tap in extremes:
-                unclamped = extremes[tap].unclamped()
+                unclamped = extremes[tap].unclamped_channels()
             self._results.setdefault(tap, []).append(unclamped)
 
-    def _nothing(self, tap: str, noted: Mapping[str, list[np.ndarray]]) -> np.ndarray:
-        """No channel at all, of a tap that the port does not show and so is not fed."""
-        return np.zeros_like(noted[tap][0]) if tap in noted else np.zeros(0, bool)
+    def _no_channels(self, tap: str, history: Mapping[str, list[np.ndarray]]) -> np.ndarray:
+        """No active channel: the port does not show the tap, so that it is not fed."""
+        return np.zeros_like(history[tap][0]) if tap in history else np.zeros(0, bool)
 
-    def exercised(
+    def exercised_weights(
         self, flow: LayerFlow, shape: tuple[int, ...], dense: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Which of a layer's weights were exercised, (O, I) or (C, 1), and which biases, (O,).
@@ -134,58 +156,90 @@ class ChannelActivity:
         """
         inputs = [number for number, kind in enumerate(self._dense) if dense or not kind]
         result = self.results[flow]
-        if result is None or (flow.entry != ENTRY and flow.entry not in self._shown) or not inputs:
+        unseen = result is None or flow in self._hidden_by_softmax
+        if unseen or (flow.entry != ENTRY and flow.entry not in self._taps) or not inputs:
             return np.zeros(shape[:2], bool), np.zeros(shape[0], bool)
         into = shape[0] if flow.depthwise else shape[1]
         entry = np.ones((len(inputs), into), np.float32)
         if flow.entry != ENTRY:
             entry = np.stack(self._entries[flow.entry])[inputs].astype(np.float32)
         out = np.ones((len(inputs), shape[0]), np.float32)
-        if result in flow.clamped:
+        if (channels := self._visible_channels(flow, {})) is not None:
             # The last ones: a port may have dropped the background class.
-            out = np.stack(self._results[result])[inputs][:, -shape[0] :].astype(np.float32)
+            out = channels[inputs][:, -shape[0] :].astype(np.float32)
         biases = np.asarray(out.any(axis=0))
         if flow.depthwise:
             return np.asarray((entry * out).any(axis=0))[:, None], biases
         return np.asarray((out.T @ entry) > 0), biases
 
+    def _visible_channels(
+        self, flow: LayerFlow, cache: dict[LayerFlow, np.ndarray | None]
+    ) -> np.ndarray | None:  # fmt: skip
+        """Which output channels of a layer reached a tap that was compared, (inputs, channels).
+
+        None stands for all. A channel that no layer takes directly, as where a gate scales it
+        first, counts as reaching one. ``cache`` holds the result of each layer visited so far.
+        """
+        if flow in cache:
+            return cache[flow]
+        conditions = [
+            np.stack(self._results[tap]) for tap in self._result_taps[flow] if tap in flow.clamped
+        ]
+        successors = [
+            (layer, self._visible_channels(layer, cache)) for layer in self._next_layers[flow]
+        ]
+        if successors and all(channels is not None for _, channels in successors):
+            # A dense layer sums all its channels: one of its outputs is enough.
+            alternatives = (
+                channels if layer.depthwise else channels.any(axis=1, keepdims=True)
+                for layer, channels in successors
+                if channels is not None
+            )
+            conditions.append(np.logical_or.reduce(np.broadcast_arrays(*alternatives)))
+        cache[flow] = (
+            np.logical_and.reduce(np.broadcast_arrays(*conditions)) if conditions else None
+        )
+        return cache[flow]
+
     def coverage(
         self, shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, np.ndarray] | None,
-        stored: Callable[[str], StoredLayer | None] | None, factors: Mapping[str, float],
+        stored_layer: Callable[[str], StoredLayer | None] | None, factors: Mapping[str, float],
     ) -> Coverage:  # fmt: skip
         """What was exercised, and of the rest what equals the source.
 
         ``shapes`` are those of the port's weights by state-dict key, ``state`` its values, None
-        for a module whose keys are not known. ``stored`` reads, by a judge's tap, the layer that
-        the source has there, or is None where nothing reads the source apart. ``factors`` gives,
-        by tap, how many times the port's values the judge's are.
+        for a module whose keys are not known. ``stored_layer`` reads, by a judge's tap, the layer
+        that the source has there, None where no second reader exists. ``factors`` gives, by tap,
+        how many times the port's values the judge's are.
         """
-        weights = on_images = exercised = equal = 0
+        weights = on_images = exercised_count = equal = 0
         unproved: dict[str, tuple[int, str]] = {}
         for flow in self.results:
             shape = shapes[flow.weight]
             places = int(np.prod(shape[2:]))
             total = int(np.prod(shape)) + shape[0]
-            pairs, biases = self.exercised(flow, shape, dense=False)
+            pairs, biases = self.exercised_weights(flow, shape, dense=False)
             on_images += int(pairs.sum()) * places + int(biases.sum())
-            pairs, biases = self.exercised(flow, shape, dense=True)
+            pairs, biases = self.exercised_weights(flow, shape, dense=True)
             missing = int((~pairs).sum()) * places + int((~biases).sum())
             weights += total
-            exercised += total - missing
+            exercised_count += total - missing
             if not missing:
                 continue
             result, layer = self.results[flow], None
-            if stored is not None and state is not None and result is not None:
-                layer = stored(result)
+            if stored_layer is not None and state is not None and result is not None:
+                layer = stored_layer(result)
             if layer is None or state is None:
                 unproved[flow.weight] = missing, "no input exercised them"
                 continue
-            odd_weights, odd_biases = _differing(flow, state, layer, factors.get(flow.entry, 1.0))
+            odd_weights, odd_biases = _difference_counts(
+                flow, state, layer, factors.get(flow.entry, 1.0)
+            )
             count = int(odd_weights[~pairs].sum()) + int(odd_biases[~biases].sum())
             equal += missing - count
             if count:
                 unproved[flow.weight] = count, "no input exercised them, and the source's differ"
-        return Coverage(weights, on_images, exercised, equal, unproved)
+        return Coverage(weights, on_images, exercised_count, equal, unproved)
 
 
 class _Extremes:
@@ -195,15 +249,15 @@ class _Extremes:
         self._flat = values.reshape(-1, values.shape[-1])
         self._low, self._high = self._flat.min(axis=0), self._flat.max(axis=0)
 
-    def active(self) -> np.ndarray:
+    def active_channels(self) -> np.ndarray:
         """Which channels have a value that rounding could not have made."""
         largest = np.maximum(self._high, -self._low)
         return np.asarray(largest > 4 * EPSILON * largest.max())
 
-    def unclamped(self) -> np.ndarray:
+    def unclamped_channels(self) -> np.ndarray:
         """Which channels have a value that no activation has cut off.
 
-        What is cut off lies at the least or the largest value of the whole tap.
+        What is cut off lies at the least or the largest value of the whole tap, or at 0.
         """
         low, high = self._low, self._high
         least, largest = low.min(), high.max()
@@ -212,28 +266,35 @@ class _Extremes:
         both = ~between & (low == least) & (high == largest)
         inner = self._flat[:, both]
         between[both] = ((inner > least) & (inner < largest)).any(axis=0)
-        return np.asarray(between)
+        # A hard swish cuts off at 0 as well, and is least below it.
+        return np.asarray(between & ((low != 0) | (high != 0)))
 
 
-def _differing(
+def _difference_counts(
     flow: LayerFlow, state: Mapping[str, np.ndarray], layer: StoredLayer, factor: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """How many weights of each pair of channels are not the source's, (O, I) or (C, 1); biases."""
-    weight, bias = folded(flow, state)
-    kind, values, added = layer
-    stored = values[-len(weight) :].astype(np.float64) * factor
+    weight, bias = fold_batch_norm(flow, state)
+    kind, values, source_bias = layer
+    source_weight = values[-len(weight) :].astype(np.float64) * factor / flow.scale
     places = int(np.prod(weight.shape[2:]))
-    if (kind == "depthwise") != flow.depthwise or stored.size != weight.size:
+    if (kind == "depthwise") != flow.depthwise or source_weight.size != weight.size:
         return np.full(weight.shape[:2], places), np.ones(len(weight), bool)
-    flat, stored = (values.reshape(*weight.shape[:2], places) for values in (weight, stored))
+    flat, source_weight = (
+        values.reshape(*weight.shape[:2], places) for values in (weight, source_weight)
+    )
     roundings = _ROUNDINGS * EPSILON
-    allowed = roundings * np.abs(stored).max(axis=(1, 2))
-    differing = np.abs(flat - stored) > allowed[:, None, None]
-    added = added[-len(bias) :].astype(np.float64)
-    return differing.sum(axis=-1), np.abs(bias - added) > roundings * np.abs(added).max()
+    limit = roundings * np.abs(source_weight).max(axis=(1, 2))
+    differing = np.abs(flat - source_weight) > limit[:, None, None]
+    source_bias = (source_bias[-len(bias) :].astype(np.float64) - flow.offset) / flow.scale
+    return differing.sum(axis=-1), np.abs(bias - source_bias) > roundings * np.abs(
+        source_bias
+    ).max()
 
 
-def folded(flow: LayerFlow, state: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def fold_batch_norm(
+    flow: LayerFlow, state: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """A layer's weight, OIHW or OI, and bias, in float64, with its batch norm folded in."""
     weight = state[flow.weight].astype(np.float64)
     bias = np.zeros(len(weight)) if flow.bias is None else state[flow.bias].astype(np.float64)

@@ -1,4 +1,4 @@
-"""The figures of one tap, kept running over any number of inputs.
+"""Running statistics of the difference at one tap, over any number of inputs.
 
 Arrays are (N, C, H, W) or (N, C). Nothing but the figures is kept, so memory
 does not grow with the number of inputs.
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from porting.parity.details import Details, RunningDetails
 from porting.parity.noise import Tolerance, floor
+from porting.parity.plot_data import PlotData, RunningPlotData
 from porting.parity.ulps import ulps
 
 _BLOCK = 1 << 16  # elements that stay in cache through all passes over them
@@ -40,7 +40,7 @@ class TapFigures:
     ``disagreeing`` the elements that a fixed tolerance refuses, or that are
     not finite on one side alone. ``noise_share`` is the largest noise that was drawn
     over ``scale``: what float32 alone costs this tap. ``details`` are for plots, and None where
-    nobody asked for them; without them the figures that all elements go into are NaN:
+    they were not asked for; without them the figures that all elements go into are NaN:
     ``mean_abs``, ``max_relative``, ``snr_db``, ``cosine``, ``beyond`` and the quantiles.
     """
 
@@ -65,7 +65,7 @@ class TapFigures:
     worst_position: tuple[int, ...]
     agrees: bool
     noise_share: float = 0.0
-    details: Details | None = field(default=None, repr=False)
+    details: PlotData | None = field(default=None, repr=False)
 
     @property
     def relative(self) -> float:
@@ -86,7 +86,7 @@ class _Worst:
 
 
 class RunningFigures:
-    """Takes one input after another; :meth:`result` gives the figures so far."""
+    """Adds up one input after another; :meth:`result` gives the figures so far."""
 
     def __init__(self, tolerance: Tolerance, details: bool = True) -> None:
         self._tolerance = tolerance
@@ -97,28 +97,28 @@ class RunningFigures:
         self._powers = np.zeros(4)
         self._ulp_max = 0
         self._worst = _Worst()
-        self._details = RunningDetails() if details else None
+        self._details = RunningPlotData() if details else None
 
     def add(
-        self, judge: np.ndarray, port: np.ndarray, noise: np.ndarray, drawn: bool = True,
+        self, judge: np.ndarray, port: np.ndarray, noise: np.ndarray, is_measured: bool = True,
         channels: np.ndarray | None = None, scale: float | None = None,
     ) -> None:  # fmt: skip
-        """Count in inputs (N, C, ...) of both sides; ``noise`` (N,) is each one's at this tap.
+        """Add inputs (N, C, ...) of both sides; ``noise`` (N,) is each one's at this tap.
 
-        It is ``drawn`` where it was measured on these inputs, and not taken from others. Of one
+        ``is_measured`` says that it was measured on these inputs, not taken from others. Of one
         input alone, ``channels`` (1, C) are the largest differences of each channel and ``scale``
         the judge's largest value, where they are known.
         """
-        if drawn:
+        if is_measured:
             self._noise = max(self._noise, float(noise.max()))
         for number, (judge_one, port_one) in enumerate(zip(judge, port, strict=True)):
             sides = judge_one.reshape(len(judge_one), -1), port_one.reshape(len(port_one), -1)
             plane, noise_one = judge_one.shape[1:], float(noise[number])
-            known = None if channels is None or self._details is not None else channels[number]
-            if known is not None and scale is not None and np.isfinite([*known, scale]).all():
+            maxima = None if channels is None or self._details is not None else channels[number]
+            if maxima is not None and scale is not None and np.isfinite([*maxima, scale]).all():
                 self._elements += judge_one.size
                 self._scale = max(self._scale, scale)
-                self._note_worst(*sides, known, None, plane, max(noise_one, floor(scale)))
+                self._note_worst(*sides, maxima, None, plane, max(noise_one, floor(scale)))
             else:
                 self._add_one(*sides, plane, noise_one)
             self.inputs += 1
@@ -160,7 +160,7 @@ class RunningFigures:
         return np.where(odd, 0, judge), np.where(odd, 0, port), missing if missing.any() else None
 
     def _add_block(self, judge: np.ndarray, port: np.ndarray, noise: float) -> np.ndarray:
-        """Count in some channels, small enough to stay in cache; return the largest of each."""
+        """Add some channels, few enough to stay in cache; return the largest difference of each."""
         difference = np.abs(judge - port)
         flat, left, right = difference.ravel(), judge.ravel(), port.ravel()
         self._powers += (flat @ flat, left @ left, right @ right, left @ right)
@@ -169,8 +169,8 @@ class RunningFigures:
         size = np.abs(left)
         self._max_relative = max(self._max_relative, _largest_quotient(flat, size))
         if self._tolerance.fixed:
-            allowed = (self._tolerance.atol or 0.0) + (self._tolerance.rtol or 0.0) * size
-            self._disagreeing += int(np.count_nonzero(flat > allowed))
+            limit = (self._tolerance.atol or 0.0) + (self._tolerance.rtol or 0.0) * size
+            self._disagreeing += int(np.count_nonzero(flat > limit))
         if self._details is not None:
             self._ulp_max = max(self._ulp_max, int(ulps(left, right).max()))
         return np.asarray(difference.max(axis=1), np.float64)

@@ -1,10 +1,12 @@
-"""Images to compare on: a folder's, arrays, or built-in ones. Taken one by one, none kept."""
+"""Images to compare on: a folder's, arrays, or built-in ones, read one by one."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from collections.abc import Iterable, Iterator
+from importlib import resources
 from itertools import chain, islice
 from os import PathLike
 from pathlib import Path
@@ -13,7 +15,6 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from porting.errors import BadInput
-from porting.parity.photographs import NAMES, photograph_files, photographs_version
 
 Images = np.ndarray | Iterable[np.ndarray] | str | PathLike[str]
 """A folder, an array (N, H, W, C), or arrays (H, W, C) one after another; values 0..255."""
@@ -25,14 +26,20 @@ SEED = 0
 INPUTS = 10
 """Built-in images of a comparison: the photographs, and random images for the rest."""
 
+PHOTOGRAPHS = (
+    "cameraman.jpg", "astronaut.jpg", "shore.jpg", "cat.jpg",
+    "rocket.jpg", "dandelion.jpg", "coffee.jpg", "blossom.jpg",
+)  # fmt: skip
+"""Files of ``photos/``, in the order of use; ``photos/LICENSES.md`` names their authors."""
+
 THUMBNAILS, THUMBNAIL_SIDE = 12, 96
 _CROP = 0.875  # of the shorter side, as is usual for 224 pixels
 
 
 class ImageStream:
-    """Images in a row, each (H, W, C), uint8.
+    """A sequence of images, each (H, W, C), uint8.
 
-    ``total`` is how many there are, None where nobody knows; ``what`` says
+    ``total`` is how many there are, None if unknown; ``what`` says
     where they come from. While they pass, ``thumbnails`` (JPEG as data URIs)
     and ``skipped`` (name, reason) fill.
     """
@@ -69,7 +76,7 @@ def image_stream(
             arrays given one by one, when the wrong one's turn comes.
     """
     if images is None:
-        photographs = 0 if random_only else min(count, len(NAMES))
+        photographs = 0 if random_only else min(count, len(PHOTOGRAPHS))
         return _built_in_stream(photographs, count - photographs, size, channels)
     if isinstance(images, (str, PathLike)):
         return _folder_stream(Path(images), size, channels)
@@ -85,24 +92,37 @@ def image_stream(
         if not isinstance(images, Iterable):
             raise BadInput(f"images are a {type(images).__name__}; expected a folder or arrays")
     side = None if any_size else size
-    return ImageStream(_checked(images, side, channels), total, what)
+    return ImageStream(_check_arrays(images, side, channels), total, what)
 
 
-def _built_in_stream(photographs: int, seeded: int, size: int, channels: int) -> ImageStream:
+def _built_in_stream(
+    photograph_count: int, random_count: int, size: int, channels: int
+) -> ImageStream:
     parts = []
-    if photographs:
-        parts.append(f"{_counted(photographs, 'photograph')} (set {photographs_version()})")
-    if seeded or not photographs:
-        parts.append(f"{_counted(seeded, 'random image')} (seed {SEED})")
+    if photograph_count:
+        parts.append(f"{_count_text(photograph_count, 'photograph')} (set {photographs_version()})")
+    if random_count or not photograph_count:
+        parts.append(f"{_count_text(random_count, 'random image')} (seed {SEED})")
     images = chain(
-        islice(photograph_images(size, channels), photographs),
-        seeded_images(seeded, size, channels),
+        islice(photograph_images(size, channels), photograph_count),
+        seeded_images(random_count, size, channels),
     )
-    return ImageStream(images, photographs + seeded, " and ".join(parts))
+    return ImageStream(images, photograph_count + random_count, " and ".join(parts))
 
 
-def _counted(number: int, noun: str) -> str:
+def _count_text(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def photograph_files() -> tuple[bytes, ...]:
+    """The files in the order of use, each a JPEG."""
+    folder = resources.files("porting.parity").joinpath("photos")
+    return tuple(folder.joinpath(name).read_bytes() for name in PHOTOGRAPHS)
+
+
+def photographs_version() -> str:
+    """The first eight hexadecimal digits of the SHA-256 of all files in a row."""
+    return hashlib.sha256(b"".join(photograph_files())).hexdigest()[:8]
 
 
 def photograph_images(size: int, channels: int = 3) -> Iterator[np.ndarray]:
@@ -112,23 +132,23 @@ def photograph_images(size: int, channels: int = 3) -> Iterator[np.ndarray]:
     """
     colours = np.arange(channels) % 3
     for file in photograph_files():
-        pixels = _decoded(io.BytesIO(file), size, 1 if channels == 1 else 3)
+        pixels = _decode_image(io.BytesIO(file), size, 1 if channels == 1 else 3)
         yield pixels if channels in (1, 3) else pixels[..., colours]
 
 
-def _checked(images: Iterable[Any], side: int | None, channels: int) -> Iterator[np.ndarray]:
+def _check_arrays(images: Iterable[Any], side: int | None, channels: int) -> Iterator[np.ndarray]:
     shape = f"({side or 'H'}, {side or 'W'}, {channels})"
     for number, image in enumerate(images):
         if not isinstance(image, np.ndarray):
-            found = type(image).__name__
+            problem = type(image).__name__
         elif not _fits(image.shape, side, channels):
-            found = f"an array of shape {image.shape}"
+            problem = f"an array of shape {image.shape}"
         elif image.dtype.kind not in "uif" or not np.isfinite(image).all():
-            found = f"an array of {image.dtype} that are not all finite numbers"
+            problem = f"an array of {image.dtype} that are not all finite numbers"
         else:
             yield image
             continue
-        raise BadInput(f"image {number} is {found}; expected an array {shape}, values 0..255")
+        raise BadInput(f"image {number} is {problem}; expected an array {shape}, values 0..255")
 
 
 def _fits(shape: tuple[int, ...], side: int | None, channels: int) -> bool:
@@ -145,7 +165,7 @@ def seeded_pixels(count: int, size: int, channels: int = 3, seed: int = SEED) ->
 def seeded_images(
     count: int, size: int, channels: int = 3, seed: int = SEED
 ) -> Iterator[np.ndarray]:
-    """Random images (size, size, channels), uint8, each made when it is asked for.
+    """Random images (size, size, channels), uint8, generated one by one.
 
     Coarse structure with fine noise over it, so that every receptive field,
     the last stage's included, sees something that varies.
@@ -177,7 +197,7 @@ def _folder_stream(folder: Path, size: int, channels: int) -> ImageStream:
 
         for file in files:
             try:
-                yield _decoded(file, size, channels)
+                yield _decode_image(file, size, channels)
             except (OSError, ValueError, SyntaxError, DecompressionBombError) as error:
                 # Pillow raises SyntaxError for some broken PNG files.
                 reason = str(error).replace(f"'{file}'", "").strip()
@@ -190,12 +210,12 @@ def _folder_stream(folder: Path, size: int, channels: int) -> ImageStream:
     return stream
 
 
-def _decoded(file: Path | BinaryIO, size: int, channels: int) -> np.ndarray:
+def _decode_image(file: Path | BinaryIO, size: int, channels: int) -> np.ndarray:
     """One file as (size, size, channels): shorter side scaled, middle cropped."""
     from PIL import Image
 
-    with Image.open(file) as opened:
-        image = opened.convert("L" if channels == 1 else "RGB")
+    with Image.open(file) as file_image:
+        image = file_image.convert("L" if channels == 1 else "RGB")
     side = min(image.size) * _CROP
     left, top = ((length - side) / 2 for length in image.size)
     box = (left, top, left + side, top + side)
@@ -210,6 +230,6 @@ def thumbnail(image: np.ndarray, side: int = THUMBNAIL_SIDE) -> str:
     pixels = np.clip(image, 0, 255).astype(np.uint8)
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels[..., :3])
     picture.thumbnail((side, side))
-    packed = io.BytesIO()
-    picture.save(packed, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(packed.getvalue()).decode("ascii")
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,8 +1,8 @@
 """A PyTorch network read into steps, from the functions that it calls and not from its modules.
 
-The network runs once on a small image, and each function of PyTorch is noted with the numbers that
-it is called with: padding is what is really padded, an epsilon what batch norm really gets, a
-residual a sum that is really made.
+The network runs once on a small image, and each function of PyTorch is recorded with the
+arguments that it is called with: padding is what is really padded, an epsilon what batch norm
+really gets, a residual a sum that is really computed.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from porting.judges.reference.steps import SAME, SIXTH, Step, Steps, needed
-from porting.parity.arithmetic import pair
+from porting.judges.reference.steps import SAME, SIXTH, Step, Steps, required_steps
+from porting.parity.summation_order import pair
 
 SIDES = (64, 67)
 """Height and width of the image: halved at each stride, the one is even each time and the other
@@ -42,11 +42,11 @@ def steps_of_network(network: nn.Module, channels: int) -> Steps:
     recorder = _Recorder({id(tensor): key for key, tensor in tensors}, image)
     with torch.inference_mode(), recorder:
         output = network(image)
-    return needed(recorder.steps, recorder.data(output))
+    return required_steps(recorder.steps, recorder.data(output))
 
 
 @dataclass(frozen=True)
-class _Padded:
+class _PaddedValue:
     """A padded value: the step that it is of, by how much, and the sides before."""
 
     step: int
@@ -55,23 +55,23 @@ class _Padded:
 
 
 class _Recorder(TorchFunctionMode):
-    """Notes each function of data as a step."""
+    """Records each function that is called on data as a step."""
 
     def __init__(self, names: dict[int, str], image: Tensor) -> None:
         super().__init__()
         self.names = names
         self.steps = [Step("image", (), image.shape[1])]
-        self.values: dict[int, int | _Padded] = {id(image): 0}
-        self.kept: list[Any] = [image]  # an identity is another tensor's once its own is gone
+        self.values: dict[int, int | _PaddedValue] = {id(image): 0}
+        self.references: list[Any] = [image]  # an identity is another tensor's once its own is gone
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
-        """Run ``func``, and note it where data goes through it."""
+        """Run ``func``, and record it where data goes through it."""
         result = func(*args, **(kwargs or {}))
         if isinstance(result, Tensor):
-            self.kept.append(result)
-            self.note(_Call(func.__name__, args, kwargs or {}), result)
+            self.references.append(result)
+            self.record(_Call(func.__name__, args, kwargs or {}), result)
         return result
 
     def data(self, tensor: Tensor) -> int:
@@ -85,7 +85,7 @@ class _Recorder(TorchFunctionMode):
         self.steps.append(Step(kind, inputs, channels, **facts))
         return len(self.steps) - 1
 
-    def note(self, call: _Call, result: Tensor) -> None:
+    def record(self, call: _Call, result: Tensor) -> None:
         flowing = [tensor for tensor in call.tensors if id(tensor) in self.values]
         if flowing:
             self.values[id(result)] = self.value_of(call, flowing, result)
@@ -93,11 +93,11 @@ class _Recorder(TorchFunctionMode):
             # A view of a parameter, or of a buffer, is still that parameter.
             self.names[id(result)] = self.names[id(call.tensors[0])]
 
-    def value_of(self, call: _Call, flowing: list[Tensor], result: Tensor) -> int | _Padded:
+    def value_of(self, call: _Call, flowing: list[Tensor], result: Tensor) -> int | _PaddedValue:
         if call.name == "pad" and call.get(2, "mode", "constant") == "constant":
             left, right, top, bottom = call.get(1, "pad")
             sides = flowing[0].shape[2], flowing[0].shape[3]
-            return _Padded(self.data(flowing[0]), ((top, bottom), (left, right)), sides)
+            return _PaddedValue(self.data(flowing[0]), ((top, bottom), (left, right)), sides)
         if call.name == "conv2d":
             return self.convolution(call)
         inputs = tuple(self.data(tensor) for tensor in flowing)
@@ -119,6 +119,9 @@ class _Recorder(TorchFunctionMode):
         name = call.name
         if name == "hardtanh" and (call.get(1, "min_val"), call.get(2, "max_val")) == (0, 6):
             return "relu6"
+        if name in ("clamp", "clamp_"):
+            kinds = {(0, 6): "relu6", (0, None): "relu"}
+            return kinds.get((call.get(1, "min"), call.get(2, "max")), f"PyTorch's {name}")
         if name == "mean" and {axis % 4 for axis in call.get(1, "dim", ())} == {2, 3}:
             return "mean"
         if name == "adaptive_avg_pool2d" and tuple(result.shape[2:]) == (1, 1):
@@ -137,7 +140,7 @@ class _Recorder(TorchFunctionMode):
         groups = call.get(6, "groups", 1)
         value = self.values[id(image)]
         if isinstance(value, int):
-            value = _Padded(value, ((0, 0), (0, 0)), (image.shape[2], image.shape[3]))
+            value = _PaddedValue(value, ((0, 0), (0, 0)), (image.shape[2], image.shape[3]))
         kernel = weight.shape[2], weight.shape[3]
         amounts = tuple(
             (before + own, after + own)

@@ -1,4 +1,4 @@
-"""How far float32 alone moves a tap: the yardstick of a comparison.
+"""The float32 noise of a tap, which is the tolerance of a comparison.
 
 The port is run in float64, and in float32 in two orders: as it is, and with sums for
 single places (spatial means, and the layers behind them) added term by term, as
@@ -10,7 +10,7 @@ is drawn again with every sum turned round, and once more with the input moved b
 rounding: more draws can only add to it, so what agrees need not be asked again.
 
 Few numbers, or a plane of equal ones, are a small sample, and by chance all runs may
-round to the same side; :func:`few_draws` makes up for it. ``make bench`` prints what
+round to the same side; :func:`small_sample_factor` makes up for it. ``make bench`` prints what
 real files need.
 """
 
@@ -24,10 +24,10 @@ import numpy as np
 FACTOR = 8.0
 
 CEILING = 2e-4
-"""Most of a tap's scale that its own float32 noise may be, or it is no yardstick."""
+"""Largest float32 noise, over a tap's scale, that can serve as a tolerance."""
 
 DRAWS = 4096
-"""As many roundings as a small plane has: from there on a largest one says what it should."""
+"""Roundings of a small plane: from that many on, the largest of them is a reliable measure."""
 
 EPSILON = float(np.finfo(np.float32).eps)
 
@@ -55,8 +55,8 @@ def floor(scale: float) -> float:
     return EPSILON * scale
 
 
-def few_draws(count: int) -> float:
-    """What the largest of few draws falls short of the largest of ``DRAWS``, in expectation.
+def small_sample_factor(count: int) -> float:
+    """How many times the largest of ``count`` draws that of ``DRAWS`` is expected to be.
 
     The largest of n normal draws grows as ``sqrt(2 log n)``: at a tap of four channels the noise
     seen is half of what a plane of the same roundings would show, and so is not to be trusted.
@@ -77,4 +77,4 @@ def noise_of(exact: np.ndarray, *runs: np.ndarray) -> np.ndarray:
             each = (np.abs(exact - run).reshape(len(exact), -1) for run in runs)
             finite = [np.where(np.isfinite(v), v, 0.0).max(axis=1) for v in each]
             noise = np.max(finite, axis=0)
-    return np.asarray(noise * few_draws(len(runs) * exact[0].size), np.float64)
+    return np.asarray(noise * small_sample_factor(len(runs) * exact[0].size), np.float64)

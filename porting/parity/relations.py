@@ -1,6 +1,6 @@
 """What relates two arrays of weights that differ: a table of the ways in which ports go wrong.
 
-Knows arrays alone. Each relation is a function from a :class:`Pair` to the words
+Only arrays are used here. Each relation is a function from a :class:`Pair` to the words
 for it, None where it does not hold; :func:`relation_of` tries them in order, from
 those that leave nothing over to "unrelated", which holds of any two.
 """
@@ -147,8 +147,8 @@ class Relation:
 def relation_of(pair: Pair) -> Relation:
     """The first relation that holds."""
     with np.errstate(all="ignore"):  # what overflows fits nothing
-        for name, known in RELATIONS.items():
-            text = known.words(pair)
+        for name, kind in RELATIONS.items():
+            text = kind.words(pair)
             if text is not None:
                 return Relation(name, text)
     raise AssertionError("the last relation holds of any pair")
@@ -189,7 +189,7 @@ def _not_finite(pair: Pair) -> str | None:
     return f"not finite in {count} of {wrong.size} elements, {_at(place)} first"
 
 
-def _rounded(pair: Pair) -> str | None:
+def _rounded_relation(pair: Pair) -> str | None:
     if "bfloat16" in pair.precisions:
         bits = pair.source.view(np.uint32)
         # To the nearest, ties to even: half of the last place, and a bit more where that is odd.
@@ -203,7 +203,7 @@ def _rounded(pair: Pair) -> str | None:
     return None
 
 
-def _negated(pair: Pair) -> str | None:
+def _opposite_sign(pair: Pair) -> str | None:
     if not pair.fits(-pair.doubles[1]):
         return None
     return "the source's with the sign turned" + _in_precision(pair)
@@ -227,8 +227,8 @@ def _ratio(pair: Pair) -> str | None:
     factor = float((few * others).sum() / (others * others).sum())
     if not pair.fits(factor * source, factor):
         return None
-    rounded = pair.precision is not None
-    return f"{factor:.{3 if rounded else 7}g} times the source's" + _in_precision(pair)
+    in_lower_precision = pair.precision is not None
+    return f"{factor:.{3 if in_lower_precision else 7}g} times the source's" + _in_precision(pair)
 
 
 def _in_precision(pair: Pair) -> str:
@@ -272,14 +272,15 @@ def channel_factors(pair: Pair, axis: int) -> np.ndarray | None:
 
 
 def _factors_in_words(factors: np.ndarray, channels: str) -> str:
-    changed = np.flatnonzero(np.abs(factors - 1) > ROUNDINGS * UNIT)
-    if len(changed) == 1:
-        place = int(changed[0])
+    scaled_channels = np.flatnonzero(np.abs(factors - 1) > ROUNDINGS * UNIT)
+    if len(scaled_channels) == 1:
+        place = int(scaled_channels[0])
         return f"the source's with {channels} channel {place} multiplied by {factors[place]:.7g}"
+    least, largest = factors[scaled_channels].min(), factors[scaled_channels].max()
     return (
-        f"the source's with {len(changed)} of {len(factors)} {channels} channels multiplied, each "
-        f"by a number of its own ({factors[changed].min():.3g} to {factors[changed].max():.3g}), "
-        "as a batch norm or its folding does"
+        f"the source's with {len(scaled_channels)} of {len(factors)} {channels} channels "
+        f"multiplied, each by a number of its own ({least:.3g} to {largest:.3g}), as a batch "
+        "norm or its folding does"
     )
 
 
@@ -305,8 +306,8 @@ def _both_moved(pair: Pair) -> str | None:
     inner = _order(_rows(port, 1), _rows(source[outer], 1))
     if inner is None:
         return None
-    moved = (_order_in_words(outer, "output"), _order_in_words(inner, "input"))
-    return f"the source's with {moved[0]}, and {moved[1]}"
+    words = (_order_in_words(outer, "output"), _order_in_words(inner, "input"))
+    return f"the source's with {words[0]}, and {words[1]}"
 
 
 def _rows(values: np.ndarray, axis: int) -> list[bytes]:
@@ -333,10 +334,10 @@ def _order(port: list[bytes], source: list[bytes]) -> np.ndarray | None:
 
 def _order_in_words(order: np.ndarray, channels: str) -> str:
     count, kind = len(order), f"{channels} channels".strip()
-    moved = np.flatnonzero(order != np.arange(count))
-    if len(moved) == 2:
-        colours = " (BGR for RGB)" if (count, channels) == (3, "input") and not moved[0] else ""
-        return f"{kind} {moved[0]} and {moved[1]} exchanged{colours if moved[1] == 2 else ''}"
+    places = np.flatnonzero(order != np.arange(count))
+    if len(places) == 2:
+        colours = " (BGR for RGB)" if (count, channels) == (3, "input") and not places[0] else ""
+        return f"{kind} {places[0]} and {places[1]} exchanged{colours if places[1] == 2 else ''}"
     if np.array_equal(order, np.arange(count)[::-1]):
         return f"its {count} {kind} in reverse"
     shift = -int(order[0]) % count
@@ -348,9 +349,9 @@ def _order_in_words(order: np.ndarray, channels: str) -> str:
                 f"its {kind} dealt out as {groups} x {count // groups} in place of "
                 f"{count // groups} x {groups}, as where a depthwise multiplier comes first"
             )
-    first = int(moved[0])
+    first = int(places[0])
     return (
-        f"{len(moved)} of its {count} {kind} in other places, the source's {order[first]} first, "
+        f"{len(places)} of its {count} {kind} in other places, the source's {order[first]} first, "
         f"at {first}"
     )
 
@@ -381,21 +382,21 @@ def _axes_moved(pair: Pair) -> str | None:
         return None
     port, source = pair.port, pair.source
     for axes in list(permutations(range(port.ndim)))[1:]:
-        moved = source.transpose(axes)
+        permutation = source.transpose(axes)
         letters = " ".join(AXES[port.ndim][axis] for axis in axes if source.shape[axis] > 1)
-        if moved.shape == port.shape and np.array_equal(moved, port):
+        if permutation.shape == port.shape and np.array_equal(permutation, port):
             return f"the source's with {_EXCHANGED.get(axes, f'its axes in the order {letters}')}"
-        if np.array_equal(moved.ravel(), port.ravel()):
+        if np.array_equal(permutation.ravel(), port.ravel()):
             return f"the source's values in the order {letters}, reshaped and not transposed"
     turns = _TURNS.items() if port.ndim == 4 else ()
     for words, turn in turns:
-        turned = turn(source)
-        if turned.shape == port.shape and np.array_equal(turned, port):
+        rotation = turn(source)
+        if rotation.shape == port.shape and np.array_equal(rotation, port):
             return f"the source's, each kernel {words}"
     return None
 
 
-def _reordered(pair: Pair) -> str | None:
+def _other_order(pair: Pair) -> str | None:
     if pair.same_bits and np.array_equal(np.sort(pair.port, None), np.sort(pair.source, None)):
         return "the source's values in another order"
     return None
@@ -435,7 +436,7 @@ def _near(pair: Pair) -> str | None:
     return f"near the source's, {_how_far(pair)}" if pair.distance <= NEAR else None
 
 
-def _unrelated(pair: Pair) -> str:
+def _no_relation(pair: Pair) -> str:
     return f"unrelated to the source's: {_how_far(pair)}"
 
 
@@ -460,28 +461,28 @@ def _as_float16(values: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Known:
+class RelationKind:
     """A relation: the words for a pair that has it, and for several of which each has its own."""
 
     words: Callable[[Pair], str | None]
     plural: str
 
 
-RELATIONS: dict[str, Known] = {
-    "not finite": Known(_not_finite, "not finite in some elements"),
-    "rounding": Known(_rounding, "equal to the source's within float32 rounding"),
-    "rounded": Known(_rounded, "the source's rounded to another precision"),
-    "constant": Known(_constant, "the same everywhere"),
-    "negated": Known(_negated, "the source's with the sign turned"),
-    "ratio": Known(_ratio, "multiples of the source's"),
-    "offset": Known(_offset, "the source's and a summand"),
-    "ratio by channel": Known(_ratio_by_channel, "the source's with channels multiplied"),
-    "channels moved": Known(_channels_moved, "the source's with channels in other places"),
-    "axes moved": Known(_axes_moved, "the source's with axes or kernels turned"),
-    "reordered": Known(_reordered, "the source's values in another order"),
-    "function": Known(_function, "functions of the source's"),
-    "elements": Known(_some_elements, "the source's but for some elements"),
-    "near": Known(_near, "near the source's"),
-    "unrelated": Known(_unrelated, "unrelated to the source's"),
+RELATIONS: dict[str, RelationKind] = {
+    "not finite": RelationKind(_not_finite, "not finite in some elements"),
+    "rounding": RelationKind(_rounding, "equal to the source's within float32 rounding"),
+    "rounded": RelationKind(_rounded_relation, "the source's rounded to another precision"),
+    "constant": RelationKind(_constant, "the same everywhere"),
+    "negated": RelationKind(_opposite_sign, "the source's with the sign turned"),
+    "ratio": RelationKind(_ratio, "multiples of the source's"),
+    "offset": RelationKind(_offset, "the source's and a summand"),
+    "ratio by channel": RelationKind(_ratio_by_channel, "the source's with channels multiplied"),
+    "channels moved": RelationKind(_channels_moved, "the source's with channels in other places"),
+    "axes moved": RelationKind(_axes_moved, "the source's with axes or kernels turned"),
+    "reordered": RelationKind(_other_order, "the source's values in another order"),
+    "function": RelationKind(_function, "functions of the source's"),
+    "elements": RelationKind(_some_elements, "the source's but for some elements"),
+    "near": RelationKind(_near, "near the source's"),
+    "unrelated": RelationKind(_no_relation, "unrelated to the source's"),
 }
 """Relations by name, in the order in which they are tried."""

@@ -1,12 +1,15 @@
-"""Whether the noise of a module's own float32 can be a yardstick at all.
+"""Checking that a module's float32 noise can serve as a tolerance.
 
 The tolerance of a tap is how far the port's own float32 runs lie from its float64 run. A module
 that draws random numbers, or computes in half precision inside, has a noise of per cents of its
-values: any judge would lie within it. Such a module cannot be judged.
+values: any judge would lie within it. Such a module cannot be judged. Nor is a module at parity
+that takes an image's neighbours in a batch into account, or returns something else than the value
+that was compared.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +18,11 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from porting.mapping.layers import NORMALISES
-from porting.parity.taps import PortRunner
+from porting.errors import BadInput
+from porting.graph.layers import NORMALISES
+from porting.parity.noise import CEILING
+from porting.parity.port_runner import PortRunner
+from porting.parity.tap_names import CLASSIFIER, OUTPUT, SOFTMAX
 
 _LOW_BITS = {16: "bfloat16", 13: "float16"}
 """Low bits of a float32 that are 0 where its value is one of a shorter type."""
@@ -29,7 +35,7 @@ _ENOUGH = 16
 
 
 class _AutocastWatch(TorchFunctionMode):
-    """Notes to which type autocast is switched while a module runs."""
+    """Records to which type autocast is switched while a module runs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,8 +49,8 @@ class _AutocastWatch(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def unsound(runner: PortRunner, inputs: Tensor, first: Mapping[str, Tensor]) -> str | None:
-    """Why a module cannot be judged, seen in a second run on the same inputs (N, C, H, W).
+def unsoundness(runner: PortRunner, inputs: Tensor, first: Mapping[str, Tensor]) -> str | None:
+    """Why a module cannot be judged, by a second run on the same inputs (N, C, H, W); else None.
 
     ``first`` is what the first one gave.
     """
@@ -53,12 +59,12 @@ def unsound(runner: PortRunner, inputs: Tensor, first: Mapping[str, Tensor]) -> 
         second = runner.run(inputs)
     if watch.dtype is not None:
         return (
-            f"it switches autocast to {_plain(watch.dtype)} on inside its forward, and so computes "
-            "in half precision; switch it off for inference"
+            f"it switches autocast to {_dtype_name(watch.dtype)} on inside its forward, and so "
+            "computes in half precision; switch it off for inference"
         )
     if runner.odd_types:
         tap, dtype = next(iter(runner.odd_types.items()))
-        return f"{tap} gives {_plain(dtype)} where float32 went in"
+        return f"{tap} gives {_dtype_name(dtype)} where float32 went in"
     for tap in first:
         if not torch.equal(first[tap].nan_to_num(), second[tap].nan_to_num()):
             return (
@@ -68,8 +74,70 @@ def unsound(runner: PortRunner, inputs: Tensor, first: Mapping[str, Tensor]) -> 
     return None
 
 
-def rounded_taps(values: Mapping[str, Tensor], judge: Mapping[str, Tensor]) -> str | None:
-    """That a module rounds to a shorter type on its way, and where first, by the port's values.
+def batch_dependence(
+    runner: PortRunner, inputs: Tensor, values: Mapping[str, Tensor]
+) -> str | None:  # fmt: skip
+    """That a module's values for an image depend on the others in its batch, and the first tap.
+
+    ``values`` are those of the last run, on ``inputs`` by themselves. None where there is no such
+    tap, and for a module that takes no larger batch.
+    """
+    expected = _values_with_output(runner, values)
+    low, high = float(inputs.min()), float(inputs.max())
+    generator = torch.Generator().manual_seed(0)
+    neighbour = torch.rand(inputs.shape, generator=generator, dtype=inputs.dtype, device="cpu")
+    try:
+        batch_values = runner.run(torch.cat([low + (high - low + 1) * neighbour, inputs]))
+    except BadInput:
+        return None
+    for tap, tensor in _values_with_output(runner, batch_values).items():
+        left, right = tensor[len(inputs) :], expected[tap]
+        scale = float(right.nan_to_num().abs().max())
+        difference = math.inf
+        if left.shape == right.shape:
+            difference = float((left - right).nan_to_num().abs().max())
+        if difference > CEILING * scale:
+            return (
+                f"what it makes of an image depends on the others in its batch, {tap} first: "
+                f"with one image beside it, it is off by {difference:.3g}"
+            )
+    return None
+
+
+def _values_with_output(runner: PortRunner, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The taps of a module's last run, and what it returned."""
+    return {**values, **({} if runner.output is None else {OUTPUT: runner.output})}
+
+
+def output_mismatch(
+    runner: PortRunner, values: Mapping[str, Tensor], output_tap: str | None
+) -> str | None:  # fmt: skip
+    """That a module returned something else in its last run than the tap compared for it.
+
+    ``values`` are its taps, ``output_tap`` the one that it returns; None for a network of this
+    package, which returns the logits.
+    """
+    output = runner.output
+    if output_tap is not None and output_tap not in values:
+        return None  # then that tap has no counterpart, and counts as such
+    place = output_tap or CLASSIFIER
+    start = f"what it returns is not what {place} gives"
+    if output is None or output.dtype != torch.float32:
+        return f"{start}, but {'no tensor' if output is None else _dtype_name(output.dtype)}"
+    candidates = {place: output.flatten(1)}
+    if output_tap is None and CLASSIFIER not in values:
+        candidates = {SOFTMAX: output.flatten(1).softmax(-1)}
+    elif output_tap is None and SOFTMAX in values:
+        candidates[SOFTMAX] = output.flatten(1)
+    matches = (
+        torch.equal(values[tap].flatten(1).nan_to_num(), expected.nan_to_num())
+        for tap, expected in candidates.items()
+    )
+    return None if any(matches) else f"{start}: a hook or a forward of its own changes that"
+
+
+def reduced_precision(values: Mapping[str, Tensor], judge: Mapping[str, Tensor]) -> str | None:
+    """Which tap of a module is the first rounded to float16 or bfloat16, in a clause; else None.
 
     What the judge's values show as well is no rounding: whole pixels, for one.
     """
@@ -97,5 +165,5 @@ def _shorter_type(values: Tensor) -> str | None:
     return None
 
 
-def _plain(dtype: torch.dtype) -> str:
+def _dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")

@@ -14,10 +14,10 @@ def ulps(judge: np.ndarray, port: np.ndarray) -> np.ndarray:
     # Floats of one sign are ordered as their bits are; behind a ReLU there is one sign alone.
     if left.min() >= 0 and right.min() >= 0:
         return np.asarray(np.abs(left - right))
-    return np.asarray(np.abs(_ordered(left) - _ordered(right)))
+    return np.asarray(np.abs(_sortable_integers(left) - _sortable_integers(right)))
 
 
-def _ordered(bits: np.ndarray) -> np.ndarray:
+def _sortable_integers(bits: np.ndarray) -> np.ndarray:
     """Integers in the order of the floats, neighbours one apart, both zeros at 0."""
     return np.where(bits < 0, -(bits & 0x7FFFFFFF).astype(np.int64), bits)
 
@@ -37,8 +37,8 @@ class UlpCounts:
 
     def quantile(self, share: float) -> float:
         """The number of units that ``share`` of what was counted does not exceed."""
-        counted = self._counts.cumsum()
-        place = int(np.searchsorted(counted, share * counted[-1]))
+        cumulative = self._counts.cumsum()
+        place = int(np.searchsorted(cumulative, share * cumulative[-1]))
         if place < _ONE_BY_ONE:
             return float(place)
         return float(_ONE_BY_ONE * 2 ** ((place - _ONE_BY_ONE) / _PER_OCTAVE))

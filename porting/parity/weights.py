@@ -19,12 +19,10 @@ import numpy as np
 
 from porting.carry_out import PlannedValues, planned_values, planned_values_onto
 from porting.errors import BadInput
+from porting.graph.node import ModuleNorm
 from porting.mapping.convention import InputConvention
-from porting.mapping.layers import layers_of
-from porting.mapping.module_match import ModuleMatch
-from porting.mapping.recognise import Match
+from porting.mapping.match import Match
 from porting.mapping.recognise import match as match_network
-from porting.mapping.structure.node import ModuleNorm
 from porting.parity.relations import (
     RELATIONS,
     UNIT,
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 LINES = 5
-"""Most lines in which the findings are told."""
+"""Largest number of lines in which findings are listed."""
 
 EPSILONS = (1e-3, 1e-5, 1e-4, 1e-6, 1e-2, 1e-7, 0.0)
 """Epsilons that frameworks and networks have by default, tried before one is worked out."""
@@ -48,10 +46,10 @@ EPSILONS = (1e-3, 1e-5, 1e-4, 1e-6, 1e-2, 1e-7, 0.0)
 _TRACKED = "num_batches_tracked"
 """PyTorch's count of batches: no source has it, and evaluation does not take it."""
 
-_TAKEN = "taken in"
+_INSIDE_FOLDED = "taken in"
 """The relation of a batch norm's keys that are compared in the weight and bias they fold into."""
 
-EQUAL = ("rounding", "folded", _TAKEN)
+EQUAL = ("rounding", "folded", _INSIDE_FOLDED)
 """Relations of keys that are the source's all the same."""
 
 _PLURALS = {name: known.plural for name, known in RELATIONS.items()} | {
@@ -136,10 +134,10 @@ class WeightComparison:
 
     def lines(self) -> tuple[str, ...]:
         """What differs, keys of one relation together, worst first."""
-        groups = _grouped(self.findings)
-        shown = groups if len(groups) <= LINES else groups[: LINES - 1]
-        lines = [_told(group, self.keys) for group in shown]
-        if rest := sum(map(len, groups[len(shown) :])):
+        groups = _group_findings(self.findings)
+        visible = groups if len(groups) <= LINES else groups[: LINES - 1]
+        lines = [_sentence(group, self.keys) for group in visible]
+        if rest := sum(map(len, groups[len(visible) :])):
             lines.append(f"and {rest} keys in other ways")
         return tuple(lines)
 
@@ -155,15 +153,15 @@ class WeightComparison:
             rest = f", {self.keys - self.equal} of them not to the last bit"
             return f"all {self.keys} weights are the source's" + (rest if self.findings else "")
         wrong = [finding for finding in self.findings if not finding.agrees]
-        groups = _grouped(wrong)
+        groups = _group_findings(wrong)
         group = groups[0]
         if tap is not None:
-            nearest = max(wrong, key=lambda finding: _shared(finding.key, tap))
+            nearest = max(wrong, key=lambda finding: _common_parts(finding.key, tap))
             group = next(members for members in groups if nearest in members)
             group = [nearest, *(finding for finding in group if finding is not nearest)]
         others = len(wrong) - len(group)
         more = f", and {others} more differ" if others else ""
-        return _told(group, self.keys) + more
+        return _sentence(group, self.keys) + more
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for the reports: all keys that differ."""
@@ -180,7 +178,7 @@ class WeightComparison:
 
 def compare_weights(
     source: Source,
-    match: Match | ModuleMatch,
+    match: Match,
     network: nn.Module,
     convention: InputConvention,
 ) -> WeightComparison:
@@ -191,25 +189,25 @@ def compare_weights(
     """
     state = network.state_dict()
     try:
-        if isinstance(match, ModuleMatch):
-            planned = planned_values_onto(match.plan, source, network, match.epsilons)
+        if match.architecture is None:
+            plan_values = planned_values_onto(match.plan, source, network, match.epsilons)
         else:
-            planned = planned_values(
+            plan_values = planned_values(
                 match.plan, source, match.config, convention.mean, convention.std
             )
-        reason = _why_not(planned, state, match)
+        reason = _reason_unpaired(plan_values, state, match)
         if reason is not None:
             return WeightComparison(unpaired=reason)
-        return _Comparing(source, match, network, planned).result()
+        return _WeightComparer(source, match, network, plan_values).result()
     except BadInput as error:
         return WeightComparison(unpaired=str(error))
 
 
-def _why_not(
-    planned: PlannedValues, state: Mapping[str, Tensor], match: Match | ModuleMatch
+def _reason_unpaired(
+    plan_values: PlannedValues, state: Mapping[str, Tensor], match: Match
 ) -> str | None:
-    """Why the keys cannot be paired: a module of somebody's own was not matched by structure."""
-    for key, shape in planned.shapes.items():
+    """Why the keys cannot be paired: a user-defined module was not matched by structure."""
+    for key, shape in plan_values.shapes.items():
         if key.endswith(_TRACKED):
             continue
         if key not in state or tuple(state[key].shape) != shape:
@@ -227,8 +225,8 @@ class _NormedLayer:
     weight: str
     bias: str | None
     norm: ModuleNorm
-    stated: float
-    own: float
+    source_epsilon: float
+    port_epsilon: float
 
     @property
     def scaling(self) -> list[str]:
@@ -245,11 +243,11 @@ class _NormedLayer:
     @property
     def other_epsilon(self) -> bool:
         """Whether the two epsilons differ; graphs keep theirs in float32."""
-        return bool(np.float32(self.stated) != np.float32(self.own))
+        return bool(np.float32(self.source_epsilon) != np.float32(self.port_epsilon))
 
 
 @dataclass(frozen=True, eq=False)
-class _Folded:
+class _FoldedLayer:
     """A layer with its batch norm folded in, in float64: it scales (C,) and gives a bias (C,).
 
     ``unfolded`` is the weight before that. ``terms`` are the sizes of what the bias is a sum of.
@@ -275,26 +273,30 @@ class _Folded:
             return np.asarray(self.unfolded * self.scale.reshape(shape))
 
 
-class _Comparing:
-    """One comparison: the two sides, and what is known of each key so far."""
+class _WeightComparer:
+    """Compares the weights of two sides, and collects findings by key."""
 
     def __init__(
-        self, source: Source, match: Match | ModuleMatch, network: nn.Module,
-        planned: PlannedValues,
+        self, source: Source, match: Match, network: nn.Module,
+        plan_values: PlannedValues,
     ) -> None:  # fmt: skip
         self._source, self._match, self._network = source, match, network
-        self._planned, self._state = planned, network.state_dict()
-        self._keys = [key for key in planned.fills if not key.endswith(_TRACKED)]
+        self._plan_values, self._state = plan_values, network.state_dict()
+        self._keys = [key for key in plan_values.fills if not key.endswith(_TRACKED)]
         self._findings: dict[str, WeightFinding] = {}
 
     def result(self) -> WeightComparison:
         """All keys compared."""
-        differing = {key for key in self._keys if not self._same(key)}
+        differing = {
+            key
+            for key in self._keys
+            if not bits_equal(self._port(key), self._plan_values.read(key))
+        }
         for layer in self._layers():
             self._compare_layer(layer, [key for key in layer.keys if key in differing])
         for key in self._keys:
             if key in differing and key not in self._findings:
-                self._relate(key, Pair(self._port(key), self._planned.read(key)))
+                self._relate(key, Pair(self._port(key), self._plan_values.read(key)))
         order = {key: place for place, key in enumerate(self._keys)}
         findings = sorted(self._findings.values(), key=lambda finding: order.get(finding.key, -1))
         return WeightComparison(len(self._keys), tuple(findings))
@@ -303,33 +305,25 @@ class _Comparing:
         """The network's values of a key, in float32."""
         return np.asarray(self._state[key].detach().float().numpy())
 
-    def _same(self, key: str) -> bool:
-        return bits_equal(self._port(key), self._planned.read(key))
-
     def _layers(self) -> Iterator[_NormedLayer]:
         """The layers that have a batch norm."""
         match = self._match
-        if isinstance(match, ModuleMatch):
-            for layer in match.layers:
-                if (norm := layer.norm) is not None:
-                    stated = match.stated_epsilons.get(norm.variance, norm.epsilon)
-                    yield _NormedLayer(layer.weight, layer.bias, norm, stated, norm.epsilon)
-            return
-        stated = match.config.bn_epsilon
-        for described in layers_of(match.config):
-            if (path := described.norm) is not None:
-                mean, variance = f"{path}.running_mean", f"{path}.running_var"
-                own = float(getattr(self._network.get_submodule(path), "eps", stated))
-                norm = ModuleNorm(f"{path}.weight", f"{path}.bias", mean, variance, own)
-                yield _NormedLayer(f"{described.path}.weight", None, norm, stated, own)
+        for layer in match.layers:
+            if (norm := layer.norm) is not None:
+                source_epsilon = match.stated_epsilons.get(norm.variance, norm.epsilon)
+                if match.architecture is not None:
+                    path = norm.mean.removesuffix(".running_mean")
+                    own = getattr(self._network.get_submodule(path), "eps", norm.epsilon)
+                    norm = replace(norm, epsilon=float(own))
+                yield _NormedLayer(layer.weight, layer.bias, norm, source_epsilon, norm.epsilon)
 
     def _compare_layer(self, layer: _NormedLayer, differing: list[str]) -> None:
         """Find what no key shows by itself: batch norms folded otherwise, or another epsilon."""
         scaling = [key for key in layer.scaling if key in differing]
         if not layer.other_epsilon and not scaling and len(differing) < 2:
             return
-        port = _folded(self._port, layer, layer.own)
-        source = _folded(self._planned.read, layer, layer.stated)
+        port = _fold(self._port, layer, layer.port_epsilon)
+        source = _fold(self._plan_values.read, layer, layer.source_epsilon)
         if _equal(port, source):
             for key in differing:
                 self._add(key, _ONCE_FOLDED)
@@ -341,7 +335,7 @@ class _Comparing:
             self._compare_folded(layer, differing, port, source)
 
     def _compare_folded(
-        self, layer: _NormedLayer, differing: list[str], port: _Folded, source: _Folded
+        self, layer: _NormedLayer, differing: list[str], port: _FoldedLayer, source: _FoldedLayer
     ) -> None:
         """Relate weight and bias as they are once folded: one side has no norm of its own."""
         whole = self._folded_from_another_set(layer, port)
@@ -366,31 +360,33 @@ class _Comparing:
                 self._relate(key, pair, "" if as_it_is else ", once folded")
         for key in differing:
             if key not in pairs:
-                self._add(key, _TAKEN_IN)
+                self._add(key, _IN_FOLDED_WEIGHT)
 
-    def _folded_from_another_set(self, layer: _NormedLayer, port: _Folded) -> Relation | None:
+    def _folded_from_another_set(self, layer: _NormedLayer, port: _FoldedLayer) -> Relation | None:
         for name, values in self._other_sets.items():
-            if _equal(port, _folded(values.read, layer, layer.stated)):
+            if _equal(port, _fold(values.read, layer, layer.source_epsilon)):
                 return self._weight_set(name)
         return None
 
     def _folded_at_another_epsilon(
-        self, layer: _NormedLayer, port: _Folded, source: _Folded
+        self, layer: _NormedLayer, port: _FoldedLayer, source: _FoldedLayer
     ) -> Relation | None:
         """Whether the two are one at another epsilon of the side that has a batch norm."""
         if self._source_is_identity(layer):
-            epsilon, own = _epsilon_between(self._port, layer, source), layer.own
+            norm_epsilon = layer.port_epsilon
+            epsilon = _epsilon_between(self._port, layer, source)
             words = "the source's with epsilon {:g} in the batch norm, which has {:g}"
         else:
-            epsilon, own = _epsilon_between(self._planned.read, layer, port), layer.stated
+            norm_epsilon = layer.source_epsilon
+            epsilon = _epsilon_between(self._plan_values.read, layer, port)
             words = "the source's folded with epsilon {:g}, where it has {:g}"
-        if epsilon is None or epsilon == own:
+        if epsilon is None or epsilon == norm_epsilon:
             return None
-        return Relation("epsilon", words.format(epsilon, own))
+        return Relation("epsilon", words.format(epsilon, norm_epsilon))
 
     def _source_is_identity(self, layer: _NormedLayer) -> bool:
         """Whether the source has folded the batch norm, so that the plan makes it an identity."""
-        return self._planned.fills[layer.norm.variance].constant == "unit variance"
+        return self._plan_values.fills[layer.norm.variance].constant == "unit variance"
 
     def _relate(self, key: str, pair: Pair, suffix: str = "") -> None:
         """Add what relates a key's values to the source's, of this key or of another."""
@@ -414,21 +410,21 @@ class _Comparing:
         """The key whose values by the plan these are; it may have this key's in exchange."""
         one_way = None
         for other in self._by_sum.get((pair.port.size, bit_sum(pair.port)), ()):
-            if other == key or not _same_values(pair.port, self._planned.read(other)):
+            if other == key or not _same_values(pair.port, self._plan_values.read(other)):
                 continue
             if _same_values(self._port(other), pair.source):
-                return Relation("exchanged", f"exchanged with {_shown(other)}"), other
+                return Relation("exchanged", f"exchanged with {_printable(other)}"), other
             one_way = one_way or other
         if one_way is None:
             return None, None
-        return Relation("another tensor", f"the source's {_shown(one_way)}"), one_way
+        return Relation("another tensor", f"the source's {_printable(one_way)}"), one_way
 
     @cached_property
     def _by_sum(self) -> Mapping[tuple[int, int], list[str]]:
         """Keys by size and sum of bits of the source's values."""
         keys = defaultdict(list)
         for key in self._keys:
-            values = self._planned.read(key)
+            values = self._plan_values.read(key)
             keys[values.size, bit_sum(values)].append(key)
         return dict(keys)
 
@@ -436,14 +432,14 @@ class _Comparing:
     def _other_sets(self) -> Mapping[str, PlannedValues]:
         """What plans for the source's other weight sets give, by the set's name."""
         match, sets = self._match, {}
-        if isinstance(match, ModuleMatch):
+        if match.architecture is None:
             return {}
-        dropped = any(fill.first_row for fill in match.plan.fills)
+        drops_background = any(fill.first_row for fill in match.plan.fills)
         for name in self._source.weight_sets:
             if name == match.plan.weight_set:
                 continue
             try:
-                other = match_network(self._source, match.model, name, dropped)
+                other = match_network(self._source, match.model, name, drops_background)
             except BadInput:
                 continue  # a set need not be whole
             sets[name] = planned_values(other.plan, self._source, other.config)
@@ -456,7 +452,7 @@ class _Comparing:
     def _add(
         self, key: str, relation: Relation, pair: Pair | None = None, other: str | None = None
     ) -> None:
-        fill = self._planned.fills[key]
+        fill = self._plan_values.fills[key]
         self._findings[key] = WeightFinding(
             key, relation.name, relation.text, fill.source or fill.constant,
             None if pair is None else pair.distance,
@@ -464,68 +460,58 @@ class _Comparing:
         )  # fmt: skip
 
     def _add_epsilon(self, layer: _NormedLayer, pair: Pair) -> None:
-        key = f"{_path_of(layer.norm)}.eps".removeprefix(".")
-        text = f"{layer.own:g}, where the source has {layer.stated:g}"
+        path = layer.norm.variance.rpartition(".")[0]
+        key = f"{path}.eps".removeprefix(".")
+        text = f"{layer.port_epsilon:g}, where the source has {layer.source_epsilon:g}"
         self._findings[key] = WeightFinding(key, "epsilon", text, distance=pair.distance)
 
 
 _ONCE_FOLDED = Relation("folded", "equal once folded")
-_TAKEN_IN = Relation(_TAKEN, "compared in the weight and bias that they fold into")
+_IN_FOLDED_WEIGHT = Relation(_INSIDE_FOLDED, "compared in the weight and bias that they fold into")
 
 
-def _path_of(norm: ModuleNorm) -> str:
-    """The module that has a batch norm's statistics."""
-    return norm.variance.rpartition(".")[0]
-
-
-def _folded(read: Values, layer: _NormedLayer, epsilon: float) -> _Folded:
+def _fold(read: Values, layer: _NormedLayer, epsilon: float) -> _FoldedLayer:
     """A layer's weight and bias with its batch norm folded in."""
     norm = layer.norm
     with np.errstate(all="ignore"):  # what comes of it is equal to nothing
-        scale = _scale(read, layer, epsilon)
+        gamma = 1.0 if norm.weight is None else read(norm.weight).astype(np.float64)
+        scale = np.asarray(gamma / np.sqrt(read(norm.variance).astype(np.float64) + epsilon))
         beta = 0.0 if norm.bias is None else read(norm.bias).astype(np.float64)
         bias = 0.0 if layer.bias is None else read(layer.bias).astype(np.float64)
         mean = read(norm.mean).astype(np.float64)
-        folded = beta + (bias - mean) * scale
+        shift = beta + (bias - mean) * scale
         terms = np.abs(beta) + (np.abs(bias) + np.abs(mean)) * np.abs(scale)
-    return _Folded(read(layer.weight), scale, folded, terms)
+    return _FoldedLayer(read(layer.weight), scale, shift, terms)
 
 
-def _scale(read: Values, layer: _NormedLayer, epsilon: float) -> np.ndarray:
-    """What a batch norm multiplies each channel by, (C,), float64."""
-    norm = layer.norm
-    gamma = 1.0 if norm.weight is None else read(norm.weight).astype(np.float64)
-    return np.asarray(gamma / np.sqrt(read(norm.variance).astype(np.float64) + epsilon))
-
-
-def _is_identity(folded: _Folded) -> bool:
+def _is_identity(layer: _FoldedLayer) -> bool:
     """Whether a batch norm scales by nothing but 1."""
-    return folded.weight is folded.unfolded
+    return layer.weight is layer.unfolded
 
 
-def _weight_pair(port: _Folded, source: _Folded) -> Pair:
+def _weight_pair(port: _FoldedLayer, source: _FoldedLayer) -> Pair:
     """The weights, both float32 where neither is scaled."""
     dtype = np.result_type(port.weight, source.weight)
     return Pair(port.weight.astype(dtype, copy=False), source.weight.astype(dtype, copy=False))
 
 
-def _bias_pair(port: _Folded, source: _Folded) -> Pair:
+def _bias_pair(port: _FoldedLayer, source: _FoldedLayer) -> Pair:
     return Pair(port.bias, source.bias, np.maximum(port.terms, source.terms))
 
 
-def _equal(port: _Folded, source: _Folded) -> bool:
+def _equal(port: _FoldedLayer, source: _FoldedLayer) -> bool:
     """Whether two layers are one once folded, but for a few roundings."""
     return _bias_pair(port, source).equal and _weight_pair(port, source).equal
 
 
-def _epsilon_between(read: Values, layer: _NormedLayer, folded: _Folded) -> float | None:
+def _epsilon_between(read: Values, layer: _NormedLayer, target: _FoldedLayer) -> float | None:
     """The epsilon at which a layer with a batch norm is the folded one; None at no such."""
-    plain = _folded(read, layer, 0.0)
+    plain = _fold(read, layer, 0.0)
     count = len(plain.scale)
     rows = plain.unfolded.reshape(count, -1).astype(np.float64)
     with np.errstate(all="ignore"):
         # sqrt(variance / (variance + epsilon)) of each channel.
-        factors = (rows * folded.weight.reshape(count, -1)).sum(1) / (rows * rows).sum(1)
+        factors = (rows * target.weight.reshape(count, -1)).sum(1) / (rows * rows).sum(1)
         variance = read(layer.norm.variance).astype(np.float64)
         epsilons = variance / (factors / plain.scale) ** 2 - variance
     # The rounding of a weight moves it least where the variance is least.
@@ -535,7 +521,7 @@ def _epsilon_between(read: Values, layer: _NormedLayer, folded: _Folded) -> floa
         epsilon = float(epsilons[usable][variance[usable].argmin()])
         worked_out = [float(f"{epsilon:.{digits}g}") for digits in (1, 2, 3)]
     for epsilon in (*EPSILONS, *worked_out):
-        if epsilon >= 0 and _equal(folded, _folded(read, layer, epsilon)):
+        if epsilon >= 0 and _equal(target, _fold(read, layer, epsilon)):
             return epsilon
     return None
 
@@ -550,22 +536,22 @@ def _farthest(pair: Pair) -> Farthest:
     return Farthest(place, float(pair.port[place]), float(pair.source[place]))
 
 
-def _shown(key: str) -> str:
-    """A key as text: a module of somebody's own may call its parts anything."""
+def _printable(key: str) -> str:
+    """A key as text: a user-defined module may call its parts anything."""
     return key if key.isprintable() else key.encode("unicode_escape").decode()
 
 
-def _shared(key: str, tap: str) -> int:
+def _common_parts(key: str, tap: str) -> int:
     """How many parts of their paths a key and a tap begin with alike."""
     pairs = zip(key.split("."), tap.split("."), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def _grouped(findings: Iterable[WeightFinding]) -> list[list[WeightFinding]]:
+def _group_findings(findings: Iterable[WeightFinding]) -> list[list[WeightFinding]]:
     """Findings of one relation together, what differs before what agrees, the worst first."""
     of_relation = defaultdict(list)
     for finding in findings:
-        if finding.relation != _TAKEN:
+        if finding.relation != _INSIDE_FOLDED:
             of_relation[finding.relation].append(finding)
     groups: list[list[WeightFinding]] = []
     for relation, members in of_relation.items():
@@ -585,19 +571,19 @@ def _badness(finding: WeightFinding) -> tuple[bool, float]:
     return finding.agrees, -np.inf if np.isnan(distance) else -distance
 
 
-def _told(group: Sequence[WeightFinding], keys: int) -> str:
+def _sentence(group: Sequence[WeightFinding], keys: int) -> str:
     """Findings of one relation in a sentence."""
     first, count = group[0], len(group)
-    name = _shown(first.key)
+    name = _printable(first.key)
     if first.relation == "exchanged":
         pairs = {frozenset((finding.key, finding.other)) for finding in group}
         more = f", and {len(pairs) - 1} more pairs" if len(pairs) > 1 else ""
-        return f"{name} and {_shown(str(first.other))} are exchanged{more}"
+        return f"{name} and {_printable(str(first.other))} are exchanged{more}"
     if count == 1:
         return f"{name} is {first.text}"
     if len({finding.text for finding in group}) > 1:
         return f"{name} is {first.text}, and {count - 1} more are {_PLURALS[first.relation]}"
     if count == keys:
         return f"all {keys} keys are {first.text}"
-    others = _shown(group[1].key) if count == 2 else f"{count - 1} more"
+    others = _printable(group[1].key) if count == 2 else f"{count - 1} more"
     return f"{name} and {others} are {first.text}"

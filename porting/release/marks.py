@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from porting.judges.reference.made_up import MARK, PREFIX
+from porting.judges.reference.rehearsal_mark import MARK, PREFIX
 from porting.places import origin
 from porting.sources import Source
 from porting.sources.tflite import TFLiteSource

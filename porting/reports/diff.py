@@ -1,4 +1,4 @@
-"""What ``porting diff`` says in the terminal; at most 100 columns."""
+"""The terminal output of ``porting diff``, at most 100 columns wide."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from porting.reports.inspection import input_lines, pixels_line
-from porting.reports.lines import print_lines
+from porting.reports.terminal import print_lines
 
 WORST = 10
 WIDTH = 100
@@ -22,21 +22,22 @@ HEADINGS = (
 
 def print_diff(data: dict[str, Any]) -> None:
     """Print a report's data as text."""
+    subject = data["subject"]
     pairs = [
         ("source", f"{data['source']['file']} ({data['source']['weight_set']})"),
-        ("network", _network(data["subject"])),
-        *((("", note)) for note in data["subject"]["notes"]),
+        ("network", ", ".join(filter(None, (subject["model"], subject["file"])))),
+        *((("", note)) for note in subject["notes"]),
         ("verdict", data["summary"]),
         *_weights(data.get("weights")),
         *((("rests on", basis["summary"]),) if (basis := data.get("rests_on")) else ()),
-        ("needed", _needed(data["needed"])),
+        ("needed", _needed_tolerance(data["needed"])),
         ("inputs", _inputs(data["inputs"])),
         *((("skipped", f"{skip['file']}: {skip['reason']}")) for skip in data["inputs"]["skipped"]),
         *input_lines(data["inputs"]["convention"]),
     ]
     pairs.append(pixels_line(data.get("pixels")))  # older reports have none
     if data["quantised"] is not None:
-        pairs.append(("int8 run", _quantised(data["quantised"])))
+        pairs.append(("int8 run", _quantised_line(data["quantised"])))
     pairs += [("unmatched", tap) for tap in data["unmatched"]]
     pairs += [("left out", f"{tap['tap']}: {tap['reason']}") for tap in data["not_comparable"]]
     pairs += [
@@ -67,17 +68,17 @@ def _print_worst(taps: list[dict[str, Any]]) -> None:
     if console.width > WIDTH:
         console = Console(highlight=False, width=WIDTH)
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
-    explained = "" if all(tap["agrees"] for tap in taps) else " (* disagree)"
-    table.add_column(f"\n\nthe worst taps{explained}", overflow="fold")
+    legend = "" if all(tap["agrees"] for tap in taps) else " (* disagree)"
+    table.add_column(f"\n\nthe worst taps{legend}", overflow="fold")
     for name in HEADINGS:
         table.add_column(name, justify="right", no_wrap=True)
     for tap in sorted(taps, key=worst_ratio, reverse=True)[:WORST]:
         table.add_row(*_row(tap), style=None if tap["agrees"] else "red")
     # Captured: rich itself ends the process with 1 where nobody reads on.
-    with console.capture() as captured:
+    with console.capture() as output:
         console.print()
         console.print(table)
-    typer.echo(captured.get(), nl=False)
+    typer.echo(output.get(), nl=False)
 
 
 def _row(tap: dict[str, Any]) -> tuple[str, ...]:
@@ -90,10 +91,6 @@ def _row(tap: dict[str, Any]) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _network(subject: dict[str, Any]) -> str:
-    return ", ".join(filter(None, (subject["model"], subject["file"])))
-
-
 def _weights(weights: dict[str, Any] | None) -> list[tuple[str, str]]:
     """What relates the weights, worst first; older reports do not have it."""
     if weights is None:
@@ -101,19 +98,19 @@ def _weights(weights: dict[str, Any] | None) -> list[tuple[str, str]]:
     return [("weights", weights["headline"]), *(("", line) for line in weights["lines"])]
 
 
-def _needed(needed: dict[str, float]) -> str:
+def _needed_tolerance(tolerance: dict[str, float]) -> str:
     return (
-        f"{float(needed['factor']):.3g} times the noise, or an absolute tolerance of "
-        f"{float(needed['atol']):.3g}, to agree everywhere"
+        f"{float(tolerance['factor']):.3g} times the noise, or an absolute tolerance of "
+        f"{float(tolerance['atol']):.3g}, to agree everywhere"
     )
 
 
 def _inputs(inputs: dict[str, Any]) -> str:
-    skipped = len(inputs["skipped"])
-    return str(inputs["what"]) + (f", {skipped} skipped" if skipped else "")
+    skip_count = len(inputs["skipped"])
+    return str(inputs["what"]) + (f", {skip_count} skipped" if skip_count else "")
 
 
-def _quantised(quantised: dict[str, Any]) -> str:
+def _quantised_line(quantised: dict[str, Any]) -> str:
     worst = max(quantised["taps"], key=lambda tap: float(tap["relative"]))
     last = quantised["taps"][-1]
     return (

@@ -1,13 +1,16 @@
-"""What ``porting evaluate`` says in the terminal; at most 80 columns."""
+"""The terminal output of ``porting evaluate``, at most 80 columns wide."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from porting.reports.explanation import print_explanation
+import typer
+
 from porting.reports.inspection import input_lines
-from porting.reports.lines import print_lines
+from porting.reports.terminal import print_lines
+
+WIDTH = 80
 
 SHOWN = 10
 """Images listed at most; the page lists more, the JSON and the rows have all."""
@@ -15,12 +18,12 @@ SHOWN = 10
 
 def print_evaluation(data: dict[str, Any]) -> None:
     """Print a report's data as text."""
-    found = data["data"]
+    dataset = data["data"]
     pairs = [
-        ("data", f"{found['path']}: {found['examples']:,} images, {found['kind']}"),
-        ("labels", found["label_order"]),
-        *(("note", note) for note in found["notes"]),
-        *_made_from(data["made_from"]),
+        ("data", f"{dataset['path']}: {dataset['examples']:,} images, {dataset['kind']}"),
+        ("labels", dataset["label_order"]),
+        *(("note", note) for note in dataset["notes"]),
+        *_provenance_lines(data["made_from"]),
         *_input(data),
         *((name, _accuracy(side)) for name, side in data["sides"].items()),
     ]
@@ -28,11 +31,11 @@ def print_evaluation(data: dict[str, Any]) -> None:
         pairs.append(("stated", f"top-1 {data['stated']:.2f} %"))
     if data["agreement"] is not None:
         pairs += _agreement(data["agreement"])
-    pairs += _listed("left out", [_of_failed(failed) for failed in found["failed"]])
+    pairs += _first_entries("left out", [_failure_line(failed) for failed in dataset["failed"]])
     pairs.append(("verdict", data["verdict"]["sentence"]))
     print_lines(pairs)
     if data["explanation"] is not None:
-        print_explanation(data["explanation"])
+        _print_explanation(data["explanation"])
 
 
 def _input(data: dict[str, Any]) -> list[tuple[str, str]]:
@@ -45,13 +48,13 @@ def _input(data: dict[str, Any]) -> list[tuple[str, str]]:
     return [*input_lines(data["convention"]), ("pixels", "; ".join(in_use))]
 
 
-def _made_from(told: dict[str, Any]) -> list[tuple[str, str]]:
+def _provenance_lines(provenance: dict[str, Any]) -> list[tuple[str, str]]:
     pairs = []
-    if source := told.get("source"):
+    if source := provenance.get("source"):
         pairs.append(
             ("source", f"{source['file']} ({source['weights']}), run by {source['judge']}")
         )
-    if checkpoint := told.get("checkpoint"):
+    if checkpoint := provenance.get("checkpoint"):
         weights = f" ({checkpoint['weights']})" if checkpoint["weights"] else ""
         pairs.append(("network", f"{checkpoint['model']}, {checkpoint['file']}{weights}"))
     return pairs
@@ -73,11 +76,11 @@ def _agreement(agreement: dict[str, Any]) -> list[tuple[str, str]]:
         ("port - judge", f"{change['points']:+.2f} points ({change['low']:+.2f} to "
          f"{change['high']:+.2f}); right alone: port {change['gained']:,}, judge "
          f"{change['lost']:,}; McNemar p = {change['p']:.2g}"),
-        *_listed("differ", [_of_differing(image) for image in agreement["differing"]]),
+        *_first_entries("differ", [_difference_line(image) for image in agreement["differing"]]),
     ]  # fmt: skip
 
 
-def _listed(label: str, entries: list[str]) -> list[tuple[str, str]]:
+def _first_entries(label: str, entries: list[str]) -> list[tuple[str, str]]:
     """The first entries, a line or two each, under one label, and how many more there are."""
     lines = entries[:SHOWN]
     if len(entries) > SHOWN:
@@ -85,7 +88,7 @@ def _listed(label: str, entries: list[str]) -> list[tuple[str, str]]:
     return [(label if not number else "", line) for number, line in enumerate(lines)]
 
 
-def _of_differing(image: dict[str, Any]) -> str:
+def _difference_line(image: dict[str, Any]) -> str:
     """Image and label; below, by what margin each side answered what."""
     answers = ", ".join(
         f"{name} {image[name]['called']} by {float(image[name]['margin']):.3g}"
@@ -97,9 +100,46 @@ def _of_differing(image: dict[str, Any]) -> str:
     return f"{Path(image['name']).name}, {image['called']}:\n  {answers}{why}"
 
 
-def _of_failed(failed: dict[str, str]) -> str:
+def _failure_line(entry: dict[str, str]) -> str:
     return (
-        failed["reason"]
-        if failed["name"] in failed["reason"]
-        else "{name}: {reason}".format(**failed)
+        entry["reason"] if entry["name"] in entry["reason"] else "{name}: {reason}".format(**entry)
     )
+
+
+def _print_explanation(explanation: dict[str, Any]) -> None:
+    """Print a report's explanation as text: a table of changes, what was left out, a sentence."""
+    _print_changes(explanation["changes"])
+    pairs = [("left out", f"{left['topic']}: {left['why']}") for left in explanation["left_out"]]
+    typer.echo()
+    print_lines([*pairs, ("explained", explanation["sentence"])])
+
+
+def _print_changes(changes: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if console.width > WIDTH:
+        console = Console(highlight=False, width=WIDTH)
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    helps = " (* helps)" if any(change["helps"] for change in changes) else ""
+    table.add_column("changed", no_wrap=True)
+    table.add_column(f"to what, for what{helps}", overflow="fold", ratio=1)
+    for name in ("top-1", "points", "95 %", "p, Holm"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for change in changes:
+        table.add_row(*_change_row(change), style="green" if change["helps"] else None)
+    # Captured: rich itself ends the process with 1 where nobody reads on.
+    with console.capture() as output:
+        console.print()
+        console.print(table)
+    typer.echo(output.get(), nl=False)
+
+
+def _change_row(change: dict[str, Any]) -> tuple[str, ...]:
+    mark = " *" if change["helps"] else ""
+    return (
+        change["topic"], change["change"] + mark, f"{change['top1']:.2f}",
+        f"{change['points']:+.2f}", f"{change['low']:+.2f} to {change['high']:+.2f}",
+        f"{change['adjusted_p']:.1g}",
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The HTML report: one file, made from JSON alone, that asks the network nothing."""
+"""The HTML report: one file, made from the JSON report alone, that loads nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from porting.release.writing import write_text
-from porting.reports.reading import EVALUATION, write_report
+from porting.reports.report_files import EVALUATION, write_report
 
 CHARTS = "echarts.min.js"
 """Apache ECharts 5.6.0, ``echarts.min.js`` of its npm package, unchanged."""
@@ -32,14 +32,17 @@ def page(data: dict[str, Any], evaluation: dict[str, Any] | None = None) -> str:
     """
     if data["schema"] == EVALUATION:
         return _evaluation_page(data)
+    verdict = "at parity" if data["agrees"] else "not at parity"
     section = "" if evaluation is None else _part("evaluation.html")
     scripts = () if evaluation is None else EVALUATION_SCRIPTS
     charts = _part(CHARTS).replace("</script", "<\\/script")
-    return _filled(
+    return _fill_template(
         "page.html",
-        title=html.escape(f"{data['source']['file']}: {_verdict(data)}"),
-        sections=_filled("comparison.html", evaluation=section),
-        data=_as_script({"comparison": data, "evaluation": evaluation and _shown(evaluation)}),
+        title=html.escape(f"{data['source']['file']}: {verdict}"),
+        sections=_fill_template("comparison.html", evaluation=section),
+        data=_as_script(
+            {"comparison": data, "evaluation": evaluation and _shortened_evaluation(evaluation)}
+        ),
         charts=f"<script>{charts}</script>\n",
         script=_scripts("base.js", *scripts, *COMPARISON_SCRIPTS),
         style=_part("page.css"),
@@ -49,25 +52,25 @@ def page(data: dict[str, Any], evaluation: dict[str, Any] | None = None) -> str:
 def _evaluation_page(evaluation: dict[str, Any]) -> str:
     files = (evaluation["made_from"].get(what) for what in ("checkpoint", "source"))
     name = next(file["file"] for file in files if file)
-    return _filled(
+    return _fill_template(
         "page.html",
         title=html.escape(f"{name}: {evaluation['verdict']['sentence']}"),
         sections=_part("evaluation.html"),
-        data=_as_script({"comparison": None, "evaluation": _shown(evaluation)}),
+        data=_as_script({"comparison": None, "evaluation": _shortened_evaluation(evaluation)}),
         charts="",
         script=_scripts("base.js", *EVALUATION_SCRIPTS, "evaluation_page.js"),
         style=_part("page.css"),
     )
 
 
-def _shown(evaluation: dict[str, Any]) -> dict[str, Any]:
+def _shortened_evaluation(evaluation: dict[str, Any]) -> dict[str, Any]:
     """An evaluation with the images that a page lists; how many there are, its counts tell."""
-    found, agreement = evaluation["data"], evaluation["agreement"]
+    dataset, agreement = evaluation["data"], evaluation["agreement"]
     if agreement is not None:
         agreement = {**agreement, "differing": agreement["differing"][:SHOWN]}
     return {
         **evaluation,
-        "data": {**found, "failed": found["failed"][:SHOWN]},
+        "data": {**dataset, "failed": dataset["failed"][:SHOWN]},
         "agreement": agreement,
     }
 
@@ -99,11 +102,7 @@ def print_page(data: dict[str, Any]) -> None:
     typer.echo(data["report"])
 
 
-def _verdict(data: dict[str, Any]) -> str:
-    return "at parity" if data["agrees"] else "not at parity"
-
-
-def _filled(template: str, **parts: str) -> str:
+def _fill_template(template: str, **parts: str) -> str:
     """A template with its parts: in one go, for a name in a part may look like a place in it."""
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _part(template))
 

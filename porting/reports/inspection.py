@@ -1,4 +1,4 @@
-"""What ``porting inspect`` says of a source."""
+"""The output of ``porting inspect``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from porting.mapping.convention import convention_of
 from porting.mapping.recognise import candidates, find_match
 from porting.mapping.rules import choose_weight_set
 from porting.places import as_known
-from porting.reports.lines import print_lines
+from porting.reports.terminal import print_lines
 from porting.sources import Source
 
 KNOWN = {
@@ -23,7 +23,7 @@ KNOWN = {
 def inspect_source(source: Source) -> dict[str, Any]:
     """Everything that can be said of a source without running it, as plain data."""
     weight_set = choose_weight_set(source, None)
-    found = list(candidates(source, weight_set))
+    matches = list(candidates(source, weight_set))
     data: dict[str, Any] = {
         "source": as_known(str(source.path)),
         "format": source.format,
@@ -31,29 +31,22 @@ def inspect_source(source: Source) -> dict[str, Any]:
         "weight_sets": list(source.weight_sets),
         "tensors": len(source.tensors),
         "stored_as": dict(Counter(info.stored_as for info in source.tensors.values())),
-        "operators": _operators(source),
-        "models": [match.model for match in found],
+        "operators": dict(Counter(op.kind for op in source.graph.operators))
+        if source.graph is not None
+        else {},
+        "models": [match.model for match in matches],
         "labels": source.labels,
     }
-    if found:
-        data["input"] = convention_of(source, found[0]).to_json()
-        data["classes"] = found[0].config.num_classes
+    if matches:
+        data["input"] = convention_of(source, matches[0]).to_json()
+        data["classes"] = matches[0].config.num_classes
     else:
-        data["why_no_model"] = _reason(source)
+        data["why_no_model"] = ""
+        try:
+            find_match(source, None)
+        except (MappingError, PortingError) as error:
+            data["why_no_model"] = str(error)
     return data
-
-
-def _operators(source: Source) -> dict[str, int]:
-    graph = source.graph
-    return {} if graph is None else dict(Counter(op.kind for op in graph.operators))
-
-
-def _reason(source: Source) -> str:
-    try:
-        find_match(source, None)
-    except (MappingError, PortingError) as error:
-        return str(error)
-    return ""
 
 
 def print_inspection(data: dict[str, Any]) -> None:
@@ -63,11 +56,11 @@ def print_inspection(data: dict[str, Any]) -> None:
         ("format", data["format"]),
         ("sha256", data["sha256"]),
         ("weights", ", ".join(data["weight_sets"])),
-        ("tensors", f"{data['tensors']} stored: {_counted(data['stored_as'])}"),
+        ("tensors", f"{data['tensors']} stored: {_counts_text(data['stored_as'])}"),
     ]
     if data["operators"]:
         total = sum(data["operators"].values())
-        pairs.append(("operators", f"{total}: {_counted(data['operators'])}"))
+        pairs.append(("operators", f"{total}: {_counts_text(data['operators'])}"))
     pairs.append(("fits", ", ".join(data["models"]) or data["why_no_model"]))
     if "input" in data:
         pairs += input_lines(data["input"])
@@ -91,12 +84,12 @@ def input_lines(convention: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def pixels_line(road: dict[str, Any] | None) -> tuple[str, str]:
-    """What came of the road from pixels, or that there is none."""
+def pixels_line(check: dict[str, Any] | None) -> tuple[str, str]:
+    """The result of the check from pixels, or that there is none."""
     none = "not judged: the judge is fed what the network's first layer takes"
-    return "pixels", none if road is None else road["summary"]
+    return "pixels", none if check is None else check["summary"]
 
 
-def _counted(counts: dict[str, int]) -> str:
-    ordered = sorted(counts.items(), key=lambda pair: -pair[1])
-    return ", ".join(f"{count} {name}" for name, count in ordered)
+def _counts_text(counts: dict[str, int]) -> str:
+    entries = sorted(counts.items(), key=lambda pair: -pair[1])
+    return ", ".join(f"{count} {name}" for name, count in entries)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Yield a function to call with (done, in all); None where nobody watches.
+    """Yield a function to call with (done, in all); None without a terminal.
 
     The bar goes to standard error and is cleared at the end. Until it is called
     for the first time, it moves to show that work goes on, also while TensorFlow
@@ -69,8 +69,8 @@ def evaluation_bar() -> Iterator[Callable[[Standing], None] | None]:
         task = bar.add_task("evaluating", total=None, rate="", right="")
 
         def advance(standing: Standing) -> None:
-            of, answered = standing.ranks, max(standing.answered, 1)
-            top1 = (f"{name} {count / answered:.1%}" for name, count in standing.right.items())
+            of, answers = standing.ranks, max(standing.answered, 1)
+            top1 = (f"{name} {count / answers:.1%}" for name, count in standing.right.items())
             bar.update(
                 task, completed=standing.done, total=standing.total, right=" ".join(top1),
                 rate=f"{standing.rate:.0f}/s" if standing.rate else "",

@@ -1,11 +1,11 @@
-"""What ``porting rehearse`` says when it is done."""
+"""The output of ``porting rehearse``."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from porting.judges.reference.rehearse import Rehearsal
-from porting.reports.lines import print_lines
+from porting.reports.terminal import print_lines
 
 
 def summarise_rehearsal(rehearsal: Rehearsal) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from parity_tests.building.photos import jpeg_of
 from porting.accuracy.datasets.classes import imagenet
 from porting.accuracy.evaluation import batch
 from porting.accuracy.evaluation.evaluate import evaluate
-from porting.reports.evaluation import evaluation_report
+from porting.reports.evaluation_json import evaluation_report
 
 IMAGES = 70
 

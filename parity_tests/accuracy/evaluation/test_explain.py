@@ -17,7 +17,7 @@ from parity_tests.accuracy.evaluation.colours import (
 )
 from porting.errors import BadInput
 from porting.reports.evaluate import print_evaluation
-from porting.reports.reading import EVALUATION, read_report, write_report
+from porting.reports.report_files import EVALUATION, read_report, write_report
 
 
 class TestOneCause:

@@ -16,7 +16,7 @@ from porting.accuracy.evaluation.preparing import prepare
 from porting.accuracy.evaluation.side import Inputs
 from porting.accuracy.evaluation.ties import tie_on
 from porting.accuracy.evaluation.verdict import Counts, agreement_of, sentence_of
-from porting.parity.taps import PortRunner
+from porting.parity.port_runner import PortRunner
 
 
 def test_shares_and_differences():
@@ -127,7 +127,7 @@ def test_a_near_tie_is_what_float32_may_decide(small, photos, evaluated, tmp_pat
     pixels = [pixels_of(photos)[number] for number in found.differing[:8]]
     given = torch.from_numpy(((np.stack(pixels) - MEAN) / STD).transpose(0, 3, 1, 2).copy())
     network = create_model("tf_mnasnet_small", checkpoint_path=tmp_path / "faulty.pth").eval()
-    noise = PortRunner(network, ["classifier"]).accumulated(given, thorough=True).noise
+    noise = PortRunner(network, ["classifier"]).run_with_noise(given, thorough=True).noise
     assert found.tie == pytest.approx(2 * 8 * noise["classifier"].max())
     number = found.differing[0]
     assert not found.near_tie(number)

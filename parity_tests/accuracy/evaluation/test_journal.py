@@ -16,7 +16,7 @@ from porting.accuracy.evaluation.evaluate import evaluate
 from porting.accuracy.evaluation.journal import RUN, Journal, check_apart, discard
 from porting.errors import BadInput
 from porting.folders import EVALUATED
-from porting.reports.evaluation import evaluation_report
+from porting.reports.evaluation_json import evaluation_report
 
 
 def batch(number, failed=None):

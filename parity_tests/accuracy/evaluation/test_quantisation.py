@@ -24,8 +24,8 @@ from porting.errors import UnsupportedSource
 from porting.judges import litert
 from porting.judges.litert import LiteRTJudge
 from porting.release import write_release
-from porting.reports.evaluation import evaluation_report
-from porting.reports.reading import EVALUATION, schema
+from porting.reports.evaluation_json import evaluation_report
+from porting.reports.report_files import EVALUATION, schema
 from porting.sources.tflite import TFLiteSource
 
 

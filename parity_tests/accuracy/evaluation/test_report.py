@@ -14,10 +14,10 @@ from PIL import Image
 
 from parity_tests.building.command import porting
 from porting.accuracy.preprocessing import parse_pipeline
-from porting.reports import thumbnails
-from porting.reports.evaluation import evaluation_report
+from porting.reports import evaluation_json
+from porting.reports.evaluation_json import evaluation_report
 from porting.reports.html import page
-from porting.reports.reading import EVALUATION, read_report, schema, write_report
+from porting.reports.report_files import EVALUATION, read_report, schema, write_report
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +57,7 @@ def test_thumbnails_are_what_the_networks_saw(evaluated, wrong, photos):
 
 
 def test_the_first_alone_have_thumbnails(evaluated, wrong, monkeypatch):
-    monkeypatch.setattr(thumbnails, "SHOWN", 2)
+    monkeypatch.setattr(evaluation_json, "SHOWN", 2)
     found = evaluated(checkpoint=wrong)
     images = evaluation_report(found)["agreement"]["differing"]
     assert [image["number"] for image in images] == found.differing

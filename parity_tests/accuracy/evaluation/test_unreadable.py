@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from porting.errors import BadExample
-from porting.reports.evaluation import evaluation_report
+from porting.reports.evaluation_json import evaluation_report
 
 
 class TestImagesThatCannotBeRead:

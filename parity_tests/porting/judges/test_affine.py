@@ -44,16 +44,16 @@ def test_as_the_kernels_do(dtype, scale, zero):
     values = (values * np.float32(scale)).astype(np.float32)
     stored, real, affine = through_litert(values, dtype, scale, zero)
     assert affine == Affine(float(np.float32(scale)), zero, np.dtype(dtype))
-    differing = affine.stored(values) != stored
+    differing = affine.to_integers(values) != stored
     if RUNTIME == "tflite_runtime":
         assert not differing.any()
     # LiteRT multiplies by 1 / scale and sends halves to the even side.
     beside_half = np.abs(np.abs(values / np.float64(np.float32(scale))) % 1 - 0.5)
     assert beside_half[differing].max(initial=0) < 2e-3
-    assert np.abs(affine.stored(values).astype(int) - stored).max() <= 1
+    assert np.abs(affine.to_integers(values).astype(int) - stored).max() <= 1
     # LiteRT takes the zero point off after scaling: float32 rounds twice.
     rounding = 0 if RUNTIME == "tflite_runtime" else 2.0**-23 * scale * np.iinfo(dtype).max
-    np.testing.assert_allclose(affine.real(stored), real, rtol=0, atol=rounding)
+    np.testing.assert_allclose(affine.to_real(stored), real, rtol=0, atol=rounding)
     assert len(np.unique(stored)) > 200
 
 
@@ -61,7 +61,7 @@ def test_halves_go_away_from_zero():
     affine = Affine(1.0, 0, np.dtype(np.int8))
     below = np.nextafter(np.float32(0.5), np.float32(0))
     values = np.array([0.5, 1.5, 2.5, -0.5, -2.5, below, -below, 500, -500], np.float32)
-    assert affine.stored(values).tolist() == [1, 2, 3, -1, -3, 0, 0, 127, -128]
+    assert affine.to_integers(values).tolist() == [1, 2, 3, -1, -3, 0, 0, 127, -128]
 
 
 def test_float_and_per_channel_tensors_have_no_one_step():

@@ -15,7 +15,7 @@ import porting
 from parity_tests.building.command import porting as porting_command
 from parity_tests.building.keras_models import SMALL, build, global_policy, with_policies, write
 from porting.judges.keras import Application, KerasJudge
-from porting.parity.answering import judged_by
+from porting.parity.logits_judge import judge_label
 from porting.sources import open_source
 from porting.sources.keras import KerasSource
 
@@ -58,7 +58,7 @@ def test_every_policy_in_every_file_of_a_whole_model(tmp_path, application, poli
         np.testing.assert_array_equal(
             port.state_dict["conv_stem.weight"].numpy(), stem.astype(np.float32)
         )
-        assert judged_by(open_source(files[layout])).endswith(" in float32")
+        assert judge_label(open_source(files[layout])).endswith(" in float32")
 
 
 @pytest.mark.parametrize("policy", ["float16", "bfloat16", "mixed_float16"])

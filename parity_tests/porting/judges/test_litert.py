@@ -12,8 +12,8 @@ from genmobilenet import get_config
 from parity_tests.building.tflite_files import TFLiteBuilder, convolution_options
 from parity_tests.building.tflite_networks import NetworkFile
 from porting.errors import BadInput
-from porting.judges.changed_files import dequantised, with_every_result
 from porting.judges.litert import LiteRTJudge
+from porting.judges.tflite_rewriting import dequantise, with_every_result
 from porting.sources.tflite import TFLiteSource
 
 RANDOM = np.random.default_rng(0)
@@ -74,7 +74,7 @@ def test_dequantised_weights_run_as_the_float_file_does(tmp_path, written, weigh
     content = made.build()
     source = written(content)
     changed = tmp_path / "changed.tflite"
-    changed.write_bytes(dequantised(content, changed))
+    changed.write_bytes(dequantise(content, changed))
     in_float = TFLiteSource(changed)
     for name, values in made.real.items():
         np.testing.assert_array_equal(in_float.read(name), values, err_msg=name)

@@ -17,7 +17,7 @@ from porting.judges.operator_order import piece_by_piece
 from porting.judges.pieces import direct_inputs, groups_of
 from porting.judges.run import INPUT
 from porting.mapping.recognise import find_match
-from porting.parity.panel import panel_of
+from porting.parity.judge_set import judges_of
 
 STEPS = {"conv": ["image"], "bn": ["conv"], "act": ["bn"], "pool": ["act"], "gate": ["pool"],
          "scaled": ["act", "gate"], "sum": ["scaled", "conv"]}  # fmt: skip
@@ -78,8 +78,8 @@ def seated(request, tmp_path_factory):
     """The deciding judge of a source, its inputs, and every tap on them."""
     source = porting.open_source(request.param(tmp_path_factory.mktemp("pieces")))
     match = find_match(source, None)
-    panel = panel_of(source, match)
-    judge, size = panel.judges[0], match.ends.side
+    judge_set = judges_of(source, match)
+    judge, size = judge_set.judges[0], match.ends.side
     inputs = np.random.default_rng(1).random((1, size, size, 3), np.float32)
     return judge, inputs, dict(judge.run(inputs).taps)
 

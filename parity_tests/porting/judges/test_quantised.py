@@ -10,8 +10,8 @@ from parity_tests.building.mutations import packed
 from parity_tests.building.quantised_files import QuantisedFile
 from parity_tests.building.tflite_files import TFLiteBuilder, sparsity
 from porting.errors import BadInput, UnsupportedSource
-from porting.judges.changed_files import dequantised
 from porting.judges.litert import LiteRTJudge
+from porting.judges.tflite_rewriting import dequantise
 from porting.sources.tflite import TFLiteSource
 
 RANDOM = np.random.default_rng(6)
@@ -71,7 +71,7 @@ def test_as_it_is_it_gives_real_values_within_steps_of_the_float_run(written, dt
 def test_nothing_of_the_file_is_lost_but_its_integers(tmp_path, written):
     content = QuantisedFile("uint8", "relu6", conversions=True).build()
     before = written(content)
-    after = written(dequantised(content, tmp_path / "x"), "changed.tflite")
+    after = written(dequantise(content, tmp_path / "x"), "changed.tflite")
     assert [op.kind for op in before.graph.operators][0::5] == ["QUANTIZE", "DEQUANTIZE"]
     assert [op.kind for op in after.graph.operators][0::5] == ["CAST", "CAST"]
     assert {info.stored_as for info in after.tensors.values()} == {"float32"}
@@ -140,7 +140,7 @@ def test_an_implied_activation_without_options_to_name_it(tmp_path):
     total = model.subgraphs[0].operators[2]
     total.builtinOptions, total.builtinOptionsType = None, 0
     with pytest.raises(UnsupportedSource, match="range of 'sum' implies an activation"):
-        dequantised(packed(model), tmp_path / "x")
+        dequantise(packed(model), tmp_path / "x")
 
 
 def test_constants_behind_the_model(tmp_path):
@@ -148,7 +148,7 @@ def test_constants_behind_the_model(tmp_path):
     bias = next(t for t in model.subgraphs[0].tensors if t.name == b"conv/b")
     model.buffers[bias.buffer] = schema.BufferT(offset=2000, size=32)
     with pytest.raises(UnsupportedSource, match="keeps constants behind the model"):
-        dequantised(packed(model), tmp_path / "x")
+        dequantise(packed(model), tmp_path / "x")
 
 
 def test_an_image_in_plain_integers(written):

@@ -10,12 +10,12 @@ import pytest
 
 from genmobilenet import get_config, list_models
 from porting.errors import BadInput, MissingJudge, OutputError
+from porting.graph.layers import layers_of
 from porting.judges.reference.blocks import reference_blocks
-from porting.judges.reference.described import described_as
+from porting.judges.reference.descriptions import descriptions_of
 from porting.judges.reference.graph_steps import steps_of_graph
 from porting.judges.reference.naming import detect_scheme, layer_scopes, root_and_scheme
 from porting.judges.reference.steps import first_difference
-from porting.mapping.layers import layers_of
 
 TF_MODELS = list_models("tf_*")
 
@@ -26,7 +26,7 @@ def tf():
 
 
 def names_in(config, scheme, root):
-    from porting.judges.reference.graph import build_reference
+    from porting.judges.reference.reference_graph import build_reference
 
     return set(build_reference(config, scheme, root).variables)
 
@@ -74,7 +74,7 @@ MNASNETS = [model for model in TF_MODELS if "mobilenet" not in model]
 
 @pytest.mark.parametrize("model", sorted(set(TF_MODELS) - set(MNASNETS)))
 def test_slims_reading_of_the_block_strings_has_the_networks_shapes(tf, model):
-    from porting.judges.reference.graph import build_reference
+    from porting.judges.reference.reference_graph import build_reference
 
     config = get_config(model)
     reference = build_reference(config, *root_and_scheme(model)[::-1])
@@ -89,7 +89,7 @@ def test_slims_reading_of_the_block_strings_has_the_networks_shapes(tf, model):
 
 def check_described(model, reference):
     """The graph's operations are the steps that are described outside this package."""
-    described = described_as(model)[0].steps(3, 1000)
+    described = descriptions_of(model)[0].steps(3, 1000)
     assert first_difference(described, steps_of_graph(reference)) is None
 
 
@@ -111,14 +111,14 @@ def test_both_readings_of_the_block_strings_agree(model):
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MNASNETS)
 def test_mnasnets_graph_is_as_described(tf, model):
-    from porting.judges.reference.graph import build_reference
+    from porting.judges.reference.reference_graph import build_reference
 
     check_described(model, build_reference(get_config(model), *root_and_scheme(model)[::-1]))
 
 
 @pytest.mark.parametrize(("model", "adds"), [("tf_mnasnet_small", 9), ("tf_mnasnet_100", 10)])
 def test_mnasnet_small_has_no_residual_in_its_first_block(tf, model, adds):
-    from porting.judges.reference.graph import build_reference
+    from porting.judges.reference.reference_graph import build_reference
 
     reference = build_reference(get_config(model), "keras", "x")
     names = [op.name for op in reference.graph.get_operations() if op.name.endswith("/Add")]
@@ -163,7 +163,7 @@ def test_a_checkpoint_of_another_network_is_refused_by_tensorflow(tf, tmp_path):
 
 
 def test_a_plain_network_has_no_reference(tf):
-    from porting.judges.reference.graph import build_reference
+    from porting.judges.reference.reference_graph import build_reference
 
     with pytest.raises(BadInput, match="give the tf_ form"):
         build_reference(get_config("mnasnet_small"), "keras", "x")
@@ -237,7 +237,7 @@ class TestRehearsal:
             assert max(spread.values()) < 20, max(spread, key=spread.get)
 
     def test_the_same_seed_gives_the_same_weights(self, tf, tmp_path):
-        from porting.judges.reference.weights import seeded_weights
+        from porting.judges.reference.seeded_weights import seeded_weights
 
         config = get_config("tf_mnasnet_small")
         first, again, other = (seeded_weights(config, "keras", "x", seed) for seed in (1, 1, 2))

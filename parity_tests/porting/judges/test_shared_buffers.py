@@ -12,8 +12,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from parity_tests.building.mutations import packed
 from parity_tests.building.quantised_files import QuantisedFile
 from parity_tests.building.tflite_files import TFLiteBuilder, mean_options, sparsity
-from porting.judges.changed_files import dequantised
 from porting.judges.litert import LiteRTJudge
+from porting.judges.tflite_rewriting import dequantise
 from porting.sources.tflite import TFLiteSource
 
 RANDOM = np.random.default_rng(8)
@@ -102,7 +102,7 @@ def buffers_of(content):
 
 def test_every_kind_of_constant_beside_every_other(tmp_path, written):
     content = sharing_file(SHARERS)
-    changed = dequantised(content, tmp_path / "x")
+    changed = dequantise(content, tmp_path / "x")
     held = constants(changed)
     for name in SHARERS:
         expected = expected_of(name)
@@ -124,7 +124,7 @@ def test_every_kind_of_constant_beside_every_other(tmp_path, written):
 def test_any_of_them_in_any_order(tmp_path, seed):
     random = np.random.default_rng(seed)
     names = random.permutation(list(SHARERS))[: random.integers(2, len(SHARERS) + 1)]
-    changed = dequantised(sharing_file(list(names)), tmp_path / "x")
+    changed = dequantise(sharing_file(list(names)), tmp_path / "x")
     held = constants(changed)
     for name in names:
         np.testing.assert_array_equal(held[name], expected_of(name), err_msg=name)
@@ -182,7 +182,7 @@ def test_zeros_are_shared_on(tmp_path):
     biases = [t for t in model.subgraphs[0].tensors if t.name in (b"conv/b", b"deep/b")]
     model.buffers[biases[0].buffer].data = np.zeros(32, np.uint8)
     biases[1].buffer = biases[0].buffer
-    changed = dequantised(packed(model), tmp_path / "x")
+    changed = dequantise(packed(model), tmp_path / "x")
     numbers, count = buffers_of(changed)
     assert numbers["conv/b"] == numbers["deep/b"]
     assert count == len(model.buffers)
@@ -199,7 +199,7 @@ def test_sparse_weights_that_share_with_dense_ones(tmp_path):
     file.graph.tensors[sparse].buffer = file.graph.tensors[dense].buffer
     one = file.tensor("one", [1], data=np.ones(1, np.float32))
     file.operator("ADD", [x, one], y, schema.AddOptionsT())
-    held = constants(dequantised(file.finish([x], [y]), tmp_path / "x"))
+    held = constants(dequantise(file.finish([x], [y]), tmp_path / "x"))
     assert held["dense"].tolist() == [3, -5, 1]
     assert held["sparse"].tolist() == [[0, 0, 3, 0], [-5, 0, 0, 1]]
 
@@ -218,7 +218,7 @@ def test_two_numbers_for_one_buffer_table(tmp_path):
     entries = model._tab.Vector(model._tab.Offset(12))
     first = struct.unpack_from("<I", content, entries + 4)[0]
     struct.pack_into("<I", content, entries + 8, first - 4)
-    held = constants(dequantised(bytes(content), tmp_path / "x"))
+    held = constants(dequantise(bytes(content), tmp_path / "x"))
     assert held["halves"].tolist() == [0.5, 1]
     assert held["tenths"].tolist() == [0.125, 0.25]
 
@@ -234,7 +234,7 @@ def test_tensors_that_name_no_buffer_have_no_values_whatever_buffer_0_holds(tmp_
     assert list(source.tensors) == []
     assert list(source.activations) == ["x", "y"]
     given = np.array([[[[3, 4]]]], np.float32).reshape(1, 2)
-    changed = written(dequantised(content, tmp_path / "x"), "changed.tflite")
+    changed = written(dequantise(content, tmp_path / "x"), "changed.tflite")
     for judged in (source, changed):
         assert LiteRTJudge(judged).run(given, {"y": "y"}).taps["y"].tolist() == [[3, 4]]
 
@@ -273,7 +273,7 @@ def test_metadata_keep_their_buffer(tmp_path):
     file.graph.tensors[other].buffer = 1
     file.metadata("note", b"what was said")
     file.operator("DEQUANTIZE", [x], y, schema.DequantizeOptionsT())
-    changed = dequantised(file.finish([x], [y]), tmp_path / "x")
+    changed = dequantise(file.finish([x], [y]), tmp_path / "x")
     model = schema.ModelT.InitFromPackedBuf(changed, 0)
     noted = model.buffers[model.metadata[0].buffer].data
     assert bytes(noted) == b"what was said"

@@ -11,8 +11,8 @@ from porting.judges.reference.steps import (
     Step,
     first_difference,
     multiply_adds,
-    needed,
     parameters,
+    required_steps,
 )
 
 NETWORK = (
@@ -70,8 +70,14 @@ def test_a_step_too_few_or_too_many_is_named():
 
 def test_what_the_output_does_not_need_is_left_out():
     steps = (*NETWORK[:3], Step("sigmoid", (2,), 8), Step("relu", (2,), 8), Step("bias", (4,), 8))
-    assert [step.kind for step in needed(steps, 5)] == ["image", "conv", "norm", "relu", "bias"]
-    assert needed(steps, 5)[-1].inputs == (3,)
+    assert [step.kind for step in required_steps(steps, 5)] == [
+        "image",
+        "conv",
+        "norm",
+        "relu",
+        "bias",
+    ]
+    assert required_steps(steps, 5)[-1].inputs == (3,)
 
 
 def test_counts():

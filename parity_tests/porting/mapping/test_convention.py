@@ -12,6 +12,7 @@ from genmobilenet import get_config
 from parity_tests.building.normalisations import normalising_metadata
 from parity_tests.building.tflite_variants import normalising
 from porting.errors import BadInput
+from porting.graph.from_source import graph_of_source
 from porting.mapping.convention import InputConvention, convention_of, parse_affine
 from porting.mapping.families import IMAGENET, INCEPTION
 from porting.mapping.input_range import (
@@ -21,9 +22,8 @@ from porting.mapping.input_range import (
     likely_range,
     range_by_file,
 )
-from porting.mapping.normalisation import steps_of, take_normalisation
+from porting.mapping.normalisation import steps_of
 from porting.mapping.recognise import find_match
-from porting.mapping.walk import Walk
 from porting.reports.inspection import input_lines
 from porting.sources import open_source
 
@@ -134,9 +134,7 @@ class TestWhatTheFileProves:
         """EfficientNet-Lite0, which is none of the networks: its input alone."""
         path = artifacts / "retrained" / "model_maker_efficientnet_lite0_int8.tflite"
         source = open_source(path)
-        walk = Walk(source)
-        take_normalisation(walk, 3)
-        steps = steps_of(source, walk.found, 3)
+        steps = steps_of(source, graph_of_source(source, 3).normalisation, 3)
         entry = range_by_file(source, 3, steps.scale, steps.offset)
         assert entry.proved
         assert entry.how == "which stands for 0 to 1 by its quantisation"

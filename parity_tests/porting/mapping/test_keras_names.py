@@ -10,8 +10,8 @@ import pytest
 
 from genmobilenet import create_model, get_config
 from parity_tests.building.keras_models import build
+from porting.graph.layers import layers_of
 from porting.judges.keras import Application
-from porting.mapping.layers import layers_of
 from porting.mapping.rules.keras import KERAS_NAMES, modules_by_name, places_numbered
 
 V1, V2 = KERAS_NAMES["keras mobilenet"], KERAS_NAMES["keras mobilenet_v2"]

@@ -39,31 +39,31 @@ def tried(tmp_path):
     return try_it
 
 
-def test_unspoiled_they_are_ported(made, tried):
-    assert tried(mutations.packed(made)) in [f"tf_{name}" for name in TINY]
+def test_unspoiled_they_are_ported(tiny_model, tried):
+    assert tried(mutations.packed(tiny_model)) in [f"tf_{name}" for name in TINY]
 
 
 @pytest.mark.slow
-def test_every_change_of_an_operators_inputs(made, tried):
-    for changed in mutations.every_change_of_inputs(made):
+def test_every_change_of_an_operators_inputs(tiny_model, tried):
+    for changed in mutations.every_change_of_inputs(tiny_model):
         tried(mutations.packed(changed))
 
 
 @pytest.mark.slow
-def test_every_change_of_an_operators_kind(made, tried):
-    for changed in mutations.every_change_of_kind(made):
+def test_every_change_of_an_operators_kind(tiny_model, tried):
+    for changed in mutations.every_change_of_kind(tiny_model):
         tried(mutations.packed(changed))
 
 
-def fuzz(made, tried, rounds):
-    for content in mutations.random_changes(made, rounds):
+def fuzz(tiny_model, tried, rounds):
+    for content in mutations.random_changes(tiny_model, rounds):
         tried(content)
 
 
-def test_random_changes(made, tried):
-    fuzz(made, tried, 50)
+def test_random_changes(tiny_model, tried):
+    fuzz(tiny_model, tried, 50)
 
 
 @pytest.mark.slow
-def test_random_changes_for_longer(made, tried):
-    fuzz(made, tried, 1000)
+def test_random_changes_for_longer(tiny_model, tried):
+    fuzz(tiny_model, tried, 1000)

@@ -78,25 +78,25 @@ def other_numbers(numbers, random):
 
 def spoiled(tensors, random):
     """The same with some names changed, lost or swapped, and a change of some entries."""
-    made, names = dict(tensors), list(tensors)
+    tiny_model, names = dict(tensors), list(tensors)
     for name in random.choice(names, int(random.integers(0, 3)), replace=False):
-        values = made.pop(str(name))
+        values = tiny_model.pop(str(name))
         if random.integers(4):
-            made[other_name(str(name), random)] = values
+            tiny_model[other_name(str(name), random)] = values
     chosen = set(random.choice(names, int(random.integers(0, 3)), replace=False).tolist())
 
     def change(name, numbers):
         return other_numbers(numbers, random) if name in chosen else numbers
 
-    return made, change
+    return tiny_model, change
 
 
 def fuzz(prefix, scheme, rounds):
     random = np.random.default_rng(int(os.environ.get("FUZZ_SEED", "0")))
     tensors = with_averages(variables(MODEL, scheme, "m"))
     for _ in range(rounds):
-        made, change = spoiled(tensors, random)
-        tables.write_checkpoint(prefix, made, change=change)
+        tiny_model, change = spoiled(tensors, random)
+        tables.write_checkpoint(prefix, tiny_model, change=change)
         outcome(prefix, "raw" if random.integers(2) else None)
 
 

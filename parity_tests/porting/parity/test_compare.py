@@ -9,7 +9,7 @@ import pytest
 
 from porting.errors import BadInput
 from porting.parity.compare import Comparer
-from porting.parity.noise import Tolerance, few_draws, noise_of
+from porting.parity.noise import Tolerance, noise_of, small_sample_factor
 
 NAMES = {"a": "A:0", "b": "B:0"}
 
@@ -206,7 +206,7 @@ def test_a_tolerance_of_zero_demands_equality(given):
 
 def test_the_rest_of_a_tap_with_a_nan_is_judged_by_its_own_noise():
     noise = noise_of(np.array([[1.0, math.nan, 2.0]]), np.array([[1.0001, math.nan, 2.0]], "f4"))
-    assert noise == pytest.approx([1e-4 * few_draws(3)], rel=1e-2)
+    assert noise == pytest.approx([1e-4 * small_sample_factor(3)], rel=1e-2)
     comparison = one_tap(([1.0002, math.nan, 2], [1.0001, math.nan, 2], float(noise[0])))
     assert comparison
     assert comparison["a"].figures.nonfinite == 1
@@ -216,10 +216,29 @@ def test_the_rest_of_a_tap_with_a_nan_is_judged_by_its_own_noise():
 def test_what_is_finite_in_one_precision_alone_is_no_noise(odd):
     exact, single = np.array([[1.0, odd], [1.0, 3.0]]), np.array([[1.5, 3.0], [1.25, 3.0]], "f4")
     for pair in ((exact, single), (single, exact)):
-        np.testing.assert_allclose(noise_of(*pair), np.array([0.5, 0.25]) * few_draws(2))
+        np.testing.assert_allclose(noise_of(*pair), np.array([0.5, 0.25]) * small_sample_factor(2))
 
 
 def test_the_largest_of_few_draws_is_not_taken_at_its_word():
-    assert few_draws(4096) == few_draws(10**9) == 1
-    assert 1.2 < few_draws(200) < 1.3
-    assert few_draws(1) == few_draws(2) == pytest.approx(12**0.5)
+    assert small_sample_factor(4096) == small_sample_factor(10**9) == 1
+    assert 1.2 < small_sample_factor(200) < 1.3
+    assert small_sample_factor(1) == small_sample_factor(2) == pytest.approx(12**0.5)
+
+
+def test_other_pieces_that_are_off_by_themselves_are_counted():
+    names = {f"tap{number}": f"T{number}:0" for number in range(5)}
+    exact = {tap: np.random.default_rng(0).standard_normal((1, 3, 4, 4)) for tap in names}
+    judge = {tap: values.astype("f4") for tap, values in exact.items()}
+    port = {tap: values.copy() for tap, values in judge.items()}
+    port["tap1"][0, 0, 0, 0] += 1
+    noise = dict.fromkeys(names, np.full(1, 1e-6))
+    for spoiled, text in ((("tap1",), None), (("tap1", "tap3"), "1 other piece is off as well")):
+        for tap in spoiled:
+            port[tap][0, 1, 2, 3] += 1
+        comparer = Comparer(names, ("accumulated", "isolated"))
+        for reading in ("accumulated", "isolated"):
+            comparer.add(reading, judge, port, noise)
+        summary = comparer.finish("judge", "1.0").summary()
+        assert "the error is born at tap1 (T1:0)" in summary
+        assert ("off as well" in summary) is (text is not None)
+        assert text is None or text in summary

@@ -12,10 +12,11 @@ import porting
 from genmobilenet import get_config
 from genmobilenet.factory import build, create_model
 from parity_tests.building.tflite_networks import NetworkFile
+from porting.graph.from_network import graph_of_network
+from porting.graph.layers import layers_of
+from porting.graph.node import ModuleNorm
 from porting.mapping.flows import ENTRY, LayerFlow, flows_of
-from porting.mapping.layers import layers_of
-from porting.mapping.structure.node import ModuleNorm
-from porting.parity.coverage import ChannelActivity, Coverage, folded
+from porting.parity.coverage import ChannelActivity, Coverage, fold_batch_norm
 from porting.parity.inputs import seeded_pixels
 
 FLOW = LayerFlow("conv.weight", "conv.bias", False, "before", ("behind",), frozenset({"behind"}))
@@ -45,7 +46,7 @@ def activity(*inputs, flow=FLOW):
 
 def test_a_weight_is_exercised_where_one_input_had_both_its_channels_at_work():
     noted = activity(values([0, 1], [0]), values([2], [0, 1]))
-    pairs, biases = noted.exercised(FLOW, SHAPES["conv.weight"], dense=True)
+    pairs, biases = noted.exercised_weights(FLOW, SHAPES["conv.weight"], dense=True)
     expected = np.zeros((3, 4), bool)
     expected[0, :3] = expected[1, 2] = True
     np.testing.assert_array_equal(pairs, expected)
@@ -54,11 +55,59 @@ def test_a_weight_is_exercised_where_one_input_had_both_its_channels_at_work():
 
 def test_dense_values_count_beside_images_and_apart_from_them():
     noted = activity(values([0], [0]))
-    noted.add(values([], [0, 1, 2]), fed=values([0, 1, 2, 3], []))
+    noted.add(values([], [0, 1, 2]), substitutes=values([0, 1, 2, 3], []))
     covered = noted.coverage(SHAPES, STATE, None, {})
     assert covered == Coverage(15, 2, 15, 0, {})
     assert covered.complete
     assert covered.summary() == "every weight exercised"
+
+
+def test_what_a_hard_swish_cuts_off_is_cut_off_at_0():
+    given = values([0, 1, 2, 3], [])
+    # It is least at -0.375, and 0 below -3: channel 1 has nothing else.
+    given["behind"] = np.array([[-0.375, 0, 2], [1, 0, 9]], np.float32).reshape(1, 2, 1, 3)
+    _, biases = activity(given).exercised_weights(FLOW, SHAPES["conv.weight"], dense=True)
+    assert biases.tolist() == [True, False, True]
+
+
+def chain(*taps_at_work, compared):
+    """Three layers in a row, the second depthwise; ``taps_at_work`` are channels by tap."""
+    names = ("first", "second", "third")
+    flows = [
+        LayerFlow(f"{name}.weight", None, name == "second", before, (name,), frozenset({name}))
+        for name, before in zip(names, (ENTRY, *names), strict=False)
+    ]
+    noted = ChannelActivity(flows, names, compared)
+    for at_work in taps_at_work:
+        noted.add({
+            name: values([], channels)["behind"]
+            for name, channels in zip(names, at_work, strict=True)
+        })  # fmt: skip
+    return [noted.exercised_weights(flow, (3, 1), dense=True)[1].tolist() for flow in flows]
+
+
+def test_what_a_layer_behind_cuts_off_is_exercised_only_where_it_was_compared_itself():
+    at_work = ([0, 1, 2], [0, 1], [0])
+    everywhere = chain(at_work, compared=["first", "second", "third"])
+    assert everywhere == [[True] * 3, [True, True, False], [True, False, False]]
+    # Channel 2 of the first layer ends at the depthwise one; the third one sums all of that.
+    at_the_end = chain(at_work, compared=["third"])
+    assert at_the_end == [[True, True, False], [True, True, False], [True, False, False]]
+    assert chain(([0, 1], [0, 1], []), compared=["third"]) == [[False] * 3] * 3
+    # Each input by itself: what one wakes, another one does not carry on.
+    assert chain(([0], [], [0]), ([], [0], [0]), compared=["third"])[0] == [False] * 3
+
+
+def test_logits_that_show_behind_a_softmax_alone_are_held_to_the_source():
+    results = ("behind", "softmax")
+    flow = LayerFlow("conv.weight", None, False, ENTRY, results, frozenset({"softmax"}))
+    given = values([], [0, 1, 2])
+    given["softmax"] = given["behind"]
+    for compared, exercised in ((("behind", "softmax"), True), (("softmax",), False)):
+        noted = ChannelActivity([flow], results, compared)
+        noted.add(given)
+        pairs, biases = noted.exercised_weights(flow, SHAPES["conv.weight"], dense=True)
+        assert pairs.all() == pairs.any() == biases.all() == biases.any() == exercised
 
 
 def test_a_layer_that_is_shown_before_its_activation_hides_nothing():
@@ -115,7 +164,7 @@ def test_a_batch_norm_is_folded_before_weights_are_compared():
     tensors = {key: torch.from_numpy(state[f"bn.{name}"]).double() for key, name in names.items()}
     module.load_state_dict(tensors, strict=False)
     x = torch.from_numpy(generator.standard_normal((2, 4, 5, 5)))
-    weight, bias = (torch.from_numpy(v) for v in folded(flow, state))
+    weight, bias = (torch.from_numpy(v) for v in fold_batch_norm(flow, state))
     expected = module(torch.conv2d(x, torch.from_numpy(state["conv.weight"]).double()))
     torch.testing.assert_close(torch.conv2d(x, weight, bias), expected)
 
@@ -123,8 +172,9 @@ def test_a_batch_norm_is_folded_before_weights_are_compared():
 @pytest.mark.parametrize("model", ["semnasnet_050", "mobilenetv3_small_075", "mobilenetv1_025"])
 def test_every_weight_has_its_flow_and_taps_that_exist(model):
     config = get_config(f"tf_{model}")
-    layers, network = layers_of(config), create_model(f"tf_{model}")
-    flows = list(flows_of(layers, config.bn_epsilon))
+    graph = graph_of_network(layers_of(config), config.input_size, config.bn_epsilon)
+    network = create_model(f"tf_{model}")
+    flows = list(flows_of(graph, {node: tap.name for node, tap in graph.taps.items()}))
     keys = [name for name, p in network.named_parameters() if p.ndim > 1]
     assert [flow.weight for flow in flows] == keys
     paths = {path for path, _ in network.named_modules()}

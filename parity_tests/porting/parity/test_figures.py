@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from porting.parity.details import HEAT, heat_map
 from porting.parity.figures import RunningFigures
 from porting.parity.noise import Tolerance
+from porting.parity.plot_data import HEAT, heat_map
 from porting.parity.ulps import ulps
 
 

@@ -15,10 +15,10 @@ from porting.parity.inputs import (
     THUMBNAILS,
     image_stream,
     photograph_images,
+    photographs_version,
     seeded_images,
     seeded_pixels,
 )
-from porting.parity.photographs import photographs_version
 
 
 def save(path, size=(40, 30), mode="RGB"):

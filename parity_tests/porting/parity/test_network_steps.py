@@ -92,9 +92,15 @@ def test_activations():
     assert [step.number for step in steps] == [0, 0, 1 / 6, 0, 1 / 6]
 
 
+def test_activations_written_as_a_clamp():
+    steps = read(lambda m, x: x.clamp(min=0).clamp(0, 6).clamp_(0, max=6))
+    assert [step.kind for step in steps] == ["relu", "relu6", "relu6"]
+
+
 @pytest.mark.parametrize(
     ("kind", "function"),
     [
+        ("PyTorch's clamp", lambda m, x: x.clamp(0, 5)),
         ("PyTorch's hardtanh", lambda m, x: F.hardtanh(x, 0, 5)),
         ("PyTorch's leaky_relu", lambda m, x: F.leaky_relu(x)),
         ("PyTorch's add", lambda m, x: x + 1),

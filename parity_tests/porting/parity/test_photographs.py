@@ -15,8 +15,12 @@ import pytest
 from PIL import Image
 
 import porting
-from porting.parity.inputs import photograph_images
-from porting.parity.photographs import NAMES, photograph_files, photographs_version
+from porting.parity.inputs import (
+    PHOTOGRAPHS,
+    photograph_files,
+    photograph_images,
+    photographs_version,
+)
 
 FOLDER = Path(porting.__file__).parent / "parity" / "photos"
 ROOT = Path(__file__).parents[3]
@@ -28,7 +32,7 @@ def digest(images):
 
 def test_the_set_is_the_one_that_was_measured():
     assert photographs_version() == "e0f9d85a"
-    assert len(NAMES) == 8
+    assert len(PHOTOGRAPHS) == 8
 
 
 @pytest.mark.parametrize(
@@ -44,7 +48,7 @@ def test_they_decode_to_the_same_pixels(size, channels, pixels):
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_any_size_and_number_of_channels(size, channels):
     images = list(photograph_images(size, channels))
-    assert len(images) == len(NAMES)
+    assert len(images) == len(PHOTOGRAPHS)
     assert all(image.shape == (size, size, channels) for image in images)
     assert all(image.dtype == np.uint8 for image in images)
     if size > 1:
@@ -58,7 +62,7 @@ def test_channels_beyond_three_take_turns():
 
 def test_they_are_small_and_hold_nothing_but_pixels():
     assert sum(map(len, photograph_files())) < 250_000
-    for name, file in zip(NAMES, photograph_files(), strict=True):
+    for name, file in zip(PHOTOGRAPHS, photograph_files(), strict=True):
         image = Image.open(io.BytesIO(file))
         assert image.format == "JPEG", name
         assert max(image.size) <= 320, name
@@ -69,8 +73,8 @@ def test_they_are_small_and_hold_nothing_but_pixels():
 
 def test_each_has_its_origin_author_and_licence():
     rows = re.findall(r"^\| `(.+?)` \| (.+) \|$", (FOLDER / "LICENSES.md").read_text(), re.M)
-    assert sorted(name for name, _ in rows) == sorted(NAMES)
-    assert sorted(p.name for p in FOLDER.glob("*.jpg")) == sorted(NAMES)
+    assert sorted(name for name, _ in rows) == sorted(PHOTOGRAPHS)
+    assert sorted(p.name for p in FOLDER.glob("*.jpg")) == sorted(PHOTOGRAPHS)
     for name, row in rows:
         original, crop, author, licence, stated = row.split(" | ")
         assert licence in ("CC0", "public domain"), name
@@ -90,6 +94,6 @@ def test_a_wheel_holds_them(tmp_path):
     subprocess.run(build, check=True)
     (wheel,) = tmp_path.glob("genmobilenet-*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        held = [archive.read(f"porting/parity/photos/{name}") for name in NAMES]
+        held = [archive.read(f"porting/parity/photos/{name}") for name in PHOTOGRAPHS]
         assert b"CC0" in archive.read("porting/parity/photos/LICENSES.md")
     assert tuple(held) == photograph_files()

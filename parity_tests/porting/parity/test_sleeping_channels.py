@@ -11,11 +11,11 @@ import torch
 import porting
 from genmobilenet.factory import build
 from parity_tests.building.command import porting as run
+from porting.graph.layers import layers_of
 from porting.mapping.convention import convention_of
-from porting.mapping.layers import layers_of
 from porting.mapping.recognise import find_match
 from porting.parity.inputs import INPUTS, image_stream, photograph_images, seeded_images
-from porting.parity.panel import panel_of
+from porting.parity.judge_set import judges_of
 from porting.sources import open_source
 from porting.target import Target
 
@@ -35,10 +35,10 @@ CHANNELS_ASLEEP = {
 def awake(source, images):
     """By tap of the judge, which of its channels an image (H, W, C) of ``images`` wakes."""
     match = find_match(source, None)
-    panel, convention = panel_of(source, match), convention_of(source, match)
+    judge_set, convention = judges_of(source, match), convention_of(source, match)
     masks = []
     for image in images:
-        taps = panel.judges[0].run(convention.as_source_input(image[None])).taps
+        taps = judge_set.judges[0].run(convention.as_source_input(image[None])).taps
         masks.append({tap: _channels(values) for tap, values in taps.items()})
     return {tap: reduce(np.logical_or, (mask[tap] for mask in masks)) for tap in masks[0]}
 

@@ -14,7 +14,7 @@ import porting
 from genmobilenet import create_model, get_config
 from parity_tests.building.tflite_networks import network_file
 from porting.errors import NotAtParity, OutputError
-from porting.parity.photographs import photographs_version
+from porting.parity.inputs import photographs_version
 from porting.release import write_release
 
 

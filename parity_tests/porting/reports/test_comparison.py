@@ -15,10 +15,10 @@ from porting.diff import diff
 from porting.errors import BadInput, OutputError
 from porting.parity import verify
 from porting.plain_json import encoded
-from porting.reports.comparison import comparison_report
+from porting.reports.comparison_json import comparison_report
 from porting.reports.diff import print_diff
 from porting.reports.html import page, write_page
-from porting.reports.reading import read_report, schema, write_report
+from porting.reports.report_files import read_report, schema, write_report
 from porting.sources import open_source
 from porting.subject import subject_from_module
 
@@ -74,14 +74,14 @@ def test_a_run_with_quantised_weights_alone_has_no_steps(data, capsys):
 
 
 def test_a_tap_in_integers_is_in_steps_of_its_own_tensor(sides, monkeypatch, capsys):
-    real = verify.panel_of
+    real = verify.judges_of
 
     def with_steps(source, match):
-        panel = real(source, match)
-        in_float, as_is = panel.judges
-        return replace(panel, judges=(in_float, replace(as_is, judge=InSteps(as_is.judge))))
+        judge_set = real(source, match)
+        in_float, as_is = judge_set.judges
+        return replace(judge_set, judges=(in_float, replace(as_is, judge=InSteps(as_is.judge))))
 
-    monkeypatch.setattr(verify, "panel_of", with_steps)
+    monkeypatch.setattr(verify, "judges_of", with_steps)
     data = comparison_report(diff(*sides, count=1))
     jsonschema.validate(data, schema())
     taps = {tap["tap"]: tap for tap in data["quantised"]["taps"]}

@@ -22,7 +22,13 @@ from parity_tests.building.evaluations import (
 from porting.errors import BadInput
 from porting.reports.evaluate import print_evaluation
 from porting.reports.html import SHOWN, page
-from porting.reports.reading import EVALUATION, read_report, read_together, schema, write_report
+from porting.reports.report_files import (
+    EVALUATION,
+    read_report,
+    read_together,
+    schema,
+    write_report,
+)
 
 WHOLE = evaluation_data(
     [differing_image(n, PIXEL, called=HOSTILE) for n in range(SHOWN + 1)],

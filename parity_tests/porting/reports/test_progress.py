@@ -9,10 +9,10 @@ import sys
 
 MOVING = """
 import sys, time
-from porting.judges.silence import silent
+from porting.judges.quiet_stderr import stderr_silenced
 from porting.reports.progress import progress_bar
 with progress_bar("judging") as progress:
-    with silent():  # as while TensorFlow starts
+    with stderr_silenced():  # as while TensorFlow starts
         time.sleep(1)
 print(progress is not None)
 """

@@ -18,8 +18,7 @@ from porting.catalog.at_hand import open_published
 if TYPE_CHECKING:
     from torch import nn
 
-    from porting.mapping.module_match import ModuleMatch
-    from porting.mapping.recognise import Match
+    from porting.mapping.match import Match
     from porting.sources import Source
     from porting.subject import Subject
 
@@ -73,14 +72,14 @@ def predictor_of(files: Files, side: Side, device: str) -> Predictor:
 def judge_of(files: Files, in_float: bool = False) -> Predictor:
     """The source's judge, asked for its logits alone; of a TFLite file ``in_float`` on request."""
     from porting.mapping.recognise import find_match
-    from porting.parity.answering import answering
+    from porting.parity.logits_judge import logits_judge
 
     inputs, source = files.inputs, files.source
     if inputs.checkpoint is None:
-        match: Match | ModuleMatch = find_match(source, inputs.model, inputs.weights)
+        match: Match = find_match(source, inputs.model, inputs.weights)
     else:
         match = files.subject.match
-    judge = answering(source, match, in_float)
+    judge = logits_judge(source, match, in_float)
 
     def predict(pixels: np.ndarray, side: Side) -> np.ndarray:
         # Some files have the classes as channels of one pixel.

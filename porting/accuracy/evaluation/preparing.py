@@ -20,8 +20,7 @@ from porting.mapping.families import ROUNDED, family_of
 from porting.sha256 import sha256_of
 
 if TYPE_CHECKING:
-    from porting.mapping.module_match import ModuleMatch
-    from porting.mapping.recognise import Match
+    from porting.mapping.match import Match
 
 IMAGENET_CLASSES = 1000
 """Its classes, without the background that TensorFlow's networks put before them."""
@@ -142,13 +141,12 @@ def _anew(known: _Known, dataset: DataSet, pipeline: str) -> dict[str, Side]:
 def _from_source(inputs: Inputs) -> _Known:
     """From the source, and the checkpoint in its network where there is one."""
     from porting.mapping.recognise import find_match
-    from porting.parity.answering import judged_by
-    from porting.parity.panel import first_class
+    from porting.parity.logits_judge import judge_label
     from porting.subject import card_beside, subject_from_file
 
     assert inputs.source is not None  # asked for
     source = open_published(inputs.source)
-    match: Match | ModuleMatch
+    match: Match
     told: dict[str, Any] = {"source": {"file": source.path.name, "sha256": source.sha256}}
     if inputs.checkpoint is None:
         match, normalises = find_match(source, inputs.model, inputs.weights), False
@@ -166,12 +164,12 @@ def _from_source(inputs: Inputs) -> _Known:
         )
         if inputs.onto is None:
             inputs = replace(inputs, model=subject.model)
-    told["source"] |= {"weights": match.plan.weight_set, "judge": judged_by(source)}
+    told["source"] |= {"weights": match.plan.weight_set, "judge": judge_label(source)}
     convention = convention_of(source, match, inputs.normalisation)
     entry = published_as(source)
     stated = None if entry is None else entry.top1
     return _Known(
-        inputs, convention, first_class(match), normalises, told, stated, weight_set,
+        inputs, convention, match.first_class, normalises, told, stated, weight_set,
         source.weight_sets,
     )  # fmt: skip
 

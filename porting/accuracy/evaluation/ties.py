@@ -33,8 +33,9 @@ def tie_on(work: Work, numbers: Sequence[int]) -> float | None:
     import torch
 
     from genmobilenet.network import GenMobileNet
-    from porting.parity.likeness import check_runs
-    from porting.parity.taps import OUTPUT, PortRunner
+    from porting.parity.port_runner import PortRunner
+    from porting.parity.tap_matching import check_runs
+    from porting.parity.tap_names import OUTPUT
 
     port = next(side for side in work.sides if side.on_device)
     images = _images(work, numbers[:MEASURED], port)
@@ -48,7 +49,7 @@ def tie_on(work: Work, numbers: Sequence[int]) -> float | None:
         except BadInput:
             return None
     runner = PortRunner(network, [OUTPUT], logits=None)
-    noise = runner.accumulated(given, thorough=True).noise[OUTPUT]
+    noise = runner.run_with_noise(given, thorough=True).noise[OUTPUT]
     return 2 * FACTOR * float(np.max(noise))
 
 

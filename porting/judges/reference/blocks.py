@@ -45,26 +45,26 @@ def round_filters(filters: int, multiplier: float | None) -> int:
     """Filters at a depth multiplier; without one they stay as they are."""
     if not multiplier:
         return filters
-    wanted = filters * multiplier
-    steps = max(1, int(wanted / DEPTH_DIVISOR + 0.5))
+    target = filters * multiplier
+    steps = max(1, int(target / DEPTH_DIVISOR + 0.5))
     # Rounding down may not lose more than a tenth.
-    return DEPTH_DIVISOR * (steps + (steps * DEPTH_DIVISOR < 0.9 * wanted))
+    return DEPTH_DIVISOR * (steps + (steps * DEPTH_DIVISOR < 0.9 * target))
 
 
 def reference_blocks(config: NetworkConfig) -> Iterator[ReferenceBlock]:
     """All blocks in order."""
-    index, declared = 0, config.stem_channels
+    index, nominal = 0, config.stem_channels
     for stage, text in enumerate(config.blocks):
         number = 0
         for spec in parse_stage(text):
-            declared = declared if spec.declared_in is None else spec.declared_in
-            inputs = round_filters(declared, config.width)
+            nominal = nominal if spec.declared_in is None else spec.declared_in
+            inputs = round_filters(nominal, config.width)
             for repeat in range(spec.repeats):
                 path = f"blocks.{stage}.{number}"
                 block = _block(spec, config.width, inputs, path, index, repeat == 0)
                 yield block
                 index, number, inputs = index + 1, number + 1, block.output_filters
-            declared = spec.channels
+            nominal = spec.channels
 
 
 def _block(

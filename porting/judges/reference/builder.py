@@ -46,10 +46,10 @@ class Builder:
     """Adds layers to a graph, each variable under ``root`` and a scope that is handed in."""
 
     def __init__(
-        self, tf: Any, made: ReferenceGraph, config: NetworkConfig, root: str,
+        self, tf: Any, reference: ReferenceGraph, config: NetworkConfig, root: str,
         names: VariableNames, settle: bool,
     ) -> None:  # fmt: skip
-        self.tf, self.made, self.config = tf, made, config
+        self.tf, self.reference, self.config = tf, reference, config
         self.root, self.names, self.settle = root, names, settle
 
     def scope(self, name: str) -> Any:
@@ -58,19 +58,19 @@ class Builder:
 
     def tap(self, path: str, tensor: Any) -> Any:
         """Note a tensor as what the PyTorch network has at ``path``."""
-        self.made.taps[path] = tensor
+        self.reference.taps[path] = tensor
         return tensor
 
     def variable(self, scope: str, name: str, shape: list[int]) -> Any:
         """A variable of zeros, until it is restored or loaded."""
         full = f"{self.root}/{scope}/{name}"
         # Operators of a variable stand beside it, wherever the graph is being built.
-        with self.made.graph.name_scope(None):
-            made = self.tf.compat.v1.get_variable(
+        with self.reference.graph.name_scope(None):
+            variable = self.tf.compat.v1.get_variable(
                 full, shape, initializer=self.tf.compat.v1.zeros_initializer(), use_resource=False
             )
-        self.made.variables[full] = made
-        return made
+        self.reference.variables[full] = variable
+        return variable
 
     def conv(
         self, x: Any, scope: str, channels: int, kernel: int, stride: int = 1, bias: bool = False
@@ -94,7 +94,7 @@ class Builder:
         gamma, beta, mean, variance = (self.variable(scope, n, [x.shape[-1]]) for n in names)
         if self.settle:
             mean, variance = self.tf.nn.moments(x, [0, 1, 2])
-            self.made.moments[f"{self.root}/{scope}"] = (mean, variance)
+            self.reference.moments[f"{self.root}/{scope}"] = (mean, variance)
             return self.tf.nn.batch_normalization(
                 x, mean, variance, beta, gamma, BATCH_NORM_EPSILON
             )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from porting.judges.reference.builder import ReferenceGraph
-from porting.judges.reference.steps import SAME, Step, Steps, needed
+from porting.judges.reference.steps import SAME, Step, Steps, required_steps
 
 _PASSED = ("Identity", "Squeeze", "Reshape")
 _NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
@@ -70,7 +70,7 @@ class _Reader:
             if first in self.places and isinstance(value, int):
                 place = self.places[first]
                 self.steps[value] = replace(self.steps[value], place=place)
-        return needed(self.steps, self.data(self.reference.logits.name))
+        return required_steps(self.steps, self.data(self.reference.logits.name))
 
     def data(self, name: str) -> int:
         """The step that a tensor holds; what only began as a hard sigmoid becomes one of its own.
@@ -99,8 +99,10 @@ class _Reader:
             return _Weight(_shape(operation.outputs[0]))
         values = [self.values[name] for name in names]
         if all(isinstance(value, _Weight) for value in values):
-            passed = kind in _PASSED
-            return values[0] if passed else _Weight(_shape(operation.outputs[0]), maker=kind)
+            passes_through = kind in _PASSED
+            return (
+                values[0] if passes_through else _Weight(_shape(operation.outputs[0]), maker=kind)
+            )
         if kind in _PASSED:
             return values[0]
         part = self.part_of(operation, values)
@@ -145,8 +147,10 @@ class _Reader:
         channels = self.steps[inputs[0]].channels
         if kind in _NORMS and not operation.get_attr("is_training"):
             return self.step("norm", inputs, channels, number=operation.get_attr("epsilon"))
-        known = "" if any(weight.maker for weight in weights) else _known(kind, weights, channels)
-        return self.step(known or f"TensorFlow's {kind}", inputs, channels)
+        step_kind = (
+            "" if any(weight.maker for weight in weights) else _plain_kind(kind, weights, channels)
+        )
+        return self.step(step_kind or f"TensorFlow's {kind}", inputs, channels)
 
     def weighted(self, operation: Any, inputs: tuple[int, ...], weight: _Weight) -> int:
         """A convolution, HWIO or HWC1, or a matrix product, IO."""
@@ -164,7 +168,7 @@ class _Reader:
         return self.step(kind, inputs, outputs, kernel=kernel, stride=stride, padding=padding)
 
 
-def _known(kind: str, weights: list[_Weight], channels: int) -> str:
+def _plain_kind(kind: str, weights: list[_Weight], channels: int) -> str:
     """What an operation without facts of its own computes; empty where no description has it."""
     if kind in _ADDITIONS and len(weights) == 1 and weights[0].shape == (channels,):
         return "bias"

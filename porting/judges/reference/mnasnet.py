@@ -26,7 +26,7 @@ class MnasNet:
         tf, b, config = self.tf, self.b, self.config
         with b.scope("mnas_stem"):
             filters = round_filters(config.stem_channels, config.width)
-            x = self.conv(b.made.image, "conv_stem", filters, 3, 2)
+            x = self.conv(b.reference.image, "conv_stem", filters, 3, 2)
             x = b.tap("act1", tf.nn.relu(self.norm(x, "bn1")))
         for block in reference_blocks(config):
             with b.scope(f"mnas_blocks_{block.index}"):
@@ -36,7 +36,7 @@ class MnasNet:
             x = b.tap("act2", tf.nn.relu(self.norm(x, "bn2")))
             x = b.tap("global_pool", tf.reduce_mean(x, [1, 2]))
             x = self.dense(x)
-        b.made.logits = b.tap("classifier", tf.identity(x, "logits"))
+        b.reference.logits = b.tap("classifier", tf.identity(x, "logits"))
 
     def conv(
         self, x: Any, path: str, channels: int, kernel: int, stride: int = 1, bias: bool = False

@@ -55,12 +55,12 @@ ROOTS: dict[str, tuple[str, str]] = {
 def root_and_scheme(model: str) -> tuple[str, str]:
     """Google's name and scheme for one of our networks (``tf_`` in front or not)."""
     plain = model.removeprefix("tf_")
-    return next(found for start, found in ROOTS.items() if plain.startswith(start))
+    return next(entry for start, entry in ROOTS.items() if plain.startswith(start))
 
 
 def layer_scopes(config: NetworkConfig, scheme: str) -> dict[str, str]:
     """Module path in the PyTorch network -> variable scope of the layer or batch norm."""
-    names = _Counted(SCHEMES[scheme])
+    names = _LayerCounter(SCHEMES[scheme])
     for block in reference_blocks(config):
         _name_block(names, block)
     names.layer("conv_stem", "mnas_stem", "conv2d")
@@ -71,7 +71,7 @@ def layer_scopes(config: NetworkConfig, scheme: str) -> dict[str, str]:
     return names.scopes
 
 
-class _Counted:
+class _LayerCounter:
     """Hands out names as the layers are constructed."""
 
     def __init__(self, scheme: Scheme) -> None:
@@ -81,18 +81,18 @@ class _Counted:
 
     def layer(self, path: str, scope: str, kind: str) -> None:
         home = "" if self.scheme.count_whole_network else scope
-        self.scopes[path] = f"{self.scheme.layer_scope}{scope}/{self._numbered(home, kind)}"
+        self.scopes[path] = f"{self.scheme.layer_scope}{scope}/{self._next_name(home, kind)}"
 
     def norm(self, path: str, scope: str) -> None:
-        self.scopes[path] = f"{scope}/{self._numbered(scope, 'batch_normalization')}"
+        self.scopes[path] = f"{scope}/{self._next_name(scope, 'batch_normalization')}"
 
-    def _numbered(self, home: str, kind: str) -> str:
+    def _next_name(self, home: str, kind: str) -> str:
         number = self.counts[home, kind]
         self.counts[home, kind] += 1
         return f"{kind}_{number}" if number else kind
 
 
-def _name_block(names: _Counted, block: ReferenceBlock) -> None:
+def _name_block(names: _LayerCounter, block: ReferenceBlock) -> None:
     scope, path = f"mnas_blocks_{block.index}", block.path
     if block.expands:
         names.layer(f"{path}.conv_pw", scope, "conv2d")
@@ -120,8 +120,8 @@ def detect_scheme(names: Iterable[str]) -> tuple[str, str]:
     """
     for name in names:
         for scheme, pattern in _STEMS.items():
-            if found := pattern.fullmatch(name):
-                return scheme, found["root"]
+            if match := pattern.fullmatch(name):
+                return scheme, match["root"]
     raise BadInput(
         "no variable .../mnas_stem/conv2d/kernel or .../Conv/weights: not a checkpoint of Google's "
         "MnasNet or of slim's MobileNets"

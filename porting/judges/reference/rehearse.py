@@ -1,4 +1,4 @@
-"""A rehearsal: a made-up source with real names, formats and scales.
+"""A rehearsal: synthetic source files with real names, formats and scales.
 
 Whoever has no download, a newcomer or a test, gets a TensorFlow checkpoint and
 TFLite files to port. The weights are seeded and mean nothing.
@@ -17,10 +17,10 @@ import numpy as np
 from genmobilenet.config import NetworkConfig
 from genmobilenet.zoo import get_config, tensorflow_form
 from porting.errors import OutputError
-from porting.judges.reference.graph import build_reference
-from porting.judges.reference.made_up import MARK, PREFIX
 from porting.judges.reference.naming import root_and_scheme
-from porting.judges.reference.weights import Weights, load_weights, seeded_weights
+from porting.judges.reference.reference_graph import build_reference
+from porting.judges.reference.rehearsal_mark import MARK, PREFIX
+from porting.judges.reference.seeded_weights import Weights, load_weights, seeded_weights
 from porting.judges.tensorflow import import_tensorflow
 from porting.sources.checkpoint.weight_sets import EMA_SUFFIX
 
@@ -60,7 +60,7 @@ def rehearse(model: str, out: Path, seed: int = 0, scheme: str | None = None) ->
         folder = Path(tempfile.mkdtemp(prefix=".rehearsal-", dir=out.parent))
         folder.chmod(0o755)
         try:
-            made = _make(name, config, folder, seed, scheme)
+            files = _make(name, config, folder, seed, scheme)
             if out.exists():
                 shutil.rmtree(out)
             folder.rename(out)
@@ -68,11 +68,11 @@ def rehearse(model: str, out: Path, seed: int = 0, scheme: str | None = None) ->
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
-    places = (out / place.relative_to(folder) for place in made)
+    places = (out / place.relative_to(folder) for place in files)
     return Rehearsal(name, *places)
 
 
-def made_in(folder: Path) -> Rehearsal | None:
+def find_rehearsal(folder: Path) -> Rehearsal | None:
     """The rehearsal that lies in a folder, or None."""
     try:
         files = json.loads((folder / MARK).read_text(encoding="utf-8"))
@@ -96,15 +96,15 @@ def _check_free(out: Path) -> None:
 def _make(
     model: str, config: NetworkConfig, folder: Path, seed: int, scheme: str | None
 ) -> tuple[Path, Path, Path]:
-    root, published = root_and_scheme(model)
-    scheme = scheme or published
+    root, default_scheme = root_and_scheme(model)
+    scheme = scheme or default_scheme
     weights = seeded_weights(config, scheme, root, seed)
     checkpoint = _write_checkpoint(weights, folder / "checkpoint", seed)
     floating, dynamic = (folder / f"{PREFIX}-{root}_{kind}.tflite" for kind in ("float", "dynamic"))
     _write_tflite(config, scheme, root, weights.ema, floating, dynamic)
-    made = checkpoint, floating, dynamic
-    _write_mark(folder / MARK, model, root, scheme, seed, config, made)
-    return made
+    files = checkpoint, floating, dynamic
+    _write_mark(folder / MARK, model, root, scheme, seed, config, files)
+    return files
 
 
 def _write_checkpoint(weights: Weights, folder: Path, seed: int) -> Path:
@@ -123,10 +123,12 @@ def _write_checkpoint(weights: Weights, folder: Path, seed: int) -> Path:
     values[f"{PREFIX}/global_step"] = np.asarray(STEP, np.int64)
     folder.mkdir()
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        made = {n: tf.compat.v1.get_variable(n, initializer=v, use_resource=False)
-                for n, v in values.items()}  # fmt: skip
+        variables = {
+            name: tf.compat.v1.get_variable(name, initializer=value, use_resource=False)
+            for name, value in values.items()
+        }
         session.run(tf.compat.v1.global_variables_initializer())
-        saver = tf.compat.v1.train.Saver(made, save_relative_paths=True)
+        saver = tf.compat.v1.train.Saver(variables, save_relative_paths=True)
         saver.save(session, str(folder / f"{PREFIX}.ckpt"), STEP, write_meta_graph=False)
     return folder
 
@@ -144,10 +146,10 @@ def _write_tflite(
                 session, [reference.image], [reference.logits]
             )
             converter.optimizations = optimizations
-            path.write_bytes(_marked(converter.convert()))
+            path.write_bytes(_with_mark(converter.convert()))
 
 
-def _marked(content: bytes) -> bytes:
+def _with_mark(content: bytes) -> bytes:
     """A TFLite file whose description says what it is."""
     import_tensorflow()
     from tensorflow.lite.tools import flatbuffer_utils
@@ -159,7 +161,7 @@ def _marked(content: bytes) -> bytes:
 
 def _write_mark(
     path: Path, model: str, root: str, scheme: str, seed: int, config: NetworkConfig,
-    made: tuple[Path, Path, Path],
+    files: tuple[Path, Path, Path],
 ) -> None:  # fmt: skip
     tf = import_tensorflow()
     data = {
@@ -173,7 +175,9 @@ def _write_mark(
             "normalised_by": "mean and standard deviation of ImageNet's RGB pixels",
         },
         "classes": config.num_classes,
-        "files": dict(zip(("checkpoint", "float", "dynamic"), (p.name for p in made), strict=True)),
+        "files": dict(
+            zip(("checkpoint", "float", "dynamic"), (p.name for p in files), strict=True)
+        ),
         "versions": {"tensorflow": str(tf.__version__), "numpy": np.__version__},
     }
     path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")

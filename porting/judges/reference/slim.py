@@ -29,7 +29,7 @@ class Slim:
         """Add the whole network; its logits are the last tap."""
         config, act = self.config, self.activation(None)
         stem = "Conv2d_0" if self.first_version else self.next_conv()
-        x = self.b.conv(self.b.made.image, stem, self.depth(config.stem_channels), 3, 2)
+        x = self.b.conv(self.b.reference.image, stem, self.depth(config.stem_channels), 3, 2)
         x = self.activated(x, stem, "bn1", "act1", act)
         for stage, text in enumerate(config.blocks):
             number = 0
@@ -48,7 +48,7 @@ class Slim:
             x = self.b.tap("act2", act(self.b.tap("conv_head", x)))
         x = self.b.conv(x, "Logits/Conv2d_1c_1x1", config.num_classes, 1, bias=True)
         with self.b.scope("Logits"):
-            self.b.made.logits = self.b.tap("classifier", self.tf.squeeze(x, [1, 2], "logits"))
+            self.b.reference.logits = self.b.tap("classifier", self.tf.squeeze(x, [1, 2], "logits"))
 
     def depth(self, channels: int) -> int:
         multiplier = self.config.width or 1.0

@@ -94,7 +94,7 @@ Steps = tuple[Step, ...]
 """A whole network; the last step is its logits."""
 
 
-def needed(steps: Sequence[Step], output: int) -> Steps:
+def required_steps(steps: Sequence[Step], output: int) -> Steps:
     """The steps that ``output`` needs, in their order, ``output`` last, numbered anew."""
     ancestors, pending = set(), [output]
     while pending:
@@ -109,17 +109,17 @@ def needed(steps: Sequence[Step], output: int) -> Steps:
     )
 
 
-def first_difference(described: Steps, actual: Steps) -> str | None:
+def first_difference(description: Steps, actual: Steps) -> str | None:
     """The first step where a network differs from its description, both named; None for none."""
-    for number, (expected, step) in enumerate(zip(described, actual, strict=False)):
+    for number, (expected, step) in enumerate(zip(description, actual, strict=False)):
         if not expected.computes_as(step):
             return _difference(number, expected, step)
-    if len(described) == len(actual):
+    if len(description) == len(actual):
         return None
-    number = min(len(described), len(actual))
+    number = min(len(description), len(actual))
     extra, whose = (
-        (described[number], "is described and not there")
-        if len(described) > number
+        (description[number], "is described and not there")
+        if len(description) > number
         else (actual[number], "is there and not described")
     )
     return f"step {number}, {extra.place or 'at no known path'}: {extra.describe()}, {whose}"
@@ -128,8 +128,8 @@ def first_difference(described: Steps, actual: Steps) -> str | None:
 def _difference(number: int, expected: Step, actual: Step) -> str:
     place = expected.place or actual.place
     text = f"step {number}, {place}: described {expected.describe()}; found {actual.describe()}"
-    moved = actual.place and expected.place and actual.place != expected.place
-    return f"{text} at {actual.place}" if moved else text
+    other_place = actual.place and expected.place and actual.place != expected.place
+    return f"{text} at {actual.place}" if other_place else text
 
 
 def multiply_adds(steps: Steps, side: int) -> int:

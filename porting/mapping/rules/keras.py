@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from porting.mapping.layers import BlockLayers, Layer, NetworkLayers
+from porting.graph.layers import BlockLayers, Layer, NetworkLayers
 from porting.mapping.layouts import CONV_TF, DENSE_AS_CONV_TF, DENSE_TF, DEPTHWISE_TF, VECTOR
 from porting.mapping.rules.ruleset import RuleSet
 

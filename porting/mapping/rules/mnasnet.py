@@ -13,7 +13,7 @@ them to that code.
 
 from __future__ import annotations
 
-from porting.mapping.layers import NetworkLayers
+from porting.graph.layers import NetworkLayers
 from porting.mapping.layouts import CONV_TF, DENSE_TF, DEPTHWISE_TF, VECTOR
 from porting.mapping.rules.ruleset import RuleSet
 

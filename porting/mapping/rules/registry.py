@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from porting.errors import MappingError, WeightSetError
-from porting.mapping.layers import NetworkLayers
+from porting.graph.layers import NetworkLayers
 from porting.mapping.layouts import CONV_TF, DEPTHWISE_TF
 from porting.mapping.plan import Fill, LeftOut, Plan
 from porting.mapping.rules.keras import KERAS
@@ -22,6 +22,11 @@ RULES: tuple[RuleSet, ...] = (MNASNET, SLIM_V1, SLIM_V2_V3, *KERAS)
 
 Variables = dict[tuple[str, str], dict[int, list[tuple[str, str]]]]
 """Scope and kind of layer -> counter -> (name in the source, variable)."""
+
+
+def is_named_by_keras(plan: Plan) -> bool:
+    """Whether a plan was made from the names that Keras gives to layers and variables."""
+    return plan.naming in {rules.name for rules in KERAS}
 
 
 def rules_for(source: Source) -> RuleSet:

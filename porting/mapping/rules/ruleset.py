@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from porting.mapping.layers import NetworkLayers
+from porting.graph.layers import NetworkLayers
 
 
 @dataclass(frozen=True)

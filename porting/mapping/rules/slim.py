@@ -10,7 +10,7 @@ constant, 0.16667 for 1/6, is in ``mobilenet/mobilenet_v3.py``.
 
 from __future__ import annotations
 
-from porting.mapping.layers import BlockLayers, NetworkLayers
+from porting.graph.layers import BlockLayers, NetworkLayers
 from porting.mapping.layouts import CONV_TF, DENSE_AS_CONV_TF, DEPTHWISE_TF, VECTOR
 from porting.mapping.rules.ruleset import RuleSet
 

@@ -151,6 +151,8 @@ def _along_axis(
     if scale.size == 1 and zero.size == 1:
         return scale[0], zero[0]
     shape = tensor.shape
+    if len(shape) == 1:
+        axis = 0  # some converters name a bias's axis as that of the weight before it
     if not 0 <= axis < len(shape) or {scale.size, zero.size} - {1} != {shape[axis]}:
         raise BadSource(
             f"{path}: tensor {tensor.name!r} of shape {shape} has {scale.size} scales and "

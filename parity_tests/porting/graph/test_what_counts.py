@@ -1,0 +1,165 @@
+"""What of a module's operators counts: each difference is seen, each likeness too."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import porting
+from genmobilenet import create_model
+from parity_tests.building.small_graphs import SmallGraph
+from porting.errors import BadInput
+from porting.graph.match import GraphMismatch
+
+
+class Middle(nn.Module):
+    """A convolution, a function, a dense layer on the mean over space."""
+
+    def __init__(self, function, channels=8, features=None):
+        super().__init__()
+        self.conv, self.function = nn.Conv2d(3, channels, 3, padding=1), function
+        self.last = nn.Linear(features or channels, 5)
+
+    def forward(self, x):
+        x = self.function(self.conv(x))
+        return self.last(x if x.ndim == 2 else x.mean((2, 3)))
+
+
+def pooling(kind):
+    def content(graph):
+        x = graph.conv(graph.start, "conv", 8)
+        return graph.classified(graph.pooled(x, f"{kind}_POOL_2D", "pool"))
+
+    return content
+
+
+LIKE = {
+    "max": (pooling("MAX"), nn.MaxPool2d(2)),
+    "average": (pooling("AVERAGE"), nn.AvgPool2d(2)),
+    "dropout in evaluation": (pooling("MAX"), nn.Sequential(nn.MaxPool2d(2), nn.Dropout(0.5))),
+}
+UNLIKE = {
+    "ceil": ("MAX", nn.MaxPool2d(2, ceil_mode=True)),
+    "dilation": ("MAX", nn.MaxPool2d(2, dilation=2)),
+    "another window": ("MAX", nn.MaxPool2d(3, 2)),
+    "the other kind": ("MAX", nn.AvgPool2d(2)),
+    "divisor": ("AVERAGE", nn.AvgPool2d(2, divisor_override=3)),
+    "padding counted": ("AVERAGE", nn.AvgPool2d(2, padding=1)),
+    "a dropout that goes on": ("MAX", lambda x: F.dropout(F.max_pool2d(x, 2), 0.5)),
+    "whole numbers": ("MAX", lambda x: F.max_pool2d(x, 2).to(torch.int32).float()),
+    "taken from one": ("MAX", lambda x: 1 - F.max_pool2d(x, 2)),
+    "normalised by the batch": ("MAX", lambda x: F.batch_norm(F.max_pool2d(x, 2), None, None,
+                                                              training=True)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIKE)
+def test_likeness_is_seen(graph, ported, name):
+    content, function = LIKE[name]
+    port = ported(content(graph), Middle(function))
+    assert port.comparison, port.comparison.summary()
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_difference_is_seen(graph, ported, name):
+    kind, function = UNLIKE[name]
+    with pytest.raises(GraphMismatch):
+        ported(pooling(kind)(graph), Middle(function), verify=False)
+
+
+def test_places_and_channels_have_an_order(ported):
+    graph = SmallGraph(side=32)
+    content = graph.flattened(graph.conv(graph.start, "conv", 4))
+
+    def channels_last(x):
+        return x.permute(0, 2, 3, 1).flatten(1)
+
+    assert ported(content, Middle(channels_last, 4, 4096)).comparison
+    with pytest.raises(GraphMismatch, match="height, width, channels"):
+        ported(content, Middle(nn.Flatten(), 4, 4096))
+
+
+class InPlace(nn.Module):
+    """The activation overwrites what is added later."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 1)
+        self.act, self.last = nn.ReLU(inplace=True), nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = self.first(x)
+        y = self.act(x)
+        return self.last((self.second(y) + x).mean((2, 3)))
+
+
+def test_what_is_overwritten_is_seen_overwritten(graph, ported):
+    x = graph.conv(graph.start, "first", 8, activation="relu")
+    y = graph.conv(x, "second", 8, kernel=1)
+    port = ported(graph.classified(graph.joined("ADD", y, x, "sum")), InPlace())
+    assert port.comparison, port.comparison.summary()
+
+
+def test_writing_into_a_part_is_refused(graph, ported):
+    def zeroed(x):
+        x[:, 0] = 0
+        return x
+
+    with pytest.raises(BadInput, match="writes into a part of a value"):
+        ported(graph.classified(graph.conv(graph.start, "conv", 8)), Middle(zeroed))
+
+
+def test_a_clamp_by_six_is_no_hard_sigmoid_unless_the_module_has_one(graph, ported):
+    def spelled(x):
+        return F.relu6(x) * (1 / 6)
+
+    x = graph.conv(graph.start, "conv", 8, activation="relu6")
+    content = graph.classified(graph.by_number("MUL", x, 1 / 6, "sixth"))
+    assert ported(content, Middle(spelled)).comparison
+    lifted = ported(content, Middle(nn.Hardsigmoid()))
+    assert lifted.comparison, lifted.comparison.summary()
+    bias = ported(content, Middle(spelled), verify=False).state_dict["conv.bias"]
+    torch.testing.assert_close(lifted.state_dict["conv.bias"], bias - 3)
+
+
+def test_the_modules_mode_is_left_as_it_is(graph, ported):
+    module = Middle(nn.ReLU()).train()
+    module.last.eval()
+    ported(graph.classified(graph.conv(graph.start, "conv", 8, activation="relu")), module)
+    assert module.training and module.conv.training and not module.last.training
+
+
+def test_a_module_that_never_gives_the_same_is_not_compared(small):
+    class Forgetful(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = create_model("tf_mnasnet_small", checkpoint_path=small[1])
+
+        def forward(self, x):
+            return F.dropout(self.inner(x), 0.5)
+
+    with pytest.raises(BadInput, match="gives something else each time"):
+        porting.compare(small[0], Forgetful())
+
+
+@pytest.mark.parametrize(
+    ("onto", "message"),
+    [
+        (Middle, "onto is a type; expected a torch.nn.Module"),
+        (Middle(nn.ReLU()).bfloat16(), "conv.weight is torch.bfloat16; expected float32"),
+    ],
+    ids=["a class", "bfloat16"],
+)
+def test_what_is_no_module_to_fill(graph, ported, onto, message):
+    with pytest.raises(BadInput, match=message):
+        ported(graph.classified(graph.conv(graph.start, "conv", 8)), onto)
+
+
+def test_another_number_of_classes_is_told(graph, ported):
+    content = graph.classified(graph.conv(graph.start, "conv", 8), classes=1001)
+    module = Middle(nn.Identity())
+    module.last = nn.Linear(8, 1000)
+    with pytest.raises(GraphMismatch, match="--classes drop-background"):
+        ported(content, module)

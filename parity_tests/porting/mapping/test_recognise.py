@@ -1,0 +1,47 @@
+"""Files that are nothing of the kind: the message says what they are."""
+
+from __future__ import annotations
+
+import pytest
+
+from parity_tests.building.tflite_files import TFLiteBuilder
+from porting.errors import MappingError
+from porting.mapping.recognise import find_match
+from porting.sources import open_source
+
+
+def refused(tmp_path, shape, kind, result, custom=None):
+    file = TFLiteBuilder()
+    image = file.tensor("image", shape)
+    output = file.operator(kind, [image], file.tensor("output", result))
+    if custom is not None:
+        file.model.operatorCodes[-1].customCode = custom
+    path = tmp_path / "model.tflite"
+    path.write_bytes(file.finish([image], [output]))
+    with pytest.raises(MappingError) as raised:
+        find_match(open_source(path), None)
+    assert str(raised.value).startswith(f"{path}: no known network fits: ")
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (b"edgetpu-custom-op", "without _edgetpu in its name"),
+        (b"TFLite_Detection_PostProcess", r"it is a detector .TFLite_Detection_PostProcess."),
+    ],
+)
+def test_operators_that_say_what_a_file_is(tmp_path, code, message):
+    import re
+
+    assert re.search(message, refused(tmp_path, [1, 224, 224, 3], "CUSTOM", [1, 10], code))
+
+
+def test_channels_first(tmp_path):
+    message = refused(tmp_path, [1, 3, 224, 224], "RELU", [1, 10])
+    assert "its input is NCHW, of shape (1, 3, 224, 224)" in message
+
+
+def test_a_map_of_the_image(tmp_path):
+    message = refused(tmp_path, [1, 224, 224, 3], "RELU", [1, 56, 56, 21])
+    assert "it gives a map of shape (1, 56, 56, 21)" in message

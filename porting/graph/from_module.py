@@ -1,0 +1,325 @@
+"""The canonical graph of a PyTorch module, traced by ``torch.export``."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from porting.errors import BadInput
+from porting.graph.node import Graph, ModuleLayer, ModuleNorm, Node, Value, layer_kind, takes
+from porting.graph.padding import NO_PADS, Padding, Pads
+from porting.graph.rewrites import Operation, plain, rewrite
+from porting.graph.traced import (
+    AFFINE,
+    MEANS,
+    argument,
+    averages_space,
+    axis_of,
+    clamp_of,
+    flattening,
+    has_number,
+    is_over_the_last,
+    moves_ones,
+    nodes_in,
+    operator_of,
+    pads_inside,
+    pads_of,
+    pair,
+    passes,
+    place_of,
+    shape_of,
+    window_of,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor, fx, nn
+    from torch.export import ExportedProgram
+
+_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training", "native_batch_norm")
+_PASSED = (
+    "dropout", "dropout_", "feature_dropout", "identity", "clone", "contiguous", "detach",
+    "detach_", "alias", "lift_fresh_copy", "to", "_to_copy",
+)  # fmt: skip
+"""Operators that hand the same values on in evaluation mode."""
+
+_SHAPES = (
+    "flatten", "view", "reshape", "_unsafe_view", "squeeze", "squeeze_", "unsqueeze", "unsqueeze_",
+    "permute",
+)  # fmt: skip
+_PLAIN = {
+    "add": "add", "add_": "add", "sub": "sub", "mul": "mul", "mul_": "mul", "div": "div",
+    "relu": "relu", "relu_": "relu", "relu6": "relu6", "relu6_": "relu6", "sigmoid": "sigmoid",
+    "sigmoid_": "sigmoid", "hardswish": "hard_swish", "hardswish_": "hard_swish",
+    "hardsigmoid": "hard_sigmoid", "hardsigmoid_": "hard_sigmoid", "silu": "silu",
+    "silu_": "silu", "tanh": "tanh", "tanh_": "tanh", "softmax": "softmax", "_softmax": "softmax",
+}  # fmt: skip
+"""Operators of data alone -> the kind of node that they make."""
+
+_FLATTENS = ("flatten", "view", "reshape", "_unsafe_view")
+_POOLS = {"max_pool2d": "max pool", "avg_pool2d": "average pool"}
+_CHANNELS_LAST = "channels last"
+
+
+def graph_of_module(module: nn.Module, shape: tuple[int, ...]) -> Graph:
+    """Trace a module in evaluation mode on an input of this shape (N, C, H, W).
+
+    Raises:
+        BadInput: ``torch.export`` cannot trace it, or it gives other than one tensor.
+    """
+    program = _exported(module, shape)
+    tracer = _Tracer(program)
+    for node in program.graph.nodes:
+        tracer.read(node)
+    return tracer.graph(type(module).__name__)
+
+
+@dataclass
+class _Tracer:
+    """Values by the name of the traced node that gives them, operator by operator."""
+
+    program: ExportedProgram
+    values: dict[str, Value] = field(default_factory=dict)
+    _pixels: bool = False
+    _output: Value | None = None
+
+    def __post_init__(self) -> None:
+        signature = self.program.graph_signature
+        held = {
+            **signature.inputs_to_parameters,
+            **signature.inputs_to_buffers,
+            **signature.inputs_to_lifted_tensor_constants,
+        }
+        self._keys: Mapping[str, str] = held
+
+    def graph(self, name: str) -> Graph:
+        """The graph that was read.
+
+        Raises:
+            BadInput: the module gives other than one tensor made from its input.
+        """
+        if self._output is None:
+            raise BadInput(f"{name}: gives other than one tensor made from its input")
+        return Graph(plain(self._output, "the module's output"), normalises=self._pixels)
+
+    def read(self, node: fx.Node) -> None:
+        """Add what a traced node gives, where it works on data."""
+        if node.op == "placeholder" and node.name not in self._keys:
+            self.values[node.name] = Value(Node("input", place="the input"))
+        elif node.op == "output":
+            results = nodes_in(node.args)
+            self._output = self.values.get(results[0].name) if len(results) == 1 else None
+        elif node.op == "call_function":
+            inputs = tuple(
+                self.values[arg.name] for arg in nodes_in(node.args) if arg.name in self.values
+            )
+            if inputs:
+                self.values[node.name] = value = self._value(node, inputs)
+                if operator_of(node).endswith("_"):
+                    self._overwrite(inputs[0], value)
+
+    def _overwrite(self, before: Value, after: Value) -> None:
+        """An operator in place: whoever looks at its input from here on sees what it gave.
+
+        Raises:
+            BadInput: it writes into a part of a value, which others see whole.
+        """
+        kind = before.node.kind
+        if kind in ("flatten", _CHANNELS_LAST) or kind.startswith("PyTorch's"):
+            raise BadInput(
+                f"{after.node.place} writes into a part of a value, or into another view of it; "
+                "--onto cannot follow that: write it without the change in place"
+            )
+        self.values.update({name: after for name, v in self.values.items() if v is before})
+
+    def _value(self, node: fx.Node, inputs: tuple[Value, ...]) -> Value:
+        name = operator_of(node)
+        moves = name in (*_SHAPES, *MEANS) and moves_ones(node)
+        if moves or (name in _PASSED and passes(node)):
+            return inputs[0]
+        if name == "getitem" and inputs[0].node.layer is not None:
+            return inputs[0]  # of a batch norm that gives several results, the first is the data
+        if (layer := self._layer(node, inputs[0])) is not None:
+            return Value(layer)
+        if name in AFFINE and inputs[0].node.kind == "input" and self._constant(node) is not None:
+            self._pixels = True  # the module normalises
+            return inputs[0]
+        kind, facts = self._kind(node, inputs)
+        if kind == "flatten" and inputs[0].node.kind == _CHANNELS_LAST:
+            (below,) = inputs[0].node.inputs
+            inputs = (Value(below, inputs[0].times),)
+        return rewrite(Operation(kind, facts, inputs, place_of(node)))
+
+    def _layer(self, node: fx.Node, x: Value) -> Node | None:
+        """What an operator with weights of its own gives, or one that is a part of a layer."""
+        name = operator_of(node)
+        if name == "conv2d":
+            return self._convolution(node, x)
+        if name == "linear":
+            return self._dense(node, x)
+        return self._normed(node, x) if name in _NORMS else None
+
+    def _convolution(self, node: fx.Node, x: Value) -> Node | None:
+        """``conv2d(input, weight, bias, stride, padding, dilation, groups)``."""
+        weight, bias = self._key(node.args[1]), self._key(argument(node, 2, None))
+        if weight is None or len(shape_of(node.args[1])) != 4:
+            return None
+        before, below = NO_PADS, x.node
+        if below.kind == "pad" and isinstance(below.facts[0], Pads):
+            before, below = below.facts[0], below.inputs[0]
+        outputs, per_group, rows, columns = shape_of(node.args[1])
+        stride, dilation = pair(argument(node, 3, 1)), pair(argument(node, 5, 1))
+        groups = int(argument(node, 6, 1))
+        sides = shape_of(node.args[0])[2:]
+        kind, facts = layer_kind(
+            (rows, columns), stride, dilation, per_group * groups, outputs, groups,
+            on_a_place=all(side == 1 for side in sides),
+        )  # fmt: skip
+        reach = (rows - 1) * dilation[0] + 1, (columns - 1) * dilation[1] + 1
+        pads = before + pads_inside(argument(node, 4, 0), reach)
+        padding = Padding("VALID", pads, sides, reach, stride)
+        layer = ModuleLayer(weight, bias, 4)
+        return Node(kind, facts, (below,), place_of(node), layer, padding, x.times)
+
+    def _dense(self, node: fx.Node, x: Value) -> Node | None:
+        """``linear(input, weight, bias)``."""
+        weight, bias = self._key(node.args[1]), self._key(argument(node, 2, None))
+        if weight is None:
+            return None
+        outputs, inputs = shape_of(node.args[1])
+        layer = ModuleLayer(weight, bias, 2)
+        return Node("dense", (inputs, outputs), (x.node,), place_of(node), layer, times=x.times)
+
+    def _normed(self, node: fx.Node, x: Value) -> Node | None:
+        """``batch_norm(input, weight, bias, mean, variance, training, momentum, epsilon, ...)``.
+
+        One that is the only one to look at a layer, and takes its running statistics, is a part
+        of it.
+        """
+        layer = x.node.layer
+        if not isinstance(layer, ModuleLayer) or layer.norm is not None or x.times != 1:
+            return None
+        weight, bias, mean, variance = (self._key(arg) for arg in node.args[1:5])
+        alone = len(getattr(node.args[0], "users", ())) == 1
+        fixed = "no_training" in str(node.target)
+        if mean is None or variance is None or not alone or (not fixed and node.args[5]):
+            return None
+        epsilon = float(str(node.args[6 if fixed else 7]))
+        norm = ModuleNorm(weight, bias, mean, variance, epsilon)
+        return replace(x.node, layer=replace(layer, norm=norm))
+
+    def _kind(self, node: fx.Node, inputs: tuple[Value, ...]) -> tuple[str, tuple[Hashable, ...]]:
+        """Kind and facts of an operator without weights."""
+        name = operator_of(node)
+        operation: tuple[str, tuple[Hashable, ...]] | None = None
+        if name in MEANS and averages_space(node):
+            operation = "mean over height and width", ()
+        elif name in ("pad", "constant_pad_nd") and (pads := pads_of(node)) is not None:
+            operation = "pad", (pads,)
+        elif name == "permute" and argument(node, 1, None) == [0, 2, 3, 1]:
+            operation = _CHANNELS_LAST, ()
+        elif name in _FLATTENS:
+            operation = "flatten", flattening(node, turned=inputs[0].node.kind == _CHANNELS_LAST)
+        elif name in ("hardtanh", "hardtanh_", "clamp", "clamp_", "clamp_min"):
+            operation = clamp_of(node)
+        elif name in _POOLS and (window := window_of(node)) is not None:
+            operation = _POOLS[name], window
+        elif name in ("cat", "concat"):
+            operation = "concatenation", (axis_of(node),)
+        elif name in ("softmax", "_softmax") and not is_over_the_last(node):
+            operation = None
+        elif name in _PLAIN and not has_number(node) and _is_whole(node, inputs):
+            operation = _PLAIN[name], ()
+        elif name.rstrip("_") in AFFINE and len(inputs) == 1:
+            operation = self._by_a_number(node)
+        # Else of a kind that no source has: the first difference will show it.
+        return operation or (f"PyTorch's {node.target}", (node.name,))
+
+    def _by_a_number(self, node: fx.Node) -> tuple[str, tuple[Hashable, ...]] | None:
+        """A sum or product with one number."""
+        name, constant = operator_of(node).rstrip("_"), self._constant(node)
+        if constant is None or constant.numel() != 1 or node.kwargs:
+            return None
+        number = float(constant)
+        if name in ("add", "sub"):
+            return "shift", (number if name == "add" else -number,)
+        return ("scale", (number if name == "mul" else 1.0 / number,)) if number else None
+
+    def _constant(self, node: fx.Node) -> Tensor | None:
+        """The number or the held tensor beside data; the second of a difference or quotient."""
+        import torch
+
+        if len(node.args) < 2 or node.kwargs:
+            return None
+        turned = operator_of(node).rstrip("_") in ("sub", "div")
+        if turned and str(getattr(node.args[0], "name", "")) not in self.values:
+            return None
+        for arg in node.args[:2]:
+            if isinstance(arg, (int, float)):
+                return torch.tensor(float(arg))
+            if (key := self._key(arg)) is not None:
+                return {**self.program.constants, **self.program.state_dict}.get(key)
+        return None
+
+    def _key(self, arg: Any) -> str | None:
+        """The state-dict key of what a traced node holds, None where it is data or nothing."""
+        return self._keys.get(str(getattr(arg, "name", "")))
+
+
+def _is_whole(node: fx.Node, inputs: tuple[Value, ...]) -> bool:
+    """Whether an operator of data alone has as many values as it takes, and nothing else."""
+    return len(inputs) == len(nodes_in(node.args)) == takes(_PLAIN[operator_of(node)])
+
+
+def _exported(module: nn.Module, shape: tuple[int, ...]) -> ExportedProgram:
+    """Trace a module in evaluation mode on zeros of this shape (N, C, H, W).
+
+    Raises:
+        BadInput: its weights are not float32, or ``torch.export`` cannot trace it.
+    """
+    import torch
+
+    name = type(module).__name__
+    for key, values in (*module.named_parameters(), *module.named_buffers()):
+        if values.is_floating_point() and values.dtype != torch.float32:
+            raise BadInput(f"{name}: {key} is {values.dtype}; expected float32: call .float()")
+    try:
+        with _quiet(), _evaluating(module):
+            return torch.export.export(module, (torch.zeros(shape, dtype=torch.float32),))
+    except Exception as error:
+        # A user's code may raise anything; whatever it is, it is about this module.
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise BadInput(
+            f"{name}: torch.export cannot trace it on an input of shape {shape}: "
+            f"{type(error).__name__}: {lines[0] if lines else ''}"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what PyTorch logs of a trace: of one that fails pages of it."""
+    before = logging.root.manager.disable
+    try:
+        logging.disable(logging.CRITICAL)
+        # Where a module decides by the values of its input, the whole graph is printed.
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while: the module is its owner's, and some parts may be frozen."""
+    modes = {part: part.training for part in module.modules()}
+    try:
+        module.eval()
+        yield
+    finally:
+        for part, training in modes.items():
+            part.training = training

@@ -1,0 +1,463 @@
+"""The canonical graph of a source."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+import numpy as np
+
+from porting.errors import MappingError
+from porting.graph.node import (
+    Graph,
+    Node,
+    SourceLayer,
+    SourceNorm,
+    Tap,
+    Value,
+    layer_kind,
+    takes,
+)
+from porting.graph.operators import (
+    CASTS,
+    OperatorFacts,
+    averages_space,
+    constant_of,
+    describe,
+    facts_of,
+    is_constant,
+    operand,
+    pads_of,
+    stored_name,
+)
+from porting.graph.padding import NO_PADS, Padding, Pads, same_pads
+from porting.graph.rewrites import Operation, plain, rewrite
+from porting.sources.source import Operator, Source
+
+_SHAPES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+_LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_MEANS = ("MEAN", "AVERAGE_POOL_2D")
+_PADS = ("PAD", "PADV2")
+_POOLS = {"AVERAGE_POOL_2D": "average pool", "MAX_POOL_2D": "max pool"}
+_PLAIN = {
+    "ADD": "add", "SUB": "sub", "MUL": "mul", "DIV": "div", "RELU": "relu", "RELU6": "relu6",
+    "RELU_0_TO_1": "relu1", "LOGISTIC": "sigmoid", "HARD_SWISH": "hard_swish", "TANH": "tanh",
+    "SOFTMAX": "softmax",
+}  # fmt: skip
+"""Operators of data alone -> the kind of node that they make."""
+_OF_ONE_CHANNEL = {"1 h w c": "i h w o", "h w c 1": "h w i o"}
+"""Axes of a depthwise weight -> those of a convolution, where there is but one input channel."""
+_NORMALISES = ("ADD", "SUB", "MUL", "DIV")
+_SCALES = ("MUL", "DIV")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a source's graph is read where it leaves something open.
+
+    ``lifted`` as in :class:`~porting.graph.rewrites.Operation`. ``implied`` is the activation that
+    a layer without a stated one has where its quantised result cannot hold less than 0:
+    converters leave out what the range does by itself. None: ReLU6 where the range ends at 6.
+    """
+
+    lifted: bool = False
+    implied: str | None = None
+
+
+@dataclass(frozen=True)
+class SourceGraph:
+    """A source's canonical graph, and what of the source is not in it.
+
+    ``data`` is the tensor at which the network proper begins, behind the steps that normalise
+    (operator, constant). ``parameters`` gives the operator that uses a stored tensor. ``ignored``
+    describes an operator that works on the data and not towards the output.
+    """
+
+    path: str
+    graph: Graph
+    data: str
+    normalisation: tuple[tuple[str, str], ...]
+    parameters: dict[str, str]
+    ignored: str | None
+
+
+def readings(source: Source) -> tuple[Reading, ...]:
+    """The ways to read a source's graph, the most likely first."""
+    implied: tuple[str | None, ...] = (None,)
+    if any(_cuts_at_zero(source, op) for op in _operators(source) if op.kind in _LAYERS):
+        implied = (None, "relu6", "relu")
+    return tuple(Reading(lifted, name) for name, lifted in product(implied, (False, True)))
+
+
+def graph_of_source(source: Source, channels: int, reading: Reading = Reading()) -> SourceGraph:
+    """Read a source's graph: images of so many channels in, its first output out.
+
+    Raises:
+        MappingError: its input is normalised unevenly, or the output is not made from the input.
+    """
+    reader = _Reader(source, channels, reading)
+    for operator in reader.remaining:
+        reader.read(operator)
+    assert source.graph is not None  # the reader looked
+    end = source.graph.outputs[0]
+    if end not in reader.values:
+        raise MappingError(f"{source.path}: the graph's output {end!r} does not come of its input")
+    output = plain(reader.values[end], f"the output {end!r}")
+    return SourceGraph(
+        str(source.path), Graph(output, reader.taps), reader.data, tuple(reader.normalisation),
+        reader.parameters, reader.ignored(end),
+    )  # fmt: skip
+
+
+def _operators(source: Source) -> tuple[Operator, ...]:
+    if source.graph is None:
+        raise MappingError(f"{source.path}: has no graph to align with")
+    return source.graph.operators
+
+
+@dataclass
+class _Reader:
+    """Values by the tensor that holds them, operator by operator."""
+
+    source: Source
+    channels: int
+    reading: Reading
+    values: dict[str, Value] = field(default_factory=dict)
+    taps: dict[Node, Tap] = field(default_factory=dict)
+    normalisation: list[tuple[str, str]] = field(default_factory=list)
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        operators, graph = _operators(self.source), self.source.graph
+        assert graph is not None  # _operators looked
+        self._consumers = graph.consumers
+        self.data = graph.inputs[0] if graph.inputs else ""
+        passed = self._pass_normalisation()
+        self.remaining = [op for op in operators if op.index not in passed]
+        start = Node("input", place="the input")
+        self.values[self.data] = Value(start)
+        self.taps[start] = Tap(self.data)
+
+    def _pass_normalisation(self) -> set[int]:
+        """Go past every step that adds or multiplies a constant, and note it.
+
+        Raises:
+            MappingError: a step is other than by one finite number, or one a channel.
+        """
+        passed: set[int] = set()
+        while True:
+            following = self._consumers.get(self.data, ())
+            if len(following) != 1 or following[0].index in passed:
+                return passed
+            (operator,) = following
+            if operator.kind in _NORMALISES and operator.options.get("activation", "none") == (
+                "none"
+            ):
+                place = _constant_place(operator, self.source)
+                if place is None:
+                    return passed
+                if not _is_even(operator, place, self.channels, self.source):
+                    raise StartMismatch(
+                        f"{self.source.path}: source and network differ after 0 layers in "
+                        f"agreement:\n  source:  {describe(operator, self.source)}\n  network: a "
+                        "normalisation by one finite number, or one for each of "
+                        f"{self.channels} channels"
+                    )
+                name = operator.inputs[place]
+                assert name is not None  # _constant_place looked
+                self.normalisation.append((operator.kind, name))
+            elif operator.kind not in CASTS:
+                return passed
+            passed.add(operator.index)
+            self._note_parameters(operator)
+            self.data = operator.outputs[0]
+
+    def _note_parameters(self, operator: Operator) -> None:
+        for name in operator.inputs:
+            if name is not None and name in self.source.tensors:
+                self.parameters[name] = operator.kind
+
+    def read(self, operator: Operator) -> None:
+        """Add what an operator gives, where it works on data."""
+        self._note_parameters(operator)
+        inputs = tuple(self.values[name] for name in operator.inputs if name in self.values)
+        if not inputs:
+            return
+        value, activation = self._value(operator, inputs), self._activation(operator)
+        name = operator.outputs[0]
+        if activation != "none":
+            # The graph shows a layer with a fused activation behind it alone.
+            value = self._rewritten(operator, activation, (), (value,))
+        self.values[name] = value
+        # Of several tensors that show some number times a value, the one nearest to it itself.
+        known = self.taps.get(value.node)
+        if known is None or abs(value.times - 1) < abs(known.times - 1):
+            self.taps[value.node] = Tap(name, value.times)
+
+    def ignored(self, end: str) -> str | None:
+        """An operator on the data that the output does not need."""
+        made_by = {name: op for op in _operators(self.source) for name in op.outputs}
+        needed, pending = set(), [end]
+        while pending:
+            operator = made_by.get(pending.pop())
+            if operator is not None and operator.index not in needed:
+                needed.add(operator.index)
+                pending += [name for name in operator.inputs if name is not None]
+        # Casts and reshapes of the output itself change nothing.
+        last = self.values[end].node
+        for operator in self.remaining:
+            value = self.values.get(operator.outputs[0])
+            moved = value is not None and value.node is last
+            stored = is_constant(operator.outputs[0], self.source)
+            if operator.index not in needed and not moved and not stored:
+                return describe(operator, self.source)
+        return None
+
+    def _rewritten(
+        self, operator: Operator, kind: str, facts: tuple[Hashable, ...], inputs: tuple[Value, ...]
+    ) -> Value:
+        place = describe(operator, self.source)
+        if kind in _PADS:
+            place += ", of other than height and width, or not with 0"
+        return rewrite(Operation(kind, facts, inputs, place, self.reading.lifted))
+
+    def _value(self, operator: Operator, inputs: tuple[Value, ...]) -> Value:
+        kind = operator.kind
+        if (kind in CASTS and self._is_real(operator)) or (
+            kind in (*_SHAPES, *_MEANS) and self._moves_ones(operator)
+        ):
+            return inputs[0]
+        if kind in _LAYERS and _is_sound(facts_of(operator, self.source)):
+            return Value(self._layer(operator, inputs[0]))
+        if kind == "BATCH_NORM" and self._takes_a_norm(operator, inputs[0]):
+            norm = self._norm(operator)
+            if norm is not None:
+                return Value(_with_norm(inputs[0].node, norm, describe(operator, self.source)))
+        if kind in ("ADD", "MUL") and len(inputs) == 1:
+            spelled_out = self._spelled_out_norm(operator, inputs[0])
+            if spelled_out is not None:
+                return Value(spelled_out)
+        return self._rewritten(operator, *self._kind(operator, inputs), inputs)
+
+    def _kind(  # noqa: PLR0911 - a table of cases
+        self, operator: Operator, inputs: tuple[Value, ...]
+    ) -> tuple[str, tuple[Hashable, ...]]:
+        """Kind and facts of an operator without weights."""
+        kind = operator.kind
+        if kind in _MEANS and averages_space(operator, self.source):
+            return "mean over height and width", ()
+        if kind in _PADS and (pads := pads_of(operator, self.source)) is not None:
+            return "pad", (pads,)
+        if kind in _POOLS:
+            return _POOLS[kind], self._window(operator)
+        if kind == "CONCATENATION":
+            return "concatenation", (self._axis(operator),)
+        if kind == "RESHAPE" and (moved := self._flattening(operator)) is not None:
+            return "flatten", moved
+        if len(inputs) == 1 and (by_number := self._by_a_number(operator)) is not None:
+            return by_number
+        if kind in _PLAIN and len(inputs) == takes(_PLAIN[kind]) == len(operator.inputs):
+            return _PLAIN[kind], ()
+        # Of a kind that nothing else has: the first difference will show it.
+        return kind, (operator.index,)
+
+    def _flattening(self, operator: Operator) -> tuple[Hashable, ...] | None:
+        """The order in which places and channels become a vector, and their sides."""
+        before, after = self._shape(operator.inputs[0])[1:], self._shape(operator.outputs[0])[1:]
+        if len(before) != 3 or len(after) != 1:
+            return None
+        return "height, width, channels", before, after
+
+    def _by_a_number(self, operator: Operator) -> tuple[str, tuple[Hashable, ...]] | None:
+        """A sum, product or clamp with one number."""
+        number, kind = self._number(operator), operator.kind
+        if number is None:
+            return None
+        if kind in ("ADD", "SUB"):
+            return "shift", (number if kind == "ADD" else -number,)
+        if kind in _SCALES and number:
+            return "scale", (number if kind == "MUL" else 1.0 / number,)
+        if kind in ("MINIMUM", "MAXIMUM"):
+            return "clamp", (None, number) if kind == "MINIMUM" else (number, None)
+        return None
+
+    def _layer(self, operator: Operator, x: Value) -> Node:
+        facts, shape = facts_of(operator, self.source), self._shape(operator.inputs[0])
+        before, below = NO_PADS, x.node
+        if below.kind == "pad" and isinstance(below.facts[0], Pads):
+            before, below = below.facts[0], below.inputs[0]
+        inputs = facts.in_channels
+        groups = inputs if operator.kind == "DEPTHWISE_CONV_2D" else 1
+        if operator.kind == "CONV_2D" and len(shape) == 4 and shape[3] > inputs:
+            groups, inputs = shape[3] // inputs, shape[3]
+        kind, numbers = layer_kind(
+            facts.kernel, facts.stride, facts.dilation, inputs, facts.out_channels, groups,
+            on_a_place=all(side == 1 for side in shape[1:-1]),
+        )  # fmt: skip
+        rows, columns = ((k - 1) * d + 1 for k, d in zip(facts.kernel, facts.dilation, strict=True))
+        padding = None
+        if operator.kind != "FULLY_CONNECTED":
+            padded = shape[1:3] if len(shape) == 4 else (0, 0)
+            sides = tuple(
+                side - sum(ends) if side > 0 else 0
+                for side, ends in zip(padded, (before.rows, before.columns), strict=True)
+            )
+            padding = Padding(facts.padding, before, sides, (rows, columns), facts.stride)
+        axes = operator.weight_axes
+        if kind == "conv" and operator.kind == "DEPTHWISE_CONV_2D":
+            # Of one channel, it is a convolution: the channel's multiples are outputs.
+            axes = _OF_ONE_CHANNEL[axes]
+        layer = SourceLayer(facts.weight, facts.bias, axes)
+        place = describe(operator, self.source)
+        return Node(kind, numbers, (below,), place, layer, padding, x.times)
+
+    def _takes_a_norm(self, operator: Operator, x: Value) -> bool:
+        """Whether a batch norm stands directly behind a layer, which nothing else looks at."""
+        alone = len(self._consumers.get(operator.inputs[0] or "", ())) == 1
+        layer = x.node.layer
+        return alone and x.times == 1 and isinstance(layer, SourceLayer) and layer.norm is None
+
+    def _norm(self, operator: Operator) -> SourceNorm | None:
+        """The batch norm of an operator; None where the source does not store what it takes."""
+        gamma, beta, mean, variance = (operand(operator, n, self.source) for n in range(1, 5))
+        stored = (gamma, beta, mean, variance)
+        for name, tensor in zip(stored, operator.inputs[1:5], strict=False):
+            if name is None and tensor is not None:
+                return None
+        epsilon = operator.options.get("epsilon")
+        return SourceNorm(*stored, epsilon=None if epsilon is None else float(epsilon))
+
+    def _spelled_out_norm(self, operator: Operator, x: Value) -> Node | None:
+        """A batch norm without statistics as a product and a sum, by one number a channel."""
+        if not self._takes_a_vector(operator, x):
+            return None
+        layer, place = x.node.layer, describe(operator, self.source)
+        assert isinstance(layer, SourceLayer)  # _takes_a_vector looked
+        places = [i for i in range(2) if is_constant(operator.inputs[i] or "", self.source)]
+        name = stored_name(str(operator.inputs[places[0]]), self.source)
+        if operator.kind == "MUL" and layer.norm is None and layer.bias is None:
+            return _with_norm(x.node, SourceNorm(name, None, None, None, None), place)
+        if operator.kind == "ADD" and layer.norm is None and layer.bias is None:
+            return replace(x.node, layer=replace(layer, bias=name), place=place)
+        if operator.kind == "ADD" and layer.norm is not None and layer.norm.beta is None:
+            return _with_norm(x.node, replace(layer.norm, beta=name), place)
+        return None
+
+    def _takes_a_vector(self, operator: Operator, x: Value) -> bool:
+        """Whether an operator takes a layer that nothing else takes, and a number a channel."""
+        data = [name for name in operator.inputs if name in self.values]
+        alone = all(len(self._consumers[str(name)]) == 1 for name in data)
+        layer, values = x.node.layer, constant_of(operator, self.source)
+        if not alone or x.times != 1 or not isinstance(layer, SourceLayer) or values is None:
+            return False
+        channels = self._shape(operator.outputs[0])[-1:]
+        return values.size > 1 and values.shape == channels
+
+    def _activation(self, operator: Operator) -> str:
+        """The activation fused into an operator, or left to the range of what it gives."""
+        stated = str(operator.options.get("activation", "none"))
+        if stated != "none" or operator.kind not in (*_LAYERS, "ADD"):
+            return stated
+        ends = self.source.activations.get(operator.outputs[0])
+        if ends is None or ends.range is None or not _starts_at_zero(ends.range):
+            return stated
+        high, step = ends.range[1], (ends.range[1] - ends.range[0]) / 255
+        if operator.kind == "ADD":
+            # That before a hard sigmoid; a residual sum has its clamp stated, or none.
+            behind_three = self._number(operator) == 3 and high < 6 + step / 2
+            return "relu6" if behind_three else stated
+        if abs(high - 6) < step / 2:
+            return self.reading.implied or "relu6"
+        fits = self.reading.implied == "relu" or high < 6
+        return self.reading.implied or stated if fits else stated
+
+    def _window(self, operator: Operator) -> tuple[Hashable, ...]:
+        options = operator.options
+        window = options["filter_h"], options["filter_w"]
+        stride = options["stride_h"], options["stride_w"]
+        if options["padding"] != "SAME":
+            return window, stride, NO_PADS
+        sides = self._shape(operator.inputs[0])[1:3]
+        known = len(sides) == 2 and min(*sides, *stride) > 0
+        return window, stride, same_pads(sides, window, stride) if known else None
+
+    def _is_real(self, operator: Operator) -> bool:
+        """Whether a cast goes on holding real numbers: as floats, or in steps of a scale."""
+        info = self.source.activations.get(operator.outputs[0])
+        return info is None or operator.kind != "CAST" or info.dtype.startswith("float")
+
+    def _moves_ones(self, operator: Operator) -> bool:
+        """Whether an operator adds and drops axes of 1 alone, and so passes its data on."""
+        before, after = self._shape(operator.inputs[0]), self._shape(operator.outputs[0])
+        if operator.kind in _MEANS and not averages_space(operator, self.source):
+            return False
+        return [n for n in before[1:] if n != 1] == [n for n in after[1:] if n != 1]
+
+    def _axis(self, operator: Operator) -> str:
+        """Along what data is joined, NHWC."""
+        rank = len(self._shape(operator.outputs[0]))
+        axis = int(operator.options["axis"]) % max(rank, 1)
+        if rank not in (2, 4):
+            return f"axis {axis}"
+        return ("images", "height", "width", "channels")[axis if rank == 4 else 3 * axis]
+
+    def _number(self, operator: Operator) -> float | None:
+        """The one number that all of an operator's constant is; of DIV and SUB the second."""
+        if operator.kind in ("DIV", "SUB") and is_constant(operator.inputs[0] or "", self.source):
+            return None
+        values = constant_of(operator, self.source)
+        if values is None or not values.size or not np.all(values == values.ravel()[0]):
+            return None
+        return float(values.ravel()[0])
+
+    def _shape(self, name: str | None) -> tuple[int, ...]:
+        info = self.source.activations.get(name or "")
+        return () if info is None else info.shape
+
+
+class StartMismatch(MappingError):
+    """What a graph does with its input is no normalisation."""
+
+
+def _with_norm(node: Node, norm: SourceNorm, place: str) -> Node:
+    assert isinstance(node.layer, SourceLayer)  # the callers looked
+    return replace(node, layer=replace(node.layer, norm=norm), place=f"{node.place}, then {place}")
+
+
+def _is_sound(facts: OperatorFacts) -> bool:
+    """Whether an operator has a stored weight, and sides and channels of at least 1."""
+    channels = facts.in_channels, facts.out_channels
+    return bool(facts.weight) and min(*facts.kernel, *facts.stride, *facts.dilation, *channels) > 0
+
+
+def _cuts_at_zero(source: Source, operator: Operator) -> bool:
+    info = source.activations.get(operator.outputs[0])
+    unstated = operator.options.get("activation", "none") == "none"
+    return unstated and info is not None and info.range is not None and _starts_at_zero(info.range)
+
+
+def _starts_at_zero(ends: tuple[float, float]) -> bool:
+    return abs(ends[0]) < (ends[1] - ends[0]) / 255 / 2
+
+
+def _constant_place(operator: Operator, source: Source) -> int | None:
+    """Which of two operands is the only constant one; SUB and DIV must have it second."""
+    if len(operator.inputs) != 2:
+        return None
+    places = [i for i, name in enumerate(operator.inputs) if name and is_constant(name, source)]
+    turned = places == [0] and operator.kind in ("SUB", "DIV")
+    return places[0] if len(places) == 1 and not turned else None
+
+
+def _is_even(operator: Operator, place: int, channels: int, source: Source) -> bool:
+    """Whether a constant treats every pixel alike, and can be undone."""
+    name = operand(operator, place, source)
+    shape = source.tensors[name].shape if name is not None else ()
+    if name is None or any(side != 1 for side in shape[:-1]) or shape[-1:] not in (
+        (), (1,), (channels,)
+    ):  # fmt: skip
+        return False
+    values = source.read(name)
+    divides = operator.kind in _SCALES and not values.all()
+    return not divides and bool(np.isfinite(values).all())

@@ -1,0 +1,165 @@
+"""Which value of one graph is which of another.
+
+Every value has a *fingerprint*: what computes it, all the way down to the input, but for the
+weights. Two graphs are the same where their outputs have one fingerprint; from there the values
+are paired from the output up, operand by operand. Operands of a sum or a product have no order:
+they are paired by their fingerprints, and where those are equal too, nothing says which weights
+belong to which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from porting.errors import MappingError
+from porting.graph.node import COMMUTATIVE, Graph, Node, in_order
+
+Pairs = list[tuple[Node, Node]]
+"""Values of a source and of a network, inputs before what is made of them."""
+
+
+class AmbiguousAlignment(MappingError):
+    """Two places have the same structure around them, and nothing says which is which."""
+
+
+class GraphMismatch(MappingError):
+    """A source and a network compute different things; ``depth`` layers agreed before."""
+
+    def __init__(self, path: str, depth: int, source: str, network: str) -> None:
+        super().__init__(
+            f"{path}: source and network differ after {depth} layers in agreement:\n"
+            f"  source:  {source}\n  network: {network}"
+        )
+        self.depth = depth
+
+    def add_line(self, line: str) -> None:
+        """Add a line to the message."""
+        self.args = (f"{self.args[0]}\n  {line}",)
+
+
+class Fingerprints:
+    """Numbers that are equal for nodes that compute the same, in all graphs that it is asked of."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[object, ...], int] = {}
+
+    def of(self, graph: Graph) -> dict[Node, int]:
+        """The fingerprint of each node of a graph."""
+        fingerprints: dict[Node, int] = {}
+        for node in graph.nodes():
+            below = [fingerprints[operand] for operand in node.inputs]
+            if node.kind in COMMUTATIVE:
+                below.sort()
+            key = (node.kind, node.facts, *below)
+            fingerprints[node] = self._numbers.setdefault(key, len(self._numbers))
+        return fingerprints
+
+
+def match_graphs(
+    source: Graph, network: Graph, path: str, fingerprints: Fingerprints | None = None
+) -> Pairs:
+    """Every value of a source with that of a network.
+
+    ``path`` names the source in messages. ``fingerprints`` may be kept for several comparisons.
+
+    Raises:
+        GraphMismatch: they differ; the first place of each side that the other lacks is named.
+        AmbiguousAlignment: two places cannot be told apart.
+    """
+    fingerprints = fingerprints or Fingerprints()
+    ours, theirs = fingerprints.of(source), fingerprints.of(network)
+    if ours[source.output] != theirs[network.output]:
+        agreed = {ours[n] for n in source.nodes() if n.weighted} & set(theirs.values())
+        raise GraphMismatch(
+            path, len(agreed), _first_unlike(source, ours, set(theirs.values())),
+            _first_unlike(network, theirs, set(ours.values())),
+        )  # fmt: skip
+    partners = dict(_pairs(source.output, network.output, ours, theirs, path))
+    return [(node, partners[node]) for node in source.nodes()]
+
+
+def _first_unlike(graph: Graph, fingerprints: dict[Node, int], others: set[int]) -> str:
+    """The first node of a graph that the other does not have, described."""
+    for node in graph.nodes():
+        if fingerprints[node] not in others:
+            return describe_node(node)
+    return f"the end, at {graph.output.place}"
+
+
+def _pairs(
+    source: Node, network: Node, ours: dict[Node, int], theirs: dict[Node, int], path: str
+) -> Iterator[tuple[Node, Node]]:
+    """Every pair below two outputs of one fingerprint."""
+    partners: dict[Node, Node] = {}
+    pending = [(source, network)]
+    while pending:
+        left, right = pending.pop()
+        if left in partners:
+            if left.weighted and partners[left] is not right:
+                raise MappingError(
+                    f"{path}: the source computes {left.place} once, the network twice, at "
+                    f"{partners[left].place} and at {right.place}"
+                )
+            continue
+        partners[left] = right
+        yield left, right
+        pending += _operands(left, right, ours, theirs, path)
+
+
+def _operands(
+    left: Node, right: Node, ours: dict[Node, int], theirs: dict[Node, int], path: str
+) -> Iterable[tuple[Node, Node]]:
+    if left.kind not in COMMUTATIVE:
+        return zip(left.inputs, right.inputs, strict=True)
+    if len({ours[operand] for operand in left.inputs}) < len(set(left.inputs)):
+        _check_alike(left, right, path)
+    in_order_of_fingerprints = sorted(left.inputs, key=ours.__getitem__)
+    return zip(in_order_of_fingerprints, sorted(right.inputs, key=theirs.__getitem__), strict=True)
+
+
+def _check_alike(left: Node, right: Node, path: str) -> None:
+    """Two operands of one fingerprint do not matter where neither has weights of its own.
+
+    Raises:
+        AmbiguousAlignment: they have.
+    """
+    places = []
+    for one, other in (left.inputs, right.inputs):
+        mine, its = _weighted(one), _weighted(other)
+        if mine.keys() == its.keys():
+            return
+        places.append((_last(mine, its), _last(its, mine)))
+    (first, second), (third, fourth) = places
+    raise AmbiguousAlignment(
+        f"{path}: the structure does not say which layer is which:\n"
+        f"  source:  {first}\n     and:  {second}\n"
+        f"  network: {third}\n      and: {fourth}\n"
+        f"  both give operands of one {left.kind}; build the module so that the two differ, or "
+        "load the weights of this place by hand"
+    )
+
+
+def _weighted(output: Node) -> dict[Node, None]:
+    return {node: None for node in in_order(output) if node.weighted}
+
+
+def _last(nodes: dict[Node, None], others: dict[Node, None]) -> str:
+    """The last layer that one side alone has."""
+    own = [node for node in nodes if node not in others]
+    return own[-1].place if own else "nothing of its own"
+
+
+def describe_node(node: Node) -> str:
+    """For messages: where a node is, and what it computes."""
+    if node.kind == "dense":
+        text = f"dense, {node.facts[0]} -> {node.facts[1]}"
+    elif node.weighted:
+        kernel, stride, dilation, inputs, outputs, groups = node.facts
+        rest = f", dilation {dilation}" if dilation != (1, 1) else ""
+        rest += f", {groups} groups" if node.kind == "conv" and groups != 1 else ""
+        text = f"{node.kind} {kernel}, stride {stride}, {inputs} -> {outputs}{rest}"
+    else:
+        text = " ".join([node.kind, ", ".join(str(fact) for fact in node.facts)]).strip()
+    # A place that says it already needs no second telling.
+    said = text in node.place or " -> " in node.place or f" {node.kind} " in node.place
+    return node.place if said else f"{node.place} ({text})"

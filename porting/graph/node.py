@@ -1,0 +1,152 @@
+"""A value of a canonical graph, and what computes it from others."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from porting.graph.padding import Padding
+
+WEIGHTED = ("conv", "depthwise", "dense")
+COMMUTATIVE = ("add", "mul")
+_BINARY = ("add", "sub", "mul", "div")
+
+
+def takes(kind: str) -> int:
+    """How many values an operator of data alone takes."""
+    return 2 if kind in _BINARY else 1
+
+
+@dataclass(frozen=True)
+class SourceNorm:
+    """The tensors of a batch norm that a source keeps apart from its convolution.
+
+    What the operator goes without is None; one without statistics scales and adds alone.
+    """
+
+    gamma: str | None
+    beta: str | None
+    mean: str | None
+    variance: str | None
+    epsilon: float | None
+
+
+@dataclass(frozen=True)
+class SourceLayer:
+    """The tensors of a layer in a source.
+
+    ``axes`` are the weight's as in :mod:`porting.mapping.layouts`. Where an exporter has moved a
+    part of the activation behind into the layer, the source's layer gives ``scale`` times the
+    canonical one's result, plus ``offset``.
+    """
+
+    weight: str
+    bias: str | None
+    axes: str
+    norm: SourceNorm | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class ModuleNorm:
+    """State-dict keys of a module's batch norm; None for what it goes without."""
+
+    weight: str | None
+    bias: str | None
+    mean: str
+    variance: str
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class ModuleLayer:
+    """State-dict keys of a layer in a module, and the weight's axes (4: OIHW, 2: OI)."""
+
+    weight: str
+    bias: str | None
+    axes: int
+    norm: ModuleNorm | None = None
+
+
+def layer_kind(
+    kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], inputs: int,
+    outputs: int, groups: int, *, on_a_place: bool,
+) -> tuple[str, tuple[Hashable, ...]]:  # fmt: skip
+    """Kind and facts of a layer; a convolution of a single place is a dense layer."""
+    if on_a_place and kernel == (1, 1) and groups == 1:
+        return "dense", (inputs, outputs)
+    kind = "depthwise" if groups == inputs > 1 else "conv"
+    return kind, (kernel, stride, dilation, inputs, outputs, groups)
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One value, and what computes it.
+
+    Two values with equal ``kind`` and ``facts`` of inputs that compute the same
+    compute the same but for their weights. ``place`` says for messages where it is and what
+    computes it. ``padding`` is not a fact: a convolution that pads otherwise has its weights
+    all the same. ``times`` is how many times its canonical value a layer's input is: the layer's
+    weights take that in.
+    """
+
+    kind: str
+    facts: tuple[Hashable, ...] = ()
+    inputs: tuple[Node, ...] = ()
+    place: str = ""
+    layer: SourceLayer | ModuleLayer | None = None
+    padding: Padding | None = None
+    times: float = 1.0
+
+    @property
+    def weighted(self) -> bool:
+        """Whether it is a convolution or a dense layer."""
+        return self.kind in WEIGHTED
+
+
+@dataclass(frozen=True)
+class Value:
+    """What flows between operators: ``times`` a node's canonical value."""
+
+    node: Node
+    times: float = 1.0
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Where a node's value can be seen by name; what is seen there is ``times`` the value."""
+
+    name: str
+    times: float = 1.0
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A computation from its input to its output, as nodes.
+
+    ``taps`` says where values can be seen by name. ``normalises`` says that a module turns pixels
+    0..255 into its input itself.
+    """
+
+    output: Node
+    taps: Mapping[Node, Tap] = field(default_factory=dict)
+    normalises: bool = False
+
+    def nodes(self) -> tuple[Node, ...]:
+        """Every node that the output needs, inputs before what is made of them."""
+        return tuple(in_order(self.output))
+
+
+def in_order(output: Node) -> Iterator[Node]:
+    """All nodes below and with ``output``, each once, inputs first."""
+    visited: set[int] = set()
+    pending = [(output, False)]
+    while pending:
+        node, complete = pending.pop()
+        if complete:
+            yield node
+        elif id(node) not in visited:
+            visited.add(id(node))
+            pending.append((node, True))
+            pending += [(operand, False) for operand in reversed(node.inputs)]

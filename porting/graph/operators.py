@@ -1,0 +1,135 @@
+"""What an operator of a graph computes, in the terms of a layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from porting.graph.padding import Pads
+from porting.sources.source import Operator, Source
+
+CASTS = ("QUANTIZE", "DEQUANTIZE", "CAST")
+"""Operators that hand the same real values on in another type."""
+
+
+@dataclass(frozen=True)
+class OperatorFacts:
+    """Sides are (height, width). ``weight`` and ``bias`` name stored tensors."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    in_channels: int
+    out_channels: int
+    padding: str
+    activation: str
+    weight: str
+    bias: str | None
+
+
+def stored_name(name: str, source: Source) -> str:
+    """The stored constant behind a tensor: itself, or what a DEQUANTIZE makes it from."""
+    if source.graph is None or name in source.tensors:
+        return name
+    return source.graph.dequantised.get(name, name)
+
+
+def is_constant(name: str, source: Source) -> bool:
+    """Whether the source stores the tensor, or dequantises it from one that it stores."""
+    return stored_name(name, source) in source.tensors
+
+
+def operand(operator: Operator, index: int, source: Source) -> str | None:
+    """The stored constant that is an operator's input of that number, None where none is."""
+    given = operator.inputs[index] if index < len(operator.inputs) else None
+    name = None if given is None else stored_name(given, source)
+    return name if name in source.tensors else None
+
+
+def integers_of(operator: Operator, index: int, source: Source) -> np.ndarray | None:
+    """The whole numbers that are an operator's input of that number, None where none are."""
+    name = operand(operator, index, source)
+    if name is None or "int" not in source.tensors[name].dtype:
+        return None
+    return source.read(name)
+
+
+def constant_of(operator: Operator, source: Source) -> np.ndarray | None:
+    """The values of the only stored operand, or None where there are two or none."""
+    names = [name for name in operator.inputs if name and is_constant(name, source)]
+    return source.read(stored_name(names[0], source)) if len(names) == 1 else None
+
+
+def facts_of(operator: Operator, source: Source) -> OperatorFacts:
+    """Kernel, stride, channels, padding and activation of a convolution or dense layer."""
+    weight = operand(operator, 1, source) or ""
+    bias = operator.inputs[2] if len(operator.inputs) > 2 else None
+    shape = source.tensors[weight].shape if weight else ()
+    options = operator.options
+    sides = dict(zip(operator.weight_axes.split(), shape, strict=False))
+    if len(shape) != len(operator.weight_axes.split()):
+        kernel, channels = (0, 0), (0, 0)
+    elif operator.kind == "DEPTHWISE_CONV_2D":
+        # TFLite has a channel's multiples on the axis of the channels, TensorFlow on the last.
+        kernel, made = (sides["h"], sides["w"]), sides["c"] * sides["1"]
+        channels = made // (options["depth_multiplier"] or 1), made
+    else:
+        kernel, channels = (sides.get("h", 1), sides.get("w", 1)), (sides["i"], sides["o"])
+    return OperatorFacts(
+        kernel,
+        (options.get("stride_h", 1), options.get("stride_w", 1)),
+        (options.get("dilation_h", 1), options.get("dilation_w", 1)),
+        *channels,
+        options.get("padding", "SAME"),
+        options.get("activation", "none"),
+        weight,
+        None if bias is None else stored_name(bias, source),
+    )
+
+
+def is_plain(operator: Operator) -> bool:
+    """Whether no activation is fused into an operator."""
+    return bool(operator.options.get("activation", "none") == "none")
+
+
+def describe(operator: Operator, source: Source) -> str:
+    """For messages: index, kind, output name and, for layers, what they compute."""
+    text = f"operator {operator.index} {operator.kind} {operator.outputs[0]!r}"
+    if operator.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+        return text
+    facts = facts_of(operator, source)
+    if not facts.weight:
+        return f"{text} (without a stored weight)"
+    size = f"{facts.kernel[0]}x{facts.kernel[1]}, stride {facts.stride[0]}, "
+    channels = f"{facts.in_channels} -> {facts.out_channels}"
+    return f"{text} ({size}{channels}, activation {facts.activation})"
+
+
+def averages_space(operator: Operator, source: Source) -> bool:
+    """Whether a MEAN or AVERAGE_POOL_2D takes the mean over all of height and width (NHWC)."""
+    data = source.activations.get(operator.inputs[0] or "")
+    result = source.activations.get(operator.outputs[0])
+    if data is None or result is None or len(data.shape) != 4:
+        return False
+    if operator.kind == "MEAN":
+        axes = integers_of(operator, 1, source)
+        return axes is not None and axes.size == 2 and set((axes.ravel() % 4).tolist()) == {1, 2}
+    options = operator.options
+    window = (options["filter_h"], options["filter_w"])
+    if not is_plain(operator):
+        return False
+    return data.shape[1:3] == window and result.shape[1:3] == (1, 1)
+
+
+def pads_of(operator: Operator, source: Source) -> Pads | None:
+    """What a PAD or PADV2 adds; None where it pads batch or channels, or with other than 0."""
+    amounts = integers_of(operator, 1, source)
+    if amounts is None or amounts.shape != (4, 2) or amounts[[0, 3]].any():
+        return None
+    if len(operator.inputs) > 2:
+        name = operand(operator, 2, source)
+        if name is None or source.read(name).any():
+            return None
+    (top, bottom), (left, right) = amounts[1:3].tolist()
+    return Pads((top, bottom), (left, right))

@@ -1,0 +1,93 @@
+"""Padding of convolutions, in a graph or in a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pads:
+    """Places of zeros added before and after each side: (top, bottom) and (left, right)."""
+
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+    def __str__(self) -> str:
+        return f"rows {self.rows}, columns {self.columns}"
+
+    def __add__(self, other: Pads) -> Pads:
+        return Pads(
+            (self.rows[0] + other.rows[0], self.rows[1] + other.rows[1]),
+            (self.columns[0] + other.columns[0], self.columns[1] + other.columns[1]),
+        )
+
+
+NO_PADS = Pads((0, 0), (0, 0))
+
+
+def same_pads(
+    sides: tuple[int, ...], reach: tuple[int, int], stride: tuple[int, int]
+) -> Pads | None:
+    """What SAME adds to a plane of these sides (height, width), for a kernel's ``reach``.
+
+    None where a side is open (below 1), unless it does not matter.
+    """
+    pads = []
+    for side, length, step in zip(sides, reach, stride, strict=True):
+        if step < 1 or (side < 1 and step > 1):
+            return None
+        pads.append(same_pad(max(side, 1), length, step))
+    return Pads(*pads)
+
+
+def same_pad(side: int, reach: int, stride: int) -> tuple[int, int]:
+    """What SAME adds before and after a side, for a kernel that reaches over so many places.
+
+    Source: the notes on padding at https://www.tensorflow.org/api_docs/python/tf/nn.
+    """
+    total = max((-(-side // stride) - 1) * stride + reach - side, 0)
+    return total // 2, total - total // 2
+
+
+@dataclass(frozen=True)
+class Padding:
+    """How a convolution pads.
+
+    ``rule`` is ``SAME`` or ``VALID``, ``before`` an explicit padding in front of it. ``sides`` are
+    (height, width) of the data in front of both, below 1 where they are open; ``reach`` is how many
+    places the kernel spans with its dilation.
+    """
+
+    rule: str
+    before: Pads
+    sides: tuple[int, ...]
+    reach: tuple[int, int]
+    stride: tuple[int, int]
+
+    @property
+    def pads(self) -> Pads | None:
+        """All the zeros that are added; None where that depends on an open size."""
+        if self.rule != "SAME":
+            return self.before
+        extended = tuple(
+            side + sum(ends) if side > 0 else side
+            for side, ends in zip(self.sides, (self.before.rows, self.before.columns), strict=True)
+        )
+        own = same_pads(extended, self.reach, self.stride)
+        return None if own is None else own + self.before
+
+    def fits(self, padding: str) -> bool:
+        """Whether a network pads so: ``same`` as TensorFlow, or ``symmetric`` as PyTorch."""
+        if self.rule == "SAME" and self.before == NO_PADS:
+            # At stride 1 the two are equal for any side, and for a kernel of one place.
+            return padding == "same" or self.stride == (1, 1) or self.reach == (1, 1)
+        if self.rule == "SAME":
+            return False
+        if padding == "symmetric":
+            rows, columns = ((length - 1) // 2 for length in self.reach)
+            return self.before == Pads((rows, rows), (columns, columns))
+        return min(self.sides) > 0 and self.before == same_pads(self.sides, self.reach, self.stride)
+
+    def __str__(self) -> str:
+        behind = "" if self.before == NO_PADS else f" behind an explicit one of {self.before}"
+        return f"padding {self.rule}{behind}"

@@ -1,0 +1,223 @@
+"""What exporters spell differently, reduced to one spelling: a table of rules.
+
+Both sides of a comparison go through the same rules, operator by operator, so that a spelling
+is taught once. Most are made simple by one idea: a product with a number changes no value but
+says how many *times* the value flows on. The number goes through every operator that commutes
+with it, and the weights of the next layer take it in. ``x * relu6(x + 3) * 0.16667``, its
+factors in any order, or with the sixth in the kernel of the convolution behind it, then are all
+some number times ``hard_swish(x)``.
+
+Each rule is a function from an operator (kind, facts, inputs) to what it gives, or None where it
+does not apply; :data:`RULES` are tried in order, and the first that applies decides, so that
+rewriting ends whatever the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+
+from porting.graph.node import Node, SourceLayer, Value
+
+TOLERANCE = 1e-4
+"""How far a constant may lie from the one that it stands for: slim writes 0.16667 for 1/6."""
+
+_COMMUTING = ("mean over height and width", "average pool", "max pool", "flatten", "pad")
+_SUMS = ("add", "sub", "concatenation")
+_GATED = {"hard_sigmoid": "hard_swish", "sigmoid": "silu"}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operator and the values that it takes, before it is a node.
+
+    ``lifted`` reads a clamp behind a layer as a hard sigmoid whose 3 (and 1/6) an exporter has
+    added to the layer's bias (and weights); nothing in the graph tells the two apart.
+    """
+
+    kind: str
+    facts: tuple[Hashable, ...]
+    inputs: tuple[Value, ...]
+    place: str = ""
+    lifted: bool = False
+
+    @property
+    def number(self) -> float:
+        """The number of a ``scale`` or a ``shift``."""
+        (number,) = self.facts
+        assert isinstance(number, float)
+        return number
+
+    def node(self, kind: str, *operands: Node, facts: tuple[Hashable, ...] = ()) -> Node:
+        """A node at this place."""
+        return Node(kind, facts, operands, self.place)
+
+
+def rewrite(operation: Operation) -> Value:
+    """What an operator gives, in canonical form."""
+    for rule in RULES:
+        value = rule(operation)
+        if value is not None:
+            return value
+    operands = tuple(plain(value, operation.place) for value in operation.inputs)
+    return Value(operation.node(operation.kind, *operands, facts=operation.facts))
+
+
+def plain(value: Value, place: str) -> Node:
+    """The value as one that is taken once: with a product of its own, where nothing took it in."""
+    if abs(value.times - 1) <= TOLERANCE:
+        return value.node
+    return Node("scale", (float(f"{value.times:.6g}"),), (value.node,), place)
+
+
+def _near(number: Hashable, expected: float) -> bool:
+    return isinstance(number, float) and abs(number - expected) <= TOLERANCE * abs(expected)
+
+
+def _scale(operation: Operation) -> Value | None:
+    """``x * c`` -> c times x."""
+    if operation.kind != "scale":
+        return None
+    (x,) = operation.inputs
+    times = x.times * operation.number
+    if operation.lifted and _near(times, 1 / 6):
+        # relu6(layer) / 6, the layer's bias being 3 larger -> hard_sigmoid(layer)
+        gate = _lifted(x.node, operation, 3.0, 1.0)
+        if gate is not None:
+            return Value(gate, _snapped(6 * times))
+    return Value(x.node, _snapped(times))
+
+
+def _shift(operation: Operation) -> Value | None:
+    """``t * x + c`` -> t times (x + c / t)."""
+    if operation.kind != "shift":
+        return None
+    (x,) = operation.inputs
+    return Value(operation.node("shift", x.node, facts=(operation.number / x.times,)), x.times)
+
+
+_CLAMPS: dict[str, tuple[float | None, float | None]] = {
+    "relu": (0.0, None), "relu6": (0.0, 6.0), "relu1": (0.0, 1.0)
+}  # fmt: skip
+
+
+def _clamp(operation: Operation) -> Value | None:
+    """``clamp(t * x, a, b)`` -> t times clamp(x, a / t, b / t); a clamp of a clamp -> one.
+
+    ``relu6(x + 3)`` -> 6 times hard_sigmoid(x), wherever the sixth stands.
+    """
+    low, high = _clamp_ends(operation.kind, operation.facts)
+    if low is None and high is None:
+        return None
+    (x,) = operation.inputs
+    if x.times <= 0:
+        return None
+    low, high = (None if end is None else end / x.times for end in (low, high))
+    node = x.node
+    inner_low, inner_high = _clamp_ends(node.kind, node.facts)
+    merged = (inner_low, inner_high) != (None, None)
+    if merged:
+        low = inner_low if low is None else low if inner_low is None else max(low, inner_low)
+        high = inner_high if high is None else high if inner_high is None else min(high, inner_high)
+        node = node.inputs[0]
+    if low == 0 and _near(high, 6.0) and node.kind == "shift" and _near(node.facts[0], 3.0):
+        return Value(operation.node("hard_sigmoid", node.inputs[0]), _snapped(6 * x.times))
+    if operation.lifted and low == 0 and _near(high, 1.0):
+        # clamp(layer, 0, 1), the layer being a sixth as large and 1/2 larger -> hard_sigmoid(layer)
+        gate = _of_layer(node, operation, 0.5, 1 / 6)
+        if gate is not None:
+            return Value(gate, x.times)
+    return Value(_clamped(operation, node, low, high), x.times)
+
+
+def _clamp_ends(
+    kind: str, facts: tuple[Hashable, ...]
+) -> tuple[float | None, float | None]:  # fmt: skip
+    if kind == "clamp":
+        low, high = facts
+        assert low is None or isinstance(low, float)
+        assert high is None or isinstance(high, float)
+        return low, high
+    return _CLAMPS.get(kind, (None, None))
+
+
+def _clamped(operation: Operation, x: Node, low: float | None, high: float | None) -> Node:
+    if low == 0 and high is None:
+        return operation.node("relu", x)
+    if low == 0 and _near(high, 6.0):
+        return operation.node("relu6", x)
+    ends = tuple(None if end is None else float(f"{end:.6g}") for end in (low, high))
+    return operation.node("clamp", x, facts=ends)
+
+
+def _lifted(clamp: Node, operation: Operation, offset: float, scale: float) -> Node | None:
+    """A hard sigmoid for a relu6 whose layer has taken in a part of it."""
+    if clamp.kind != "relu6":
+        return None
+    return _of_layer(clamp.inputs[0], operation, offset, scale)
+
+
+def _of_layer(layer: Node, operation: Operation, offset: float, scale: float) -> Node | None:
+    stored = layer.layer
+    if not isinstance(stored, SourceLayer) or stored.bias is None or stored.norm is not None:
+        return None
+    return operation.node(
+        "hard_sigmoid", replace(layer, layer=replace(stored, offset=offset, scale=scale))
+    )
+
+
+def _product(operation: Operation) -> Value | None:
+    """``x * hard_sigmoid(x)`` -> hard_swish(x); ``x * sigmoid(x)`` -> silu(x)."""
+    if operation.kind != "mul":
+        return None
+    left, right = operation.inputs
+    times = _snapped(left.times * right.times)
+    for x, gate in ((left, right), (right, left)):
+        if gate.node.kind in _GATED and gate.node.inputs[0] is x.node:
+            return Value(operation.node(_GATED[gate.node.kind], x.node), times)
+        if operation.lifted and gate.node.kind == "relu6" and gate.node.inputs[0].kind == "dense":
+            # x * relu6(layer), the sixth being in the weights behind -> x * hard_sigmoid(layer)
+            lifted = _lifted(gate.node, operation, 3.0, 1.0)
+            if lifted is not None:
+                return Value(operation.node("mul", x.node, lifted), _snapped(6 * times))
+    return Value(operation.node("mul", left.node, right.node), times)
+
+
+def _quotient(operation: Operation) -> Value | None:
+    """``(s * x) / (t * y)`` -> s / t times x / y."""
+    if operation.kind != "div":
+        return None
+    left, right = operation.inputs
+    if not right.times:
+        return None
+    return Value(operation.node("div", left.node, right.node), _snapped(left.times / right.times))
+
+
+def _commuting(operation: Operation) -> Value | None:
+    """``mean(t * x)`` -> t times mean(x), and so for all that a positive number goes through."""
+    if operation.kind not in _COMMUTING or operation.inputs[0].times <= 0:
+        return None
+    (x,) = operation.inputs
+    return Value(operation.node(operation.kind, x.node, facts=operation.facts), x.times)
+
+
+def _sum(operation: Operation) -> Value | None:
+    """``t * x + t * y`` -> t times (x + y)."""
+    if operation.kind not in _SUMS:
+        return None
+    times = {value.times for value in operation.inputs}
+    if len(times) > 1:
+        return None
+    nodes = (value.node for value in operation.inputs)
+    return Value(operation.node(operation.kind, *nodes, facts=operation.facts), times.pop())
+
+
+def _snapped(times: float) -> float:
+    """Without the roundings of constants that are kept in float32."""
+    return 1.0 if abs(times - 1) < 2e-7 else times
+
+
+Rule = Callable[[Operation], "Value | None"]
+
+RULES: tuple[Rule, ...] = (_scale, _shift, _clamp, _product, _quotient, _commuting, _sum)
+"""Tried in order; the docstring of each has its before and after."""

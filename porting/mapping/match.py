@@ -1,0 +1,498 @@
+"""How a source fills a network, once their graphs are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genmobilenet.config import NetworkConfig
+from porting.errors import BadInput, MappingError
+from porting.graph.from_network import graph_of_network
+from porting.graph.from_source import Reading, SourceGraph, graph_of_source, readings
+from porting.graph.layers import layers_of
+from porting.graph.match import Fingerprints, GraphMismatch, Pairs, match_graphs
+from porting.graph.node import Graph, ModuleLayer, Node, SourceLayer
+from porting.mapping.ends import LOGITS, SOFTMAX, Ends, ends_of, without_background
+from porting.mapping.flows import LayerFlow, flows_of
+from porting.mapping.layouts import VECTOR, layout_onto
+from porting.mapping.plan import Fill, LeftOut, Plan, check_total
+from porting.sources.source import Source
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SIDE = 224
+"""The side of images, in pixels, where a graph does not say it: ImageNet's usual one."""
+
+_LISTED = 3  # most places that a note names
+
+
+@dataclass(frozen=True)
+class Match:
+    """A network that fits a source, with the plan that says how.
+
+    ``architecture`` has the source's number of classes and input channels; it is None for a
+    user-defined module. ``ends`` are the network's images and classes, and ``normalises`` says
+    that it takes pixels 0..255 and normalises them itself.
+
+    ``layers`` are the network's, and ``flows`` says between which taps each works.
+    ``factors`` gives, by tap, how many times the network's values the source's are by
+    construction, ``stated_epsilons`` the epsilon of the source's batch norm by the key of the
+    running variance.
+
+    Where the plan was made from a graph, ``data`` is the tensor that the network's input stands
+    for, behind the steps that ``normalisation`` lists (operator, constant), and ``taps`` pairs the
+    network's taps with the tensors that hold the same values.
+    """
+
+    model: str
+    plan: Plan
+    ends: Ends
+    architecture: NetworkConfig | None
+    layers: tuple[ModuleLayer, ...]
+    flows: tuple[LayerFlow, ...]
+    normalises: bool = False
+    factors: Mapping[str, float] = field(default_factory=dict)
+    stated_epsilons: Mapping[str, float] = field(default_factory=dict)
+    data: str | None = None
+    normalisation: tuple[tuple[str, str], ...] = ()
+    taps: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def config(self) -> NetworkConfig:
+        """The architecture, where the network is one of :mod:`genmobilenet`."""
+        assert self.architecture is not None
+        return self.architecture
+
+    @property
+    def first_class(self) -> int:
+        """The first class of the source that the network keeps."""
+        return max(fill.first_row for fill in self.plan.fills)
+
+    @property
+    def epsilons(self) -> dict[str, float]:
+        """The network's batch-norm epsilons, by the key of the running variance."""
+        norms = (layer.norm for layer in self.layers)
+        return {norm.variance: norm.epsilon for norm in norms if norm is not None}
+
+
+class SourceReadings:
+    """A source's canonical graphs, one for each way to read it, made as they are asked for.
+
+    Fingerprints are kept, so that comparing one source with many networks costs little.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.fingerprints = Fingerprints()
+        self._graphs: dict[Reading, SourceGraph] = {}
+
+    @cached_property
+    def ends(self) -> Ends:
+        """The graph's images and classes; a side that it leaves open is below 32.
+
+        Raises:
+            MappingError: it does not take images and give a number for each class.
+        """
+        return ends_of(self.source)
+
+    def graphs(self) -> Iterator[SourceGraph]:
+        """The graph in each reading, the most likely first.
+
+        Raises:
+            MappingError: it has none, or not from its input to its output.
+        """
+        for reading in readings(self.source):
+            if reading not in self._graphs:
+                self._graphs[reading] = graph_of_source(self.source, self.ends.channels, reading)
+            yield self._graphs[reading]
+
+    def paired(self, network: Graph, drop_background: bool) -> _Paired:
+        """The reading that fits a network, and its values' pairs with the network's.
+
+        Raises:
+            GraphMismatch: none does; the error is that of the reading that went furthest.
+            AmbiguousAlignment: the structure leaves open which layer is which.
+        """
+        furthest: GraphMismatch | None = None
+        for graph in self.graphs():
+            ours, softmax = _without_softmax(graph.graph, network)
+            if drop_background:
+                ours = _without_background(ours)
+            try:
+                pairs = match_graphs(ours, network, str(self.source.path), self.fingerprints)
+            except GraphMismatch as error:
+                if furthest is None or error.depth > furthest.depth:
+                    furthest = error
+                continue
+            return _Paired(graph, ours, network, pairs, softmax)
+        assert furthest is not None  # there is at least one reading
+        raise furthest
+
+
+def match_network(
+    readings: SourceReadings, model: str, config: NetworkConfig, weight_set: str, drop: bool
+) -> Match:
+    """Plan the port of a source with a graph onto one of the networks.
+
+    Raises:
+        MappingError: they do not fit; the message names both sides.
+    """
+    source, ends = readings.source, readings.ends.with_side(config.input_size)
+    config = replace(config, in_chans=ends.channels, num_classes=ends.classes, input_size=ends.side)
+    first_row = 0
+    if drop:
+        first_row = 1
+        config = replace(config, num_classes=without_background(ends.classes, source))
+    layers = layers_of(config)
+    network = graph_of_network(layers, ends.side, config.bn_epsilon)
+    paired = readings.paired(network, drop)
+    _check_details(paired, config)
+    fills, problems = paired.fills(first_row)
+    if problems:
+        raise _does_not_fit(source, model, problems)
+    tracked = (key for key in layers.shapes() if key.endswith("num_batches_tracked"))
+    fills += [Fill(key, constant="zeros") for key in tracked]
+    plan = Plan(model, "graph", weight_set, tuple(fills), paired.left_out(source, fills))
+    check_total(plan, source, layers.shapes())
+    return _match(model, plan, _ends(config), config, paired)
+
+
+def match_by_names(model: str, plan: Plan, config: NetworkConfig) -> Match:
+    """The match of a source of weights alone, whose plan was made from its variables' names."""
+    network = graph_of_network(layers_of(config), config.input_size, config.bn_epsilon)
+    names = {node: tap.name for node, tap in network.taps.items()}
+    factors: dict[str, float] = {}
+    for fill in plan.fills:
+        if fill.factor != 1:
+            # A projection that has taken a gate's constant in.
+            block = fill.target.rsplit(".", 2)[0]
+            factors |= {f"{block}.se.gate": fill.factor, f"{block}.se": fill.factor}
+    layers = tuple(n.layer for n in network.nodes() if isinstance(n.layer, ModuleLayer))
+    flows = tuple(flows_of(network, names))
+    return Match(
+        model, plan, _ends(config), config, layers, flows, config.normalises, factors
+    )  # fmt: skip
+
+
+def match_module(
+    source: Source, module: nn.Module, model: str, weight_set: str, drop_background: bool = False
+) -> Match:
+    """Plan the port of a source with a graph onto a user-defined module.
+
+    ``model`` is what the module is called. Nothing of the module is changed. A
+    graph that leaves the size of its images open is compared at :data:`SIDE`.
+
+    Raises:
+        BadInput: the source has no graph, or the module cannot be traced.
+        GraphMismatch: they compute different things; both first places are named.
+        AmbiguousAlignment: the structure leaves open which layer is which.
+        MappingError: a layer has no place for what the source holds, or a parameter is left.
+    """
+    from porting.graph.from_module import graph_of_module
+
+    if source.graph is None:
+        raise BadInput(
+            f"{source.path}: holds weights alone, and no graph to align a module with; "
+            "--onto needs a TFLite file, a SavedModel or a frozen graph"
+        )
+    readings = SourceReadings(source)
+    ends = readings.ends.with_side(SIDE)
+    if drop_background:
+        ends = replace(ends, classes=without_background(ends.classes, source))
+    network = graph_of_module(module, (1, ends.channels, ends.side, ends.side))
+    try:
+        paired = readings.paired(network, drop_background)
+    except GraphMismatch as error:
+        if not drop_background and (ends.classes, network.output.facts[-1:]) == (1001, (1000,)):
+            error.add_line("--classes drop-background leaves off class 0 of 1001")
+        raise
+    fills, problems = paired.fills(int(drop_background))
+    if problems:
+        raise _does_not_fit(source, model, problems)
+    filled, trained = {fill.target for fill in fills}, dict(module.named_parameters())
+    trained |= dict(module.named_parameters(remove_duplicate=False))
+    for key in module.state_dict():
+        if key not in filled and key not in trained:
+            constant = "zeros" if key.endswith("num_batches_tracked") else "as built"
+            fills.append(Fill(key, constant=constant))
+    left = paired.left_out(source, fills)
+    plan = Plan(model, "structure", weight_set, tuple(fills), left, paired.notes())
+    check_total(plan, source, {key: tuple(v.shape) for key, v in module.state_dict().items()})
+    return _match(model, plan, ends, None, paired)
+
+
+def _ends(config: NetworkConfig) -> Ends:
+    return Ends(config.input_size, config.in_chans, config.num_classes)
+
+
+def _does_not_fit(source: Source, model: str, problems: Iterable[str]) -> MappingError:
+    return MappingError(f"{source.path}: does not fit {model}:\n  " + "\n  ".join(problems))
+
+
+def _match(
+    model: str, plan: Plan, ends: Ends, config: NetworkConfig | None, paired: _Paired
+) -> Match:
+    names = paired.names()
+    moved = {theirs.weight: (ours.scale, ours.offset) for ours, theirs in paired.layers()}
+    ours = dict(paired.pairs)
+    flows = flows_of(paired.network, {ours[node]: name for node, name in names.items()})
+    flows = (
+        replace(flow, scale=moved[flow.weight][0], offset=moved[flow.weight][1]) for flow in flows
+    )
+    taps = tuple((name, paired.compared.taps[node].name) for node, name in names.items())
+    return Match(
+        model, plan, ends, config, tuple(layer for _, layer in paired.layers()),
+        tuple(flows),
+        paired.network.normalises or (config is not None and config.normalises),
+        paired.factors(), dict(paired.stated_epsilons()), paired.source.data,
+        paired.source.normalisation, (*taps, *paired.softmax),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Paired:
+    """A source's graph, the part of it that is compared, and its pairs with a network's.
+
+    ``softmax`` is the tap behind the logits, where the network does not have one.
+    """
+
+    source: SourceGraph
+    compared: Graph
+    network: Graph
+    pairs: Pairs
+    softmax: tuple[tuple[str, str], ...]
+
+    def layers(self) -> Iterator[tuple[SourceLayer, ModuleLayer]]:
+        """The layers of both sides."""
+        for ours, theirs in self.pairs:
+            if isinstance(ours.layer, SourceLayer) and isinstance(theirs.layer, ModuleLayer):
+                yield ours.layer, theirs.layer
+
+    def names(self) -> dict[Node, str]:
+        """What the taps are called, by the source's nodes that can be seen.
+
+        By the network's paths, or by the places of a module; the ends as everywhere.
+        """
+        end = self.compared.output
+        logits = end.inputs[0] if end.kind == "softmax" else end
+        ends = {end: SOFTMAX, logits: LOGITS} if end is not logits else {logits: LOGITS}
+        names = {}
+        for ours, theirs in self.pairs:
+            tap = self.compared.taps.get(ours)
+            if tap is None or ours.kind == "input":
+                continue
+            path = self.network.taps.get(theirs)
+            place = f"{theirs.place} {tap.name}" if path is None else path.name
+            names[ours] = ends.get(ours, place)
+        return names
+
+    def factors(self) -> dict[str, float]:
+        """How many times the network's values the source's are, by tap, where they differ."""
+        taps = self.compared.taps
+        return {name: taps[n].times for n, name in self.names().items() if taps[n].times != 1}
+
+    def fills(self, first_row: int) -> tuple[list[Fill], list[str]]:
+        """What fills each key of the network's layers, and what has no place there."""
+        fills: list[Fill] = []
+        problems: list[str] = []
+        for ours, theirs in self.pairs:
+            if isinstance(ours.layer, SourceLayer) and isinstance(theirs.layer, ModuleLayer):
+                layer = _LayerPair(
+                    ours, theirs, ours.layer, theirs.layer,
+                    first_row if ours is self.compared.output else 0,
+                )  # fmt: skip
+                fills += layer.fills(problems)
+        return fills, problems
+
+    def left_out(self, source: Source, fills: Iterable[Fill]) -> tuple[LeftOut, ...]:
+        """The source's tensors that fill nothing: parameters of its operators, or unused."""
+        used = {name for fill in fills for name in (fill.source, fill.subtracted)}
+        parameters = self.source.parameters
+        return tuple(
+            LeftOut(name, f"parameter of {parameters[name]}")
+            if name in parameters
+            else LeftOut(name, "not used by the graph")
+            for name in source.tensors
+            if name not in used
+        )
+
+    def stated_epsilons(self) -> Iterator[tuple[str, float]]:
+        """The epsilon of the source's batch norms, by the network's key of the variance."""
+        for ours, theirs in self.layers():
+            if ours.norm is not None and ours.norm.epsilon is not None and theirs.norm is not None:
+                yield theirs.norm.variance, ours.norm.epsilon
+
+    def notes(self) -> tuple[str, ...]:
+        """Where the two differ in what weights do not show; the judge decides what it matters."""
+        unlike = [
+            (ours, theirs)
+            for ours, theirs in self.pairs
+            if ours.kind in ("conv", "depthwise") and _pads_of(ours) not in (None, _pads_of(theirs))
+        ]
+        notes = []
+        if unlike:
+            some = "; ".join(
+                f"{theirs.place}: source {_pads_of(ours)}, module {_pads_of(theirs)}"
+                for ours, theirs in unlike[:_LISTED]
+            )
+            more = f"; and {len(unlike) - _LISTED} more" if len(unlike) > _LISTED else ""
+            notes.append(f"{len(unlike)} of the module's convolutions pad otherwise: {some}{more}")
+        for ours, theirs in self.pairs:
+            if isinstance(ours.layer, SourceLayer) and isinstance(theirs.layer, ModuleLayer):
+                norms = ours.layer.norm, theirs.layer.norm
+                if norms[0] is None or norms[1] is None or norms[0].epsilon is None:
+                    continue
+                stated, own = norms[0].epsilon, norms[1].epsilon
+                if abs(stated - own) > 1e-3 * stated:
+                    notes.append(
+                        f"the source's batch norms have epsilon {stated:g}, the module's "
+                        f"{own:g}, {theirs.place} first"
+                    )
+                    break
+        return tuple(notes)
+
+
+def _pads_of(node: Node) -> object:
+    return None if node.padding is None else node.padding.pads
+
+
+@dataclass(frozen=True)
+class _LayerPair:
+    """A layer of a source and the one of a network that it fills.
+
+    ``rows`` are left off at the start of the source's: those of the background class.
+    """
+
+    ours: Node
+    theirs: Node
+    source: SourceLayer
+    network: ModuleLayer
+    rows: int
+
+    def fills(self, problems: list[str]) -> Iterator[Fill]:
+        """What fills each of the network's keys; what has no place is added to ``problems``."""
+        source, network = self.source, self.network
+        kind = (
+            "depthwise" if self.theirs.kind == "depthwise"
+            else "conv" if network.axes == 4
+            else "dense"
+        )  # fmt: skip
+        factor = self.ours.times / self.theirs.times / source.scale
+        layout = layout_onto(source.axes, kind)
+        yield Fill(
+            network.weight, source.weight, layout, first_row=self.rows, factor=factor
+        )  # fmt: skip
+        if source.norm is not None:
+            yield from self._kept_norm(problems)
+        elif network.norm is None:
+            yield from self._bias(network.bias, problems)
+        else:
+            # The source has folded the batch norm: it adds the bias, and changes nothing else.
+            norm = network.norm
+            if network.bias is not None:
+                yield Fill(network.bias, constant="zeros")
+            yield from self._bias(norm.bias, problems)
+            if norm.weight is not None:
+                yield Fill(norm.weight, constant="ones")
+            yield Fill(norm.mean, constant="zeros")
+            yield Fill(norm.variance, constant="unit variance")
+
+    def _bias(self, key: str | None, problems: list[str]) -> Iterator[Fill]:
+        source = self.source
+        if key is not None and source.bias is None:
+            yield Fill(key, constant="zeros")
+        elif key is not None:
+            offset = -source.offset / source.scale
+            yield Fill(
+                key, source.bias, VECTOR, first_row=self.rows, factor=1 / source.scale,
+                offset=offset,
+            )  # fmt: skip
+        elif source.bias is not None:
+            problems.append(self._no_place("a bias"))
+
+    def _kept_norm(self, problems: list[str]) -> Iterator[Fill]:
+        """A batch norm that the source keeps apart, as the network does."""
+        ours, theirs, bias = self.source.norm, self.network.norm, self.source.bias
+        assert ours is not None  # the caller looked
+        if theirs is None:
+            problems.append(self._no_place("a batch norm"))
+            return
+        subtracted = None
+        if self.network.bias is not None:
+            yield from self._bias(self.network.bias, problems)
+        elif bias is not None and ours.mean is not None:
+            subtracted = bias  # a bias before a batch norm moves its mean
+        elif bias is not None:
+            problems.append(self._no_place("a bias before a batch norm without statistics"))
+        for name, key, constant, what in (
+            (ours.gamma, theirs.weight, "ones", "a batch norm's gamma"),
+            (ours.beta, theirs.bias, "zeros", "a batch norm's beta"),
+            (ours.mean, theirs.mean, "zeros", ""),
+            (ours.variance, theirs.variance, "unit variance", ""),
+        ):
+            if key is None:
+                if name is not None:
+                    problems.append(self._no_place(what))
+            elif name is None:
+                yield Fill(key, constant=constant)
+            else:
+                taken = subtracted if key == theirs.mean else None
+                yield Fill(key, name, VECTOR, subtracted=taken)
+
+    def _no_place(self, what: str) -> str:
+        return f"{self.ours.place} has {what}, {self.theirs.place} has no place for it"
+
+
+def _check_details(paired: _Paired, config: NetworkConfig) -> None:
+    """Check what no fingerprint holds: padding, epsilon, and that nothing is left of the graph.
+
+    Raises:
+        GraphMismatch: at the first place where they differ.
+    """
+    path, depth = paired.source.path, 0
+    for ours, theirs in paired.pairs:
+        if not isinstance(ours.layer, SourceLayer) or not isinstance(theirs.layer, ModuleLayer):
+            continue
+        padding = ours.padding
+        if padding is not None and not padding.fits(config.padding):
+            expected = f"{theirs.place}, padding {config.padding}"
+            raise GraphMismatch(path, depth, f"{ours.place}, {padding}", expected)
+        norms = ours.layer.norm, theirs.layer.norm
+        stated = None if norms[0] is None else norms[0].epsilon
+        # Graphs keep it in float32.
+        if stated is not None and norms[1] and np.float32(stated) != np.float32(norms[1].epsilon):
+            norm = str(norms[1].weight).removesuffix(".weight")
+            raise GraphMismatch(
+                path, depth, f"{ours.place}, with epsilon {stated:g}",
+                f"{norm}, a batch norm with epsilon {norms[1].epsilon:g}",
+            )  # fmt: skip
+        depth += 1
+    if paired.source.ignored is not None:
+        raise GraphMismatch(path, depth, paired.source.ignored, "nothing further")
+
+
+def _without_softmax(
+    source: Graph, network: Graph
+) -> tuple[Graph, tuple[tuple[str, str], ...]]:  # fmt: skip
+    """The source up to its logits, where the network ends there, and the tap that is left off."""
+    end = source.output
+    if end.kind != "softmax" or network.output.kind == "softmax":
+        return source, ()
+    return replace(source, output=end.inputs[0]), ((SOFTMAX, source.taps[end].name),)
+
+
+def _without_background(source: Graph) -> Graph:
+    """The source as if its classifier did not have class 0."""
+    end = source.output
+    if end.kind != "dense" or not isinstance(end.facts[-1], int):
+        raise MappingError(f"{end.place}: expected a dense layer, to leave class 0 off")
+    inputs, outputs = end.facts
+    assert isinstance(outputs, int)
+    smaller = replace(end, facts=(inputs, outputs - 1))
+    taps = {**source.taps, smaller: source.taps[end]} if end in source.taps else source.taps
+    return replace(source, output=smaller, taps=taps)
