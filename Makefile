@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PORTING := $(BIN)/porting
 
 # What `make port-mnasnet` ports. Without SOURCE: what lies in checkpoints/google, else Google's
-# own files, downloaded there, else, offline, rehearsals of them. MODEL and WEIGHTS choose.
+# own files, downloaded there, else, offline, synthetic ones. MODEL and WEIGHTS choose.
 SOURCE ?=
 MODEL ?=
 WEIGHTS ?=
@@ -38,29 +39,19 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@touch $@
 
 port-mnasnet: $(INSTALLED) ## port MNASNet: SOURCE=file, or MODEL=name, or B1 and A1
-	@$(if $(SOURCE),printf '%s\n' "$(SOURCE)",$(BIN)/python -m porting.catalog.supply \
-		$(if $(MODEL),--model $(MODEL)) $(if $(WEIGHTS),--weights $(WEIGHTS))) > $(VENV)/.sources
-	@while IFS= read -r source; do echo; \
-		$(BIN)/porting port "$$source" --out "$(OUT)" $(if $(SOURCE),$(if $(MODEL),--model $(MODEL))) \
-			$(if $(WEIGHTS),--weights $(WEIGHTS)) || exit $$?; \
-	done < $(VENV)/.sources
+	@$(PORTING) port $(if $(SOURCE),"$(SOURCE)",--obtain) $(if $(MODEL),--model "$(MODEL)") \
+		$(if $(WEIGHTS),--weights "$(WEIGHTS)") --out "$(OUT)"
 
 port-all: $(INSTALLED) ## port all that is on disk, a process a core; FROM=folders for more
-	@$(BIN)/python -m porting.catalog.port_all $(FROM) --out "$(OUT)"
+	@$(PORTING) port --all $(wildcard checkpoints/google) $(FROM) --out "$(OUT)"
 
 parity: $(INSTALLED) ## compare all that was ported, tap by tap; reports in checkpoints/reports
-	@status=0; $(BIN)/python -m porting.release.pairs "$(OUT)" checkpoints/google \
-		checkpoints/rehearsal $(if $(SOURCE),"$(SOURCE)") > $(VENV)/.pairs || status=$$?; \
-	while IFS="$$(printf '\t')" read -r source ported; do echo; \
-		name="$(REPORTS)/$$(basename "$$ported" .pth)"; \
-		$(BIN)/porting diff "$$source" "$$ported" --report "$$name.html" --json "$$name.json" || status=$$?; \
-	done < $(VENV)/.pairs; exit $$status
+	@$(PORTING) check "$(OUT)" --reports "$(REPORTS)" $(if $(SOURCE),--source "$(SOURCE)")
 
 accuracy: $(INSTALLED) ## reproduce a stated accuracy: DATA=images MODEL=published name or file
 	@$(if $(and $(DATA),$(MODEL)),,echo "wanted: DATA=images MODEL=a published name, or a file"; exit 2)
-	@$(BIN)/python -m porting.accuracy.reproduce "$(DATA)" "$(MODEL)" --out "$(OUT)" \
-		--reports "$(REPORTS)" $(if $(LABELS),--labels "$(LABELS)") \
-		$(if $(WEIGHTS),--weights "$(WEIGHTS)") $(WITH)
+	@$(PORTING) reproduce "$(DATA)" "$(MODEL)" --out "$(OUT)" --reports "$(REPORTS)" \
+		$(if $(LABELS),--labels "$(LABELS)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(WITH)
 
 test: $(INSTALLED) ## the quick tests
 	$(BIN)/python -m pytest

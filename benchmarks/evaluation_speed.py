@@ -23,8 +23,8 @@ from rich.table import Table
 from benchmarks.photos import photos, write_photos
 from benchmarks.sources import bench_sources
 from porting.accuracy.evaluation.evaluate import evaluate
-from porting.accuracy.evaluation.running import BATCH, Standing, cores
-from porting.one_thread import ONE_THREAD
+from porting.accuracy.evaluation.running import BATCH, Standing
+from porting.one_thread import ONE_THREAD, cores
 
 IMAGES, SECONDS, SIZE = 1600, 12.0, 224
 GOAL = 0.9

@@ -56,11 +56,11 @@ def bench_sources() -> Iterator[BenchSources]:
 
 
 def _rehearsed(model: str, folder: Path) -> dict[str, Any]:
-    """What ``porting rehearse --json`` says it made, in a process of its own.
+    """What ``porting synthesize --json`` says it made, in a process of its own.
 
     A process starts with the peak memory of the one it comes from: TensorFlow in this one
     would count against all that are measured.
     """
-    command = [sys.executable, "-m", "porting", "rehearse", model, "--out", str(folder), "--json"]
+    command = [sys.executable, "-m", "porting", "synthesize", model, "--out", str(folder), "--json"]
     made = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return dict(json.loads(made))

@@ -9,4 +9,5 @@ EVALUATED = Path("checkpoints/evaluations")
 """Where evaluations keep what they have finished, by what they are of."""
 
 PORTED = Path("checkpoints/ported")
-REHEARSED = Path("checkpoints/rehearsal")
+REPORTED = Path("checkpoints/reports")
+SYNTHETIC = Path("checkpoints/rehearsal")

@@ -1,6 +1,8 @@
-"""Holding processes that share the cores to a thread each."""
+"""Processes that share the cores: how many there are, and how each is held to one thread."""
 
 from __future__ import annotations
+
+import os
 
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",  # PyTorch, and LiteRT as judge
@@ -10,3 +12,8 @@ ONE_THREAD = {
     "TF_NUM_INTEROP_THREADS": "1",
 }
 """What their environment has for it; it also fixes the order of sums."""
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

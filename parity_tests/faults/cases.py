@@ -67,7 +67,7 @@ class Outcome:
         culprit = comparison.culprit
         if sort == "spread":
             # Every layer is spoiled: a piece that is off by itself must be one of them.
-            return culprit is None or not culprit.bears_an_error or culprit.tap in self.case.places
+            return culprit is None or culprit.own_error is None or culprit.tap in self.case.places
         if culprit is None and comparison.coverage is not None:
             # A weight that no input exercised shows at no tap; the refusal names its key.
             keys = comparison.coverage.unproved

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -122,7 +124,7 @@ def test_a_verdict_is_printed_although_nothing_can_be_written(small, tmp_path):
         (["port", "SMALL", "--weights", "best"], "'best' is not one of 'ema', 'raw'"),
         (["inspect"], "Missing argument 'SOURCE'"),
         (["improt", "SMALL"], "No such command 'improt'"),
-        (["rehearse", "resnet50", "--out", "x"], "no network is called 'resnet50'"),
+        (["synthesize", "resnet50", "--out", "x"], "no network is called 'resnet50'"),
     ],
 )
 def test_wrong_use_exits_with_two_and_leaves_nothing(small, tmp_path, words, message):
@@ -194,7 +196,7 @@ def test_a_checkpoint_needs_no_tensorflow_without_a_judge(tmp_path):
 
 
 @pytest.mark.slow
-def test_rehearse_and_port_all_that_it_makes(small_rehearsal, tmp_path):
+def test_synthesize_and_port_all_that_it_makes(small_rehearsal, tmp_path):
     made = small_rehearsal
     for source in (made.checkpoint, made.float, made.dynamic):
         done = porting("port", source, "--out", tmp_path)
@@ -205,9 +207,37 @@ def test_rehearse_and_port_all_that_it_makes(small_rehearsal, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_rehearse_command(tmp_path):
-    done = porting("rehearse", "mnasnet_small", "--out", tmp_path / "made", "--json")
+@pytest.mark.parametrize("command", ["synthesize", "rehearse"])
+def test_the_synthesize_command_and_its_former_name(tmp_path, command):
+    done = porting(command, "mnasnet_small", "--out", tmp_path / "made", "--json")
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
     assert data["model"] == "tf_mnasnet_small"
     assert Path(data["float"]).is_file()
+
+
+def test_the_help_lists_every_command_but_a_former_name():
+    text = porting("--help").stdout
+    commands = re.findall(r"^│ ([a-z]+) ", text[text.index("Commands") :], re.MULTILINE)
+    assert commands == [
+        "inspect", "port", "check", "diff", "evaluate", "reproduce", "report", "sources", "fetch",
+        "synthesize",
+    ]  # fmt: skip
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_version_is_that_of_the_package():
+    done = porting("--version")
+    assert (done.returncode, done.stdout) == (0, f"porting {version('genmobilenet')}\n")
+
+
+def test_a_shell_completes_commands_and_options():
+    def completions(words, last):
+        environment = {"_PORTING_COMPLETE": "complete_bash", "COMP_WORDS": words}
+        return with_code(
+            "import os, sys; sys.argv[0] = 'porting'\n"
+            f"os.environ.update({environment!r}, COMP_CWORD={str(last)!r})"
+        ).stdout.split()
+
+    assert completions("porting re", 1) == ["reproduce", "report"]
+    assert completions("porting check --re", 2) == ["--reports"]

@@ -35,28 +35,6 @@ def test_an_unexpected_error_is_one_line_and_a_code_of_its_own(small, monkeypatc
     assert done.returncode == 70
 
 
-@pytest.mark.parametrize("module", ["porting.catalog.supply", "porting.release.pairs"])
-@pytest.mark.parametrize(
-    ("raised", "code", "said"),
-    [
-        ("RuntimeError('x')", 70, b"porting: unexpected RuntimeError: x (a defect"),
-        ("signal.raise_signal(signal.SIGINT)", 2, b"porting: interrupted; nothing half-written"),
-    ],
-)
-def test_the_other_commands_end_the_same_way(module, raised, code, said):
-    raised = f"raise {raised}" if raised.startswith("Runtime") else raised
-    text = (
-        "import argparse, runpy, signal, sys\n"
-        f"def broken(*_): {raised}\n"
-        "argparse.ArgumentParser.parse_args = broken\n"
-        f"runpy.run_module({module!r}, run_name='__main__')"
-    )
-    done = subprocess.run([sys.executable, "-c", text], capture_output=True, check=False)
-    assert done.stderr.startswith(said)
-    assert b"Traceback" not in done.stderr
-    assert done.returncode == code
-
-
 def test_little_is_imported_before_interrupts_are_caught():
     """Ctrl-C while a module is imported shows a traceback, where nothing catches it yet."""
     text = "import sys, porting.__main__; print(*sys.modules)"
@@ -150,12 +128,15 @@ def test_silence_where_standard_error_is_closed(tmp_path):
     [
         ["inspect", "LONG"],
         ["port", "LONG"],
+        ["port", "--all", "LONG"],
+        ["check", "LONG"],
+        ["reproduce", "LONG", "LONG"],
         ["port", "SMALL", "--out", "LONG"],
         ["diff", "SMALL", "LONG"],
         ["diff", "LONG", "WEIGHTS"],
         ["diff", "SMALL", "WEIGHTS", "--images", "LONG"],
         ["report", "LONG"],
-        ["rehearse", "mnasnet_small", "--out", "LONG"],
+        ["synthesize", "mnasnet_small", "--out", "LONG"],
         ["fetch", "mnasnet_small", "--mirror", "http://127.0.0.1:9", "--out", "LONG"],
     ],
 )

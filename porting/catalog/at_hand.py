@@ -45,7 +45,7 @@ def source_path(path: Path, folder: Path) -> Path:
         BadSource: nothing lies there, and names come near; the message has both.
         ChecksumMismatch: the file is not what was first seen under its name.
     """
-    if _lies_there(path):
+    if lies_there(path):
         return path
     entry = CATALOG.get(str(path))
     if entry is not None:
@@ -86,7 +86,8 @@ def published_as(source: Source) -> CatalogEntry | None:
     return None
 
 
-def _lies_there(path: Path) -> bool:
+def lies_there(path: Path) -> bool:
+    """Whether a path is of something on disk, or the prefix of a checkpoint."""
     try:
         return path.exists() or looks_like_checkpoint(path)
     except (OSError, ValueError):

@@ -17,7 +17,7 @@ from porting.api import Port
 from porting.errors import NotAtParity, OutputError
 from porting.plain_json import encoded
 from porting.release.card import card_of
-from porting.release.marks import is_rehearsal
+from porting.release.marks import is_synthetic
 from porting.release.writing import is_stale, sync, temporary
 from porting.sha256 import sha256_of
 
@@ -36,8 +36,8 @@ class ReleaseFiles:
 def write_release(port: Port, out: Path) -> ReleaseFiles:
     """Write a port to ``out/<model>-<first 8 of sha256>.pth`` and ``.json``.
 
-    A port that no judge has seen gets ``unverified`` into its name, one of a
-    rehearsal ``rehearsal``.
+    A port that no judge has seen gets ``unverified`` into its name, one of
+    synthetic files ``rehearsal``.
 
     Raises:
         NotAtParity: the judge disagrees; nothing is written.
@@ -99,7 +99,7 @@ def _remove_lone_cards(out: Path) -> None:
 
 
 def _names(port: Port, out: Path, digest: str) -> ReleaseFiles:
-    marks = ["rehearsal"] * is_rehearsal(port.source)
+    marks = ["rehearsal"] * is_synthetic(port.source)
     marks += ["unverified"] * (port.comparison is None)
     stem = "-".join([port.model, *marks, digest[:8]])
     if _has_another_source(out / f"{stem}.json", port.source.sha256):

@@ -11,7 +11,7 @@ from porting.sources.tflite.flatbuffer import Flatbuffer
 _DESCRIPTION = 3  # slot of ``Model`` in TensorFlow's schema.fbs
 
 
-def is_rehearsal(source: Source) -> bool:
+def is_synthetic(source: Source) -> bool:
     """Whether a source is made up: it says so itself, or its name or its folder does."""
     if any(name.startswith(f"{PREFIX}/") for name in source.tensors):
         return True

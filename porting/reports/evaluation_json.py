@@ -2,7 +2,7 @@
 
 The terminal's text and the page are made from it alone; ``evaluation_schema.json`` in
 ``porting/reports`` describes it. ``explanation`` is what
-``porting.accuracy.evaluation.explanation`` says, or null.
+``porting.accuracy.evaluation.effects`` says, or null.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def evaluation_report(evaluation: Evaluation) -> dict[str, Any]:
         "agreement": _agreement(evaluation) if evaluation.compares else None,
         "explanation": None if explanation is None else explanation.to_json(),
         "convention": evaluation.convention.to_json(),
-        "made_from": evaluation.told,
+        "made_from": evaluation.provenance.to_json(),
     }
     return dict(encoded(data))
 

@@ -96,7 +96,7 @@ def test_a_source_that_has_no_counterpart_in_float32(quantised, evaluated, monke
     def refuse(_content, path):
         raise UnsupportedSource(f"{path}: keeps constants behind the model")
 
-    monkeypatch.setattr(litert, "dequantised", refuse)
+    monkeypatch.setattr(litert, "dequantise", refuse)
     data = evaluation_report(evaluated(*quantised))
     assert data["verdict"]["agrees"] is None
     assert (

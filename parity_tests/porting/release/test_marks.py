@@ -12,7 +12,7 @@ from parity_tests.building.checkpoints import variables, with_averages
 from parity_tests.building.tables import write_checkpoint
 from parity_tests.building.tflite_networks import network_file
 from porting.api import port
-from porting.release.marks import is_rehearsal
+from porting.release.marks import is_synthetic
 from porting.sources import open_source
 
 MODEL = "tf_mnasnet_small"
@@ -27,36 +27,36 @@ def plain(tmp_path):
 
 
 def test_a_real_file_is_none(plain):
-    assert not is_rehearsal(open_source(plain))
+    assert not is_synthetic(open_source(plain))
 
 
 def test_by_the_name_of_a_file(plain):
     path = plain.rename(plain.with_name("rehearsal.tflite"))
-    assert is_rehearsal(open_source(path))
+    assert is_synthetic(open_source(path))
 
 
 def test_by_the_mark_beside_or_above(plain):
     mark = plain.with_name("rehearsal.json")
     mark.write_text("{}")
-    assert is_rehearsal(open_source(plain))
+    assert is_synthetic(open_source(plain))
     mark.rename(plain.parents[1] / mark.name)
-    assert is_rehearsal(open_source(plain))
+    assert is_synthetic(open_source(plain))
 
 
 def test_by_what_the_file_itself_says(plain):
     content = plain.read_bytes()
     assert content.count(b"made in a test") == 1
     plain.write_bytes(content.replace(b"made in a test", b"rehearsal: abc"))
-    assert is_rehearsal(open_source(plain))
+    assert is_synthetic(open_source(plain))
 
 
 def test_by_a_variable_that_is_no_weight(tmp_path):
     values = with_averages(variables(MODEL, "keras", "mnasnet"))
     write_checkpoint(tmp_path / "a.ckpt", values)
-    assert not is_rehearsal(open_source(tmp_path / "a.ckpt"))
+    assert not is_synthetic(open_source(tmp_path / "a.ckpt"))
     write_checkpoint(tmp_path / "b.ckpt", values | {"rehearsal/global_step": np.int64(1)})
     source = open_source(tmp_path / "b.ckpt")
-    assert is_rehearsal(source)
+    assert is_synthetic(source)
     left_out = {entry.source: entry.reason for entry in port(source, verify=False).plan.left_out}
     assert left_out["rehearsal/global_step"] == "training step"
 
@@ -66,8 +66,8 @@ def test_rehearsals_stay_so_when_they_are_renamed_and_moved(small_rehearsal, tmp
     for number, path in enumerate((small_rehearsal.float, small_rehearsal.dynamic)):
         moved = tmp_path / f"{number}.tflite"
         shutil.copy(path, moved)
-        assert is_rehearsal(open_source(moved))
+        assert is_synthetic(open_source(moved))
     for path in small_rehearsal.checkpoint.iterdir():
         name = path.name.replace("rehearsal.ckpt", "model.ckpt")
         shutil.copy(path, tmp_path / name)
-    assert is_rehearsal(open_source(next(tmp_path.glob("*.index"))))
+    assert is_synthetic(open_source(next(tmp_path.glob("*.index"))))

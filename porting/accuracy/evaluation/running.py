@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -45,7 +45,7 @@ from porting.accuracy.evaluation.ranks import Ranks
 from porting.accuracy.evaluation.significance import right
 from porting.errors import BadExample, WorkerDied
 from porting.mapping.convention import InputConvention
-from porting.one_thread import ONE_THREAD
+from porting.one_thread import ONE_THREAD, cores
 
 BATCH = 16
 """Images in a batch: more make a network on one core no faster, and are lost with a kill."""
@@ -84,11 +84,6 @@ class Evaluation:
     def __repr__(self) -> str:
         names = " and ".join(side.name for side in self.sides)
         return f"Evaluation({names} on {self.dataset!r})"
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """The provenance as plain data, for the report."""
-        return self.provenance.to_json()
 
     @property
     def usable(self) -> np.ndarray:
@@ -258,11 +253,6 @@ class Runner:
             return evaluation
         quantisation = quantisation_on(work, evaluation.answers, beyond, evaluation.tie)
         return replace(evaluation, quantisation=quantisation)
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def answer_batches(work: Work, batches: Sequence[int], workers: int) -> Generator[Batch]:

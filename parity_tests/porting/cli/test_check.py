@@ -1,0 +1,110 @@
+"""All ports of a folder against their sources, which are found by their checksums."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import porting
+from parity_tests.building.command import porting as run
+from porting.cli.check import find_sources
+from porting.errors import BadInput
+from porting.sha256 import sha256_of
+from porting.subject import card_beside
+
+
+@pytest.fixture
+def ported(small, tmp_path, monkeypatch):
+    """A folder with one ported file, whose card remembers nothing of where its source lay."""
+    folder = tmp_path / "ported"
+    shutil.copytree(small[1].parent, folder)
+    change_card(folder, lambda card: card["source"].pop("lay_at"))
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def change_card(folder, change):
+    [card] = folder.glob("*.json")
+    data = json.loads(card.read_text())
+    change(data)
+    card.write_text(json.dumps(data))
+
+
+def sources_of(folder, *folders):
+    cards = {file: card_beside(file, sha256_of(file)) for file in sorted(folder.glob("*.pth"))}
+    return find_sources(cards, folders)
+
+
+def check(*words):
+    return run("check", *words, "--jobs", 1)
+
+
+def test_a_source_is_found_by_its_checksum(small, ported, tmp_path):
+    [(weights, source)] = sources_of(ported, small[0].parent).items()
+    assert porting.open_source(source).path == small[0]
+    assert weights.name == small[1].name
+    (tmp_path / "empty").mkdir()
+    assert sources_of(ported, tmp_path / "empty", Path("checkpoints/google")) == {weights: None}
+    with pytest.raises(BadInput, match="absent: no such folder"):
+        sources_of(ported, tmp_path / "absent")
+
+
+def test_a_card_remembers_where_its_source_lay(small, tmp_path):
+    assert sources_of(small[1].parent) == {small[1]: small[0]}
+    shutil.copytree(small[1].parent, tmp_path / "ported")
+    (tmp_path / "other.tflite").write_bytes(b"something else")
+    other = str(tmp_path / "other.tflite")
+    change_card(tmp_path / "ported", lambda card: card["source"].update(lay_at=other))
+    assert list(sources_of(tmp_path / "ported").values()) == [None]
+
+
+@pytest.mark.parametrize("source", [None, [], {"sha256": [], "lay_at": 5}])
+def test_a_card_that_says_nothing_of_use(ported, source):
+    change_card(ported, lambda card: card.update(source=source))
+    assert list(sources_of(ported).values()) == [None]
+
+
+def test_each_is_compared_and_a_source_that_is_nowhere_is_said(small, ported, tmp_path):
+    [weights] = ported.glob("*.pth")
+    lost = ported / "lost.pth"
+    shutil.copy(weights, lost)
+    done = check(ported, "--source", small[0], "--reports", tmp_path / "reports")
+    text = " ".join(done.stdout.split())
+    page = tmp_path / "reports" / f"{weights.stem}.html"
+    assert f"at parity {weights}: {page}: at parity with LiteRT" in text
+    assert f"not compared {lost}: its source is neither where it lay nor in the folders" in text
+    assert done.stdout.splitlines()[-1] == "1 at parity, 0 not at parity, 1 not compared"
+    assert done.returncode == 2
+    assert page.is_file()
+    assert json.loads(page.with_suffix(".json").read_text())["agrees"] is True
+
+
+def test_one_that_disagrees_gives_the_exit_code(small, ported, faulty, tmp_path):
+    [weights] = ported.glob("*.pth")
+    weights.write_bytes(faulty.read_bytes())
+    digest = sha256_of(weights)
+    change_card(ported, lambda card: card["weights"].update(sha256=digest))
+    shutil.copy(weights, ported / "lost.pth")
+    words = [ported, "--source", small[0], "--reports", tmp_path / "reports", "--json"]
+    done = check(*words)
+    assert done.returncode == 1
+    data = json.loads(done.stdout)
+    assert data["counts"] == {"at parity": 0, "not at parity": 1, "not compared": 1}
+    [outcome] = [o for o in data["outcomes"] if o["code"] == 1]
+    assert "the error is born at" in outcome["text"]
+
+
+def test_what_was_ported_onto_a_module_is_left_out(ported, small, tmp_path):
+    change_card(ported, lambda card: card.update(onto="mine:Net"))
+    done = check(ported, "--source", small[0], "--reports", tmp_path / "reports")
+    assert (done.returncode, done.stdout) == (0, "0 at parity, 0 not at parity, 0 not compared\n")
+    assert "--onto MODULE (mine:Net)" in done.stderr
+
+
+def test_a_folder_without_ports(tmp_path):
+    done = check(tmp_path / "absent")
+    assert done.returncode == 2
+    assert done.stderr.endswith("absent: no ported file in it; port something first\n")

@@ -1,0 +1,64 @@
+"""The command ``porting``: one file for each subcommand, with what several share beside them.
+
+``options.py`` has shared arguments and options, ``processes.py`` runs commands side by side,
+``obtain.py`` finds sources where none is named.
+"""
+
+from typing import Annotated
+
+import typer
+
+from porting.cli import (
+    check,
+    diff,
+    evaluate,
+    fetch,
+    inspect,
+    port,
+    report,
+    reproduce,
+    sources,
+    synthesize,
+)
+
+app = typer.Typer(
+    name="porting",
+    help="Port mobile networks from TensorFlow to PyTorch, with proof.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        from importlib.metadata import version
+
+        typer.echo(f"porting {version('genmobilenet')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options_of_all_commands(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(inspect.inspect)
+app.command()(port.port)
+app.command()(check.check)
+app.command()(diff.diff)
+app.command()(evaluate.evaluate)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    reproduce.reproduce
+)
+app.command()(report.report)
+app.command()(sources.sources)
+app.command()(fetch.fetch)
+app.command()(synthesize.synthesize)
+app.command("rehearse", hidden=True)(synthesize.synthesize)

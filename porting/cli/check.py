@@ -1,0 +1,90 @@
+"""The command ``porting check``."""
+
+import contextlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from porting.cli.options import JobsOption, JsonOption, ReportsOption
+from porting.errors import BadInput
+from porting.exits import WRONG_USE, say
+from porting.folders import DOWNLOADED, PORTED, REPORTED, SYNTHETIC
+
+
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of ports.")] = PORTED,
+    source: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--source", help="A source that has moved, or a folder to search; may be repeated."
+        ),
+    ] = None,
+    reports: ReportsOption = REPORTED,
+    jobs: JobsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare all ports in a folder with their sources, tap by tap; write a report of each.
+
+    A source is known by the checksum in the port's card. It is looked for
+    where it lay, where downloads and synthetic files lie, and in --source.
+    The worst outcome gives the exit code.
+    """
+    from porting.cli.processes import Outcome, Wording, run_each, show_outcomes
+    from porting.release.writing import check_folder
+    from porting.reports.report_files import write_report
+    from porting.sha256 import sha256_of
+    from porting.subject import card_beside
+
+    try:
+        cards = {file: card_beside(file, sha256_of(file)) for file in sorted(folder.glob("*.pth"))}
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be read: {error.strerror}") from error
+    if not cards:
+        raise BadInput(f"{folder}: no ported file in it; port something first")
+    check_folder(reports)
+    wording = Wording("comparing", "at parity", "not compared")
+    outcomes, commands = {}, {}
+    for port, place in find_sources(cards, [*(source or ()), DOWNLOADED, SYNTHETIC]).items():
+        if (module := cards[port].get("onto")) is not None:
+            say(f"{port}: left out: porting diff SOURCE {port} --onto MODULE ({module})")
+        elif place is None:
+            text = "its source is neither where it lay nor in the folders given"
+            say(f"{port}: {text}; name it with --source, or remove the port")
+            outcomes[port] = Outcome(port, WRONG_USE, text)
+        else:
+            page = str(reports / f"{port.stem}.html")
+            commands[port] = ["diff", "--json", "-", "--report", page, "--", str(place), str(port)]
+
+    def read_result(port: Path, printed: str) -> tuple[str, str]:
+        data = json.loads(printed)
+        write_report(data, reports / f"{port.stem}.json")
+        return data["summary"], str(reports / f"{port.stem}.html")
+
+    outcomes |= {o.file: o for o in run_each(commands, jobs, read_result, wording)}
+    show_outcomes([outcomes[port] for port in cards if port in outcomes], wording, as_json)
+
+
+def find_sources(
+    cards: Mapping[Path, dict[str, Any]], folders: Iterable[Path]
+) -> dict[Path, Path | None]:
+    """The source of each ported file by the checksum in its card; None where it lies nowhere.
+
+    What lies in the folders goes before the place that a card remembers.
+    """
+    from porting.catalog.search import search_folders
+    from porting.sources import open_source
+
+    origins = {
+        port: origin if isinstance(origin := card.get("source"), dict) else {}
+        for port, card in cards.items()
+    }
+    places = search_folders(folders, newest_alone=False)
+    places += [Path(lay_at) for o in origins.values() if isinstance(lay_at := o.get("lay_at"), str)]
+    found: dict[str, Path] = {}
+    for place in dict.fromkeys(places):
+        with contextlib.suppress(BadInput):
+            found.setdefault(open_source(place).sha256, place)
+    return {port: found.get(str(origin.get("sha256"))) for port, origin in origins.items()}

@@ -1,0 +1,95 @@
+"""The command ``porting diff``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from porting.cli.options import (
+    JsonFileOption,
+    MeanOption,
+    ModelOption,
+    OntoOption,
+    ReportOption,
+    SourceArgument,
+    StdOption,
+    WeightsOption,
+)
+from porting.exits import NOT_AT_PARITY
+from porting.reports.terminal import show
+
+
+def diff(
+    source: SourceArgument,
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A ported file, or any state dict.")
+    ],
+    model: ModelOption = None,
+    weights: WeightsOption = None,
+    onto: OntoOption = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder of images; by default built-in ones.")
+    ] = None,
+    random: Annotated[
+        int | None,
+        typer.Option(
+            "--random",
+            min=1,
+            help="Number of random images, in place of 8 photographs and 2 random images.",
+        ),
+    ] = None,
+    mode: Annotated[
+        Literal["both", "accumulated", "isolated"],
+        typer.Option("--mode", help="Which readings of each tap to take."),
+    ] = "both",
+    report: ReportOption = None,
+    json_file: JsonFileOption = None,
+    atol: Annotated[
+        float | None,
+        typer.Option("--atol", min=0, help="Absolute tolerance, in place of the noise."),
+    ] = None,
+    rtol: Annotated[
+        float | None,
+        typer.Option("--rtol", min=0, help="Relative tolerance, in place of the noise."),
+    ] = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+) -> None:
+    """Compare a source and a PyTorch network, tap by tap.
+
+    Accumulated: both run on the same images. Isolated: each piece of the
+    network is fed what the judge fed its own, so that a tap shows only the
+    error born there. Dense: each piece of both is fed the same random values,
+    so that channels that no image wakes are compared too. Exits with 1 where
+    they disagree.
+    """
+    from porting.catalog.at_hand import open_published
+    from porting.diff import diff as diff_source
+    from porting.mapping.convention import parse_affine
+    from porting.parity.noise import Tolerance
+    from porting.release.writing import check_files
+    from porting.reports.comparison_json import comparison_report
+    from porting.reports.diff import print_diff, print_written
+    from porting.reports.html import write_reports
+    from porting.reports.progress import progress_bar
+    from porting.subject import subject_from_file
+
+    printed = json_file is not None and str(json_file) == "-"
+    data_file = None if printed else json_file
+    files = [file for file in (report, data_file) if file is not None]
+    check_files(files, (source, checkpoint))
+    affine = parse_affine(mean, std)
+    opened = open_published(source)
+    subject = subject_from_file(opened, checkpoint, model, weights, onto)
+    with progress_bar("comparing") as progress:
+        result = diff_source(
+            opened, subject, images, count=random, mode=mode,
+            tolerance=Tolerance(atol=atol, rtol=rtol), affine=affine, progress=progress,
+        )  # fmt: skip
+    data = comparison_report(result)
+    show(data, printed, print_diff)
+    written = write_reports(data, report, data_file)
+    if not printed:
+        show({"wrote": written}, False, print_written)
+    if not data["agrees"]:
+        raise typer.Exit(NOT_AT_PARITY)

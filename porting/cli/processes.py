@@ -1,0 +1,146 @@
+"""Commands in processes side by side, which end together; and what became of each."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import typer
+
+from porting.exits import DEFECT, DONE, NOT_AT_PARITY, WRONG_USE, Interrupted, say
+from porting.one_thread import ONE_THREAD, cores
+from porting.reports.progress import progress_bar
+from porting.reports.terminal import print_lines, show
+
+PORTING = (sys.executable, "-m", "porting")
+
+GRACE = 10.0
+"""Seconds that an interrupted process has to clear up after itself."""
+
+_SEVERITY = (DONE, WRONG_USE, NOT_AT_PARITY, DEFECT)
+
+
+class Wording(NamedTuple):
+    """What is done to each file, and how that ends with 0 and with 2."""
+
+    doing: str
+    done: str
+    refused: str
+
+    def of(self, code: int) -> str:
+        """How a command ended that exits with ``code``."""
+        return {DONE: self.done, NOT_AT_PARITY: "not at parity"}.get(code, self.refused)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the command for one file ended: its exit code, its verdict or complaint, its result."""
+
+    file: Path
+    code: int
+    text: str
+    result: str | None = None
+
+
+def run_each(
+    commands: Mapping[Path, Sequence[str]],
+    jobs: int | None,
+    read_result: Callable[[Path, str], tuple[str, str | None]],
+    wording: Wording,
+) -> list[Outcome]:
+    """Run a command for each file, ``jobs`` at a time, by default one a core.
+
+    ``read_result`` takes text and result of an outcome from what a command printed that exits
+    with 0 or 1. Processes that share the cores have one thread each. An interruption ends all.
+    """
+    at_once = min(jobs or cores(), len(commands) or 1)
+    environment = {**os.environ, **(ONE_THREAD if at_once > 1 else {})}
+    outcomes: dict[Path, Outcome] = {}
+    total = len(commands)
+
+    async def run(file: Path, places: asyncio.Semaphore) -> Outcome:
+        async with places:
+            code, output, complaints = await _run([*PORTING, *commands[file]], environment)
+        if code in (DONE, NOT_AT_PARITY) and output:
+            return Outcome(file, code, *read_result(file, output))
+        return Outcome(
+            file, code if code in _SEVERITY else WRONG_USE, _complaint(code, complaints, file)
+        )
+
+    async def run_all(progress: Callable[[int, int], None] | None) -> None:
+        this = asyncio.current_task()
+        assert this is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, this.cancel)
+        places = asyncio.Semaphore(at_once)
+        tasks = [asyncio.create_task(run(file, places)) for file in commands]  # begin in order
+        for ended in asyncio.as_completed(tasks):
+            outcome = await ended
+            outcomes[outcome.file] = outcome
+            if progress is not None:
+                progress(len(outcomes), total)
+            else:
+                say(f"{len(outcomes)}/{total} {wording.of(outcome.code)}: {outcome.file}")
+
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with progress_bar(f"{wording.doing} {total} files") as progress:
+            asyncio.run(run_all(progress))
+    except asyncio.CancelledError:
+        raise Interrupted from None
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    return [outcomes[file] for file in commands]
+
+
+async def _run(words: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str, str]:
+    """A command's exit code and all that it writes; where this is cancelled, it is interrupted."""
+    process = await asyncio.create_subprocess_exec(
+        *words, env=environment, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+    )
+    try:
+        streams = await process.communicate()
+    except asyncio.CancelledError:
+        process.send_signal(signal.SIGINT)
+        try:
+            await asyncio.wait_for(process.wait(), GRACE)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        raise
+    output, complaints = (stream.decode(errors="replace") for stream in streams)
+    return await process.wait(), output, complaints
+
+
+def show_outcomes(outcomes: Sequence[Outcome], wording: Wording, as_json: bool) -> NoReturn:
+    """Print a table of the outcomes, those that ended well first; exit as the worst of them.
+
+    A defect is worse than a disagreement, and that is worse than bad input.
+    """
+    rows = [{**asdict(o), "file": str(o.file), "outcome": wording.of(o.code)} for o in outcomes]
+    kinds = (wording.done, "not at parity", wording.refused)
+    counts = {kind: sum(row["outcome"] == kind for row in rows) for kind in kinds}
+    show({"outcomes": rows, "counts": counts}, as_json, _print_outcomes)
+    raise typer.Exit(max((outcome.code for outcome in outcomes), key=_SEVERITY.index, default=DONE))
+
+
+def _print_outcomes(data: dict[str, Any]) -> None:
+    for kind in data["counts"]:
+        rows = [row for row in data["outcomes"] if row["outcome"] == kind]
+        for file, result, text in ((row["file"], row["result"], row["text"]) for row in rows):
+            print_lines([(kind.ljust(13), ": ".join(filter(None, (file, result, text))))])
+    typer.echo(", ".join(f"{count} {kind}" for kind, count in data["counts"].items()))
+
+
+def _complaint(code: int, complaints: str, file: Path) -> str:
+    """What a command said last of itself; libraries write to standard error as well."""
+    if code < 0:
+        return f"ended by signal {-code}"
+    text = " ".join(complaints.rpartition("porting: ")[2].split())
+    return text.removeprefix(f"{file}: ") or f"ended with {code} and said nothing"

@@ -1,0 +1,28 @@
+"""The command ``porting sources``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from porting.cli.options import JsonOption
+from porting.folders import DOWNLOADED
+from porting.reports.terminal import show
+
+
+def sources(
+    pattern: Annotated[
+        str | None,
+        typer.Argument(metavar="PATTERN", help="Part of a name or a network, or a pattern with *."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Those that hold this network alone.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--folder", help="Folder of downloads.")] = DOWNLOADED,
+    as_json: JsonOption = False,
+) -> None:
+    """List what is published, its stated accuracy, and what of it is on disk."""
+    from porting.catalog.registry import find_entries
+    from porting.reports.sources import print_sources, summarise_sources
+
+    show(summarise_sources(find_entries(pattern, model), folder), as_json, print_sources)

@@ -1,0 +1,28 @@
+"""The command ``porting synthesize``, which was called ``rehearse``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from porting.cli.options import JsonOption
+from porting.reports.terminal import show
+
+
+def synthesize(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Network to make files of.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the files; must be new.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the weights.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a synthetic TensorFlow checkpoint and TFLite files of a network, to port offline.
+
+    The weights are seeded and mean nothing; names, formats and scales are those of the real ones.
+    """
+    from porting.judges.reference.rehearse import rehearse
+    from porting.reports.progress import progress_bar
+    from porting.reports.rehearsal import print_rehearsal, summarise_rehearsal
+
+    with progress_bar(f"synthesizing {model}"):
+        files = rehearse(model, out, seed)
+    show(summarise_rehearsal(files), as_json, print_rehearsal)
