@@ -32,8 +32,8 @@ def check(
     where it lay, where downloads and synthetic files lie, and in --source.
     The worst outcome gives the exit code.
     """
+    from porting.atomic_files import check_folder
     from porting.cli.processes import Outcome, Wording, run_each, show_outcomes
-    from porting.release.writing import check_folder
     from porting.reports.report_files import write_report
     from porting.sha256 import sha256_of
     from porting.subject import card_beside

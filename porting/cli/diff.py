@@ -63,11 +63,11 @@ def diff(
     so that channels that no image wakes are compared too. Exits with 1 where
     they disagree.
     """
+    from porting.atomic_files import check_files
     from porting.catalog.at_hand import open_published
     from porting.diff import diff as diff_source
     from porting.mapping.convention import parse_affine
     from porting.parity.noise import Tolerance
-    from porting.release.writing import check_files
     from porting.reports.comparison_json import comparison_report
     from porting.reports.diff import print_diff, print_written
     from porting.reports.html import write_reports

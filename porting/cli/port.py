@@ -79,7 +79,7 @@ def port(
     sources are ported side by side; none stops another, and the worst outcome
     gives the exit code.
     """
-    from porting.release.writing import check_folder
+    from porting.atomic_files import check_folder
 
     check_folder(out)
     places = _places(sources or [], everything, obtain, model, weights)

@@ -27,7 +27,7 @@ def report(
     ] = None,
 ) -> None:
     """Make the HTML report from a comparison's or an evaluation's JSON, or one from both."""
-    from porting.release.writing import check_files
+    from porting.atomic_files import check_files
     from porting.reports.html import print_page, write_page
     from porting.reports.report_files import read_report, read_together
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from porting.api import Port
+from porting.atomic_files import is_stale, sync, temporary
 from porting.errors import NotAtParity, OutputError
 from porting.plain_json import encoded
 from porting.release.card import card_of
 from porting.release.marks import is_synthetic
-from porting.release.writing import is_stale, sync, temporary
 from porting.sha256 import sha256_of
 
 _PENDING = "-then-"

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from porting.release.writing import write_text
+from porting.atomic_files import write_text
 from porting.reports.report_files import EVALUATION, write_report
 
 CHARTS = "echarts.min.js"

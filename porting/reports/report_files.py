@@ -36,7 +36,7 @@ def write_report(data: dict[str, Any], path: Path) -> None:
     Raises:
         OutputError: the path cannot be written.
     """
-    from porting.release.writing import write_text
+    from porting.atomic_files import write_text
 
     write_text(path, json.dumps(data, separators=(",", ":")) + "\n")
 

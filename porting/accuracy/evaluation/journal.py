@@ -18,9 +18,9 @@ from uuid import uuid4
 
 from porting.accuracy.evaluation.batch import Batch
 from porting.accuracy.evaluation.provenance import differences, plain
+from porting.atomic_files import is_temporary, write_text
 from porting.errors import BadInput, OutputError
 from porting.folders import EVALUATED
-from porting.release.writing import is_temporary, write_text
 
 RUN = "run.json"
 COMBINED = "combined"

@@ -11,8 +11,8 @@ from typing import Any
 from porting.accuracy.evaluation.batch import ANSWERED
 from porting.accuracy.evaluation.preparing import check_installed
 from porting.accuracy.evaluation.running import Evaluation
+from porting.atomic_files import written_whole
 from porting.errors import BadInput
-from porting.release.writing import written_whole
 
 WRITTEN_AT_ONCE = 4096
 """Rows held in memory while a file is written."""

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 import porting
+from porting.atomic_files import write_text
 from porting.release import write_release
-from porting.release.writing import write_text
 
 SLOWLY = """
 import sys
