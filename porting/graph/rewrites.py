@@ -22,6 +22,7 @@ from porting.graph.node import Node, SourceLayer, Value
 TOLERANCE = 1e-4
 """How far a constant may lie from the one that it stands for: slim writes 0.16667 for 1/6."""
 
+_LARGEST = 1e30
 _COMMUTING = ("mean over height and width", "average pool", "max pool", "flatten", "pad")
 _SUMS = ("add", "sub", "concatenation")
 _GATED = {"hard_sigmoid": "hard_swish", "sigmoid": "silu"}
@@ -80,6 +81,8 @@ def _scale(operation: Operation) -> Value | None:
         return None
     (x,) = operation.inputs
     times = x.times * operation.number
+    if not _is_usable(times):
+        return None
     if operation.lifted and _near(times, 1 / 6):
         # relu6(layer) / 6, the layer's bias being 3 larger -> hard_sigmoid(layer)
         gate = _lifted(x.node, operation, 3.0, 1.0)
@@ -97,7 +100,8 @@ def _shift(operation: Operation) -> Value | None:
 
 
 _CLAMPS: dict[str, tuple[float | None, float | None]] = {
-    "relu": (0.0, None), "relu6": (0.0, 6.0), "relu1": (0.0, 1.0)
+    "relu": (0.0, None), "relu6": (0.0, 6.0), "relu1": (0.0, 1.0),
+    "relu_n1_to_1": (-1.0, 1.0),
 }  # fmt: skip
 
 
@@ -114,11 +118,12 @@ def _clamp(operation: Operation) -> Value | None:
         return None
     low, high = (None if end is None else end / x.times for end in (low, high))
     node = x.node
-    inner_low, inner_high = _clamp_ends(node.kind, node.facts)
-    merged = (inner_low, inner_high) != (None, None)
-    if merged:
-        low = inner_low if low is None else low if inner_low is None else max(low, inner_low)
-        high = inner_high if high is None else high if inner_high is None else min(high, inner_high)
+    inner = _clamp_ends(node.kind, node.facts)
+    lows = [end for end in (low, inner[0]) if end is not None]
+    highs = [end for end in (high, inner[1]) if end is not None]
+    # Two ranges without a common number are no range: which is the outer one decides.
+    if inner != (None, None) and (not lows or not highs or max(lows) <= min(highs)):
+        low, high = max(lows, default=None), min(highs, default=None)
         node = node.inputs[0]
     if low == 0 and _near(high, 6.0) and node.kind == "shift" and _near(node.facts[0], 3.0):
         return Value(operation.node("hard_sigmoid", node.inputs[0]), _snapped(6 * x.times))
@@ -172,6 +177,8 @@ def _product(operation: Operation) -> Value | None:
         return None
     left, right = operation.inputs
     times = _snapped(left.times * right.times)
+    if not _is_usable(times):
+        return None
     for x, gate in ((left, right), (right, left)):
         if gate.node.kind in _GATED and gate.node.inputs[0] is x.node:
             return Value(operation.node(_GATED[gate.node.kind], x.node), times)
@@ -188,9 +195,10 @@ def _quotient(operation: Operation) -> Value | None:
     if operation.kind != "div":
         return None
     left, right = operation.inputs
-    if not right.times:
+    times = _snapped(left.times / right.times)
+    if not _is_usable(times):
         return None
-    return Value(operation.node("div", left.node, right.node), _snapped(left.times / right.times))
+    return Value(operation.node("div", left.node, right.node), times)
 
 
 def _commuting(operation: Operation) -> Value | None:
@@ -215,6 +223,11 @@ def _sum(operation: Operation) -> Value | None:
 def _snapped(times: float) -> float:
     """Without the roundings of constants that are kept in float32."""
     return 1.0 if abs(times - 1) < 2e-7 else times
+
+
+def _is_usable(times: float) -> bool:
+    """Whether weights can take a number in: one that has not run out of float32's range."""
+    return 1 / _LARGEST < abs(times) < _LARGEST
 
 
 Rule = Callable[[Operation], "Value | None"]

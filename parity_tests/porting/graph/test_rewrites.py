@@ -24,6 +24,7 @@ COMPUTED = {
     "relu": clip(0, None),
     "relu6": clip(0, 6),
     "relu1": clip(0, 1),
+    "relu_n1_to_1": clip(-1, 1),
     "hard_sigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
     "hard_swish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
     "sigmoid": lambda x: np.exp(-np.logaddexp(0, -x)),
@@ -106,6 +107,9 @@ SAME = {
     "relu6 by most and least": (at_least(0, at_most(6, x)), relu6(x)),
     "relu6 of a relu": (at_most(6, relu(x)), relu6(x)),
     "relu by a clamp": (at_least(0, x), relu(x)),
+    "a clamp at one either way": (
+        op("relu_n1_to_1")(x), at_least(-1, at_most(1, x))
+    ),
     "relu6 of a product": (relu6(times(3, x)), Expression("clamp", x, facts=(0.0, 2.0))),
     "relu of a product": (relu(times(3, x)), relu(x)),
     "a sum of products": (add(times(2, x), times(2, y)), add(x, y)),
@@ -130,6 +134,9 @@ OTHER = {
     "plus four": (relu6(plus(4, x)), relu6(plus(3, x))),
     "a relu6 of a product": (relu6(times(2, x)), relu6(x)),
     "a clamp in a clamp": (at_least(1, at_most(6, x)), relu6(x)),
+    "two clamps that have no number in common": (
+        at_least(7, at_most(6, x)), at_most(6, at_least(7, x))
+    ),
 }
 
 
@@ -167,7 +174,8 @@ def test_any_expression_computes_what_it_did():
             if kind in ("scale", "shift"):
                 facts = (float(random.choice(numbers)),)
             elif kind == "clamp":
-                facts = (None if random.random() < 0.3 else 0.0, float(random.choice((1, 5, 6))))
+                low = None if random.random() < 0.3 else float(random.choice((0, 0, 2, 7)))
+                facts = (low, float(random.choice((1, 5, 6))))
             known.append(Expression(str(kind), *operands, facts=facts))
         last = known[-1]
         canonical = last.value.times * computed(last.value.node)
@@ -175,6 +183,18 @@ def test_any_expression_computes_what_it_did():
         np.testing.assert_allclose(canonical / scale, last.numbers / scale, atol=2e-4)
         rewritten += last.value.times != 1
     assert rewritten > 200
+
+
+@pytest.mark.parametrize("number", [1e-25, 1e25, float("inf"), float("nan")])
+def test_numbers_that_no_weight_can_take_in_stay_where_they_are(number):
+    tiny = Value(X)
+    for _ in range(40):
+        tiny = rewrite(Operation("scale", (number,), (tiny,), "place"))
+    assert any(node.kind == "scale" for node in in_order(tiny.node))
+    for last in (("shift", (3.0,)), ("relu6", ())):
+        assert rewrite(Operation(*last, (tiny,), "place")).node.kind in (last[0], "clamp")
+    for last in ("mul", "div"):
+        assert rewrite(Operation(last, (), (tiny, tiny), "place")).node.kind == last
 
 
 def layer(scale=1.0, offset=0.0, bias="bias"):
