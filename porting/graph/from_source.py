@@ -42,14 +42,18 @@ _PADS = ("PAD", "PADV2")
 _POOLS = {"AVERAGE_POOL_2D": "average pool", "MAX_POOL_2D": "max pool"}
 _PLAIN = {
     "ADD": "add", "SUB": "sub", "MUL": "mul", "DIV": "div", "RELU": "relu", "RELU6": "relu6",
-    "RELU_0_TO_1": "relu1", "LOGISTIC": "sigmoid", "HARD_SWISH": "hard_swish", "TANH": "tanh",
-    "SOFTMAX": "softmax",
+    "RELU_0_TO_1": "relu1", "RELU_N1_TO_1": "relu_n1_to_1", "LOGISTIC": "sigmoid",
+    "HARD_SWISH": "hard_swish", "TANH": "tanh", "SOFTMAX": "softmax",
 }  # fmt: skip
 """Operators of data alone -> the kind of node that they make."""
 _OF_ONE_CHANNEL = {"1 h w c": "i h w o", "h w c 1": "h w i o"}
 """Axes of a depthwise weight -> those of a convolution, where there is but one input channel."""
+_OF_ONE_CHANNEL_A_GROUP = {"o h w i": "c h w 1", "h w i o": "h w 1 c"}
+"""Axes of a grouped convolution's weight -> those of a depthwise one."""
 _NORMALISES = ("ADD", "SUB", "MUL", "DIV")
 _SCALES = ("MUL", "DIV")
+_OF_ONE_VALUE = (*CASTS, *_SHAPES, *_LAYERS, *_MEANS, *_PADS, *_POOLS, "BATCH_NORM")
+"""Operators that take data first, and behind it weights, axes, amounts or a shape."""
 
 
 @dataclass(frozen=True)
@@ -224,6 +228,11 @@ class _Reader:
 
     def _value(self, operator: Operator, inputs: tuple[Value, ...]) -> Value:
         kind = operator.kind
+        if kind in _OF_ONE_VALUE:
+            data = self.values.get(operator.inputs[0] or "")
+            if data is None:
+                return self._rewritten(operator, *_unknown(operator), inputs)
+            inputs = (data,)
         if (kind in CASTS and self._is_real(operator)) or (
             kind in (*_SHAPES, *_MEANS) and self._moves_ones(operator)
         ):
@@ -251,16 +260,17 @@ class _Reader:
             return "pad", (pads,)
         if kind in _POOLS:
             return _POOLS[kind], self._window(operator)
-        if kind == "CONCATENATION":
+        if kind == "CONCATENATION" and len(inputs) == len(operator.inputs):
             return "concatenation", (self._axis(operator),)
         if kind == "RESHAPE" and (moved := self._flattening(operator)) is not None:
             return "flatten", moved
         if len(inputs) == 1 and (by_number := self._by_a_number(operator)) is not None:
             return by_number
+        if kind == "SOFTMAX" and (beta := operator.options.get("beta", 1.0)) != 1:
+            return "softmax", (f"with beta {beta:g}",)
         if kind in _PLAIN and len(inputs) == takes(_PLAIN[kind]) == len(operator.inputs):
             return _PLAIN[kind], ()
-        # Of a kind that nothing else has: the first difference will show it.
-        return kind, (operator.index,)
+        return _unknown(operator)
 
     def _flattening(self, operator: Operator) -> tuple[Hashable, ...] | None:
         """The order in which places and channels become a vector, and their sides."""
@@ -285,7 +295,8 @@ class _Reader:
     def _layer(self, operator: Operator, x: Value) -> Node:
         facts, shape = facts_of(operator, self.source), self._shape(operator.inputs[0])
         before, below = NO_PADS, x.node
-        if below.kind == "pad" and isinstance(below.facts[0], Pads):
+        convolves = operator.kind != "FULLY_CONNECTED"
+        if convolves and below.kind == "pad" and isinstance(below.facts[0], Pads):
             before, below = below.facts[0], below.inputs[0]
         inputs = facts.in_channels
         groups = inputs if operator.kind == "DEPTHWISE_CONV_2D" else 1
@@ -293,11 +304,11 @@ class _Reader:
             groups, inputs = shape[3] // inputs, shape[3]
         kind, numbers = layer_kind(
             facts.kernel, facts.stride, facts.dilation, inputs, facts.out_channels, groups,
-            on_a_place=all(side == 1 for side in shape[1:-1]),
+            on_a_place=all(side == 1 for side in shape[1:-1]) and (bool(shape) or not convolves),
         )  # fmt: skip
         rows, columns = ((k - 1) * d + 1 for k, d in zip(facts.kernel, facts.dilation, strict=True))
         padding = None
-        if operator.kind != "FULLY_CONNECTED":
+        if convolves:
             padded = shape[1:3] if len(shape) == 4 else (0, 0)
             sides = tuple(
                 side - sum(ends) if side > 0 else 0
@@ -305,9 +316,11 @@ class _Reader:
             )
             padding = Padding(facts.padding, before, sides, (rows, columns), facts.stride)
         axes = operator.weight_axes
-        if kind == "conv" and operator.kind == "DEPTHWISE_CONV_2D":
+        if kind != "depthwise" and operator.kind == "DEPTHWISE_CONV_2D":
             # Of one channel, it is a convolution: the channel's multiples are outputs.
             axes = _OF_ONE_CHANNEL[axes]
+        elif kind == "depthwise" and operator.kind == "CONV_2D":
+            axes = _OF_ONE_CHANNEL_A_GROUP[axes]
         layer = SourceLayer(facts.weight, facts.bias, axes)
         place = describe(operator, self.source)
         return Node(kind, numbers, (below,), place, layer, padding, x.times)
@@ -376,10 +389,11 @@ class _Reader:
         options = operator.options
         window = options["filter_h"], options["filter_w"]
         stride = options["stride_h"], options["stride_w"]
-        if options["padding"] != "SAME":
+        if options["padding"] == "VALID":
             return window, stride, NO_PADS
+        # TensorFlow's largest may also pad by a list of its own, which is not read.
         sides = self._shape(operator.inputs[0])[1:3]
-        known = len(sides) == 2 and min(*sides, *stride) > 0
+        known = options["padding"] == "SAME" and len(sides) == 2
         return window, stride, same_pads(sides, window, stride) if known else None
 
     def _is_real(self, operator: Operator) -> bool:
@@ -392,6 +406,8 @@ class _Reader:
         before, after = self._shape(operator.inputs[0]), self._shape(operator.outputs[0])
         if operator.kind in _MEANS and not averages_space(operator, self.source):
             return False
+        if not before and not after:
+            return operator.kind != "RESHAPE"  # which may do anything to what has no known shape
         return [n for n in before[1:] if n != 1] == [n for n in after[1:] if n != 1]
 
     def _axis(self, operator: Operator) -> str:
@@ -414,6 +430,11 @@ class _Reader:
     def _shape(self, name: str | None) -> tuple[int, ...]:
         info = self.source.activations.get(name or "")
         return () if info is None else info.shape
+
+
+def _unknown(operator: Operator) -> tuple[str, tuple[Hashable, ...]]:
+    """A kind that nothing else has: the first difference will show it."""
+    return operator.kind, (operator.index,)
 
 
 class StartMismatch(MappingError):

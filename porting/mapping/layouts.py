@@ -17,6 +17,8 @@ DENSE_AS_CONV_TF = "1 1 i o -> o i"
 CONV_TFLITE = "o h w i -> o i h w"
 DEPTHWISE_TFLITE = "1 h w c -> c 1 h w"
 ONE_CHANNEL_TFLITE = "i h w o -> o i h w"
+GROUPED_TF = "h w 1 c -> c 1 h w"
+GROUPED_TFLITE = "c h w 1 -> c 1 h w"
 DENSE_TFLITE = "o i -> o i"
 DENSE_AS_CONV_TFLITE = "o 1 1 i -> o i"
 DENSE_TO_CONV = "o i -> o i 1 1"
@@ -31,6 +33,8 @@ LAYOUTS = (
     CONV_TFLITE,
     DEPTHWISE_TFLITE,
     ONE_CHANNEL_TFLITE,
+    GROUPED_TF,
+    GROUPED_TFLITE,
     DENSE_TFLITE,
     DENSE_AS_CONV_TFLITE,
     DENSE_TO_CONV,

@@ -481,7 +481,7 @@ def _without_softmax(
 ) -> tuple[Graph, tuple[tuple[str, str], ...]]:  # fmt: skip
     """The source up to its logits, where the network ends there, and the tap that is left off."""
     end = source.output
-    if end.kind != "softmax" or network.output.kind == "softmax":
+    if (end.kind, end.facts) != ("softmax", ()) or network.output.kind == "softmax":
         return source, ()
     return replace(source, output=end.inputs[0]), ((SOFTMAX, source.taps[end].name),)
 

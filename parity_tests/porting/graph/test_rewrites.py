@@ -135,7 +135,8 @@ OTHER = {
     "a relu6 of a product": (relu6(times(2, x)), relu6(x)),
     "a clamp in a clamp": (at_least(1, at_most(6, x)), relu6(x)),
     "two clamps that have no number in common": (
-        at_least(7, at_most(6, x)), at_most(6, at_least(7, x))
+        at_least(7, at_most(6, x)),
+        at_most(6, at_least(7, x)),
     ),
 }
 
