@@ -17,12 +17,14 @@ from porting.graph.rewrites import Operation, plain, rewrite
 from porting.graph.traced import (
     AFFINE,
     MEANS,
+    are_aligned,
     argument,
     averages_space,
     axis_of,
     clamp_of,
     flattening,
     has_number,
+    is_even,
     is_over_the_last,
     moves_ones,
     nodes_in,
@@ -46,6 +48,9 @@ _PASSED = (
     "detach_", "alias", "lift_fresh_copy", "to", "_to_copy",
 )  # fmt: skip
 """Operators that hand the same values on in evaluation mode."""
+
+_COPIES = ("clone", "_to_copy", "lift_fresh_copy", *MEANS)
+"""Operators whose result is a copy: a later change in place of what they take does not reach it."""
 
 _SHAPES = (
     "flatten", "view", "reshape", "_unsafe_view", "squeeze", "squeeze_", "unsqueeze", "unsqueeze_",
@@ -140,19 +145,33 @@ class _Tracer:
         name = operator_of(node)
         moves = name in (*_SHAPES, *MEANS) and moves_ones(node)
         if moves or (name in _PASSED and passes(node)):
-            return inputs[0]
+            return replace(inputs[0]) if name in _COPIES else inputs[0]
         if name == "getitem" and inputs[0].node.layer is not None:
             return inputs[0]  # of a batch norm that gives several results, the first is the data
         if (layer := self._layer(node, inputs[0])) is not None:
             return Value(layer)
-        if name in AFFINE and inputs[0].node.kind == "input" and self._constant(node) is not None:
-            self._pixels = True  # the module normalises
-            return inputs[0]
+        if self._normalises(node, inputs[0]):
+            self._pixels = True
+            return replace(inputs[0])
         kind, facts = self._kind(node, inputs)
         if kind == "flatten" and inputs[0].node.kind == _CHANNELS_LAST:
             (below,) = inputs[0].node.inputs
             inputs = (Value(below, inputs[0].times),)
         return rewrite(Operation(kind, facts, inputs, place_of(node)))
+
+    def _normalises(self, node: fx.Node, x: Value) -> bool:
+        """Whether an operator turns pixels into the input, for all that takes the input."""
+        if operator_of(node) not in AFFINE or x.node.kind != "input":
+            return False
+        constant = self._constant(node)
+        takers = [
+            user
+            for arg in nodes_in(node.args)
+            if arg.name in self.values
+            for user in arg.users
+            if not operator_of(user).startswith("_assert")
+        ]
+        return constant is not None and is_even(constant) and takers == [node]
 
     def _layer(self, node: fx.Node, x: Value) -> Node | None:
         """What an operator with weights of its own gives, or one that is a part of a layer."""
@@ -166,7 +185,7 @@ class _Tracer:
     def _convolution(self, node: fx.Node, x: Value) -> Node | None:
         """``conv2d(input, weight, bias, stride, padding, dilation, groups)``."""
         weight, bias = self._key(node.args[1]), self._key(argument(node, 2, None))
-        if weight is None or len(shape_of(node.args[1])) != 4:
+        if weight is None or len(shape_of(node.args[1])) != 4 or self._is_computed(node.args[2:3]):
             return None
         before, below = NO_PADS, x.node
         if below.kind == "pad" and isinstance(below.facts[0], Pads):
@@ -188,7 +207,7 @@ class _Tracer:
     def _dense(self, node: fx.Node, x: Value) -> Node | None:
         """``linear(input, weight, bias)``."""
         weight, bias = self._key(node.args[1]), self._key(argument(node, 2, None))
-        if weight is None:
+        if weight is None or self._is_computed(node.args[2:3]):
             return None
         outputs, inputs = shape_of(node.args[1])
         layer = ModuleLayer(weight, bias, 2)
@@ -208,6 +227,8 @@ class _Tracer:
         fixed = "no_training" in str(node.target)
         if mean is None or variance is None or not alone or (not fixed and node.args[5]):
             return None
+        if self._is_computed(node.args[1:3]):
+            return None
         epsilon = float(str(node.args[6 if fixed else 7]))
         norm = ModuleNorm(weight, bias, mean, variance, epsilon)
         return replace(x.node, layer=replace(layer, norm=norm))
@@ -224,11 +245,11 @@ class _Tracer:
             operation = _CHANNELS_LAST, ()
         elif name in _FLATTENS:
             operation = "flatten", flattening(node, turned=inputs[0].node.kind == _CHANNELS_LAST)
-        elif name in ("hardtanh", "hardtanh_", "clamp", "clamp_", "clamp_min"):
+        elif name in ("hardtanh", "hardtanh_", "clamp", "clamp_", "clamp_min", "clamp_max"):
             operation = clamp_of(node)
         elif name in _POOLS and (window := window_of(node)) is not None:
             operation = _POOLS[name], window
-        elif name in ("cat", "concat"):
+        elif name in ("cat", "concat") and len(inputs) == len(nodes_in(node.args)):
             operation = "concatenation", (axis_of(node),)
         elif name in ("softmax", "_softmax") and not is_over_the_last(node):
             operation = None
@@ -269,10 +290,15 @@ class _Tracer:
         """The state-dict key of what a traced node holds, None where it is data or nothing."""
         return self._keys.get(str(getattr(arg, "name", "")))
 
+    def _is_computed(self, args: Any) -> bool:
+        """Whether one of these operands is computed, and not held as it is."""
+        return any(self._key(arg) is None for arg in nodes_in(args))
+
 
 def _is_whole(node: fx.Node, inputs: tuple[Value, ...]) -> bool:
     """Whether an operator of data alone has as many values as it takes, and nothing else."""
-    return len(inputs) == len(nodes_in(node.args)) == takes(_PLAIN[operator_of(node)])
+    count = takes(_PLAIN[operator_of(node)])
+    return len(inputs) == len(nodes_in(node.args)) == count and are_aligned(node)
 
 
 def _exported(module: nn.Module, shape: tuple[int, ...]) -> ExportedProgram:

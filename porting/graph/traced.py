@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from porting.graph.padding import Pads
 
 if TYPE_CHECKING:
-    from torch import fx
+    from torch import Tensor, fx
 
 MEANS = ("mean", "adaptive_avg_pool2d", "_adaptive_avg_pool2d", "avg_pool2d")
 AFFINE = ("add", "sub", "mul", "div")
@@ -79,7 +79,10 @@ def averages_space(node: fx.Node) -> bool:
     if operator_of(node) == "mean":
         axes = argument(node, 1, None) or ()
         return {axis % 4 for axis in axes} == {2, 3}
-    return operator_of(node) != "avg_pool2d" or pair(node.args[1]) == before[2:]
+    if operator_of(node) != "avg_pool2d":
+        return True
+    padded, divisor = any(pair(argument(node, 3, 0))), argument(node, 6, None)
+    return pair(node.args[1]) == before[2:] and not padded and divisor is None
 
 
 def pads_of(node: fx.Node) -> Pads | None:
@@ -101,9 +104,15 @@ def pads_inside(stated: Any, reach: tuple[int, int]) -> Pads:
     return Pads(rows, columns)
 
 
-def clamp_of(node: fx.Node) -> tuple[str, tuple[Hashable, ...]]:
-    """``hardtanh``, ``clamp`` and their like, with their ends."""
-    low, high = argument(node, 1, -1.0), argument(node, 2, None)
+def clamp_of(node: fx.Node) -> tuple[str, tuple[Hashable, ...]] | None:
+    """``hardtanh``, ``clamp`` and their like, with their ends; None where those are tensors."""
+    name = operator_of(node).rstrip("_")
+    low, high = (-1.0, 1.0) if name == "hardtanh" else (None, None)
+    low, high = argument(node, 1, low), argument(node, 2, high)
+    if name == "clamp_max":
+        low, high = None, low
+    if nodes_in((low, high)):
+        return None
     return "clamp", tuple(None if end is None else float(end) for end in (low, high))
 
 
@@ -140,6 +149,20 @@ def is_over_the_last(node: fx.Node) -> bool:
     return rank == 2 and int(argument(node, 1, -1)) % rank == rank - 1
 
 
+def is_even(constant: Tensor) -> bool:
+    """Whether a constant beside images (N, C, H, W) is one number, or one for each channel."""
+    shape = tuple(constant.shape)
+    return constant.numel() == 1 or (shape[-2:] == (1, 1) and shape[-3] == constant.numel())
+
+
+def are_aligned(node: fx.Node) -> bool:
+    """Whether the operands of an operator of two stand axis against axis.
+
+    Where one has fewer axes, PyTorch sets (N, C) against height and width.
+    """
+    return len({len(shape_of(arg)) for arg in nodes_in(node.args)}) <= 1
+
+
 def passes(node: fx.Node) -> bool:
     """Whether an operator that may hand its data on does so.
 
@@ -157,7 +180,7 @@ def flattening(node: fx.Node, turned: bool) -> tuple[Hashable, ...]:
     ``turned`` says that the channels are the last axis already.
     """
     given = shape_of(node.args[0])[1:]
-    if turned:
+    if turned or not given:
         return "height, width, channels", given, shape_of(node)[1:]
     channels, *plane = given
     return "channels, height, width", (*plane, channels), shape_of(node)[1:]

@@ -98,6 +98,18 @@ def test_a_division_of_six_by_the_gate_is_another_function(written):
         porting.port(written(Turned, HARD), HARD, verify=False)
 
 
+def test_a_softmax_by_another_beta_is_not_that_behind_the_logits(written):
+    class Sharper(NetworkFile):
+        def head(self, x):
+            self.softmax = True
+            logits = super().head(x)
+            self.file.graph.operators[-1].builtinOptions.beta = 2.0
+            return logits
+
+    with pytest.raises(MappingError, match=r"SOFTMAX 'output' \(softmax with beta 2\)"):
+        porting.port(written(Sharper, PLAIN), PLAIN, verify=False)
+
+
 def test_a_swish_that_divides_twice_and_never_multiplies(written):
     class Twice(NetworkFile):
         def hard_swish(self, x, name, shape):

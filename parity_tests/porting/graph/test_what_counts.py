@@ -11,6 +11,7 @@ import porting
 from genmobilenet import create_model
 from parity_tests.building.small_graphs import SmallGraph
 from porting.errors import BadInput
+from porting.graph.from_module import graph_of_module
 from porting.graph.match import GraphMismatch
 
 
@@ -53,6 +54,110 @@ UNLIKE = {
     "normalised by the batch": ("MAX", lambda x: F.batch_norm(F.max_pool2d(x, 2), None, None,
                                                               training=True)),
 }  # fmt: skip
+
+
+class Pooling(nn.Module):
+    """A convolution, a function that pools, a dense layer."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.conv, self.function = nn.Conv2d(3, 8, 3, padding=1), function
+        self.last = nn.Linear(8, 5)
+
+    def forward(self, x):
+        return self.last(self.function(self.conv(x)).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("options", "like"), [({}, True), ({"padding": 3}, False), ({"divisor_override": 3}, False)]
+)
+def test_a_pool_over_all_of_a_plane_is_its_mean_where_nothing_else_counts(
+    graph, ported, options, like
+):
+    content = graph.classified(graph.conv(graph.start, "conv", 8))
+    module = Pooling(lambda x: F.avg_pool2d(x, 32, **options))
+    if like:
+        assert ported(content, module).comparison
+        return
+    with pytest.raises(GraphMismatch, match="avg_pool2d"):
+        ported(content, module, verify=False)
+
+
+def kinds(function, **buffers):
+    """The kinds of the nodes behind a convolution, of a module that applies this function."""
+    module = Middle(lambda x: function(module, x))
+    for name, values in buffers.items():
+        module.register_buffer(name, values)
+    nodes = graph_of_module(module, (1, 3, 8, 8)).nodes()
+    return [node.kind.split(".")[0] for node in nodes[2:-2]]
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda _, x: F.relu(x).clamp_max(6), ["relu6"]),
+        (lambda m, x: torch.clamp(x, m.zero, m.zero), ["PyTorch's aten"]),
+        (lambda _, x: x * x.mean((2, 3)), ["mean over height and width", "PyTorch's aten"]),
+        (lambda _, x: x * x.mean((2, 3), True), ["mean over height and width", "mul"]),
+        (lambda m, x: F.conv2d(x, m.weight, m.bias), ["conv"]),
+        (lambda m, x: F.conv2d(x, m.weight, m.bias * 2), ["PyTorch's aten"]),
+        (lambda m, x: F.linear(x, m.weight[:, :, 0, 0], m.bias), ["PyTorch's aten"]),
+        (lambda m, x: F.linear(x, m.square, m.bias * 2), ["PyTorch's aten"]),
+        (lambda m, x: F.batch_norm(x, m.bias, m.bias, m.bias * 2), ["PyTorch's aten"]),
+        (lambda m, x: torch.cat([x, m.image], 1)[:, :8], ["PyTorch's aten"] * 2),
+    ],
+    ids=[
+        "a clamp at the top", "a clamp by tensors", "channels against the width",
+        "channels against channels", "a bias that is held", "a bias that is computed",
+        "a weight that is computed", "a dense layer's bias that is computed",
+        "a batch norm's gamma that is computed", "data joined with a constant",
+    ],
+)  # fmt: skip
+def test_operands_that_change_what_is_computed(function, expected):
+    held = {"zero": torch.zeros(()), "weight": torch.ones(8, 8, 1, 1), "bias": torch.ones(8)}
+    held |= {"square": torch.ones(8, 8), "image": torch.ones(1, 8, 8, 8)}
+    assert kinds(function, **held) == expected
+
+
+def test_a_vector_of_a_vector_is_read():
+    module = Middle(lambda x: x.mean((2, 3)).view(-1).view(1, -1))
+    assert graph_of_module(module, (1, 3, 8, 8)).output.kind == "dense"
+
+
+def test_a_copy_stays_as_it_was(graph, ported):
+    class Copying(InPlace):
+        def forward(self, x):
+            x = self.first(x)
+            before = x.clone()
+            return self.last((self.second(self.act(x)) + before).mean((2, 3)))
+
+    x = graph.conv(graph.start, "first", 8)
+    y = graph.conv(graph.alone("RELU", x, "clamped"), "second", 8, kernel=1)
+    port = ported(graph.classified(graph.joined("ADD", y, x, "sum")), Copying())
+    assert port.comparison, port.comparison.summary()
+
+
+COLUMNS, PLACES = torch.linspace(0, 1, 32), torch.ones(1, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x - COLUMNS,
+        lambda x: x - PLACES,
+        lambda x: x * 2 + x,
+    ],
+    ids=["a number a column", "a number a pixel", "pixels and their doubles"],
+)
+def test_what_is_no_normalisation_of_the_input(graph, ported, change):
+    class Changing(Middle):
+        def forward(self, x):
+            return super().forward(change(x))
+
+    assert not graph_of_module(Changing(nn.Identity()), (1, 3, 32, 32)).normalises
+    with pytest.raises(GraphMismatch, match="differ after 0 layers"):
+        content = graph.classified(graph.conv(graph.start, "conv", 8))
+        ported(content, Changing(nn.Identity()), verify=False)
 
 
 @pytest.mark.parametrize("name", LIKE)
