@@ -194,12 +194,12 @@ class _Tracer:
         stride, dilation = pair(argument(node, 3, 1)), pair(argument(node, 5, 1))
         groups = int(argument(node, 6, 1))
         sides = shape_of(node.args[0])[2:]
-        kind, facts = layer_kind(
-            (rows, columns), stride, dilation, per_group * groups, outputs, groups,
-            on_a_place=all(side == 1 for side in sides),
-        )  # fmt: skip
         reach = (rows - 1) * dilation[0] + 1, (columns - 1) * dilation[1] + 1
         pads = before + pads_inside(argument(node, 4, 0), reach)
+        kind, facts = layer_kind(
+            (rows, columns), stride, dilation, per_group * groups, outputs, groups,
+            on_a_place=all(side == 1 for side in sides) and pads == NO_PADS,
+        )  # fmt: skip
         padding = Padding("VALID", pads, sides, reach, stride)
         layer = ModuleLayer(weight, bias, 4)
         return Node(kind, facts, (below,), place_of(node), layer, padding, x.times)

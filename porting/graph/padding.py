@@ -78,9 +78,11 @@ class Padding:
 
     def fits(self, padding: str) -> bool:
         """Whether a network pads so: ``same`` as TensorFlow, or ``symmetric`` as PyTorch."""
+        if self.before == NO_PADS and self.reach == (1, 1):
+            return True  # a kernel of one place needs no padding, whatever the side
         if self.rule == "SAME" and self.before == NO_PADS:
-            # At stride 1 the two are equal for any side, and for a kernel of one place.
-            return padding == "same" or self.stride == (1, 1) or self.reach == (1, 1)
+            # At stride 1 the two are equal for any side.
+            return padding == "same" or self.stride == (1, 1)
         if self.rule == "SAME":
             return False
         if padding == "symmetric":

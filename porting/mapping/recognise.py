@@ -144,9 +144,13 @@ class _Search:
 
 
 def _stem_channels(source: Source) -> int | None:
-    """Channels of a graph's first convolution, which rule most networks out at a glance."""
+    """Channels of a graph's first convolution, which rule most networks out at a glance.
+
+    That of a grey image may be written as a depthwise one.
+    """
     operators = () if source.graph is None else source.graph.operators
-    first = next((op for op in operators if op.kind == "CONV_2D" and len(op.inputs) > 1), None)
+    kinds = ("CONV_2D", "DEPTHWISE_CONV_2D")
+    first = next((op for op in operators if op.kind in kinds and len(op.inputs) > 1), None)
     return None if first is None else facts_of(first, source).out_channels or None
 
 

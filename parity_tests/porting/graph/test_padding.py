@@ -10,7 +10,7 @@ import porting
 from genmobilenet import get_config
 from parity_tests.building.tflite_variants import Padded, same_amounts, symmetric_amounts
 from porting.errors import MappingError
-from porting.graph.padding import Pads, same_pads
+from porting.graph.padding import NO_PADS, Padding, Pads, same_pads
 from porting.parity.inputs import seeded_pixels
 from porting.release import write_release
 
@@ -105,3 +105,11 @@ def test_same_behind_an_explicit_padding_is_refused(tmp_path):
 )
 def test_what_same_adds(side, kernel, stride, ends):
     assert same_pads((side,) * 2, (kernel,) * 2, (stride,) * 2) == Pads(ends, ends)
+
+
+@pytest.mark.parametrize("padding", ["same", "symmetric"])
+@pytest.mark.parametrize("rule", ["SAME", "VALID"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_kernel_of_one_place_pads_by_any_rule(padding, rule, stride):
+    assert Padding(rule, NO_PADS, (-1, -1), (1, 1), (stride, stride)).fits(padding)
+    assert not Padding(rule, Pads((1, 1), (1, 1)), (8, 8), (1, 1), (stride, stride)).fits(padding)

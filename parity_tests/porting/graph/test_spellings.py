@@ -98,6 +98,21 @@ def test_a_division_of_six_by_the_gate_is_another_function(written):
         porting.port(written(Turned, HARD), HARD, verify=False)
 
 
+def test_a_grey_stem_written_as_a_depthwise_convolution(written):
+    class Grey(NetworkFile):
+        def conv(self, x, name, *numbers, **options):
+            if name != "stem":
+                return super().conv(x, name, *numbers, **options)
+            output = super().conv(x, name, *numbers, depthwise=True)
+            self.file.graph.operators[-1].builtinOptions.depthMultiplier = output[2]
+            return output
+
+    config = replace(get_config(RELU6), num_classes=17, in_chans=1)
+    ported = porting.port(written(Grey, RELU6, config=config))
+    assert ported.model == RELU6
+    assert ported.comparison, ported.comparison.summary()
+
+
 def test_a_softmax_by_another_beta_is_not_that_behind_the_logits(written):
     class Sharper(NetworkFile):
         def head(self, x):

@@ -104,13 +104,16 @@ def kinds(function, **buffers):
         (lambda m, x: F.linear(x, m.weight[:, :, 0, 0], m.bias), ["PyTorch's aten"]),
         (lambda m, x: F.linear(x, m.square, m.bias * 2), ["PyTorch's aten"]),
         (lambda m, x: F.batch_norm(x, m.bias, m.bias, m.bias * 2), ["PyTorch's aten"]),
+        (lambda m, x: F.conv2d(x.mean((2, 3), True), m.weight, m.bias, padding=1),
+         ["mean over height and width", "conv"]),
         (lambda m, x: torch.cat([x, m.image], 1)[:, :8], ["PyTorch's aten"] * 2),
     ],
     ids=[
         "a clamp at the top", "a clamp by tensors", "channels against the width",
         "channels against channels", "a bias that is held", "a bias that is computed",
         "a weight that is computed", "a dense layer's bias that is computed",
-        "a batch norm's gamma that is computed", "data joined with a constant",
+        "a batch norm's gamma that is computed", "a convolution of a place that pads",
+        "data joined with a constant",
     ],
 )  # fmt: skip
 def test_operands_that_change_what_is_computed(function, expected):
