@@ -89,20 +89,28 @@ def _first_unlike(graph: Graph, fingerprints: dict[Node, int], others: set[int])
 def _pairs(
     source: Node, network: Node, ours: dict[Node, int], theirs: dict[Node, int], path: str
 ) -> Iterator[tuple[Node, Node]]:
-    """Every pair below two outputs of one fingerprint."""
+    """Every pair below two outputs of one fingerprint.
+
+    Raises:
+        MappingError: a layer of the source would be two of the network.
+    """
     partners: dict[Node, Node] = {}
+    visited: set[tuple[Node, Node]] = set()
     pending = [(source, network)]
     while pending:
         left, right = pending.pop()
-        if left in partners:
-            if left.weighted and partners[left] is not right:
-                raise MappingError(
-                    f"{path}: the source computes {left.place} once, the network twice, at "
-                    f"{partners[left].place} and at {right.place}"
-                )
+        partner = partners.setdefault(left, right)
+        if partner is not right and left.weighted:
+            raise MappingError(
+                f"{path}: the source computes {left.place} once, the network twice, at "
+                f"{partner.place} and at {right.place}"
+            )
+        if (left, right) in visited:
             continue
-        partners[left] = right
-        yield left, right
+        visited.add((left, right))
+        if partner is right:
+            yield left, right
+        # What the network computes twice without weights may still be made of other layers.
         pending += _operands(left, right, ours, theirs, path)
 
 

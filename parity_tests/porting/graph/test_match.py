@@ -1,0 +1,47 @@
+"""Layers that one graph has once and the other twice, or in another role."""
+
+from __future__ import annotations
+
+import pytest
+
+from porting.errors import MappingError
+from porting.graph.match import match_graphs
+from porting.graph.node import Graph, Node
+
+
+def layers():
+    """Two layers of one shape on one input, each behind an activation."""
+    start = Node("input")
+    return [op("relu", Node("dense", (4, 4), (start,), name)) for name in "AB"]
+
+
+def op(kind, *operands):
+    return Node(kind, (), operands, kind)
+
+
+def places(left, right):
+    """The places of the layers that are paired."""
+    pairs = match_graphs(Graph(left), Graph(right), "path")
+    return [(ours.place, theirs.place) for ours, theirs in pairs if ours.weighted]
+
+
+def test_two_differences_of_one_sign_are_not_two_of_both_signs():
+    (a, b), (c, d) = layers(), layers()
+    twice = op("add", op("sub", a, b), op("sub", a, b))
+    with pytest.raises(MappingError, match=r"the source computes . once, the network twice"):
+        places(twice, op("add", op("sub", c, d), op("sub", d, c)))
+    assert sorted(places(twice, op("add", op("sub", c, d), op("sub", c, d)))) == [
+        ("A", "A"), ("B", "B"),
+    ]  # fmt: skip
+
+
+def test_a_layer_behind_an_activation_that_the_network_has_twice():
+    (a, _), (c, d) = layers(), layers()
+    with pytest.raises(MappingError, match=r"computes A once, the network twice, at . and at ."):
+        places(op("add", a, a), op("add", c, d))
+
+
+def test_an_activation_that_the_network_computes_twice():
+    (a, _), (c, _) = layers(), layers()
+    again = op("relu", c.inputs[0])
+    assert places(op("add", a, a), op("add", c, again)) == [("A", "A")]
