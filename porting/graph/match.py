@@ -10,9 +10,10 @@ belong to which.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from heapq import heapify, heappop, heappush
 
 from porting.errors import MappingError
-from porting.graph.node import COMMUTATIVE, Graph, Node, in_order
+from porting.graph.node import COMMUTATIVE, Graph, Node
 
 Pairs = list[tuple[Node, Node]]
 """Values of a source and of a network, inputs before what is made of them."""
@@ -120,23 +121,26 @@ def _operands(
     if left.kind not in COMMUTATIVE:
         return zip(left.inputs, right.inputs, strict=True)
     if len({ours[operand] for operand in left.inputs}) < len(set(left.inputs)):
-        _check_alike(left, right, path)
+        _check_alike(left, right, ours, theirs, path)
     in_order_of_fingerprints = sorted(left.inputs, key=ours.__getitem__)
     return zip(in_order_of_fingerprints, sorted(right.inputs, key=theirs.__getitem__), strict=True)
 
 
-def _check_alike(left: Node, right: Node, path: str) -> None:
+def _check_alike(
+    left: Node, right: Node, ours: dict[Node, int], theirs: dict[Node, int], path: str
+) -> None:
     """Two operands of one fingerprint do not matter where neither has weights of its own.
 
     Raises:
         AmbiguousAlignment: they have.
     """
     places = []
-    for one, other in (left.inputs, right.inputs):
-        mine, its = _weighted(one), _weighted(other)
-        if mine.keys() == its.keys():
+    for node, fingerprints in ((left, ours), (right, theirs)):
+        one, other = node.inputs
+        layers = _own_layers(one, other, fingerprints)
+        if not any(layers):
             return
-        places.append((_last(mine, its), _last(its, mine)))
+        places.append([own[0].place if own else "nothing of its own" for own in layers])
     (first, second), (third, fourth) = places
     raise AmbiguousAlignment(
         f"{path}: the structure does not say which layer is which:\n"
@@ -147,14 +151,33 @@ def _check_alike(left: Node, right: Node, path: str) -> None:
     )
 
 
-def _weighted(output: Node) -> dict[Node, None]:
-    return {node: None for node in in_order(output) if node.weighted}
+def _own_layers(
+    one: Node, other: Node, fingerprints: dict[Node, int]
+) -> tuple[list[Node], list[Node]]:
+    """The layers that only one of two values is made of, for each, the last first.
 
-
-def _last(nodes: dict[Node, None], others: dict[Node, None]) -> str:
-    """The last layer that one side alone has."""
-    own = [node for node in nodes if node not in others]
-    return own[-1].place if own else "nothing of its own"
+    The search ends where all that is left is shared by both: no fingerprint is below those of
+    its operands, so that the greatest of those left is behind none of the others.
+    """
+    reached_from = {one: 1, other: 2} if one is not other else {one: 3}
+    unshared = sum(sides != 3 for sides in reached_from.values())
+    pending = [(-fingerprints[node], n, node) for n, node in enumerate(reached_from)]
+    heapify(pending)
+    layers: tuple[list[Node], list[Node]] = ([], [])
+    while unshared:
+        _, _, node = heappop(pending)
+        sides = reached_from[node]
+        if sides != 3:
+            unshared -= 1
+            if node.weighted:
+                layers[sides - 1].append(node)
+        for operand in node.inputs:
+            before = reached_from.get(operand, 0)
+            after = reached_from[operand] = before | sides
+            unshared += (after != 3) - (before in (1, 2))
+            if not before:
+                heappush(pending, (-fingerprints[operand], len(reached_from), operand))
+    return layers
 
 
 def describe_node(node: Node) -> str:

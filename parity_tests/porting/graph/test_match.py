@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from porting.errors import MappingError
-from porting.graph.match import match_graphs
+from porting.graph.match import AmbiguousAlignment, match_graphs
 from porting.graph.node import Graph, Node
 
 
@@ -45,3 +45,21 @@ def test_an_activation_that_the_network_computes_twice():
     (a, _), (c, _) = layers(), layers()
     again = op("relu", c.inputs[0])
     assert places(op("add", a, a), op("add", c, again)) == [("A", "A")]
+
+
+def test_layers_that_both_operands_share_are_not_the_ones_in_question():
+    def graph():
+        start = Node("input")
+        stem = Node("dense", (4, 4), (start,), "stem")
+        a, b = (Node("dense", (4, 4), (stem,), name) for name in "AB")
+        return op("add", op("add", op("relu", a), stem), op("add", op("relu", b), stem))
+
+    with pytest.raises(AmbiguousAlignment) as caught:
+        places(graph(), graph())
+    assert [line.split()[-1] for line in str(caught.value).splitlines()[1:5]] == ["A", "B"] * 2
+
+
+def test_operands_that_share_all_their_layers_are_paired_either_way():
+    (a, _), (c, _) = layers(), layers()
+    twins = [op("add", op("tanh", n), op("tanh", n)) for n in (a, c)]
+    assert places(*twins) == [("A", "A")]

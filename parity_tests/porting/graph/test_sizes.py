@@ -25,6 +25,14 @@ def doubling(depth):
     return Graph(node)
 
 
+def ladder(height):
+    """Each level computes one function of the one before twice, and adds the two."""
+    node = Node("input")
+    for _ in range(height):
+        node = Node("add", (), (Node("relu", (), (node,)), Node("relu", (), (node,))))
+    return Graph(node)
+
+
 def fan(width):
     start = Node("input")
     total = Node("relu", (), (start,))
@@ -34,8 +42,9 @@ def fan(width):
 
 
 @pytest.mark.parametrize(
-    "graph", [lambda: chain(100_000), lambda: doubling(2_000), lambda: fan(10_000)],
-    ids=["a long chain", "shared parts that double", "a value that many take"],
+    "graph",
+    [lambda: chain(100_000), lambda: doubling(2_000), lambda: ladder(20_000), lambda: fan(10_000)],
+    ids=["a long chain", "shared parts that double", "twins", "a value that many take"],
 )  # fmt: skip
 def test_a_graph_is_matched_with_its_like(graph):
     with within(mebibytes=512, seconds=20):
