@@ -81,7 +81,9 @@ class Graph:
       apart from the convolution: ``epsilon``. Without a gamma or beta that input is None.
       Where mean and variance are None and ``epsilon`` too, it is data * gamma + beta.
     - ``ADD``, ``SUB``, ``MUL``, ``DIV`` (two operands, data or constant).
-    - ``RELU``, ``RELU6``, ``LOGISTIC``, ``HARD_SWISH``, ``SOFTMAX`` (data).
+    - ``MINIMUM``, ``MAXIMUM`` (data and a constant).
+    - ``RELU``, ``RELU6``, ``LOGISTIC``, ``HARD_SWISH``, ``TANH`` (data); ``SOFTMAX`` (data):
+      ``beta`` where it is not 1.
     - ``MEAN`` (data, axes); ``AVERAGE_POOL_2D``, ``MAX_POOL_2D`` (data): ``padding``,
       ``filter_h``, ``filter_w``, ``stride_h``, ``stride_w``.
     - ``PAD`` (data, amounts (4, 2)), ``PADV2`` (data, amounts, what is filled in).

@@ -19,12 +19,12 @@ from porting.sources.source import Operator
 
 _SHAPES = ("Shape", "ShapeN", "Rank", "Size")
 _ELEMENTWISE = {
-    "Relu": "RELU", "Relu6": "RELU6", "Sigmoid": "LOGISTIC", "Softmax": "SOFTMAX",
+    "Relu": "RELU", "Relu6": "RELU6", "Sigmoid": "LOGISTIC", "Softmax": "SOFTMAX", "Tanh": "TANH",
     "Cast": "CAST", "PlaceholderWithDefault": "CAST",
 }  # fmt: skip
 _BINARY = {
     "Add": "ADD", "AddV2": "ADD", "BiasAdd": "ADD", "AddN": "ADD", "Sub": "SUB", "Mul": "MUL",
-    "RealDiv": "DIV", "Div": "DIV",
+    "RealDiv": "DIV", "Div": "DIV", "Minimum": "MINIMUM", "Maximum": "MAXIMUM",
 }  # fmt: skip
 _NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 _LEAST = {

@@ -7,6 +7,7 @@ import pytest
 
 from parity_tests.porting.sources.refusing import refused
 from porting.errors import BadSource, UnsupportedSource
+from porting.graph.from_source import graph_of_source
 from porting.sources import open_source
 
 
@@ -88,6 +89,13 @@ def test_a_scale_and_a_shift_alone(tf, written):
     norm = source.graph.operators[1]
     assert norm.inputs[3:] == (None, None)
     np.testing.assert_array_equal(source.read(norm.inputs[1]), scale[:3])
+
+
+def test_a_clamp_by_the_least_and_the_largest(tf, written):
+    source = open_source(written(lambda x: tf.tanh(tf.maximum(tf.minimum(x, 6.0), 0.0))))
+    assert kinds(source) == ["MINIMUM", "MAXIMUM", "TANH"]
+    nodes = graph_of_source(source, 3).graph.nodes()
+    assert [node.kind for node in nodes] == ["input", "relu6", "tanh"]
 
 
 def test_what_computes_a_shape_is_no_operator(tf, written):
