@@ -94,12 +94,11 @@ class _Tracer:
 
     def __post_init__(self) -> None:
         signature = self.program.graph_signature
-        held = {
+        self._keys: Mapping[str, str] = {
             **signature.inputs_to_parameters,
             **signature.inputs_to_buffers,
             **signature.inputs_to_lifted_tensor_constants,
         }
-        self._keys: Mapping[str, str] = held
 
     def graph(self, name: str) -> Graph:
         """The graph that was read.
@@ -276,8 +275,8 @@ class _Tracer:
 
         if len(node.args) < 2 or node.kwargs:
             return None
-        turned = operator_of(node).rstrip("_") in ("sub", "div")
-        if turned and str(getattr(node.args[0], "name", "")) not in self.values:
+        has_order = operator_of(node).rstrip("_") in ("sub", "div")
+        if has_order and str(getattr(node.args[0], "name", "")) not in self.values:
             return None
         for arg in node.args[:2]:
             if isinstance(arg, (int, float)):

@@ -137,8 +137,8 @@ class _Reader:
         assert graph is not None  # _operators looked
         self._consumers = graph.consumers
         self.data = graph.inputs[0] if graph.inputs else ""
-        passed = self._pass_normalisation()
-        self.remaining = [op for op in operators if op.index not in passed]
+        indices = self._pass_normalisation()
+        self.remaining = [op for op in operators if op.index not in indices]
         start = Node("input", place="the input")
         self.values[self.data] = Value(start)
         self.taps[start] = Tap(self.data)
@@ -149,18 +149,18 @@ class _Reader:
         Raises:
             MappingError: a step is other than by one finite number, or one a channel.
         """
-        passed: set[int] = set()
+        indices: set[int] = set()
         while True:
             following = self._consumers.get(self.data, ())
-            if len(following) != 1 or following[0].index in passed:
-                return passed
+            if len(following) != 1 or following[0].index in indices:
+                return indices
             (operator,) = following
             if operator.kind in _NORMALISES and operator.options.get("activation", "none") == (
                 "none"
             ):
                 place = _constant_place(operator, self.source)
                 if place is None:
-                    return passed
+                    return indices
                 if not _is_even(operator, place, self.channels, self.source):
                     raise StartMismatch(
                         f"{self.source.path}: source and network differ after 0 layers in "
@@ -172,8 +172,8 @@ class _Reader:
                 assert name is not None  # _constant_place looked
                 self.normalisation.append((operator.kind, name))
             elif operator.kind not in CASTS:
-                return passed
-            passed.add(operator.index)
+                return indices
+            indices.add(operator.index)
             self._note_parameters(operator)
             self.data = operator.outputs[0]
 
@@ -195,8 +195,8 @@ class _Reader:
             value = self._rewritten(operator, activation, (), (value,))
         self.values[name] = value
         # Of several tensors that show some number times a value, the one nearest to it itself.
-        known = self.taps.get(value.node)
-        if known is None or abs(value.times - 1) < abs(known.times - 1):
+        tap = self.taps.get(value.node)
+        if tap is None or abs(value.times - 1) < abs(tap.times - 1):
             self.taps[value.node] = Tap(name, value.times)
 
     def ignored(self, end: str) -> str | None:
@@ -212,9 +212,9 @@ class _Reader:
         last = self.values[end].node
         for operator in self.remaining:
             value = self.values.get(operator.outputs[0])
-            moved = value is not None and value.node is last
+            is_output = value is not None and value.node is last
             stored = is_constant(operator.outputs[0], self.source)
-            if operator.index not in needed and not moved and not stored:
+            if operator.index not in needed and not is_output and not stored:
                 return describe(operator, self.source)
         return None
 
@@ -244,9 +244,9 @@ class _Reader:
             if norm is not None:
                 return Value(_with_norm(inputs[0].node, norm, describe(operator, self.source)))
         if kind in ("ADD", "MUL") and len(inputs) == 1:
-            spelled_out = self._spelled_out_norm(operator, inputs[0])
-            if spelled_out is not None:
-                return Value(spelled_out)
+            node = self._spelled_out_norm(operator, inputs[0])
+            if node is not None:
+                return Value(node)
         return self._rewritten(operator, *self._kind(operator, inputs), inputs)
 
     def _kind(  # noqa: PLR0911 - a table of cases
@@ -262,8 +262,8 @@ class _Reader:
             return _POOLS[kind], self._window(operator)
         if kind == "CONCATENATION" and len(inputs) == len(operator.inputs):
             return "concatenation", (self._axis(operator),)
-        if kind == "RESHAPE" and (moved := self._flattening(operator)) is not None:
-            return "flatten", moved
+        if kind == "RESHAPE" and (facts := self._flattening(operator)) is not None:
+            return "flatten", facts
         if len(inputs) == 1 and (by_number := self._by_a_number(operator)) is not None:
             return by_number
         if kind == "SOFTMAX" and (beta := operator.options.get("beta", 1.0)) != 1:
@@ -309,10 +309,10 @@ class _Reader:
         rows, columns = ((k - 1) * d + 1 for k, d in zip(facts.kernel, facts.dilation, strict=True))
         padding = None
         if convolves:
-            padded = shape[1:3] if len(shape) == 4 else (0, 0)
+            plane = shape[1:3] if len(shape) == 4 else (0, 0)
             sides = tuple(
                 side - sum(ends) if side > 0 else 0
-                for side, ends in zip(padded, (before.rows, before.columns), strict=True)
+                for side, ends in zip(plane, (before.rows, before.columns), strict=True)
             )
             padding = Padding(facts.padding, before, sides, (rows, columns), facts.stride)
         axes = operator.weight_axes
@@ -369,21 +369,21 @@ class _Reader:
 
     def _activation(self, operator: Operator) -> str:
         """The activation fused into an operator, or left to the range of what it gives."""
-        stated = str(operator.options.get("activation", "none"))
-        if stated != "none" or operator.kind not in (*_LAYERS, "ADD"):
-            return stated
+        activation = str(operator.options.get("activation", "none"))
+        if activation != "none" or operator.kind not in (*_LAYERS, "ADD"):
+            return activation
         ends = self.source.activations.get(operator.outputs[0])
         if ends is None or ends.range is None or not _starts_at_zero(ends.range):
-            return stated
+            return activation
         high, step = ends.range[1], (ends.range[1] - ends.range[0]) / 255
         if operator.kind == "ADD":
             # That before a hard sigmoid; a residual sum has its clamp stated, or none.
             behind_three = self._number(operator) == 3 and high < 6 + step / 2
-            return "relu6" if behind_three else stated
+            return "relu6" if behind_three else activation
         if abs(high - 6) < step / 2:
             return self.reading.implied or "relu6"
         fits = self.reading.implied == "relu" or high < 6
-        return self.reading.implied or stated if fits else stated
+        return self.reading.implied or activation if fits else activation
 
     def _window(self, operator: Operator) -> tuple[Hashable, ...]:
         options = operator.options
@@ -393,8 +393,8 @@ class _Reader:
             return window, stride, NO_PADS
         # TensorFlow's largest may also pad by a list of its own, which is not read.
         sides = self._shape(operator.inputs[0])[1:3]
-        known = options["padding"] == "SAME" and len(sides) == 2
-        return window, stride, same_pads(sides, window, stride) if known else None
+        is_same = options["padding"] == "SAME" and len(sides) == 2
+        return window, stride, same_pads(sides, window, stride) if is_same else None
 
     def _is_real(self, operator: Operator) -> bool:
         """Whether a cast goes on holding real numbers: as floats, or in steps of a scale."""
@@ -467,8 +467,8 @@ def _constant_place(operator: Operator, source: Source) -> int | None:
     if len(operator.inputs) != 2:
         return None
     places = [i for i, name in enumerate(operator.inputs) if name and is_constant(name, source)]
-    turned = places == [0] and operator.kind in ("SUB", "DIV")
-    return places[0] if len(places) == 1 and not turned else None
+    is_first = places == [0] and operator.kind in ("SUB", "DIV")
+    return places[0] if len(places) == 1 and not is_first else None
 
 
 def _is_even(operator: Operator, place: int, channels: int, source: Source) -> bool:

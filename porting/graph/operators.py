@@ -42,9 +42,9 @@ def is_constant(name: str, source: Source) -> bool:
 
 def operand(operator: Operator, index: int, source: Source) -> str | None:
     """The stored constant that is an operator's input of that number, None where none is."""
-    given = operator.inputs[index] if index < len(operator.inputs) else None
-    name = None if given is None else stored_name(given, source)
-    return name if name in source.tensors else None
+    name = operator.inputs[index] if index < len(operator.inputs) else None
+    stored = None if name is None else stored_name(name, source)
+    return stored if stored in source.tensors else None
 
 
 def integers_of(operator: Operator, index: int, source: Source) -> np.ndarray | None:
@@ -72,8 +72,8 @@ def facts_of(operator: Operator, source: Source) -> OperatorFacts:
         kernel, channels = (0, 0), (0, 0)
     elif operator.kind == "DEPTHWISE_CONV_2D":
         # TFLite has a channel's multiples on the axis of the channels, TensorFlow on the last.
-        kernel, made = (sides["h"], sides["w"]), sides["c"] * sides["1"]
-        channels = made // (options["depth_multiplier"] or 1), made
+        kernel, outputs = (sides["h"], sides["w"]), sides["c"] * sides["1"]
+        channels = outputs // (options["depth_multiplier"] or 1), outputs
     else:
         kernel, channels = (sides.get("h", 1), sides.get("w", 1)), (sides["i"], sides["o"])
     return OperatorFacts(

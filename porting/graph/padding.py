@@ -69,11 +69,11 @@ class Padding:
         """All the zeros that are added; None where that depends on an open size."""
         if self.rule != "SAME":
             return self.before
-        extended = tuple(
+        sides = tuple(
             side + sum(ends) if side > 0 else side
             for side, ends in zip(self.sides, (self.before.rows, self.before.columns), strict=True)
         )
-        own = same_pads(extended, self.reach, self.stride)
+        own = same_pads(sides, self.reach, self.stride)
         return None if own is None else own + self.before
 
     def fits(self, padding: str) -> bool:

@@ -29,13 +29,13 @@ def place_of(node: fx.Node) -> str:
 
 def nodes_in(args: Any) -> list[fx.Node]:
     """Every traced node among arguments, those in lists too."""
-    found = []
+    nodes = []
     for arg in args:
         if isinstance(arg, (list, tuple)):
-            found += nodes_in(arg)
+            nodes += nodes_in(arg)
         elif hasattr(arg, "meta"):
-            found.append(arg)
-    return found
+            nodes.append(arg)
+    return nodes
 
 
 def has_number(node: fx.Node) -> bool:
@@ -68,8 +68,8 @@ def moves_ones(node: fx.Node) -> bool:
     if operator_of(node) in MEANS and not averages_space(node):
         return False
     long = [n for n in before[1:] if n != 1]
-    turned = operator_of(node) == "permute" and len(long) > 1
-    return not turned and long == [n for n in after[1:] if n != 1]
+    swaps = operator_of(node) == "permute" and len(long) > 1
+    return not swaps and long == [n for n in after[1:] if n != 1]
 
 
 def averages_space(node: fx.Node) -> bool:
@@ -88,19 +88,19 @@ def averages_space(node: fx.Node) -> bool:
 def pads_of(node: fx.Node) -> Pads | None:
     """``pad(input, (left, right, top, bottom), mode, value)``; None where it is not with zeros."""
     amounts = argument(node, 1, ())
-    rest = [given for given in node.args[2:] if given not in ("constant", None)]
+    rest = [arg for arg in node.args[2:] if arg not in ("constant", None)]
     if len(amounts) != 4 or any(rest):
         return None
     return Pads((int(amounts[2]), int(amounts[3])), (int(amounts[0]), int(amounts[1])))
 
 
-def pads_inside(stated: Any, reach: tuple[int, int]) -> Pads:
+def pads_inside(padding: Any, reach: tuple[int, int]) -> Pads:
     """The padding of a convolution whose kernel reaches over so many places."""
-    if isinstance(stated, str):
-        totals = [length - 1 if stated == "same" else 0 for length in reach]
+    if isinstance(padding, str):
+        totals = [length - 1 if padding == "same" else 0 for length in reach]
         rows, columns = ((total // 2, total - total // 2) for total in totals)
     else:
-        rows, columns = ((n, n) for n in pair(stated))
+        rows, columns = ((n, n) for n in pair(padding))
     return Pads(rows, columns)
 
 
@@ -179,8 +179,8 @@ def flattening(node: fx.Node, turned: bool) -> tuple[Hashable, ...]:
 
     ``turned`` says that the channels are the last axis already.
     """
-    given = shape_of(node.args[0])[1:]
-    if turned or not given:
-        return "height, width, channels", given, shape_of(node)[1:]
-    channels, *plane = given
+    sides = shape_of(node.args[0])[1:]
+    if turned or not sides:
+        return "height, width, channels", sides, shape_of(node)[1:]
+    channels, *plane = sides
     return "channels, height, width", (*plane, channels), shape_of(node)[1:]

@@ -238,11 +238,11 @@ def _match(
     model: str, plan: Plan, ends: Ends, config: NetworkConfig | None, paired: _Paired
 ) -> Match:
     names = paired.names()
-    moved = {theirs.weight: (ours.scale, ours.offset) for ours, theirs in paired.layers()}
+    affine = {theirs.weight: (ours.scale, ours.offset) for ours, theirs in paired.layers()}
     ours = dict(paired.pairs)
     flows = flows_of(paired.network, {ours[node]: name for node, name in names.items()})
     flows = (
-        replace(flow, scale=moved[flow.weight][0], offset=moved[flow.weight][1]) for flow in flows
+        replace(flow, scale=affine[flow.weight][0], offset=affine[flow.weight][1]) for flow in flows
     )
     taps = tuple((name, paired.compared.taps[node].name) for node, name in names.items())
     return Match(
@@ -441,8 +441,8 @@ class _LayerPair:
             elif name is None:
                 yield Fill(key, constant=constant)
             else:
-                taken = subtracted if key == theirs.mean else None
-                yield Fill(key, name, VECTOR, subtracted=taken)
+                moved_bias = subtracted if key == theirs.mean else None
+                yield Fill(key, name, VECTOR, subtracted=moved_bias)
 
     def _no_place(self, what: str) -> str:
         return f"{self.ours.place} has {what}, {self.theirs.place} has no place for it"
@@ -463,12 +463,12 @@ def _check_details(paired: _Paired, config: NetworkConfig) -> None:
             expected = f"{theirs.place}, padding {config.padding}"
             raise GraphMismatch(path, depth, f"{ours.place}, {padding}", expected)
         norms = ours.layer.norm, theirs.layer.norm
-        stated = None if norms[0] is None else norms[0].epsilon
+        epsilon = None if norms[0] is None else norms[0].epsilon
         # Graphs keep it in float32.
-        if stated is not None and norms[1] and np.float32(stated) != np.float32(norms[1].epsilon):
+        if epsilon is not None and norms[1] and np.float32(epsilon) != np.float32(norms[1].epsilon):
             norm = str(norms[1].weight).removesuffix(".weight")
             raise GraphMismatch(
-                path, depth, f"{ours.place}, with epsilon {stated:g}",
+                path, depth, f"{ours.place}, with epsilon {epsilon:g}",
                 f"{norm}, a batch norm with epsilon {norms[1].epsilon:g}",
             )  # fmt: skip
         depth += 1

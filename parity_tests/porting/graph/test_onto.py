@@ -1,4 +1,4 @@
-"""Somebody's own module, filled by structure: each a graph of a few operators."""
+"""User-defined modules filled from graphs of a few operators."""
 
 from __future__ import annotations
 
