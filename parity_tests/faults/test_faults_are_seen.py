@@ -25,16 +25,16 @@ def compare_with_judge(source, match, state):
 
 
 def symmetric_padding(match, state):
-    return replace(match, config=replace(match.config, padding="symmetric")), state
+    return replace(match, architecture=replace(match.config, padding="symmetric")), state
 
 
 def small_epsilon(match, state):
-    return replace(match, config=replace(match.config, bn_epsilon=1e-5)), state
+    return replace(match, architecture=replace(match.config, bn_epsilon=1e-5)), state
 
 
 def residual_added(match, state):
     blocks = get_config("mnasnet_small").blocks
-    return replace(match, config=replace(match.config, blocks=blocks)), state
+    return replace(match, architecture=replace(match.config, blocks=blocks)), state
 
 
 def swap_keys(first, second):

@@ -232,7 +232,9 @@ def test_real_files_of_several_networks(tmp_path, small_rehearsal):
     text = " ".join(done.stdout.split())
     assert "refused checkpoints/google/cut.tflite: damaged or cut" in text
     assert text.count("at parity with") == 3
-    assert max(map(len, lines)) <= 80
+    # A path is not broken, however long the folder of a test is called.
+    beyond = [line for line in lines if len(line) > 80]
+    assert all(str(small_rehearsal.checkpoint) in line for line in beyond)
     made = sorted(place.name for place in (tmp_path / "checkpoints" / "ported").glob("*.pth"))
     assert [name.rsplit("-", 1)[0] for name in made] == [
         "tf_mnasnet_small", "tf_mnasnet_small-rehearsal", "tf_mobilenetv1_025",

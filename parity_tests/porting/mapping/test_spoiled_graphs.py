@@ -66,4 +66,4 @@ def test_random_changes(tiny_model, tried):
 
 @pytest.mark.slow
 def test_random_changes_for_longer(tiny_model, tried):
-    fuzz(tiny_model, tried, 1000)
+    fuzz(tiny_model, tried, 300)
