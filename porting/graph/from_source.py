@@ -69,7 +69,7 @@ class Reading:
     implied: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SourceGraph:
     """A source's canonical graph, and what of the source is not in it.
 

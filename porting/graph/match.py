@@ -9,7 +9,7 @@ belong to which.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from heapq import heapify, heappop, heappush
 
 from porting.errors import MappingError
@@ -45,7 +45,7 @@ class Fingerprints:
         self._numbers: dict[tuple[object, ...], int] = {}
 
     def of(self, graph: Graph) -> dict[Node, int]:
-        """The fingerprint of each node of a graph."""
+        """The fingerprint of each node of a graph, inputs before what is made of them."""
         fingerprints: dict[Node, int] = {}
         for node in graph.nodes():
             below = [fingerprints[operand] for operand in node.inputs]
@@ -56,33 +56,46 @@ class Fingerprints:
         return fingerprints
 
 
-def match_graphs(
-    source: Graph, network: Graph, path: str, fingerprints: Fingerprints | None = None
-) -> Pairs:
-    """Every value of a source with that of a network.
+class GraphMatcher:
+    """A source's graph, fingerprinted once and compared with as many networks as are asked for.
 
-    ``path`` names the source in messages. ``fingerprints`` may be kept for several comparisons.
-
-    Raises:
-        GraphMismatch: they differ; the first place of each side that the other lacks is named.
-        AmbiguousAlignment: two places cannot be told apart.
+    ``path`` names the source in messages.
     """
-    fingerprints = fingerprints or Fingerprints()
-    ours, theirs = fingerprints.of(source), fingerprints.of(network)
-    if ours[source.output] != theirs[network.output]:
-        agreed = {ours[n] for n in source.nodes() if n.weighted} & set(theirs.values())
-        raise GraphMismatch(
-            path, len(agreed), _first_unlike(source, ours, set(theirs.values())),
-            _first_unlike(network, theirs, set(ours.values())),
-        )  # fmt: skip
-    partners = dict(_pairs(source.output, network.output, ours, theirs, path))
-    return [(node, partners[node]) for node in source.nodes()]
+
+    def __init__(self, source: Graph, path: str) -> None:
+        self.source, self._path = source, path
+        self._fingerprints = Fingerprints()
+        self._ours = self._fingerprints.of(source)
+        self._known = frozenset(self._ours.values())
+        self._layers = frozenset(self._ours[node] for node in self._ours if node.weighted)
+
+    def match(self, network: Graph) -> Pairs:
+        """Every value of the source with that of a network.
+
+        Raises:
+            GraphMismatch: they differ; the first place of each side that the other lacks is named.
+            AmbiguousAlignment: two places cannot be told apart.
+        """
+        ours, theirs = self._ours, self._fingerprints.of(network)
+        if ours[self.source.output] != theirs[network.output]:
+            others = set(theirs.values())
+            raise GraphMismatch(
+                self._path, len(self._layers & others), _first_unlike(self.source, ours, others),
+                _first_unlike(network, theirs, self._known),
+            )  # fmt: skip
+        partners = dict(_pairs(self.source.output, network.output, ours, theirs, self._path))
+        return [(node, partners[node]) for node in ours]
 
 
-def _first_unlike(graph: Graph, fingerprints: dict[Node, int], others: set[int]) -> str:
+def match_graphs(source: Graph, network: Graph, path: str) -> Pairs:
+    """Every value of a source with that of a network; see :meth:`GraphMatcher.match`."""
+    return GraphMatcher(source, path).match(network)
+
+
+def _first_unlike(graph: Graph, fingerprints: dict[Node, int], others: Set[int]) -> str:
     """The first node of a graph that the other does not have, described."""
-    for node in graph.nodes():
-        if fingerprints[node] not in others:
+    for node, fingerprint in fingerprints.items():
+        if fingerprint not in others:
             return describe_node(node)
     return f"the end, at {graph.output.place}"
 

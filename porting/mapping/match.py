@@ -14,7 +14,7 @@ from porting.errors import BadInput, MappingError
 from porting.graph.from_network import graph_of_network
 from porting.graph.from_source import Reading, SourceGraph, graph_of_source, readings
 from porting.graph.layers import layers_of
-from porting.graph.match import Fingerprints, GraphMismatch, Pairs, match_graphs
+from porting.graph.match import GraphMatcher, GraphMismatch, Pairs
 from porting.graph.node import Graph, ModuleLayer, Node, SourceLayer
 from porting.mapping.ends import LOGITS, SOFTMAX, Ends, ends_of, without_background
 from porting.mapping.flows import LayerFlow, flows_of
@@ -83,13 +83,14 @@ class Match:
 class SourceReadings:
     """A source's canonical graphs, one for each way to read it, made as they are asked for.
 
-    Fingerprints are kept, so that comparing one source with many networks costs little.
+    Each is read and fingerprinted once, so that comparing one source with many networks costs
+    little more than the networks do.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.fingerprints = Fingerprints()
         self._graphs: dict[Reading, SourceGraph] = {}
+        self._matchers: dict[tuple[SourceGraph, bool, bool], GraphMatcher] = {}
 
     @cached_property
     def ends(self) -> Ends:
@@ -121,15 +122,18 @@ class SourceReadings:
         furthest: GraphMismatch | None = None
         for graph in self.graphs():
             ours, softmax = _without_softmax(graph.graph, network)
-            if drop_background:
-                ours = _without_background(ours)
+            key = (graph, bool(softmax), drop_background)
+            if key not in self._matchers:
+                ours = _without_background(ours) if drop_background else ours
+                self._matchers[key] = GraphMatcher(ours, str(self.source.path))
+            matcher = self._matchers[key]
             try:
-                pairs = match_graphs(ours, network, str(self.source.path), self.fingerprints)
+                pairs = matcher.match(network)
             except GraphMismatch as error:
                 if furthest is None or error.depth > furthest.depth:
                     furthest = error
                 continue
-            return _Paired(graph, ours, network, pairs, softmax)
+            return _Paired(graph, matcher.source, network, pairs, softmax)
         assert furthest is not None  # there is at least one reading
         raise furthest
 

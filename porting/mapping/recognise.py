@@ -65,9 +65,12 @@ class _Search:
     def __init__(self, source: Source, weight_set: str, drop_background: bool) -> None:
         self._source, self._weight_set, self._drop = source, weight_set, drop_background
         self._readings = SourceReadings(source)
+        self._refusals: dict[str, MappingError] = {}
 
     def match(self, model: str) -> Match:
         """The match for one network, with one of the heads that it is published with."""
+        if model in self._refusals:
+            raise self._refusals[model]
         by_graph = self._source.graph is not None
         first: MappingError | None = None
         for config in _heads(get_config(model)):
@@ -80,6 +83,7 @@ class _Search:
             except MappingError as error:
                 first = first or error
         assert first is not None  # there is at least one head
+        self._refusals[model] = first
         raise first
 
     def candidates(self) -> Iterator[Match]:
