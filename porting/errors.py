@@ -62,7 +62,14 @@ class MissingJudge(MissingPackage):
 
 
 class NoPieces(BadInput):
-    """A judge cannot run its network piece by piece, on values fed between."""
+    """A judge cannot run its network piece by piece, on values fed between.
+
+    ``taps`` are those that it cannot be fed, where it may run without them.
+    """
+
+    def __init__(self, message: str, taps: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.taps = taps
 
 
 class WorkerDied(PortingError):

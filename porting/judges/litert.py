@@ -113,7 +113,8 @@ class LiteRTJudge:
         not fed. For a judge that holds everything in float32.
 
         Raises:
-            NoPieces: the operators cannot be put into such an order, or a tensor's shape is open.
+            NoPieces: the operators cannot be put into such an order, or the shape of a tensor to
+                feed is open until the file has run.
         """
         numbers = {tap: self._source.index_of(tensor) for tap, tensor in taps.items()}
         substitutes = frozenset(number for tap, number in numbers.items() if tap in values)
@@ -126,10 +127,18 @@ class LiteRTJudge:
             interpreter = self._pieces[substitutes]
             _fit(interpreter, (1, *inputs.shape[1:]), self._source.path)
             interpreter.set_tensor(self._input["index"], self._to_input_type(inputs))
+            open_taps = []
             for tap in numbers.keys() & values.keys():
-                interpreter.set_tensor(numbers[tap], values[tap].astype(np.float32))
+                try:
+                    interpreter.set_tensor(numbers[tap], values[tap].astype(np.float32))
+                except ValueError:
+                    open_taps.append(tap)
+            if open_taps:
+                raise NoPieces(f"{open_taps[0]} has no shape yet", tuple(open_taps))
             interpreter.invoke()
-        except (NoPieces, ValueError, RuntimeError) as error:
+        except NoPieces as error:
+            raise NoPieces(f"{self._source.path}: {error}", error.taps) from error
+        except (ValueError, RuntimeError) as error:
             raise NoPieces(f"{self._source.path}: {error}") from error
         arrays = {tap: interpreter.get_tensor(number) for tap, number in numbers.items()}
         return Run(arrays, self.name, self.version)

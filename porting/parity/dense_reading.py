@@ -48,7 +48,8 @@ def dense_runs(
     """Run both sides on random values, once for each of :data:`AMPLITUDES`.
 
     The values have the size that the judge's have on ``image``; ``shapes`` are those of the port's
-    taps. Nothing is run where the judge cannot run its pieces.
+    taps. A tap that the judge cannot be fed is computed on both sides; nothing is run where the
+    judge cannot run its pieces at all.
     """
     judge, normalises = pairing.judge_set.judges[0], pairing.match.normalises
     names = {INPUT: INPUT, **judge.taps}
@@ -60,12 +61,16 @@ def dense_runs(
     generator = DenseValues(max(values.size for values in values_on_image.values()))
     for amplitude in AMPLITUDES:
         draws = {name: generator.like(v, amplitude) for name, v in values_on_image.items()}
-        judge_inputs = {tap: draws[names[tap]] for tap in taps}
-        entry = image.inputs if INPUT in image.taps or normalises else judge_inputs[INPUT]
-        try:
-            run = judge.run_pieces(entry, judge_inputs, {*pairing.taps, *judge_inputs})
-        except NoPieces:
-            return
+        run = None
+        while run is None:
+            judge_inputs = {tap: draws[names[tap]] for tap in taps}
+            entry = image.inputs if INPUT in image.taps or normalises else judge_inputs[INPUT]
+            try:
+                run = judge.run_pieces(entry, judge_inputs, {*pairing.taps, *judge_inputs})
+            except NoPieces as error:
+                if not error.taps:
+                    return
+                taps = [tap for tap in taps if tap not in error.taps]
         data = pairing.port_input(entry, image.pixels, judge_inputs)
         substitutes = pairing.as_port(judge_inputs, shapes)
         yield DenseRun(

@@ -18,6 +18,7 @@ from porting.judges.pieces import direct_inputs, groups_of
 from porting.judges.run import INPUT
 from porting.mapping.recognise import find_match
 from porting.parity.judge_set import judges_of
+from porting.sources import open_source
 
 STEPS = {"conv": ["image"], "bn": ["conv"], "act": ["bn"], "pool": ["act"], "gate": ["pool"],
          "scaled": ["act", "gate"], "sum": ["scaled", "conv"]}  # fmt: skip
@@ -128,3 +129,15 @@ def _looped(content):
     graph.operators[1].outputs = list(graph.operators[0].outputs)
     graph.operators[0].inputs = [graph.operators[1].outputs[0], *graph.operators[0].inputs[1:]]
     return packed(model)
+
+
+def test_what_stands_behind_a_computed_shape_is_computed_and_the_rest_is_fed(tmp_path):
+    """Keras 3 exports open batches, and MobileNet's reshape then takes its shape from the data."""
+    tensorflow = pytest.importorskip("tensorflow")
+    model = build(SMALL[0])
+    path = tmp_path / "open.tflite"
+    path.write_bytes(tensorflow.lite.TFLiteConverter.from_keras_model(model).convert())
+    assert any(op.kind == "SHAPE" for op in open_source(path).graph.operators)
+    comparison = porting.port(path).comparison
+    assert comparison, comparison.summary()
+    assert all(tap.dense is not None for tap in comparison.taps)
