@@ -45,7 +45,7 @@ Forward = Callable[[Tensor], object]
 
 def by_turns(forwards: Mapping[str, Forward], x: Tensor, rounds: int) -> dict[str, float]:
     """Median milliseconds over rounds in which each runs once, so that a busy spell hits all."""
-    taken: dict[str, list[float]] = {name: [] for name in forwards}
+    times_by_name: dict[str, list[float]] = {name: [] for name in forwards}
     with torch.inference_mode():
         for forward in forwards.values():
             for _ in range(2):
@@ -54,13 +54,13 @@ def by_turns(forwards: Mapping[str, Forward], x: Tensor, rounds: int) -> dict[st
             for name, forward in forwards.items():
                 start = time.perf_counter()
                 forward(x)
-                taken[name].append((time.perf_counter() - start) * 1e3)
-    return {name: statistics.median(times) for name, times in taken.items()}
+                times_by_name[name].append((time.perf_counter() - start) * 1e3)
+    return {name: statistics.median(times) for name, times in times_by_name.items()}
 
 
-def agree(found: np.ndarray, expected: np.ndarray, what: str) -> None:
+def agree(actual: np.ndarray, expected: np.ndarray, what: str) -> None:
     """End the program where two networks do not compute the same."""
-    apart = float(np.abs(found - expected).max() / np.abs(expected).max())
+    apart = float(np.abs(actual - expected).max() / np.abs(expected).max())
     if not apart < TOLERANCE:
         sys.exit(f"{what}: logits {apart:.1e} of the largest apart, expected {TOLERANCE:g}")
 
@@ -127,10 +127,10 @@ def first_pass() -> tuple[float, float]:
     with torch.inference_mode():
         ours(x)
         compiled = time.perf_counter()
-        taken = _resident() - before
+        mebibytes = _resident() - before
         ours(x)
     again = time.perf_counter() - compiled
-    return compiled - started - again, taken
+    return compiled - started - again, mebibytes
 
 
 def _resident() -> float:
@@ -142,9 +142,10 @@ def _resident() -> float:
 def main() -> None:
     """Print all tables."""
     console = Console(width=100)
-    seconds, taken = first_pass()
+    seconds, memory = first_pass()
     console.print(
-        f"tf_mnasnet_100, batch 1: the first pass takes {seconds:.1f} s longer, and {taken:.0f} MiB"
+        f"tf_mnasnet_100, batch 1: the first pass takes {seconds:.1f} s longer, "
+        f"and {memory:.0f} MiB"
     )
     if others_at_hand():
         table = Table("network", "batch", "threads", "timm, ms", "deployed, ms", "times as fast")

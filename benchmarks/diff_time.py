@@ -1,4 +1,4 @@
-"""``porting diff`` with both readings and the HTML report, against the forward passes it needs.
+"""``porting diff`` with all readings and the HTML report, against the forward passes it needs.
 
 Without the judge once, the port in float32 once and in float64 once, an image,
 there is nothing to compare. The goal is four times these, plus the imports.
@@ -69,15 +69,15 @@ def main() -> None:
             "diff": [*diff, "--random", str(IMAGES), "--report", page],
         }
         results, passes = _by_turns_with_passes(commands, bare)
-    made = Table("porting diff of B1, both readings, 8 images, HTML", "seconds")
+    table = Table("porting diff of B1, all readings, 8 images, HTML", "seconds")
     whole, imports = results["diff"].seconds, results["imports"].seconds
-    made.add_row("whole process", f"{whole:.2f}")
-    made.add_row("imports alone", f"{imports:.2f}")
-    made.add_row("bare forward passes: judge, float32, float64", f"{passes:.2f}")
-    made.add_row(
+    table.add_row("whole process", f"{whole:.2f}")
+    table.add_row("imports alone", f"{imports:.2f}")
+    table.add_row("bare forward passes: judge, float32, float64", f"{passes:.2f}")
+    table.add_row(
         f"(whole - imports) / passes; goal {GOAL:g}", f"{(whole - imports) / passes:.2f} x"
     )
-    Console(width=100).print(made)
+    Console(width=100).print(table)
 
 
 def _by_turns_with_passes(

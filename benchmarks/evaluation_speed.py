@@ -64,10 +64,10 @@ def count(
     run()
     start.wait()
     begun, batches = time.perf_counter(), 0
-    while (taken := time.perf_counter() - begun) < SECONDS:
+    while (seconds := time.perf_counter() - begun) < SECONDS:
         run()
         batches += 1
-    done.put(batches * BATCH / taken)
+    done.put(batches * BATCH / seconds)
 
 
 def alone(make: Callable[[str], Callable[[], Any]], weights: str) -> float:

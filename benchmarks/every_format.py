@@ -54,18 +54,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--make", type=Path, help="only write the files, into this folder")
-    given = parser.parse_args()
-    if given.make is not None:
-        make(given.make)
+    options = parser.parse_args()
+    if options.make is not None:
+        make(options.make)
         return
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory() as folder:
         # In a process of its own: a process starts with the peak memory of that before it.
-        again = [PYTHON, "-m", "benchmarks.every_format", "--make", made]
+        again = [PYTHON, "-m", "benchmarks.every_format", "--make", folder]
         subprocess.run(again, check=True, capture_output=True)
-        port = [PYTHON, "-m", "porting", "port", "--no-verify", "--out", f"{made}/out"]
-        commands = {name: [*port, f"{made}/{file}"] for name, file in FILES.items()}
+        port = [PYTHON, "-m", "porting", "port", "--no-verify", "--out", f"{folder}/out"]
+        commands = {name: [*port, f"{folder}/{file}"] for name, file in FILES.items()}
         imports = {words: [PYTHON, "-c", words] for words in (BARE, BOTH)}
-        results = by_turns({**imports, **commands}, given.rounds)
+        results = by_turns({**imports, **commands}, options.rounds)
     table = Table("porting port --no-verify", "seconds", "MiB above", f"x {BARE}", "x both", "goal")
     for name in FILES:
         run, above = results[name], results[name].mib - results[BARE].mib

@@ -56,8 +56,8 @@ def distance(ported: Port, x: torch.Tensor) -> float:
     """From the logits in evaluation mode to those in training mode, over the former."""
     model = loaded(ported)
     with torch.no_grad():
-        expected, found = model.eval()(x), model.train()(x)
-    return float((found - expected).norm() / expected.norm())
+        expected, in_training = model.eval()(x), model.train()(x)
+    return float((in_training - expected).norm() / expected.norm())
 
 
 def losses(ported: Port, x: torch.Tensor) -> tuple[float, float]:
@@ -82,7 +82,7 @@ def losses(ported: Port, x: torch.Tensor) -> tuple[float, float]:
 
 def main() -> None:
     """Measure and print."""
-    made = Table(
+    table = Table(
         "source", "batch norms", "x noise", "train-eval, all", "of 32", "loss", f"after {STEPS}"
     )
     with bench_sources() as sources:
@@ -94,7 +94,7 @@ def main() -> None:
             for ported in (plain, port(path, bn="calibrate", images=images)):
                 assert ported.comparison is not None
                 before, after = losses(ported, x)
-                made.add_row(
+                table.add_row(
                     path.name,
                     "identity" if ported.calibration is None else "calibrated",
                     f"{ported.comparison.worst.figures.ratio:.1f}",
@@ -103,7 +103,7 @@ def main() -> None:
                     f"{before:.2f}",
                     f"{after:.2f}",
                 )
-    Console(width=110).print(made)
+    Console(width=110).print(table)
 
 
 if __name__ == "__main__":

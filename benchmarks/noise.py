@@ -16,7 +16,7 @@ from porting.parity.noise import FACTOR
 
 def main() -> None:
     """Port each source and print its worst taps."""
-    made = Table("source", "judge", "worst tap", "x noise", "noise / scale", "logits",
+    table = Table("source", "judge", "worst tap", "x noise", "noise / scale", "logits",
                  f"factor {FACTOR:g}")  # fmt: skip
     with bench_sources() as sources:
         runs = [
@@ -29,7 +29,7 @@ def main() -> None:
             worst, logits = comparison.worst, comparison["classifier"].figures.relative
             name = f"{path.name} {weights or ''}".strip()
             verdict = "agrees" if comparison else "DISAGREES"
-            made.add_row(
+            table.add_row(
                 name,
                 comparison.judge,
                 worst.tap,
@@ -38,7 +38,7 @@ def main() -> None:
                 f"{logits:.1e}",
                 verdict,
             )
-    Console(width=100).print(made)
+    Console(width=100).print(table)
 
 
 if __name__ == "__main__":

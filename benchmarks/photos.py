@@ -15,9 +15,9 @@ SIZES = ((375, 500), (500, 375), (333, 500), (375, 500), (500, 500), (480, 640))
 def photos(count: int) -> list[bytes]:
     """So many encoded photos; real ones come again where there are fewer."""
     folder = Path(os.environ.get("PORTING_ARTIFACTS", "nowhere"), "images")
-    found = [file.read_bytes() for file in sorted(folder.glob("*.JPEG"))]
-    found = found or [_made(number) for number in range(48)]
-    return [found[number % len(found)] for number in range(count)]
+    photos = [file.read_bytes() for file in sorted(folder.glob("*.JPEG"))]
+    photos = photos or [_made(number) for number in range(48)]
+    return [photos[number % len(photos)] for number in range(count)]
 
 
 def write_photos(folder: Path, count: int) -> None:

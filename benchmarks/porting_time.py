@@ -58,11 +58,11 @@ def commands(sources: BenchSources, out: Path) -> dict[str, list[str]]:
 def table(results: dict[str, Measured]) -> Table:
     """The figures beside their goals."""
     bare = results[BARE]
-    made = Table("process", "seconds", "x import torch", "goal", "MiB above", "goal")
-    made.add_row(BARE, f"{bare.seconds:.2f}", "1.00", "", f"({bare.mib:.0f} in all)", "")
+    table = Table("process", "seconds", "x import torch", "goal", "MiB above", "goal")
+    table.add_row(BARE, f"{bare.seconds:.2f}", "1.00", "", f"({bare.mib:.0f} in all)", "")
     for name, (most, mib) in GOALS.items():
         run = results[name]
-        made.add_row(
+        table.add_row(
             name,
             f"{run.seconds:.2f}",
             f"{run.seconds / bare.seconds:.2f}",
@@ -70,7 +70,7 @@ def table(results: dict[str, Measured]) -> Table:
             f"{run.mib - bare.mib:.0f}",
             "" if mib is None else f"{mib:.0f}",
         )
-    return made
+    return table
 
 
 def main() -> None:

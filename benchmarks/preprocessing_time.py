@@ -65,7 +65,7 @@ def of_tensorflow(tf: Any, name: str) -> Run:
 
 def medians(runs: dict[str, Run], data: list[bytes]) -> dict[str, float]:
     """Milliseconds an image of each, by turns."""
-    taken: dict[str, list[float]] = {name: [] for name in runs}
+    times_by_name: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run(data[0])  # compiled, and not counted
     for _ in range(ROUNDS):
@@ -73,8 +73,8 @@ def medians(runs: dict[str, Run], data: list[bytes]) -> dict[str, float]:
             start = time.perf_counter()
             for one in data:
                 run(one)
-            taken[name].append((time.perf_counter() - start) / len(data) * 1e3)
-    return {name: statistics.median(found) for name, found in taken.items()}
+            times_by_name[name].append((time.perf_counter() - start) / len(data) * 1e3)
+    return {name: statistics.median(times) for name, times in times_by_name.items()}
 
 
 def main() -> None:
@@ -88,13 +88,13 @@ def main() -> None:
         runs[name] = ours(name)
         runs[f"tf {name}"] = of_tensorflow(tf, name)
     data = photos(IMAGES)
-    found = medians(runs, data)
+    medians_by_name = medians(runs, data)
     table = Table("one image, one thread", "ms", "over the bare decode", "tf.function", "over it")
-    table.add_row("the bare JPEG decode", f"{found['bare']:.2f}", "", "", "")
+    table.add_row("the bare JPEG decode", f"{medians_by_name['bare']:.2f}", "", "", "")
     for name in names:
-        own, theirs = found[name], found[f"tf {name}"]
+        own, theirs = medians_by_name[name], medians_by_name[f"tf {name}"]
         table.add_row(
-            f"{name}; goals {GOAL:g} and 1", f"{own:.2f}", f"{own / found['bare']:.2f} x",
+            f"{name}; goals {GOAL:g} and 1", f"{own:.2f}", f"{own / medians_by_name['bare']:.2f} x",
             f"{theirs:.2f}", f"{own / theirs:.2f} x",
         )  # fmt: skip
     Console(width=100).print(table)

@@ -56,7 +56,7 @@ def modules() -> dict[str, ast.Module]:
     return trees
 
 
-def imports_of(name: str, tree: ast.Module, known: set[str]) -> set[str]:
+def imports_of(name: str, tree: ast.Module, module_names: set[str]) -> set[str]:
     """The project's modules that a module imports anywhere."""
     imported = set()
     for node in ast.walk(tree):
@@ -64,16 +64,16 @@ def imports_of(name: str, tree: ast.Module, known: set[str]) -> set[str]:
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             submodules = {f"{node.module}.{alias.name}" for alias in node.names}
-            imported |= submodules & known or {node.module}
-    return {module for module in imported if module in known and module != name}
+            imported |= submodules & module_names or {node.module}
+    return {module for module in imported if module in module_names and module != name}
 
 
-def eager_imports_of(name: str, tree: ast.Module, known: set[str]) -> set[str]:
+def eager_imports_of(name: str, tree: ast.Module, module_names: set[str]) -> set[str]:
     """Those that it imports when it is imported itself."""
     eager = ast.Module(
         [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))], []
     )
-    return imports_of(name, eager, known)
+    return imports_of(name, eager, module_names)
 
 
 def helpers(trees: dict[str, ast.Module]) -> tuple[int, int]:
@@ -160,9 +160,9 @@ def backward(graph: dict[str, set[str]]) -> list[tuple[str, str]]:
 def main() -> None:
     """Print the figures."""
     trees = modules()
-    known = set(trees)
-    graph = {name: imports_of(name, tree, known) for name, tree in trees.items()}
-    eager = {name: eager_imports_of(name, tree, known) for name, tree in trees.items()}
+    module_names = set(trees)
+    graph = {name: imports_of(name, tree, module_names) for name, tree in trees.items()}
+    eager = {name: eager_imports_of(name, tree, module_names) for name, tree in trees.items()}
     importers: dict[str, set[str]] = defaultdict(set)
     for name, others in graph.items():
         for other in others:

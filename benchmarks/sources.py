@@ -49,9 +49,12 @@ def bench_sources() -> Iterator[BenchSources]:
     print("sources: rehearsals (PORTING_ARTIFACTS is not set)", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         b1 = _rehearsed("tf_mnasnet_100", Path(folder, "b1"))
-        made = _rehearsed("tf_semnasnet_050", Path(folder, "a1"))
+        a1 = _rehearsed("tf_semnasnet_050", Path(folder, "a1"))
         yield BenchSources(
-            Path(b1["float"]), Path(made["float"]), Path(made["dynamic"]), Path(made["checkpoint"])
+            Path(b1["float"]),
+            Path(a1["float"]),
+            Path(a1["dynamic"]),
+            Path(a1["checkpoint"]),
         )
 
 
@@ -62,5 +65,5 @@ def _rehearsed(model: str, folder: Path) -> dict[str, Any]:
     would count against all that are measured.
     """
     command = [sys.executable, "-m", "porting", "synthesize", model, "--out", str(folder), "--json"]
-    made = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return dict(json.loads(made))
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return dict(json.loads(output))

@@ -9,24 +9,12 @@ from ai_edge_litert import schema_py_generated as schema
 from torch import nn
 
 from parity_tests.building.small_graphs import SmallGraph
+from parity_tests.building.small_modules import Middle
 from parity_tests.building.tflite_files import convolution_options
 from porting.graph.from_source import graph_of_source
 from porting.graph.match import GraphMismatch
 from porting.sources import open_source
 from porting.sources.source import Graph, Operator, Source, TensorInfo
-
-
-class Middle(nn.Module):
-    """A convolution, a function, a dense layer on the mean over space."""
-
-    def __init__(self, function, channels=8, features=None):
-        super().__init__()
-        self.conv, self.function = nn.Conv2d(3, channels, 3, padding=1), function
-        self.last = nn.Linear(features or channels, 5)
-
-    def forward(self, x):
-        x = self.function(self.conv(x))
-        return self.last(x if x.ndim == 2 else x.mean((2, 3)))
 
 
 class Joined(nn.Module):

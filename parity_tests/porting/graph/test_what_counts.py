@@ -10,22 +10,10 @@ from torch.nn import functional as F
 import porting
 from genmobilenet import create_model
 from parity_tests.building.small_graphs import SmallGraph
+from parity_tests.building.small_modules import Middle
 from porting.errors import BadInput
 from porting.graph.from_module import graph_of_module
 from porting.graph.match import GraphMismatch
-
-
-class Middle(nn.Module):
-    """A convolution, a function, a dense layer on the mean over space."""
-
-    def __init__(self, function, channels=8, features=None):
-        super().__init__()
-        self.conv, self.function = nn.Conv2d(3, channels, 3, padding=1), function
-        self.last = nn.Linear(features or channels, 5)
-
-    def forward(self, x):
-        x = self.function(self.conv(x))
-        return self.last(x if x.ndim == 2 else x.mean((2, 3)))
 
 
 def pooling(kind):
