@@ -197,7 +197,7 @@ class _Tracer:
         pads = before + pads_inside(argument(node, 4, 0), reach)
         kind, facts = layer_kind(
             (rows, columns), stride, dilation, per_group * groups, outputs, groups,
-            on_a_place=all(side == 1 for side in sides) and pads == NO_PADS,
+            on_one_pixel=all(side == 1 for side in sides) and pads == NO_PADS,
         )  # fmt: skip
         padding = Padding("VALID", pads, sides, reach, stride)
         layer = ModuleLayer(weight, bias, 4)

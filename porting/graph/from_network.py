@@ -20,7 +20,7 @@ def graph_of_network(layers: NetworkLayers, side: int, epsilon: float) -> Graph:
             if role == "project" and block.squeeze:
                 gate = builder.mean(x, f"{path}.se.pool")
                 for squeeze in block.squeeze:
-                    gate = builder.layer(squeeze, gate, on_a_place=True)
+                    gate = builder.layer(squeeze, gate, on_one_pixel=True)
                 expected = f"{path}.se.gate ({layers.gate})"
                 gate = builder.shown(f"{path}.se.gate", layers.gate, gate, place=expected)
                 x = builder.shown(
@@ -34,8 +34,8 @@ def graph_of_network(layers: NetworkLayers, side: int, epsilon: float) -> Graph:
         x = builder.layer(head, x)
     x = builder.mean(x, "global_pool")
     if head is not None and layers.pools_first:
-        x = builder.layer(head, x, on_a_place=True)
-    return Graph(builder.layer(layers.classifier, x, on_a_place=True), builder.taps)
+        x = builder.layer(head, x, on_one_pixel=True)
+    return Graph(builder.layer(layers.classifier, x, on_one_pixel=True), builder.taps)
 
 
 class _Builder:
@@ -45,14 +45,14 @@ class _Builder:
         self._side, self._epsilon = side, epsilon
         self.taps: dict[Node, Tap] = {}
 
-    def layer(self, layer: Layer, x: Node, on_a_place: bool = False) -> Node:
+    def layer(self, layer: Layer, x: Node, on_one_pixel: bool = False) -> Node:
         """A layer, with its batch norm and its activation."""
         kind, facts = layer_kind(
             (layer.kernel,) * 2, (layer.stride,) * 2, (1, 1), layer.in_channels,
             layer.out_channels, layer.in_channels if layer.kind == "depthwise" else 1,
-            on_a_place=on_a_place or self._side == 1,
+            on_one_pixel=on_one_pixel or self._side == 1,
         )  # fmt: skip
-        if not on_a_place:
+        if not on_one_pixel:
             self._side = -(-self._side // layer.stride)
         norm, bias = None, None if layer.norm else f"{layer.path}.bias"
         if path := layer.norm:

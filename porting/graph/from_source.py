@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 
 from porting.errors import MappingError
+from porting.graph.match import GraphMismatch
 from porting.graph.node import (
     Graph,
     Node,
@@ -106,7 +107,9 @@ def graph_of_source(source: Source, channels: int, reading: Reading = Reading())
     assert source.graph is not None  # the reader looked
     end = source.graph.outputs[0]
     if end not in reader.values:
-        raise MappingError(f"{source.path}: the graph's output {end!r} does not come of its input")
+        raise MappingError(
+            f"{source.path}: the graph's output {end!r} is not computed from its input"
+        )
     output = plain(reader.values[end], f"the output {end!r}")
     return SourceGraph(
         str(source.path), Graph(output, reader.taps), reader.data, tuple(reader.normalisation),
@@ -147,7 +150,7 @@ class _Reader:
         """Go past every step that adds or multiplies a constant, and note it.
 
         Raises:
-            MappingError: a step is other than by one finite number, or one a channel.
+            GraphMismatch: a step is other than by one finite number, or one a channel.
         """
         indices: set[int] = set()
         while True:
@@ -162,12 +165,11 @@ class _Reader:
                 if place is None:
                     return indices
                 if not _is_even(operator, place, self.channels, self.source):
-                    raise StartMismatch(
-                        f"{self.source.path}: source and network differ after 0 layers in "
-                        f"agreement:\n  source:  {describe(operator, self.source)}\n  network: a "
-                        "normalisation by one finite number, or one for each of "
-                        f"{self.channels} channels"
-                    )
+                    raise GraphMismatch(
+                        str(self.source.path), 0, describe(operator, self.source),
+                        "a normalisation by one finite number, or one for each of "
+                        f"{self.channels} channels",
+                    )  # fmt: skip
                 name = operator.inputs[place]
                 assert name is not None  # _constant_place looked
                 self.normalisation.append((operator.kind, name))
@@ -304,7 +306,7 @@ class _Reader:
             groups, inputs = shape[3] // inputs, shape[3]
         kind, numbers = layer_kind(
             facts.kernel, facts.stride, facts.dilation, inputs, facts.out_channels, groups,
-            on_a_place=all(side == 1 for side in shape[1:-1]) and (bool(shape) or not convolves),
+            on_one_pixel=all(side == 1 for side in shape[1:-1]) and (bool(shape) or not convolves),
         )  # fmt: skip
         rows, columns = ((k - 1) * d + 1 for k, d in zip(facts.kernel, facts.dilation, strict=True))
         padding = None
@@ -435,10 +437,6 @@ class _Reader:
 def _unknown(operator: Operator) -> tuple[str, tuple[Hashable, ...]]:
     """A kind that nothing else has: the first difference will show it."""
     return operator.kind, (operator.index,)
-
-
-class StartMismatch(MappingError):
-    """What a graph does with its input is no normalisation."""
 
 
 def _with_norm(node: Node, norm: SourceNorm, place: str) -> Node:

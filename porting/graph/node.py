@@ -71,10 +71,10 @@ class ModuleLayer:
 
 def layer_kind(
     kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], inputs: int,
-    outputs: int, groups: int, *, on_a_place: bool,
+    outputs: int, groups: int, *, on_one_pixel: bool,
 ) -> tuple[str, tuple[Hashable, ...]]:  # fmt: skip
-    """Kind and facts of a layer; a convolution of a single place is a dense layer."""
-    if on_a_place and kernel == (1, 1) and groups == 1:
+    """Kind and facts of a layer; a 1x1 convolution on a single pixel is a dense layer."""
+    if on_one_pixel and kernel == (1, 1) and groups == 1:
         return "dense", (inputs, outputs)
     kind = "depthwise" if groups == inputs > 1 else "conv"
     return kind, (kernel, stride, dilation, inputs, outputs, groups)
@@ -107,7 +107,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Value:
-    """What flows between operators: ``times`` a node's canonical value."""
+    """A tensor that operators pass on: a node's canonical value, multiplied by ``times``."""
 
     node: Node
     times: float = 1.0

@@ -23,6 +23,8 @@ TOLERANCE = 1e-4
 """How far a constant may lie from the one that it stands for: slim writes 0.16667 for 1/6."""
 
 _LARGEST = 1e30
+"""Largest number by which weights are multiplied, or divided: float32 ends at 3.4e38."""
+
 _COMMUTING = ("mean over height and width", "average pool", "max pool", "flatten", "pad")
 _SUMS = ("add", "sub", "concatenation")
 _GATED = {"hard_sigmoid": "hard_swish", "sigmoid": "silu"}
@@ -85,7 +87,7 @@ def _scale(operation: Operation) -> Value | None:
         return None
     if operation.lifted and _near(times, 1 / 6):
         # relu6(layer) / 6, the layer's bias being 3 larger -> hard_sigmoid(layer)
-        gate = _lifted(x.node, operation, 3.0, 1.0)
+        gate = _lifted(x.node, operation)
         if gate is not None:
             return Value(gate, _snapped(6 * times))
     return Value(x.node, _snapped(times))
@@ -155,14 +157,18 @@ def _clamped(operation: Operation, x: Node, low: float | None, high: float | Non
     return operation.node("clamp", x, facts=ends)
 
 
-def _lifted(clamp: Node, operation: Operation, offset: float, scale: float) -> Node | None:
-    """A hard sigmoid for a relu6 whose layer has taken in a part of it."""
+def _lifted(clamp: Node, operation: Operation) -> Node | None:
+    """``relu6(layer)``, the layer's bias being 3 larger -> hard_sigmoid(layer), but for a sixth."""
     if clamp.kind != "relu6":
         return None
-    return _of_layer(clamp.inputs[0], operation, offset, scale)
+    return _of_layer(clamp.inputs[0], operation, 3.0, 1.0)
 
 
 def _of_layer(layer: Node, operation: Operation, offset: float, scale: float) -> Node | None:
+    """A hard sigmoid of the canonical layer, of which this one is ``scale`` times plus ``offset``.
+
+    None where the node is not a layer that can have taken them in.
+    """
     stored = layer.layer
     if not isinstance(stored, SourceLayer) or stored.bias is None or stored.norm is not None:
         return None
@@ -184,7 +190,7 @@ def _product(operation: Operation) -> Value | None:
             return Value(operation.node(_GATED[gate.node.kind], x.node), times)
         if operation.lifted and gate.node.kind == "relu6" and gate.node.inputs[0].kind == "dense":
             # x * relu6(layer), the sixth being in the weights behind -> x * hard_sigmoid(layer)
-            lifted = _lifted(gate.node, operation, 3.0, 1.0)
+            lifted = _lifted(gate.node, operation)
             if lifted is not None:
                 return Value(operation.node("mul", x.node, lifted), _snapped(6 * times))
     return Value(operation.node("mul", left.node, right.node), times)

@@ -218,8 +218,8 @@ def match_module(
     fills, problems = paired.fills(int(drop_background))
     if problems:
         raise _does_not_fit(source, model, problems)
-    filled, trained = {fill.target for fill in fills}, dict(module.named_parameters())
-    trained |= dict(module.named_parameters(remove_duplicate=False))
+    filled = {fill.target for fill in fills}
+    trained = dict(module.named_parameters(remove_duplicate=False))
     for key in module.state_dict():
         if key not in filled and key not in trained:
             constant = "zeros" if key.endswith("num_batches_tracked") else "as built"
