@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import random
 import sys
 from pathlib import Path
 
@@ -9,6 +10,19 @@ import pytest
 if os.environ.get("WITHOUT_LITERT"):
     # As on a machine that has tflite-runtime alone; the builders go on using LiteRT's schema.
     sys.modules["ai_edge_litert.interpreter"] = None
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds(request):
+    """The same random weights in every run, whichever tests ran before.
+
+    Keras takes the seed of an initialiser that has none from ``random``.
+    """
+    random.seed(request.node.nodeid)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].random.set_seed(0)
 
 
 @pytest.fixture(scope="session")
