@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -39,6 +40,10 @@ def end_with(command: Callable[[], object]) -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         say(f"interrupted; {str(error) or 'nothing half-written is left'}")
         code = WRONG_USE
+    if code == DONE:
+        # The system frees all memory at once. Collecting PyTorch's objects first takes a fifth
+        # of a short command's time.
+        gc.freeze()
     sys.exit(code)
 
 
