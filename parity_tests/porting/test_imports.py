@@ -29,7 +29,7 @@ RULES = [
     ("import porting.accuracy.datasets", (*HEAVY, "PIL", "porting.mapping", "porting.parity")),
     ("import porting.accuracy.preprocessing", (*HEAVY, "PIL", "numba", "simplejpeg")),
     (
-        "import porting.accuracy.evaluation.evaluate, porting.accuracy.evaluation.rows",
+        "import porting.accuracy.evaluation.evaluate",
         (*HEAVY, "PIL", "numba", "scipy", "pyarrow"),
     ),
     (

@@ -97,7 +97,7 @@ def evaluate(
     """
     from porting.accuracy.evaluation.evaluate import evaluate as evaluate_images
     from porting.accuracy.evaluation.journal import check_apart
-    from porting.accuracy.evaluation.rows import check_rows_file, write_rows
+    from porting.accuracy.evaluation.results import check_rows_file, write_rows
     from porting.atomic_files import check_files
     from porting.reports.diff import print_written
     from porting.reports.evaluate import print_evaluation

@@ -2,7 +2,7 @@
 
 The terminal's text and the page are made from it alone; ``evaluation_schema.json`` in
 ``porting/reports`` describes it. ``explanation`` is what
-``porting.accuracy.evaluation.effects`` says, or null.
+``porting.accuracy.evaluation.explaining`` says, or null.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from porting.accuracy.datasets.classes import imagenet, imagenet_names
 from porting.accuracy.evaluation.agreement import Counts, agreement_of, sentence_of
 from porting.accuracy.evaluation.batch import FAILED
-from porting.accuracy.evaluation.running import Evaluation
+from porting.accuracy.evaluation.results import Evaluation
 from porting.accuracy.evaluation.significance import SIGNIFICANT, Share, difference, share
 from porting.accuracy.preprocessing import parse_pipeline
 from porting.errors import BadExample

@@ -69,7 +69,7 @@ def evaluation_bar() -> Iterator[Callable[[Standing], None] | None]:
         task = bar.add_task("evaluating", total=None, rate="", right="")
 
         def advance(standing: Standing) -> None:
-            of, answers = standing.ranks, max(standing.answered, 1)
+            of, answers = standing.ranks, max(standing.usable, 1)
             top1 = (f"{name} {count / answers:.1%}" for name, count in standing.right.items())
             bar.update(
                 task, completed=standing.done, total=standing.total, right=" ".join(top1),

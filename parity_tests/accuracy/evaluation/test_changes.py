@@ -1,4 +1,4 @@
-"""Which changes are laid down for which run, and what each of them alters."""
+"""Which changes there are of which run, what each alters, and which of them go together."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_every_change_makes_other_pixels_of_the_same_size(pipeline):
     image = jpeg_of(211, 160, "4:2:0", quality=80)
     before = parse_pipeline(pipeline)(image)
     for change in changes_of(run_of(pipeline)).changes:
-        if change.side is None or change.topic in ("weights", "normalisation"):
+        if change.shift or change.topic in ("weights", "normalisation"):
             continue
         after = parse_pipeline(change.side.pipeline)(image)
         assert after.shape == before.shape == (96, 96, 3), change
@@ -120,8 +120,8 @@ def test_all_sides_have_one_thing_changed():
     found = changes_of(run)
     assert {change.topic for change in found.changes} == set(TOPICS)
     for change in found.changes:
-        if change.side is None:
-            assert change.topic == "label offset" and change.shift in (1, -1)
+        if change.topic == "label offset":
+            assert change.side == run.base and change.shift in (1, -1)
             continue
         fields = {"weights": ("runs", "weights"), "normalisation": ("mean", "std")}
         differ = [
@@ -130,7 +130,8 @@ def test_all_sides_have_one_thing_changed():
         ]  # fmt: skip
         assert tuple(differ) == fields.get(change.topic, ("pipeline",)), change
     assert len(set(found.variants)) == len(found.variants)
-    assert all(change.side is None or change.words in change.side.name for change in found.changes)
+    assert run.base not in found.variants
+    assert all(change.shift or change.words in change.side.name for change in found.changes)
 
 
 def test_words_say_what_stands_for_what():
@@ -179,9 +180,8 @@ def test_a_network_that_normalises_by_itself_has_no_other_normalisation():
 def test_whole_pixels_stay_whole_but_where_rounding_is_the_change():
     run = run_of(f"{SLIM}, round", authors=f"{SLIM}, round")
     for change in changes_of(run).changes:
-        if change.side is not None:
-            whole = parse_pipeline(change.side.pipeline).whole
-            assert whole is (change.topic != "rounding"), change
+        whole = parse_pipeline(change.side.pipeline).whole
+        assert whole is (change.topic != "rounding"), change
     (unrounded,) = laid(run, "rounding").values()
     assert unrounded == SLIM
 
@@ -189,3 +189,85 @@ def test_whole_pixels_stay_whole_but_where_rounding_is_the_change():
 def test_a_source_that_takes_bytes_has_whole_pixels_for_its_authors():
     run = run_of(NAMED["pillow"](64), authors=f"{SLIM}, round")
     assert list(laid(run, "preprocessing").values()) == [f"{NAMED['slim'](64)}, round"]
+
+
+class TestSeveralAtOnce:
+    def pick(self, changes, *names):
+        """The changes of these topics and words."""
+        by_name = {(change.topic, change.words): change for change in changes.changes}
+        return [by_name[name] for name in names]
+
+    def test_each_has_its_part(self):
+        changes = changes_of(run_of(PILLOW))
+        order, preprocessing, weights, labels = self.pick(
+            changes, ("channel order", "BGR for RGB"),
+            ("preprocessing", "the authors' for Pillow's"), ("weights", "ema for raw"),
+            ("label offset", "labels one down"),
+        )  # fmt: skip
+        trial = changes.together([labels, order, preprocessing, weights])
+        assert trial.side.pipeline == f"{MNASNET}, swap-channels"
+        assert (trial.side.runs, trial.side.weights, trial.shift) == ("source", "ema", -1)
+
+    def test_what_means_nothing_together(self):
+        changes = changes_of(run_of(MNASNET))
+        pillow, coordinates, rounded, order = self.pick(
+            changes, ("preprocessing", "Pillow's for the authors'"),
+            ("coordinates", "TensorFlow 2's bicubic for TensorFlow 1's bicubic"),
+            ("rounding", "rounded for unrounded"), ("channel order", "BGR for RGB"),
+        )  # fmt: skip
+        assert changes.together([pillow, coordinates]) is None
+        assert changes.together([pillow, rounded]) is None
+        assert changes.together([order, pillow]).side.pipeline == f"{PILLOW}, swap-channels"
+
+    def on_top(self, changes, *several, candidates=None):
+        """What is tried on top of several changes: topics and sides."""
+        trials = changes.on_top(several, changes.changes if candidates is None else candidates)
+        return [([change.topic for change in trial.changes], trial.side) for trial in trials]
+
+    def test_what_does_not_go_with_the_others_is_passed_over(self):
+        changes = changes_of(run_of(MNASNET))
+        whole, *others = self.pick(
+            changes, ("preprocessing", "Pillow's for the authors'"),
+            ("weights", "ema for raw"), ("rounding", "rounded for unrounded"),
+            ("channel order", "BGR for RGB"),
+        )  # fmt: skip
+        trials = self.on_top(changes, whole, candidates=others)
+        assert [topics for topics, _ in trials] == [
+            ["preprocessing", "weights"], ["preprocessing", "channel order"],
+        ]  # fmt: skip
+        assert [(side.weights, side.pipeline) for _, side in trials] == [
+            ("ema", PILLOW), (None, f"{PILLOW}, swap-channels"),
+        ]  # fmt: skip
+
+    def test_a_step_that_is_gone_already_is_not_put_back(self):
+        changes = changes_of(run_of(f"{SLIM}, swap-channels", authors=SLIM))
+        whole, order = self.pick(
+            changes, ("preprocessing", "the authors' for the given steps"),
+            ("channel order", "RGB for BGR"),
+        )  # fmt: skip
+        assert whole.side.pipeline == order.side.pipeline == SLIM
+        assert changes.together([whole, order]) is None
+        assert all("swap-channels" not in side.pipeline for _, side in self.on_top(changes, order))
+
+    def test_what_changes_nothing_is_not_tried_on_top(self):
+        changes = changes_of(run_of(MNASNET))
+        # Antialiasing brings TensorFlow 2's coordinates with it.
+        antialiased = "TensorFlow 2's antialiased bicubic for TensorFlow 1's bicubic"
+        (change,) = self.pick(changes, ("antialiasing", antialiased))
+        topics = {topics[-1] for topics, _ in self.on_top(changes, change)}
+        assert "coordinates" not in topics and {"resize", "rounding"} <= topics
+
+    def test_every_other_topic_is_tried_on_top(self):
+        changes = changes_of(run_of(MNASNET))
+        words = "fraction 0.875 by the decoder for padded 96+32 by the decoder"
+        (crop,) = self.pick(changes, ("crop", words))
+        trials = self.on_top(changes, crop)
+        assert {topics[0] for topics, _ in trials} == {"crop"}
+        assert {topics[1] for topics, _ in trials} == (set(TOPICS) - {"crop", "preprocessing"})
+        decoder = next(side for topics, side in trials if topics[1] == "decoder")
+        assert decoder.pipeline == (
+            "decode tf-accurate, crop fraction 0.875, resize legacy bicubic 96"
+        )
+        (whole,) = self.pick(changes, ("preprocessing", "Pillow's for the authors'"))
+        topics = {topics[1] for topics, _ in self.on_top(changes, whole)}
+        assert topics == {"weights", "normalisation", "channel order", "label offset"}

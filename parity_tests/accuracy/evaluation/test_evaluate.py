@@ -14,7 +14,7 @@ import porting
 from genmobilenet import CheckpointError, create_model
 from porting.accuracy.evaluation.predictors import Inputs
 from porting.accuracy.evaluation.preparing import prepare
-from porting.accuracy.evaluation.rows import write_rows
+from porting.accuracy.evaluation.results import write_rows
 from porting.accuracy.preprocessing import named_pipeline
 from porting.errors import BadInput, MissingPackage
 from porting.reports.evaluation_json import evaluation_report
@@ -225,7 +225,7 @@ def test_a_network_of_one_class_is_refused(photos, tmp_path):
         ({"workers": -1}, "workers -1: expected a number of processes"),
         ({"workers": "2"}, "workers '2': expected a number"),
         ({"stated": 741}, "stated 741: expected percent"),
-        ({"checkpoint": torch.nn.Identity()}, "Identity: is no path"),
+        ({"checkpoint": torch.nn.Identity()}, "Identity is not a path"),
         ({"on_error": "go on"}, "expected 'stop' or 'skip'"),
         ({"source": None, "onto": "my.module:build"}, "--onto says how a source is ported"),
     ],

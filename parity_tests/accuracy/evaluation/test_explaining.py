@@ -1,165 +1,204 @@
-"""Several changes at once: which are tried, and what a side with them is."""
+"""Which changes count as helping, and which of them are combined."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
+import pytest
 
-from parity_tests.accuracy.evaluation.test_changes import MNASNET, PILLOW, SLIM, run_of
-from porting.accuracy.evaluation.batch import ANSWERED, Answers
-from porting.accuracy.evaluation.changes import TOPICS, answers_as, changes_of, combined
-from porting.accuracy.evaluation.explaining import _Search, _singly, on_top
+from parity_tests.accuracy.evaluation.test_changes import MNASNET, run_of
+from porting.accuracy.evaluation.batch import ANSWERED, FAILED, UNANSWERED, Answers
+from porting.accuracy.evaluation.changes import Change, changes_of
+from porting.accuracy.evaluation.explaining import (
+    Explanation,
+    SideAnswers,
+    best_step,
+    effect_of,
+    explain,
+    with_adjusted_p,
+    within_chance,
+)
+from porting.accuracy.evaluation.significance import holm
 
 OF = 1000
 
 
-class TestSeveralAtOnce:
-    def chosen(self, run, *wanted):
-        return [self.places(changes_of(run), one)[1][0] for one in wanted]
+def right_on(count):
+    """Answers of which the first so many are right."""
+    best = np.ones((OF, 5), np.int16)
+    best[:count, 0] = 0
+    return SideAnswers(best, np.zeros(OF, int), np.ones(OF, bool))
 
-    def places(self, found, *wanted):
-        """Places of changes among all, and the changes."""
-        names = [(change.topic, change.words) for change in found.changes]
-        places = [names.index(one) for one in wanted]
-        return places, [found.changes[place] for place in places]
 
-    def test_each_has_its_part(self):
-        run = run_of(PILLOW)
-        order, preprocessing, weights, labels = self.chosen(
-            run, ("channel order", "BGR for RGB"), ("preprocessing", "the authors' for Pillow's"),
-            ("weights", "ema for raw"), ("label offset", "labels one down"),
-        )  # fmt: skip
-        side, shift = combined(run.base, [labels, order, preprocessing, weights])
-        assert side.pipeline == f"{MNASNET}, swap-channels"
-        assert (side.runs, side.weights, shift) == ("source", "ema", -1)
+def effect(topic, count, words="this for that", base=500):
+    return effect_of([Change(topic, words, lambda side: side, None)], right_on(base),
+                     right_on(count))  # fmt: skip
 
-    def test_what_means_nothing_together(self):
-        run = run_of(MNASNET)
-        pillow, coordinates, rounded, order = self.chosen(
-            run, ("preprocessing", "Pillow's for the authors'"),
-            ("coordinates", "TensorFlow 2's bicubic for TensorFlow 1's bicubic"),
-            ("rounding", "rounded for unrounded"), ("channel order", "BGR for RGB"),
-        )  # fmt: skip
-        assert combined(run.base, [pillow, coordinates]) is None
-        assert combined(run.base, [pillow, rounded]) is None
-        side, _ = combined(run.base, [order, pillow])
-        assert side.pipeline == f"{PILLOW}, swap-channels"
 
-    def tried(self, found, *several, candidates=None):
-        """What is tried on top of several changes: topics and sides."""
-        trials = on_top(found, several, found.changes if candidates is None else candidates)
-        return [
-            ([found.changes[place].topic for place in trial], found.at_once(trial)[0])
-            for trial in trials
-        ]
+def explanation(*effects, stated=70.0, combined=None):
+    return Explanation(50.0, stated, False, effects, (), combined)
 
-    def test_what_does_not_go_with_the_others_is_passed_over(self):
-        found = changes_of(run_of(MNASNET))
-        whole, *others = self.places(
-            found, ("preprocessing", "Pillow's for the authors'"),
-            ("weights", "ema for raw"), ("rounding", "rounded for unrounded"),
-            ("channel order", "BGR for RGB"),
-        )[1]  # fmt: skip
-        tried = self.tried(found, whole, candidates=others)
-        assert [topics for topics, _ in tried] == [
-            ["preprocessing", "weights"], ["preprocessing", "channel order"],
-        ]  # fmt: skip
-        assert [(side.weights, side.pipeline) for _, side in tried] == [
-            ("ema", PILLOW), (None, f"{PILLOW}, swap-channels"),
-        ]  # fmt: skip
 
-    def test_a_step_that_is_gone_already_is_not_put_back(self):
-        run = run_of(f"{SLIM}, swap-channels", authors=SLIM)
-        whole, order = self.chosen(
-            run, ("preprocessing", "the authors' for the given steps"),
-            ("channel order", "RGB for BGR"),
-        )  # fmt: skip
-        assert whole.side.pipeline == order.side.pipeline == SLIM
-        assert combined(run.base, [whole, order]) is None
-        found = changes_of(run)
-        (order,) = self.places(found, (order.topic, order.words))[1]
-        assert all("swap-channels" not in side.pipeline for _, side in self.tried(found, order))
+def test_the_best_leaves_the_least_on_either_side():
+    helping = explanation(
+        effect("weights", 560), effect("crop", 760), effect("decoder", 650), effect("resize", 430),
+        effect("rounding", 502),
+    ).helping()  # fmt: skip
+    assert [one.changes[0].topic for one in helping] == ["decoder", "crop", "weights"]
 
-    def test_what_changes_nothing_is_not_tried_on_top(self):
-        found = changes_of(run_of(MNASNET))
-        # Antialiasing brings TensorFlow 2's coordinates with it.
-        antialiased = "TensorFlow 2's antialiased bicubic for TensorFlow 1's bicubic"
-        (change,) = self.places(found, ("antialiasing", antialiased))[1]
-        topics = {topics[-1] for topics, _ in self.tried(found, change)}
-        assert "coordinates" not in topics and {"resize", "rounding"} <= topics
 
-    def test_every_other_topic_is_tried_on_top(self):
-        found = changes_of(run_of(MNASNET))
-        words = "fraction 0.875 by the decoder for padded 96+32 by the decoder"
-        (crop,) = self.places(found, ("crop", words))[1]
-        tried = self.tried(found, crop)
-        assert {topics[0] for topics, _ in tried} == {"crop"}
-        assert {topics[1] for topics, _ in tried} == (set(TOPICS) - {"crop", "preprocessing"})
-        decoder = next(side for topics, side in tried if topics[1] == "decoder")
-        assert decoder.pipeline == (
-            "decode tf-accurate, crop fraction 0.875, resize legacy bicubic 96"
-        )
-        (whole,) = self.places(found, ("preprocessing", "Pillow's for the authors'"))[1]
-        topics = {topics[1] for topics, _ in self.tried(found, whole)}
-        assert topics == {"weights", "normalisation", "channel order", "label offset"}
+@pytest.mark.parametrize(
+    ("count", "helps"), [(502, False), (520, True), (840, True), (880, False), (901, False)]
+)
+def test_what_helps_is_beyond_chance_and_nearer(count, helps):
+    assert effect("weights", count).helps(70.0) is helps
+
+
+def test_the_best_of_each_topic_comes_the_best_of_all_first():
+    chain = explanation(
+        effect("weights", 560), effect("crop", 600, "a"), effect("crop", 650, "b"),
+        effect("decoder", 570),
+    ).best_by_topic()  # fmt: skip
+    assert [one.changes[0].words for one in chain] == ["b", "this for that", "this for that"]
+    assert [one.changes[0].topic for one in chain] == ["crop", "decoder", "weights"]
+
+
+def test_the_whole_preprocessing_stands_for_its_parts():
+    chain = explanation(
+        effect("weights", 560), effect("crop", 690), effect("preprocessing", 600),
+        effect("channel order", 540),
+    ).best_by_topic()  # fmt: skip
+    assert [one.changes[0].topic for one in chain] == ["preprocessing", "weights", "channel order"]
+
+
+def effects(*counts):
+    return [effect("weights", count) for count in counts]
+
+
+class TestBestStep:
+    def test_the_same_where_others_overshoot_or_do_nothing(self):
+        first, overshot, same = effects(690, 790, 690)
+        assert best_step(first, [overshot, same], 70.0) is first
+
+    def test_the_nearest_of_all(self):
+        kept, less, most, overshot = effects(600, 620, 680, 790)
+        assert best_step(kept, [less, most, overshot], 70.0) is most
+
+    def test_none_by_chance_among_so_many(self):
+        kept, seven, *others = effects(600, 607, *[600] * 9)
+        assert best_step(kept, [seven], 70.0) is seven  # p = 2 / 2 ** 7
+        assert best_step(kept, [seven, *others], 70.0) is kept
+
+
+def test_what_may_be_further_off_beyond_the_stated_is_not_nearer():
+    few = effect("crop", 540)  # 4 points, with an interval of 1.2 to both sides
+    assert few.difference.low > 2.5 and few.difference.high < 5.5
+    assert few.helps(54.0) and few.helps(52.8)
+    assert not few.helps(52.5)
+    assert not few.helps(52.1)
+    assert not few.helps(49.0)
+    many = effect("crop", 460)
+    assert many.helps(46.0) and not many.helps(47.5) and not many.helps(51.0)
+
+
+def test_of_many_changes_the_least_p_is_held_against_all():
+    alone = effect("weights", 507)
+    assert alone.helps(70.0)
+    adjusted = with_adjusted_p([alone, *(effect("crop", 500) for _ in range(9))])
+    assert [one.p for one in adjusted] == [pytest.approx(10 * 2 / 2**7)] + [1.0] * 9
+    assert not adjusted[0].helps(70.0)
+    assert adjusted[0].difference == alone.difference
+    # By R's p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm").
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_only_images_that_both_answer_are_counted():
+    answers = Answers.none_of(6, 2)
+    answers.state[:] = ANSWERED, ANSWERED, ANSWERED, ANSWERED, FAILED, ANSWERED
+    answers.best[:, 0, 0] = 3, 3, 3, 0, 3, -1
+    answers.best[:, 1, 0] = 3, 0, UNANSWERED, 3, 3, 3
+    labels = np.array([3, 3, 3, 3, 3, -1])
+    base, other = (SideAnswers.of(answers, labels, column) for column in (0, 1))
+    assert base.usable.tolist() == [True, True, True, True, False, True]
+    assert not base.right()[5]  # no label is no background
+    found = effect_of([], base, other)
+    assert (found.difference.of, found.difference.gained, found.difference.lost) == (4, 1, 1)
+    assert found.base == pytest.approx(60)
+    assert effect_of([], base, SideAnswers(other.best, labels, ~base.usable)) is None
+
+
+def test_labels_are_shifted():
+    answers = Answers.none_of(3, 1)
+    answers.state[:], answers.best[:, 0, 0] = ANSWERED, (4, 3, -1)
+    labels = np.array([3, 3, 0])
+    for shift, right in ((0, [False, True, False]), (1, [True, False, False]),
+                         (-1, [False, False, True])):  # fmt: skip
+        assert SideAnswers.of(answers, labels, 0, shift).right().tolist() == right
+
+
+def test_a_stated_accuracy_within_chance_is_said_to_be():
+    assert within_chance(right_on(700), 72.0)
+    assert not within_chance(right_on(700), 74.0)
+    assert not within_chance(right_on(700), None)
+    told = Explanation(50.0, 52.0, True, (effect("weights", 520),), ()).sentence
+    assert told == (
+        "weights (this for that) +2.00: 52.00 of the stated 52.00; so few images leave that "
+        "distance within chance"
+    )
 
 
 class TestSearch:
     """Over made-up answers: of 1,000 images, so many are right with each side."""
 
-    def evaluation(self, sides, right_on):
+    def answers(self, sides, right_on):
         answers = Answers.none_of(OF, len(sides))
         answers.state[:] = ANSWERED
         for column, side in enumerate(sides):
             answers.best[:, column] = 1
             answers.best[: right_on(side), column, 0] = 0
-        return SimpleNamespace(
-            answers=answers, labels=np.zeros(OF, int), sides=sides[:1], stated=70.0,
-            provenance=SimpleNamespace(changes=sides),
-        )  # fmt: skip
+        return answers
 
-    def search(self, **right_on):
-        """A search in which changes of these topics, and of no others, move the port."""
+    def explain(self, *counts_together, **counts):
+        """The explanation where changes of these topics alone move the port, and what was tried.
+
+        ``counts_together`` are right with any several changes, by how many evaluations came before.
+        """
         changes = changes_of(run_of(MNASNET))
-        alone = {side.name.split(":")[0]: side for side in changes.variants}
-        counts = {alone[topic.replace("_", " ")]: count for topic, count in right_on.items()}
-        sides = (changes.base, *changes.variants)
-        evaluation = self.evaluation(sides, lambda side: counts.get(side, 500))
-        return changes, _Search(changes, _singly(evaluation, changes), evaluation)
+        alone = {
+            side: counts.get(side.name.split(":")[0].replace(" ", "_"), 500)
+            for side in changes.variants
+        }
+        further = []
 
-    def topics(self, changes, trials):
-        return [[changes.changes[place].topic for place in trial] for trial in trials]
+        def answers_of(sides):
+            names = ((part.split(":")[0] for part in side.name.split(" and ")) for side in sides)
+            further.append([list(topics) for topics in names])
+            return self.answers(sides, lambda side: counts_together[len(further) - 1])
 
-    def step(self, changes, search, right_on):
-        trials = search.trials()
-        sides = tuple({answers_as(side): side for side, _ in map(changes.at_once, trials)}.values())
-        search.take(trials, self.evaluation(sides, right_on))
-        return self.topics(changes, trials)
+        answers = self.answers((changes.base, *changes.variants), lambda side: alone.get(side, 500))
+        labels = np.zeros(OF, int)
+        return explain(changes, (changes.base,), answers, labels, 70.0, answers_of), further
 
     def test_what_helps_alone_is_added_before_all_else(self):
-        changes, search = self.search(weights=600, channel_order=560)
-        assert self.step(changes, search, lambda side: 650) == [["weights", "channel order"]]
-        tried = self.step(changes, search, lambda side: 650)
-        assert len(tried) > 5 and all(
-            topics[:2] == ["weights", "channel order"] for topics in tried
-        )
-        assert search.trials() == []
-        assert [change.topic for change in search.combined.changes] == ["weights", "channel order"]
-        assert search.combined.top1 == 65
+        explanation, further = self.explain(650, 650, weights=600, channel_order=560)
+        assert further[0] == [["weights", "channel order"]]
+        assert len(further) == 2 and len(further[1]) > 5
+        assert all({"weights", "channel order"} < set(topics) for topics in further[1])
+        combined = explanation.combined
+        assert [change.topic for change in combined.changes] == ["weights", "channel order"]
+        assert combined.top1 == 65
 
     def test_it_ends_where_chance_explains_the_rest(self):
-        changes, search = self.search(weights=600, channel_order=560)
-        self.step(changes, search, lambda side: 700)
-        assert search.trials() == []
-        assert search.combined.remaining(70.0) == 0
+        explanation, further = self.explain(700, weights=600, channel_order=560)
+        assert len(further) == 1
+        assert explanation.combined.remaining(70.0) == 0
 
     def test_nothing_is_combined_where_nothing_helps(self):
-        _, search = self.search()
-        assert (search.trials(), search.combined) == ([], None)
+        explanation, further = self.explain()
+        assert (explanation.combined, further) == (None, [])
 
     def test_several_that_come_no_nearer_than_a_single_one_are_not_named(self):
-        changes, search = self.search(crop=690, preprocessing=600, weights=580)
-        assert self.step(changes, search, lambda side: 650) == [["preprocessing", "weights"]]
-        assert search.best.effect.top1 == 65
-        assert search.combined is None
+        explanation, further = self.explain(650, 650, crop=690, preprocessing=600, weights=580)
+        # In the table's order.
+        assert further[0] == [["weights", "preprocessing"]]
+        assert explanation.best.changes[0].topic == "crop"
+        assert explanation.combined is None

@@ -19,15 +19,15 @@ from porting.folders import EVALUATED
 from porting.reports.evaluation_json import evaluation_report
 
 
-def batch(number, failed=None):
+def batch(number, failures=None):
     generator = np.random.default_rng(number)
     best = generator.integers(0, 1000, (4, 2, 5)).astype(np.int16)
-    return Batch(number, best, generator.random((4, 2)).astype(np.float32), failed or {})
+    return Batch(number, best, generator.random((4, 2)).astype(np.float32), failures or {})
 
 
 def same(a, b):
     return a.number == b.number and np.array_equal(a.best, b.best) and (
-        np.array_equal(a.margin, b.margin) and a.failed == b.failed
+        np.array_equal(a.margin, b.margin) and a.failures == b.failures
     )  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def test_batches_come_back_to_the_last_digit(tmp_path):
         for one in written:
             journal.add(one)
     with Journal(tmp_path, {"what": 1}) as journal:
-        found = list(journal.finished())
+        found = list(journal.batches())
     assert all(same(*pair) for pair in zip(found, written, strict=True))
 
 
@@ -50,11 +50,11 @@ def test_a_line_cut_anywhere_does_not_count_and_the_others_do(tmp_path):
     last = whole.rindex(b"\n", 0, -1) + 1
     for end in (last, last + 1, last + 9, last + 60, len(whole) - 1):
         part.write_bytes(whole[:end])
-        assert [one.number for one in Journal(tmp_path, {}).finished()] == [0, 1]
+        assert [one.number for one in Journal(tmp_path, {}).batches()] == [0, 1]
     damaged = bytearray(whole)
     damaged[40] ^= 1
     part.write_bytes(damaged)
-    assert [one.number for one in Journal(tmp_path, {}).finished()] == [1, 2]
+    assert [one.number for one in Journal(tmp_path, {}).batches()] == [1, 2]
 
 
 def test_a_batch_that_two_processes_finished_comes_once(tmp_path):
@@ -62,7 +62,7 @@ def test_a_batch_that_two_processes_finished_comes_once(tmp_path):
         with Journal(tmp_path, {}) as journal:
             journal.add(batch(7))
     assert len(list(tmp_path.glob("batches-*"))) == 2
-    assert [one.number for one in Journal(tmp_path, {}).finished()] == [7]
+    assert [one.number for one in Journal(tmp_path, {}).batches()] == [7]
 
 
 def test_another_evaluation_is_refused_and_what_changed_is_said(tmp_path):

@@ -17,7 +17,7 @@ def test_what_is_told_while_it_runs(small, photos, evaluated, tmp_path):
     seen = []
     found = evaluated(data=folder, on_error="skip", progress=seen.append)
     assert [standing.done for standing in seen] == [16, 32, 48, 64, 70]
-    assert [standing.answered for standing in seen] == [15, 31, 47, 63, 69]
+    assert [standing.usable for standing in seen] == [15, 31, 47, 63, 69]
     assert {standing.total for standing in seen} == {70}
     last = {name: int(found.right(n).sum()) for n, name in enumerate(("judge", "port"))}
     assert seen[-1].right == last

@@ -43,6 +43,12 @@ class Answers:
         )
 
 
+def labels_of(dataset: DataSet) -> np.ndarray:
+    """The images' labels (N,), int32, -1 where one has none."""
+    labels = dataset.labels.numbers
+    return np.array([-1 if label is None else label for label in labels], np.int32)
+
+
 def best_of(scores: np.ndarray, background: int) -> tuple[np.ndarray, np.ndarray]:
     """The five best classes (N, 5) and the margin of the first (N,) of scores (N, classes).
 
@@ -58,15 +64,15 @@ def best_of(scores: np.ndarray, background: int) -> tuple[np.ndarray, np.ndarray
 
 @dataclass
 class Batch:
-    """A batch's answers: ``best`` (images, sides, 5), ``margin`` (images, sides), and what failed.
+    """A batch's answers: ``best`` (images, sides, 5) and ``margin`` (images, sides).
 
-    ``failed`` says why, by number of the image in the data set.
+    ``failures`` says why an image has none, by its number in the data set.
     """
 
     number: int
     best: np.ndarray
     margin: np.ndarray
-    failed: dict[int, str] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The batch as plain data, for the journal."""
@@ -74,17 +80,18 @@ class Batch:
             "batch": self.number,
             "best": self.best.tolist(),
             "margin": self.margin.tolist(),
-            "failed": {str(number): why for number, why in self.failed.items()},
+            "failed": {str(number): why for number, why in self.failures.items()},
         }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Batch:
         """The batch of plain data; any error means that the data are not what was written."""
-        failed = {int(number): str(why) for number, why in data["failed"].items()}
         return cls(
-            int(data["batch"]), np.array(data["best"], np.int16),
-            np.array(data["margin"], np.float32), failed,
-        )  # fmt: skip
+            int(data["batch"]),
+            np.array(data["best"], np.int16),
+            np.array(data["margin"], np.float32),
+            {int(number): str(why) for number, why in data["failed"].items()},
+        )
 
 
 @dataclass
@@ -93,7 +100,7 @@ class Pixels:
 
     number: int
     by_pipeline: dict[str, tuple[list[int], np.ndarray]]
-    failed: dict[int, str]
+    failures: dict[int, str]
 
 
 @dataclass(frozen=True)
@@ -143,32 +150,31 @@ class Evaluator:
 
     def pixels(self, batch: int) -> Pixels:
         """Read, decode and preprocess a batch; every pipeline for every image."""
+        dataset, failures = self._work.dataset, {}
         by_text: dict[str, dict[int, np.ndarray]] = {text: {} for text in self._pipelines}
-        failed = {}
         for number in self._work.numbers(batch):
             try:
-                for text, image in self._images(number).items():
-                    by_text[text][number] = image
+                data = dataset.read(number)
             except BadExample as error:
-                failed[number] = str(error)
-        stacked = {
+                failures[number] = str(error)
+                continue
+            cache = StepCache()  # steps with which several pipelines begin are done once
+            for text, pipeline in self._pipelines.items():
+                try:
+                    by_text[text][number] = pipeline(data, cache)
+                except BadExample as error:
+                    if text in self._needed:
+                        name = dataset.example(number).name
+                        failures[number] = f"{dataset.path}: {name}: {error}"
+                        break
+        for images in by_text.values():
+            for number in failures:
+                images.pop(number, None)
+        stacks = {
             text: (list(images), np.stack(list(images.values())) if images else np.empty(0))
             for text, images in by_text.items()
         }
-        return Pixels(batch, stacked, failed)
-
-    def _images(self, number: int) -> dict[str, np.ndarray]:
-        """An image by pipeline; steps with which several of them begin are done once."""
-        dataset, images = self._work.dataset, {}
-        data, cache = dataset.read(number), StepCache()
-        for text, pipeline in self._pipelines.items():
-            try:
-                images[text] = pipeline(data, cache)
-            except BadExample as error:
-                if text in self._needed:
-                    name = dataset.example(number).name
-                    raise BadExample(f"{dataset.path}: {name}: {error}") from error
-        return images
+        return Pixels(batch, stacks, failures)
 
     def evaluate(self, batch: int) -> Batch:
         """A batch from its files to its answers."""
@@ -209,7 +215,7 @@ class Evaluator:
     def _blank(self, pixels: Pixels) -> Batch:
         shape = len(self._work.numbers(pixels.number)), len(self._work.answering)
         best = np.full((*shape, BEST), UNANSWERED, np.int16)
-        return Batch(pixels.number, best, np.zeros(shape, np.float32), pixels.failed)
+        return Batch(pixels.number, best, np.zeros(shape, np.float32), pixels.failures)
 
     def _predictor(self, side: Side) -> Predictor:
         key = side.runs, side.weights

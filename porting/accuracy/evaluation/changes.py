@@ -7,7 +7,7 @@ is a function from a pipeline to another, which gives None where it means nothin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -60,15 +60,15 @@ RESIZERS = {
 
 @dataclass(frozen=True)
 class Change:
-    """One thing changed: ``side`` is the port with it, None where it is of the labels alone.
+    """One thing changed: ``side`` is the port with it, and ``shift`` is added to every label.
 
-    ``words`` say what stands for what. ``shift`` is added to every label.
+    ``words`` say what stands for what.
     """
 
     topic: str
     words: str
     edit: Edit
-    side: Side | None
+    side: Side
     shift: int = 0
 
 
@@ -81,6 +81,15 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """Several changes at once: the port with them, and what is added to every label."""
+
+    changes: tuple[Change, ...]
+    side: Side
+    shift: int
+
+
+@dataclass(frozen=True)
 class Changes:
     """Every change of the port ``base``, in the table's order, and the topics without one."""
 
@@ -90,15 +99,41 @@ class Changes:
 
     @property
     def variants(self) -> tuple[Side, ...]:
-        """Those that answer for the changes; equal ones once."""
-        sides = (change.side for change in self.changes if change.side is not None)
-        return tuple({answers_as(side): side for side in sides}.values())
+        """Those that answer for the changes beside the port; equal ones once."""
+        sides = dict.fromkeys(change.side for change in self.changes)
+        return tuple(side for side in sides if side != self.base)
 
-    def at_once(self, places: Iterable[int]) -> tuple[Side, int]:
-        """The side with the changes at these places of the table, and the shift of its labels."""
-        both = combined(self.base, [self.changes[place] for place in places])
-        assert both is not None  # who chose them looked that they go together
-        return both
+    def together(self, changes: Iterable[Change]) -> Trial | None:
+        """Apply several changes to the port, in the table's order.
+
+        None where one of them means nothing beside the others.
+        """
+        in_order = sorted(changes, key=lambda change: list(TOPICS).index(change.topic))
+        side: Side | None = self.base
+        for change in in_order:
+            side = None if side is None else change.edit(side)
+        if side is None:
+            return None
+        name = " and ".join(f"{change.topic}: {change.words}" for change in in_order)
+        shift = sum(change.shift for change in in_order)
+        return Trial(tuple(changes), replace(side, name=name), shift)
+
+    def on_top(self, several: Sequence[Change], candidates: Iterable[Change]) -> list[Trial]:
+        """Several changes, and each candidate of another topic beside them that changes more.
+
+        The preprocessing as a whole and its parts are one topic.
+        """
+        topics = {change.topic for change in several}
+        if PREPROCESSING in topics:
+            topics |= PARTS.keys()
+        elif topics & PARTS.keys():
+            topics.add(PREPROCESSING)
+        before, trials = self.together(several), []
+        for change in candidates:
+            trial = None if change.topic in topics else self.together((*several, change))
+            if trial and before and (trial.side, trial.shift) != (before.side, before.shift):
+                trials.append(trial)
+        return trials
 
 
 @dataclass(frozen=True)
@@ -118,11 +153,6 @@ class Run:
 
 Edits = Iterable[tuple[str, Edit, int]] | str
 """Words, edit and shift of labels of each change, or why there is none."""
-
-
-def answers_as(side: Side) -> Side:
-    """What a side's answers depend on: all of it but its name."""
-    return replace(side, name="")
 
 
 def run_of(prepared: Prepared) -> Run:
@@ -150,26 +180,12 @@ def changes_of(run: Run) -> Changes:
             left_out.append(LeftOut(topic, edits))
             continue
         for words, edit, shift in edits:
-            side = None if shift else edit(run.base)
-            if side is not None:
+            side = edit(run.base)
+            assert side is not None  # those that mean nothing for the run are not listed
+            if not shift:
                 side = replace(side, name=f"{topic}: {words}")
             changes.append(Change(topic, words, edit, side, shift))
     return Changes(run.base, tuple(changes), tuple(left_out))
-
-
-def combined(base: Side, changes: Iterable[Change]) -> tuple[Side, int] | None:
-    """Apply several changes to a side, in the table's order; also the shift of its labels.
-
-    None where one of them means nothing beside the others.
-    """
-    in_order = sorted(changes, key=lambda change: list(TOPICS).index(change.topic))
-    side: Side | None = base
-    for change in in_order:
-        side = None if side is None else change.edit(side)
-    if side is None:
-        return None
-    name = " and ".join(f"{change.topic}: {change.words}" for change in in_order)
-    return replace(side, name=name), sum(change.shift for change in in_order)
 
 
 def _weights(run: Run) -> Edits:

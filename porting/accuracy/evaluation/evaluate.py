@@ -8,12 +8,17 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
-from porting.accuracy.evaluation.explaining import evaluate_and_explain
-from porting.accuracy.evaluation.predictors import Inputs
+from porting.accuracy.evaluation.agreement import quantisation_on, tie_on
+from porting.accuracy.evaluation.batch import Answers, Work, labels_of
+from porting.accuracy.evaluation.changes import changes_of, run_of
+from porting.accuracy.evaluation.explaining import explain as explain_gap
+from porting.accuracy.evaluation.journal import COMBINED
+from porting.accuracy.evaluation.predictors import Inputs, Side
 from porting.accuracy.evaluation.preparing import prepare
 from porting.accuracy.evaluation.provenance import digest_of
 from porting.accuracy.evaluation.ranks import join_ranks, use_device
-from porting.accuracy.evaluation.running import Evaluation, Progress, Runner
+from porting.accuracy.evaluation.results import Evaluation
+from porting.accuracy.evaluation.running import BATCH, Progress, Runner
 from porting.errors import BadInput
 from porting.folders import EVALUATED
 from porting.mapping.convention import parse_affine
@@ -68,33 +73,63 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
         raise BadInput(f"stated {stated}: expected percent, 0 to 100")
     if workers is not None and not (isinstance(workers, int) and workers >= 0):
         raise BadInput(f"workers {workers!r}: expected a number of processes, 0 for none")
-    normalisation = parse_affine(mean, std)
-    inputs = Inputs(_path(source), _path(checkpoint), model, weights, onto, normalisation)
+    inputs = Inputs(_path(source), _path(checkpoint), model, weights, onto, parse_affine(mean, std))
     options = inputs, Path(data), _path(labels), _path(synsets), preprocessing
     with join_ranks() as ranks:
         ranks.together(partial(use_device, device, ranks))
         prepared = ranks.together(partial(prepare, *options))
-        if stated is not None:
-            prepared = replace(prepared, stated=stated)
-        folder = _default_journal(*options, explain) if journal is None else Path(journal)
-        runner = Runner(ranks, fresh, workers, device, on_error, progress)
+        dataset, sides, changes = prepared.dataset, prepared.sides, None
+        if stated is None:
+            stated = prepared.published_top1
         if explain:
-            return evaluate_and_explain(prepared, folder, runner)
-        return runner.run(prepared, folder)
+            changes = changes_of(run_of(prepared))
+            if changes.base not in sides:  # of a source alone, the network ported anew from it
+                sides = (*sides, changes.base)
+        variants = None if changes is None else changes.variants
+        work = Work(dataset, prepared.inputs, sides, BATCH, device, variants or ())
+        provenance = replace(
+            prepared.provenance, sides=sides, changes=variants, batch=BATCH, device=device
+        )
+        if journal is None:
+            # Named by what is evaluated on what, and by a digest of the options.
+            files = [
+                p.stem for p in (inputs.source, inputs.checkpoint, Path(data)) if p is not None
+            ]
+            digest = digest_of([inputs, Path(data).resolve(), *options[2:]])
+            journal = EVALUATED / "-".join([*files, *(["explained"] if explain else []), digest])
+        folder = Path(journal)
+        runner = Runner(ranks, fresh, workers, on_error, progress)
+        answers, numbers = runner.run(work, provenance.to_json(), folder), labels_of(dataset)
+
+        def answers_of(variants: tuple[Side, ...]) -> Answers:
+            """Of several changes at once, a journal each: which they are depends on ``stated``."""
+            several = replace(provenance, sides=(), changes=variants)
+            place = folder / COMBINED / digest_of(side.to_json() for side in variants)
+            return runner.run(replace(work, sides=(), variants=variants), several.to_json(), place)
+
+        explanation = None
+        if changes is not None:
+            explanation = explain_gap(changes, sides, answers, numbers, stated, answers_of)
+        if not ranks.first:
+            return None
+        evaluation = Evaluation(
+            dataset, prepared.inputs, sides, prepared.convention, numbers, answers, provenance,
+            stated, explanation=explanation,
+        )  # fmt: skip
+        if not evaluation.differing:
+            return evaluation
+        evaluation = replace(evaluation, tie=tie_on(work, evaluation.differing))
+        beyond = [n for n in evaluation.differing if not evaluation.near_tie(n)]
+        if not beyond:
+            return evaluation
+        quantisation = quantisation_on(work, answers, beyond, evaluation.tie)
+        return replace(evaluation, quantisation=quantisation)
 
 
 def _path(place: AnyPath | None) -> Path | None:
     try:
         return None if place is None else Path(place)
     except TypeError:
-        raise BadInput(f"{type(place).__name__}: is no path; expected that of a file") from None
-
-
-def _default_journal(
-    inputs: Inputs, data: Path, labels: Path | None, synsets: Path | None,
-    preprocessing: str | None, explain: bool,
-) -> Path:  # fmt: skip
-    """A folder named by what is evaluated on what, and by a digest of the options."""
-    files = [path.stem for path in (inputs.source, inputs.checkpoint, data) if path is not None]
-    digest = digest_of([inputs, data.resolve(), labels, synsets, preprocessing])
-    return EVALUATED / "-".join([*files, *(["explained"] if explain else []), digest])
+        raise BadInput(
+            f"{type(place).__name__} is not a path; expected the path of a file"
+        ) from None

@@ -1,190 +1,300 @@
-"""Evaluate a port with one thing changed at a time, and then with several that help.
+"""Explain the gap between a port's top-1 and the stated one by changes: singly, then several.
 
-What is changed are further sides of one evaluation, so that its processes, its
-journal and its ranks serve them too. Several changes at once are further
-evaluations, whose journals lie in the folder ``combined`` of the first one's.
+A change's effect is counted on the images that the port answers with and without it. It *helps*
+where that is more than chance does among so many changes, and brings the port nearer to what is
+stated: at its interval's end it is no further off. What is written of it is described by
+``explanation`` in ``porting/reports/evaluation_schema.json``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
-from porting.accuracy.evaluation.changes import (
-    PARTS,
-    PREPROCESSING,
-    Change,
-    Changes,
-    answers_as,
-    changes_of,
-    combined,
-    run_of,
-)
-from porting.accuracy.evaluation.effects import (
-    Effect,
-    Explanation,
-    Outcome,
-    SideAnswers,
-    best_step,
-    effect_of,
-    side_answers,
-    with_adjusted_p,
-    within_chance,
-)
-from porting.accuracy.evaluation.journal import COMBINED
+import numpy as np
+
+from porting.accuracy.evaluation.batch import ANSWERED, UNANSWERED, Answers
+from porting.accuracy.evaluation.changes import PARTS, PREPROCESSING, Change, Changes, LeftOut
 from porting.accuracy.evaluation.predictors import Side
-from porting.accuracy.evaluation.preparing import Prepared
-from porting.accuracy.evaluation.provenance import digest_of
-from porting.accuracy.evaluation.running import Evaluation, Runner
+from porting.accuracy.evaluation.significance import (
+    SIGNIFICANT,
+    Difference,
+    difference,
+    holm,
+    right,
+    share,
+)
 
-Places = tuple[int, ...]
-"""Changes by their places in the table, as ranks can exchange them."""
+
+@dataclass(frozen=True)
+class SideAnswers:
+    """The five best classes of one side (N, 5), the labels (N,), and which are ``usable`` (N,)."""
+
+    best: np.ndarray
+    labels: np.ndarray
+    usable: np.ndarray
+
+    @classmethod
+    def of(cls, answers: Answers, labels: np.ndarray, column: int, shift: int = 0) -> SideAnswers:
+        """The answers in a column, with ``shift`` added to the labels."""
+        best = answers.best[:, column]
+        usable = (answers.state == ANSWERED) & (best[:, 0] != UNANSWERED)
+        return cls(best, np.where(labels < 0, UNANSWERED, labels + shift), usable)
+
+    def right(self) -> np.ndarray:
+        """(N,) whether the first answer is the label."""
+        return right(self.best, self.labels, 1)
+
+    @property
+    def top1(self) -> float:
+        """In percent of the usable images, of which there must be one."""
+        return 100 * float(self.right()[self.usable].mean())
 
 
-def evaluate_and_explain(prepared: Prepared, folder: Path, runner: Runner) -> Evaluation | None:
-    """Evaluate the port as it is, with each change, and with several; the first rank gets it all.
+@dataclass(frozen=True)
+class Effect:
+    """How one change, or several at once, move the port's top-1 of ``base`` percent.
 
-    Of a source alone, the network ported anew from it is explained.
+    ``p`` is McNemar's; of a single change it is adjusted by :func:`with_adjusted_p`.
+    ``answers`` are the port's with the changes.
     """
-    changes = changes_of(run_of(prepared))
-    sides = prepared.sides
-    if changes.base not in sides:
-        sides = (*sides, changes.base)
-    evaluation = runner.run(_with_sides(prepared, sides, changes.variants), folder)
-    explanation = None if evaluation is None else _singly(evaluation, changes)
-    search = None
-    if evaluation is not None and explanation is not None:
-        search = _Search(changes, explanation, evaluation)
-    # The first rank chooses what is tried next, and all of them evaluate it.
-    while trials := runner.ranks.gathered([] if search is None else search.trials())[0]:
-        variants = {answers_as(side): side for side, _ in map(changes.at_once, trials)}
-        # Which trials there are depends on the stated accuracy: each set has its own journal.
-        place = folder / COMBINED / digest_of(side.to_json() for side in variants.values())
-        second = runner.run(_with_sides(prepared, (), tuple(variants.values())), place)
-        if search is not None and second is not None:
-            search.take(trials, second)
-    if evaluation is None or search is None or explanation is None:
-        return evaluation
-    return replace(evaluation, explanation=replace(explanation, combined=search.combined))
+
+    changes: tuple[Change, ...]
+    base: float
+    difference: Difference
+    p: float
+    answers: SideAnswers = field(repr=False, compare=False)
+
+    @property
+    def top1(self) -> float:
+        """The port's top-1 in percent as it would be with the changes."""
+        return min(max(self.base + self.difference.points, 0.0), 100.0)
+
+    def remaining(self, stated: float) -> float:
+        """How many points are then left to what is stated."""
+        return abs(stated - self.top1)
+
+    def helps(self, stated: float | None) -> bool:
+        """Whether it comes nearer, beyond chance."""
+        if stated is None:
+            return False
+        return self.p < SIGNIFICANT and self.difference.comes_nearer(stated - self.base)
+
+    def to_json(self) -> dict[str, Any]:
+        """Its figures as plain data."""
+        change = self.difference
+        return {"top1": self.top1, "points": change.points, **asdict(change)}
 
 
-class _Search:
-    """A greedy search for changes that together bring the port to the stated accuracy.
+@dataclass(frozen=True)
+class Explanation:
+    """Effects of single changes and of several at once, against ``stated`` in percent.
 
-    It begins with the best single change. On top of that, each of the others that help alone is
-    tried, and the best is kept, for as long as one helps. Where that leaves more than chance to
+    ``chance`` is whether the stated accuracy is within the interval of the port's.
+    """
+
+    base: float
+    stated: float | None
+    chance: bool
+    effects: tuple[Effect, ...]
+    left_out: tuple[LeftOut, ...]
+    combined: Effect | None = None
+
+    @property
+    def best(self) -> Effect | None:
+        """The single change that explains most."""
+        return next(iter(self.helping()), None)
+
+    def helping(self) -> list[Effect]:
+        """Single changes that help, the one that leaves the least first."""
+        stated = self.stated
+        if stated is None:
+            return []
+        helping = (effect for effect in self.effects if effect.helps(stated))
+        return sorted(helping, key=lambda effect: effect.remaining(stated))
+
+    def best_by_topic(self) -> list[Effect]:
+        """The best change of each topic that helps, the best of all first.
+
+        The preprocessing as a whole stands for its parts: the authors' is what
+        the stated accuracy was measured with, and a part helps for its sake.
+        """
+        helping = self.helping()
+        whole = any(effect.changes[0].topic == PREPROCESSING for effect in helping)
+        best: dict[str, Effect] = {}
+        for effect in helping:
+            topic = effect.changes[0].topic
+            if not (whole and topic in PARTS):
+                best.setdefault(topic, effect)
+        return list(best.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """The explanation as plain data, for the report."""
+        stated, best, combined = self.stated, self.best, self.combined
+        data: dict[str, Any] = {
+            "base": self.base,
+            "stated": stated,
+            "changes": [
+                {
+                    **_names(effect),
+                    **effect.to_json(),
+                    "adjusted_p": effect.p,
+                    "helps": effect.helps(stated),
+                }
+                for effect in self.effects
+            ],
+            "left_out": [asdict(topic) for topic in self.left_out],
+            "best": None,
+            "combined": None,
+            "sentence": self.sentence,
+        }
+        if best is not None and stated is not None:
+            data["best"] = {
+                **_names(best),
+                "points": best.difference.points,
+                "top1": best.top1,
+                "remaining": best.remaining(stated),
+            }
+        if combined is not None and stated is not None:
+            data["combined"] = {
+                "changes": [
+                    {**_names(effect), "points": effect.difference.points}
+                    for effect in self._single_effects(combined)
+                ],
+                **combined.to_json(),
+                "remaining": combined.remaining(stated),
+            }
+        return data
+
+    @property
+    def sentence(self) -> str:
+        """What explains the gap, in words."""
+        if self.stated is None:
+            return "no accuracy is stated to explain the distance to; give it with --stated"
+        gap = f"{abs(self.stated - self.base):.2f} points between the port's {self.base:.2f} and"
+        chance = "; so few images leave that distance within chance" if self.chance else ""
+        of_stated = f"the stated {self.stated:.2f}"
+        best, combined = self.best, self.combined
+        if best is None:
+            return f"no single change explains the {gap} {of_stated} beyond chance{chance}"
+        if combined is None:
+            return f"{_words(best)}: {best.top1:.2f} of {of_stated}{chance}"
+        parts = " and ".join(f"{_words(effect)} alone" for effect in self._single_effects(combined))
+        together = f"together {combined.difference.points:+.2f}"
+        return f"{parts}, {together}: {combined.top1:.2f} of {of_stated}{chance}"
+
+    def _single_effects(self, several: Effect) -> list[Effect]:
+        alone = {effect.changes[0]: effect for effect in self.effects}
+        return [alone[change] for change in several.changes]
+
+
+def explain(
+    changes: Changes, sides: Sequence[Side], answers: Answers, labels: np.ndarray,
+    stated: float | None, answers_of: Callable[[tuple[Side, ...]], Answers],
+) -> Explanation | None:  # fmt: skip
+    """Compare a port with each change of it alone, and then with several of those that help.
+
+    ``answers`` are those of ``sides``, among them the port, and behind them of the changes'
+    variants; ``labels`` (N,) are the images'. ``answers_of`` has further sides answer the same
+    images. None where the port answers no image.
+    """
+    columns = (*sides, *changes.variants)
+    base = SideAnswers.of(answers, labels, columns.index(changes.base))
+    if not base.usable.any():
+        return None
+    effects = []
+    for change in changes.changes:
+        other = SideAnswers.of(answers, labels, columns.index(change.side), change.shift)
+        effects.append(effect_of([change], base, other))
+    explanation = Explanation(
+        base.top1, stated, within_chance(base, stated),
+        with_adjusted_p([effect for effect in effects if effect is not None]), changes.left_out,
+    )  # fmt: skip
+    return replace(explanation, combined=combine(changes, explanation, base, answers_of))
+
+
+def combine(
+    changes: Changes,
+    explanation: Explanation,
+    base: SideAnswers,
+    answers_of: Callable[[tuple[Side, ...]], Answers],
+) -> Effect | None:
+    """Search for several changes that come nearer to what is stated than the best single one.
+
+    The search begins with the best single change. On top of it, each of the others that help alone
+    is tried, and the best is kept, for as long as one helps. Where that leaves more than chance to
     the stated accuracy, every other topic is tried in the same way: a cause may show only where
     another is corrected.
     """
-
-    def __init__(self, changes: Changes, explanation: Explanation, evaluation: Evaluation) -> None:
-        helping = [effect.changes[0] for effect in explanation.best_by_topic()]
-        self._changes, self._explanation = changes, explanation
-        self._stated = explanation.stated
-        self._base = _answers_with(evaluation, changes, None)
-        self._candidates = [helping, list(changes.changes)]
-        self.best: Outcome | None = None
-        if helping:
-            other = _answers_with(evaluation, changes, helping[0])
-            effect = next(e for e in explanation.effects if e.changes == (helping[0],))
-            self.best = Outcome(effect, other)
-
-    @property
-    def combined(self) -> Effect | None:
-        """The effect of several changes, where they come nearer than the best single one."""
-        single = self._explanation.best
-        if self.best is None or self._stated is None or single is None:
-            return None
-        effect, stated = self.best.effect, self._stated
-        nearer = effect.remaining(stated) < single.remaining(stated)
-        return effect if len(effect.changes) > 1 and nearer else None
-
-    def trials(self) -> list[Places]:
-        """What is to be evaluated next; nothing where the search has ended."""
-        if self.best is None:
-            return []
-        while self._candidates:
-            if len(self._candidates) == 1 and within_chance(self.best.answers, self._stated):
-                return []
-            trials = on_top(self._changes, self.best.effect.changes, self._candidates[0])
-            if trials:
-                return trials
-            del self._candidates[0]
-        return []
-
-    def take(self, trials: Sequence[Places], evaluation: Evaluation) -> None:
-        """Keep the best of what was tried, or go on to the next candidates."""
-        assert self.best is not None and self._stated is not None  # nothing is tried otherwise
-        sides, others = [answers_as(side) for side in evaluation.provenance.changes or ()], []
-        for trial in trials:
-            side, shift = self._changes.at_once(trial)
-            column = sides.index(answers_as(side))
-            other = side_answers(evaluation.answers, evaluation.labels, column, shift)
-            several = [self._changes.changes[place] for place in trial]
-            effect = effect_of(several, self._base, other)
-            if effect is not None:
-                others.append(Outcome(effect, other))
-        best = best_step(self.best, others, self._stated)
-        if best is self.best:
-            del self._candidates[0]
-        self.best = best
-
-
-def on_top(
-    changes: Changes, several: Sequence[Change], candidates: Sequence[Change]
-) -> list[Places]:
-    """Several changes, and each candidate of another topic beside them where that means something.
-
-    The preprocessing as a whole and its parts are one topic.
-    """
-    topics = {change.topic for change in several}
-    if PREPROCESSING in topics:
-        topics |= PARTS.keys()
-    elif topics & PARTS.keys():
-        topics.add(PREPROCESSING)
-
-    def answers_of(trial: Sequence[Change]) -> tuple[Side, int] | None:
-        both = combined(changes.base, trial)
-        return None if both is None else (answers_as(both[0]), both[1])
-
-    before = answers_of(several)
-    trials = ((*several, change) for change in candidates if change.topic not in topics)
-    return [
-        tuple(map(changes.changes.index, trial))
-        for trial in trials
-        if answers_of(trial) not in (None, before)
-    ]
-
-
-def _with_sides(
-    prepared: Prepared, sides: tuple[Side, ...], variants: tuple[Side, ...]
-) -> Prepared:
-    provenance = replace(prepared.provenance, sides=sides, changes=variants)
-    return replace(prepared, sides=sides, variants=variants, provenance=provenance)
-
-
-def _singly(evaluation: Evaluation, changes: Changes) -> Explanation | None:
-    """The effect of each change alone; None where not one image could be used."""
-    base = _answers_with(evaluation, changes, None)
-    if not base.usable.any():
+    stated, single, helping = explanation.stated, explanation.best, explanation.best_by_topic()
+    if stated is None or single is None:
         return None
-    effects = [
-        effect_of([change], base, _answers_with(evaluation, changes, change))
-        for change in changes.changes
-    ]
-    adjusted = with_adjusted_p([effect for effect in effects if effect is not None])
-    return Explanation(
-        100 * float(base.right()[base.usable].mean()), evaluation.stated,
-        within_chance(base, evaluation.stated), adjusted, changes.left_out,
-    )  # fmt: skip
+    best = helping[0]
+    for candidates in ([effect.changes[0] for effect in helping], changes.changes):
+        while trials := changes.on_top(best.changes, candidates):
+            if candidates is changes.changes and within_chance(best.answers, stated):
+                break
+            sides = tuple(dict.fromkeys(trial.side for trial in trials))
+            answers, effects = answers_of(sides), []
+            for trial in trials:
+                column = sides.index(trial.side)
+                other = SideAnswers.of(answers, base.labels, column, trial.shift)
+                effects.append(effect_of(trial.changes, base, other))
+            nearer = best_step(best, [effect for effect in effects if effect is not None], stated)
+            if nearer is best:
+                break
+            best = nearer
+    nearer_than_single = best.remaining(stated) < single.remaining(stated)
+    return best if len(best.changes) > 1 and nearer_than_single else None
 
 
-def _answers_with(evaluation: Evaluation, changes: Changes, change: Change | None) -> SideAnswers:
-    """The port's answers with a change, or, with None, as it is."""
-    sides = [answers_as(side) for side in (*evaluation.sides, *changes.variants)]
-    side = changes.base if change is None or change.side is None else change.side
-    # Judge and port may be alike but for what runs them, which answers_as keeps.
-    column = sides.index(answers_as(side))
-    shift = 0 if change is None else change.shift
-    return side_answers(evaluation.answers, evaluation.labels, column, shift)
+def effect_of(changes: Sequence[Change], base: SideAnswers, other: SideAnswers) -> Effect | None:
+    """Compare on the images that both answer; None where there is no such image."""
+    both = base.usable & other.usable
+    if not both.any():
+        return None
+    change = difference(base.right()[both], other.right()[both])
+    return Effect(tuple(changes), base.top1, change, change.p, other)
+
+
+def with_adjusted_p(effects: Sequence[Effect]) -> tuple[Effect, ...]:
+    """The same effects, with Holm-adjusted p-values."""
+    p_values = holm([effect.p for effect in effects])
+    return tuple(replace(effect, p=p) for effect, p in zip(effects, p_values, strict=True))
+
+
+def within_chance(base: SideAnswers, stated: float | None) -> bool:
+    """Whether the stated top-1 in percent is in the confidence interval of the measured one."""
+    if stated is None:
+        return False
+    top1 = share(int(base.right()[base.usable].sum()), int(base.usable.sum()))
+    return top1.low <= stated <= top1.high
+
+
+def best_step(before: Effect, others: Sequence[Effect], stated: float) -> Effect:
+    """Of effects, each with one change more, the nearest that is so beyond chance; else the same.
+
+    Each is compared with what was reached before, on the images that both answer.
+    """
+    steps = []
+    for other in others:
+        both = other.answers.usable & before.answers.usable
+        steps.append(difference(before.answers.right()[both], other.answers.right()[both]))
+    p_values = holm([step.p for step in steps])
+    gap = stated - before.top1
+    nearer = [
+        other for other, step, p in zip(others, steps, p_values, strict=True)
+        if p < SIGNIFICANT and step.comes_nearer(gap)
+    ]  # fmt: skip
+    return min(nearer, key=lambda other: other.remaining(stated), default=before)
+
+
+def _names(effect: Effect) -> dict[str, str]:
+    (change,) = effect.changes
+    return {"topic": change.topic, "change": change.words}
+
+
+def _words(effect: Effect) -> str:
+    (change,) = effect.changes
+    return f"{change.topic} ({change.words}) {effect.difference.points:+.2f}"

@@ -57,7 +57,7 @@ class Journal:
         if self._stream is not None:
             self._stream.close()
 
-    def finished(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[Batch]:
         """Every batch that is whole on disk; one that several processes finished comes once."""
         numbers: set[int] = set()
         for part in sorted(self.folder.glob(_PARTS)):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -51,9 +51,10 @@ class Side:
     ``std`` are of those (a channel each); a judge's lead to what the source's own input
     stands for. ``background`` is 1 where the first of its classes is none of
     the data set's. ``weights`` is the source's weight set for what is ported anew.
+    Sides that differ in their name alone are equal: they answer the same.
     """
 
-    name: str
+    name: str = field(compare=False)
     runs: Runs
     pipeline: str
     mean: tuple[float, ...]

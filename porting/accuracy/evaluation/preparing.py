@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +39,9 @@ IMAGENET_CLASSES = 1000
 class Prepared:
     """An evaluation that can be run.
 
-    ``stated`` is the top-1 in percent that the authors of a published source state.
+    ``published_top1`` is what the authors of a published source state, in percent.
     ``weight_set`` is that of the port, None where it is not known; ``anew`` has,
     by weight set, the network that can be ported anew from the source.
-    ``variants`` answer beside the sides, to explain them.
     """
 
     inputs: Inputs
@@ -50,10 +49,9 @@ class Prepared:
     dataset: DataSet
     convention: InputConvention
     provenance: Provenance
-    stated: float | None
-    weight_set: str | None = None
-    anew: Mapping[str, Side] = field(default_factory=dict)
-    variants: tuple[Side, ...] = ()
+    published_top1: float | None
+    weight_set: str | None
+    anew: Mapping[str, Side]
 
 
 @dataclass(frozen=True)

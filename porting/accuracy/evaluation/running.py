@@ -13,20 +13,18 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-from porting.accuracy.datasets import DataSet
-from porting.accuracy.evaluation.agreement import Quantisation, quantisation_on, tie_on
 from porting.accuracy.evaluation.batch import (
     ANSWERED,
     FAILED,
@@ -35,16 +33,11 @@ from porting.accuracy.evaluation.batch import (
     Evaluator,
     Pixels,
     Work,
+    labels_of,
 )
-from porting.accuracy.evaluation.effects import Explanation
 from porting.accuracy.evaluation.journal import Journal, discard
-from porting.accuracy.evaluation.predictors import Inputs, Side
-from porting.accuracy.evaluation.preparing import Prepared
-from porting.accuracy.evaluation.provenance import Provenance
 from porting.accuracy.evaluation.ranks import Ranks
-from porting.accuracy.evaluation.significance import right
 from porting.errors import BadExample, WorkerDied
-from porting.mapping.convention import InputConvention
 from porting.one_thread import ONE_THREAD, cores
 
 BATCH = 16
@@ -56,75 +49,18 @@ AHEAD = 2
 """Batches given to each process, so that none waits for the next."""
 
 
-@dataclass(frozen=True, repr=False)
-class Evaluation:
-    """Answers of a judge and a port on a data set, and what they rest on.
-
-    ``labels`` (N,) are the images', -1 where one has none; ``answers`` are those of
-    ``sides``. ``inputs`` are the files, ``stated`` is the authors' top-1 in percent
-    where it is published. Where judge and port differ on an image, ``tie`` is the margin in
-    logits up to which rounding may decide; see :mod:`porting.accuracy.evaluation.agreement`.
-    Where they differ beyond that and the source is quantised, ``quantisation`` says what it
-    answers in float32. On request, ``explanation`` attributes the distance to the stated
-    accuracy; the answers of its variants stand behind those of the sides.
-    """
-
-    dataset: DataSet
-    inputs: Inputs
-    sides: tuple[Side, ...]
-    convention: InputConvention
-    labels: np.ndarray
-    answers: Answers
-    provenance: Provenance
-    stated: float | None = None
-    tie: float | None = None
-    quantisation: Quantisation | None = None
-    explanation: Explanation | None = None
-
-    def __repr__(self) -> str:
-        names = " and ".join(side.name for side in self.sides)
-        return f"Evaluation({names} on {self.dataset!r})"
-
-    @property
-    def usable(self) -> np.ndarray:
-        """(N,) whether an image was answered by every side."""
-        return np.asarray(self.answers.state == ANSWERED)
-
-    @property
-    def compares(self) -> bool:
-        """Whether judge and port both answered."""
-        return [side.name for side in self.sides[:2]] == ["judge", "port"]
-
-    @property
-    def differing(self) -> list[int]:
-        """Numbers of the images on which the answers of judge and port differ."""
-        if not self.compares:
-            return []
-        best = self.answers.best
-        return np.flatnonzero(self.usable & (best[:, 0, 0] != best[:, 1, 0])).tolist()
-
-    def near_tie(self, number: int) -> bool:
-        """Whether a differing image's best two are so near for both that rounding may decide."""
-        return self.tie is not None and bool((self.answers.margin[number, :2] <= self.tie).all())
-
-    def right(self, side: int, among: int = 1) -> np.ndarray:
-        """(usable,) whether the label is among the ``among`` best classes of a side."""
-        usable = self.usable
-        return right(self.answers.best[usable, side], self.labels[usable], among)
-
-
 @dataclass(frozen=True)
 class Standing:
     """The progress of an evaluation: images done, and how many each side got right.
 
-    Of several ``ranks`` it is the first one's share. ``answered`` are those of
+    Of several ``ranks`` it is the first one's share. ``usable`` are those of
     the images done that could be read. ``rate`` is in images a second, of what
     is not from the journal; 0 before the first.
     """
 
     done: int
     total: int
-    answered: int
+    usable: int
     right: dict[str, int]
     rate: float
     ranks: int
@@ -137,22 +73,20 @@ class Counter:
     """Collects answers by image, and reports progress after each batch."""
 
     def __init__(self, work: Work, ranks: int, progress: Progress | None) -> None:
-        dataset = work.dataset
-        labels = (dataset.example(number).label for number in range(len(dataset)))
-        self.labels = np.array([-1 if label is None else label for label in labels], np.int32)
-        self.answers = Answers.none_of(len(dataset), len(work.answering))
+        self.labels = labels_of(work.dataset)
+        self.answers = Answers.none_of(len(work.dataset), len(work.answering))
         self._work, self._ranks, self._progress = work, ranks, progress
         self._right = np.zeros(len(work.sides), np.int64)
-        self._done = self._answered = self._total = self._before = 0
+        self._done = self._usable = self._total = self._before = 0
         self._since = time.monotonic()
 
-    def begin(self, finished: Iterable[Batch], remaining: Sequence[int], on_error: str) -> None:
+    def begin(self, from_journal: Iterable[Batch], remaining: Sequence[int], on_error: str) -> None:
         """Count in what the journal has, and start the clock for the remaining batches.
 
         Raises:
             BadExample: as :meth:`add`.
         """
-        for batch in finished:
+        for batch in from_journal:
             self._count(batch, on_error)
         self._total = self._done + sum(len(self._work.numbers(batch)) for batch in remaining)
         self._since, self._before = time.monotonic(), self._done
@@ -173,19 +107,19 @@ class Counter:
         answers, numbers = self.answers, np.array(self._work.numbers(batch.number))
         answers.best[numbers], answers.margin[numbers] = batch.best, batch.margin
         answers.state[numbers] = ANSWERED
-        for number, why in batch.failed.items():
+        for number, why in batch.failures.items():
             answers.state[number] = FAILED
             answers.reasons[number] = why
         return numbers
 
     def _count(self, batch: Batch, on_error: str) -> None:
-        if batch.failed and on_error == "stop":
-            raise BadExample(next(iter(batch.failed.values())))
+        if batch.failures and on_error == "stop":
+            raise BadExample(next(iter(batch.failures.values())))
         numbers = self.fill(batch)
         usable = self.answers.state[numbers] == ANSWERED
         best, labels = self.answers.best[numbers][usable], self.labels[numbers][usable]
         self._done += len(numbers)
-        self._answered += len(best)
+        self._usable += len(best)
         self._right += (best[:, : len(self._right), 0] == labels[:, None]).sum(0)
 
     def _report(self) -> None:
@@ -196,38 +130,32 @@ class Counter:
         fresh, seconds = self._done - self._before, time.monotonic() - self._since
         rate = fresh / seconds if fresh and seconds else 0.0
         self._progress(
-            Standing(self._done, self._total, self._answered, right_by_side, rate, self._ranks)
+            Standing(self._done, self._total, self._usable, right_by_side, rate, self._ranks)
         )
 
 
 @dataclass(frozen=True)
 class Runner:
-    """How evaluations are run: in which processes, on what, and what becomes of bad images."""
+    """How evaluations are run: in which processes, and what becomes of bad images."""
 
     ranks: Ranks
     fresh: bool
     workers: int | None
-    device: str
     on_error: str
     progress: Progress | None
 
-    def run(self, prepared: Prepared, folder: Path) -> Evaluation | None:
-        """Evaluate what is not in the journal of the folder yet; the first rank gets everything."""
+    def run(self, work: Work, provenance: Mapping[str, Any], folder: Path) -> Answers:
+        """Evaluate what is not in the journal of the folder yet; every rank gets all answers."""
         ranks = self.ranks
-        work = Work(
-            prepared.dataset, prepared.inputs, prepared.sides, BATCH, self.device,
-            prepared.variants,
-        )  # fmt: skip
-        provenance = replace(prepared.provenance, batch=BATCH, device=self.device)
         counter = Counter(work, ranks.size, self.progress if ranks.first else None)
-        ranks.check_alike(provenance.to_json())
+        ranks.check_alike(provenance)
         if self.fresh:
             # By the first of each machine, before any of them looks at what is there.
             ranks.together(partial(discard, folder) if ranks.first_here else lambda: None)
-        with ranks.together(partial(Journal, folder, provenance.to_json())) as journal:
-            mine = {batch.number: batch for batch in journal.finished()}
-            finished = set().union(*ranks.gathered(set(mine)))
-            remaining = ranks.share(b for b in range(work.batches) if b not in finished)
+        with ranks.together(partial(Journal, folder, provenance)) as journal:
+            mine = {batch.number: batch for batch in journal.batches()}
+            in_journals = set().union(*ranks.gathered(set(mine)))
+            remaining = ranks.share(b for b in range(work.batches) if b not in in_journals)
             ranks.together(partial(counter.begin, mine.values(), remaining, self.on_error))
             count = max(cores() // ranks.local, 1) if self.workers is None else self.workers
             # Closed at once where an image stops the evaluation, so that its processes end.
@@ -239,20 +167,7 @@ class Runner:
                     ranks.check()
         for batch in itertools.chain(*ranks.gathered(list(mine.values()))):
             counter.fill(batch)
-        if not ranks.first:
-            return None
-        evaluation = Evaluation(
-            prepared.dataset, prepared.inputs, prepared.sides, prepared.convention,
-            counter.labels, counter.answers, provenance, prepared.stated,
-        )  # fmt: skip
-        if not evaluation.differing:
-            return evaluation
-        evaluation = replace(evaluation, tie=tie_on(work, evaluation.differing))
-        beyond = [n for n in evaluation.differing if not evaluation.near_tie(n)]
-        if not beyond:
-            return evaluation
-        quantisation = quantisation_on(work, evaluation.answers, beyond, evaluation.tie)
-        return replace(evaluation, quantisation=quantisation)
+        return counter.answers
 
 
 def answer_batches(work: Work, batches: Sequence[int], workers: int) -> Generator[Batch]:
@@ -278,13 +193,12 @@ def answer_batches(work: Work, batches: Sequence[int], workers: int) -> Generato
             finally:
                 torch.set_num_threads(threads)
         return
-    ahead = workers * AHEAD
     with _pool(work, workers) as pool:
         if work.device == "cpu":
-            yield from _as_finished(pool, _evaluate, batches, ahead)
+            yield from _as_finished(pool, _evaluate, batches, workers * AHEAD)
             return
         here = Evaluator(work)
-        for answers, pixels in _as_finished(pool, _judge, batches, ahead):
+        for answers, pixels in _as_finished(pool, _judge, batches, workers * AHEAD):
             yield here.answer(answers, pixels, on_device=True)
 
 
@@ -296,9 +210,9 @@ def _as_finished(
     under_way = {pool.submit(task, batch) for batch in islice(waiting, ahead)}
     try:
         while under_way:
-            finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            under_way |= {pool.submit(task, batch) for batch in islice(waiting, len(finished))}
-            for future in finished:
+            ready, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            under_way |= {pool.submit(task, batch) for batch in islice(waiting, len(ready))}
+            for future in ready:
                 yield future.result()
     except BrokenProcessPool as error:
         raise WorkerDied(
@@ -344,17 +258,16 @@ _evaluator: list[Evaluator] = []
 
 
 def _begin(work: Work) -> None:
+    def end_with_parent() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that began this one says so
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # TensorFlow would take a GPU's memory
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     _evaluator.append(Evaluator(work))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)
 
 
 def _evaluate(batch: int) -> Batch:

@@ -7,7 +7,7 @@ import csv
 import pytest
 from pyarrow import parquet
 
-from porting.accuracy.evaluation.rows import check_rows_file, rows_of, write_rows
+from porting.accuracy.evaluation.results import check_rows_file, rows_of, write_rows
 from porting.errors import BadInput, OutputError
 
 
