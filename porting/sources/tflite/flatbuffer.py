@@ -44,10 +44,10 @@ class Flatbuffer:
         """The table that the first four bytes point to."""
         return Table(self, self.offset(0, "root table"))
 
-    def fail(self, at: int, what: str, found: str) -> BadSource:
+    def fail(self, at: int, what: str, problem: str) -> BadSource:
         """The error for a place in this file."""
         return BadSource(
-            f"{self.path}: damaged or cut short: {what} at byte {at:,} {found}; "
+            f"{self.path}: damaged or cut short: {what} at byte {at:,} {problem}; "
             f"the file has {self.size:,} bytes"
         )
 
@@ -102,10 +102,6 @@ class Table:
         relative = self._buffer.unpack(_VOFFSET, self._vtable + entry, "field table")
         return self.at + int(relative) if relative else None
 
-    def has(self, slot: int) -> bool:
-        """Whether the field is present."""
-        return self._field(slot) is not None
-
     def scalar(self, slot: int, code: str, default: int | float = 0) -> Any:
         """A scalar field by its ``struct`` code, or the default."""
         at = self._field(slot)
@@ -140,16 +136,18 @@ class Table:
         self._buffer.charge(length * kind.itemsize, start, what)
         return np.frombuffer(self._buffer.data, kind, length, start)
 
-    def span(self, slot: int, what: str, item: int = 1, ended: bool = False) -> tuple[int, int]:
+    def span(
+        self, slot: int, what: str, item: int = 1, terminated: bool = False
+    ) -> tuple[int, int]:
         """Position and length of a vector, unread; (0, 0) where absent.
 
-        An element takes ``item`` bytes; behind a text, which is ``ended``, stands a zero.
+        An element takes ``item`` bytes; a ``terminated`` vector, a text, is followed by a zero.
         """
         at = self._field(slot)
         if at is None:
             return 0, 0
         start, length = self._buffer.vector(at, item, what)
-        if ended and start + length >= self._buffer.size:
+        if terminated and start + length >= self._buffer.size:
             raise self._buffer.fail(start, what, "does not end")
         return start, length
 

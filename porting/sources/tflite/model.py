@@ -1,9 +1,9 @@
-"""A TFLite file parsed: tensors, operators, and where each buffer lies."""
+"""A TFLite file parsed and checked: tensors, operators, and where each buffer lies."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,49 +17,23 @@ from porting.sources.tflite.schema import (
     CUSTOM,
     IDENTIFIER,
     METADATA,
+    MODEL,
     OPERATORS,
     OPTIONS,
     TENSOR_TYPES,
     VECTOR,
-    Option,
+    Layout,
 )
-from porting.sources.tflite.sparsity import Sparsity, parse_sparsity
-from porting.sources.tflite.whole import check_whole
+from porting.sources.tflite.tensors import Level, Quantisation, Sparsity, StoredTensor
 
-
-@dataclass(frozen=True)
-class Quantisation:
-    """Affine quantisation: ``real = scale * (stored - zero_point)``.
-
-    One scale, or one for each index along ``axis``.
-    """
-
-    scale: np.ndarray
-    zero_point: np.ndarray
-    axis: int
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """One tensor as the file has it; ``start`` and ``size`` locate a constant's bytes."""
-
-    name: str
-    shape: tuple[int, ...]
-    type: str
-    start: int
-    size: int
-    quantisation: Quantisation | None
-    sparsity: Sparsity | None
-
-    @property
-    def constant(self) -> bool:
-        """Whether the file holds its values."""
-        return self.size > 0
+_COMPRESSED = 1  # ``DimensionType.SPARSE_CSR``
+_INDEX_TYPES = {1: "i4", 2: "u2", 3: "u1"}
+"""``SparseIndexVector``: the union's type -> its elements."""
 
 
 @dataclass(frozen=True)
 class ParsedModel:
-    """Everything that the reader needs of a file; names are unique.
+    """Everything that the reader needs of a file; names of tensors are unique.
 
     ``metadata`` is where the TFLite metadata lie, (start, size), None without any.
     """
@@ -73,7 +47,8 @@ def parse(data: memoryview, path: Path) -> ParsedModel:
     """Parse a file's bytes, checking every offset on the way.
 
     Raises:
-        BadSource: an offset, length or index is out of bounds.
+        BadSource: an offset, length or index is out of bounds, a constant's size does not fit its
+            shape, or the operators stand in an order in which they cannot be computed.
         UnsupportedSource: the file is sound but holds several subgraphs.
     """
     if len(data) < 8 or bytes(data[4:8]) != IDENTIFIER:
@@ -86,27 +61,44 @@ def parse(data: memoryview, path: Path) -> ParsedModel:
     subgraphs = list(model.tables(2, "subgraphs"))
     if len(subgraphs) != 1:
         raise UnsupportedSource(f"{path}: expected one subgraph, found {len(subgraphs)}")
-    spans = [_span(table, buffer) for table in model.tables(4, "buffers")]
-    kinds = [_kind(table) for table in model.tables(1, "operator codes")]
-    tensors = _named([_tensor(table, spans, path) for table in subgraphs[0].tables(0, "tensors")])
-    metadata = _metadata(model, spans, path)
-    check_whole(data, path)
-    return ParsedModel(tensors, _graph(subgraphs[0], kinds, tensors, path), metadata)
-
-
-def _metadata(model: Table, spans: Sequence[tuple[int, int]], path: Path) -> tuple[int, int] | None:
-    found = None
-    for entry in model.tables(6, "metadata"):
-        name, number = entry.text(0, "metadata name"), int(entry.scalar(1, "I"))
+    spans = [_buffer_span(table, buffer) for table in model.tables(4, "buffers")]
+    kinds = []
+    for table in model.tables(1, "operator codes"):
+        # Files of before 2020 fill the narrow field alone.
+        code = max(int(table.scalar(0, "b")), int(table.scalar(3, "i")))
+        custom = table.text(1, "custom operator name")
+        builtin = OPERATORS[code] if 0 <= code < len(OPERATORS) else f"BUILTIN_{code}"
+        kinds.append(f"CUSTOM:{custom}" if code == CUSTOM else builtin)
+    tensors = []
+    names: set[str] = set()
+    for index, table in enumerate(subgraphs[0].tables(0, "tensors")):
+        tensor = _tensor(table, spans, path)
+        # The schema does not ask for names, nor that they differ.
+        name = tensor.name
+        if not name or name in names:
+            name = f"{name}#{index}"
+        while name in names:
+            name += "#"
+        names.add(name)
+        tensors.append(replace(tensor, name=name))
+    metadata = None
+    for table in model.tables(6, "metadata"):
+        name, number = table.text(0, "metadata name"), int(table.scalar(1, "I"))
         if number >= len(spans):
             raise BadSource(
                 f"{path}: metadata {name!r} name buffer {number}, the file has {len(spans)}"
             )
-        found = spans[number] if name == METADATA else found
-    return found
+        metadata = spans[number] if name == METADATA else metadata
+    # With a budget of its own: what is read above is charged to the other.
+    _check_ends(Flatbuffer(data, path).root(), MODEL, "model")
+    graph = _graph(subgraphs[0], kinds, [tensor.name for tensor in tensors], path)
+    for tensor in tensors:
+        tensor.check_extent(len(data), path)
+    _check_order(graph, [tensor.name for tensor in tensors if tensor.constant], path)
+    return ParsedModel(tuple(tensors), graph, metadata)
 
 
-def _span(table: Table, buffer: Flatbuffer) -> tuple[int, int]:
+def _buffer_span(table: Table, buffer: Flatbuffer) -> tuple[int, int]:
     """Where a buffer's bytes lie: in the table, or behind it in a file over 2 GB."""
     start, size = table.span(0, "buffer")
     outside, length = table.scalar(1, "Q"), table.scalar(2, "Q")
@@ -118,33 +110,9 @@ def _span(table: Table, buffer: Flatbuffer) -> tuple[int, int]:
     return start, size
 
 
-def _kind(table: Table) -> str:
-    """An operator's name. Files of before 2020 fill the narrow field alone."""
-    code = max(int(table.scalar(0, "b")), int(table.scalar(3, "i")))
-    custom = table.text(1, "custom operator name")
-    if code == CUSTOM:
-        return f"CUSTOM:{custom}"
-    return OPERATORS[code] if 0 <= code < len(OPERATORS) else f"BUILTIN_{code}"
-
-
 def _tensor(table: Table, spans: Sequence[tuple[int, int]], path: Path) -> StoredTensor:
     name = table.text(3, "tensor name")
-    shape = _shape(table.array(0, "i4", f"shape of {name!r}"), name, path)
-    code, number = int(table.scalar(1, "b")), int(table.scalar(2, "I"))
-    if code not in TENSOR_TYPES:
-        raise UnsupportedSource(f"{path}: tensor {name!r} has unknown type code {code}")
-    if number >= len(spans):
-        raise BadSource(f"{path}: tensor {name!r} names buffer {number}, the file has {len(spans)}")
-    # Tensors that name no buffer name 0, of which LiteRT takes no values, whatever it holds.
-    kind, (start, size) = TENSOR_TYPES[code], spans[number] if number else (0, 0)
-    # A float tensor may still say what it was quantised from; its values are real as they are.
-    quantisation = None if kind.startswith(("float", "complex")) else _quantisation(table)
-    sparsity = table.table(6, f"sparsity of {name!r}")
-    layout = None if sparsity is None else parse_sparsity(sparsity)
-    return StoredTensor(name, shape, kind, start, size, quantisation, layout)
-
-
-def _shape(sides: np.ndarray, name: str, path: Path) -> tuple[int, ...]:
+    sides = table.array(0, "i4", f"shape of {name!r}")
     if len(sides) > MOST_SIDES:
         raise BadSource(
             f"{path}: tensor {name!r} has {len(sides):,} sides, TensorFlow allows {MOST_SIDES}"
@@ -153,62 +121,84 @@ def _shape(sides: np.ndarray, name: str, path: Path) -> tuple[int, ...]:
         raise UnsupportedSource(
             f"{path}: tensor {name!r} has {len(sides)} sides, at most {MOST_SIDES_READ} are read"
         )
-    return tuple(sides.tolist())
+    code, number = int(table.scalar(1, "b")), int(table.scalar(2, "I"))
+    if code not in TENSOR_TYPES:
+        raise UnsupportedSource(f"{path}: tensor {name!r} has unknown type code {code}")
+    if number >= len(spans):
+        raise BadSource(f"{path}: tensor {name!r} names buffer {number}, the file has {len(spans)}")
+    # Tensors that name no buffer name 0, of which LiteRT takes no values, whatever it holds.
+    kind, (start, size) = TENSOR_TYPES[code], spans[number] if number else (0, 0)
+    quantisation = None
+    # A float tensor may still say what it was quantised from; its values are real as they are.
+    if not kind.startswith(("float", "complex")) and (parameters := table.table(4, "quantisation")):
+        scale = parameters.array(2, "f4", "scales")
+        zero = parameters.array(3, "i8", "zero points")
+        if scale.size:
+            quantisation = Quantisation(scale, zero, int(parameters.scalar(6, "i")))
+    layout = table.table(6, f"sparsity of {name!r}")
+    sparsity = None if layout is None else _sparsity(layout)
+    return StoredTensor(name, tuple(sides.tolist()), kind, start, size, quantisation, sparsity)
 
 
-def _quantisation(table: Table) -> Quantisation | None:
-    parameters = table.table(4, "quantisation")
-    if parameters is None:
-        return None
-    scale = parameters.array(2, "f4", "scales")
-    zero = parameters.array(3, "i8", "zero points")
-    if not scale.size:
-        return None
-    return Quantisation(scale, zero, int(parameters.scalar(6, "i")))
+def _sparsity(table: Table) -> Sparsity:
+    def index_vector(level: Table, slot: int, what: str) -> np.ndarray:
+        # A union: its type lies in the slot before its table.
+        kind, vector = int(level.scalar(slot, "B")), level.table(slot + 1, what)
+        if kind not in _INDEX_TYPES or vector is None:
+            return np.empty(0, np.int64)
+        return vector.array(0, _INDEX_TYPES[kind], what).astype(np.int64)
+
+    order = table.array(0, "i4", "traversal order")
+    block_map = table.array(1, "i4", "block map")
+    levels = []
+    for level in table.tables(2, "levels of a sparse tensor"):
+        if level.scalar(0, "b") == _COMPRESSED:
+            segments, indices = (
+                index_vector(level, 2, "segments"),
+                index_vector(level, 4, "indices"),
+            )
+            levels.append(Level(0, segments, indices))
+        else:
+            levels.append(Level(int(level.scalar(1, "i")), None, np.empty(0, np.int64)))
+    return Sparsity(tuple(order.tolist()), tuple(block_map.tolist()), tuple(levels))
 
 
-def _named(tensors: list[StoredTensor]) -> tuple[StoredTensor, ...]:
-    """Give each tensor a name of its own; the schema does not ask for that."""
-    seen: set[str] = set()
-    named = []
-    for index, tensor in enumerate(tensors):
-        name = tensor.name
-        if not name or name in seen:
-            name = f"{tensor.name}#{index}"
-        while name in seen:
-            name += "#"
-        seen.add(name)
-        named.append(tensor if name == tensor.name else _renamed(tensor, name))
-    return tuple(named)
+def _check_ends(table: Table, layout: Layout, what: str) -> None:
+    """Follow everything that a file declares to its end, also what no weight or graph needs.
+
+    A file that is cut short loses its end first, and what a writer puts there differs: names,
+    debugging aids, tables without fields. What lies behind the last thing declared, alignment or
+    a table that nothing points to, can be cut off without notice, and nothing is lost with it.
+    """
+    for slot, part in layout.items():
+        place = f"field {slot} of {what}"
+        if isinstance(part, int):
+            table.span(slot, place, part)
+        elif isinstance(part, str):
+            table.span(slot, place, 1, terminated=True)
+        elif isinstance(part, list):
+            for element in table.tables(slot, place):
+                _check_ends(element, part[0], place)
+        elif (inner := table.table(slot, place)) is not None:
+            _check_ends(inner, part, place)
 
 
-def _renamed(tensor: StoredTensor, name: str) -> StoredTensor:
-    return StoredTensor(**{**vars(tensor), "name": name})
-
-
-def _graph(
-    subgraph: Table, kinds: Sequence[str], tensors: Sequence[StoredTensor], path: Path
-) -> Graph:
-    names = [tensor.name for tensor in tensors]
-
-    def name_of(index: int, where: str) -> str:
-        if not 0 <= index < len(names):
-            raise BadSource(f"{path}: {where} names tensor {index}, the file has {len(names)}")
-        return names[index]
-
-    def names_of(table: Table, slot: int, where: str) -> tuple[str, ...]:
-        return tuple(name_of(int(i), where) for i in table.array(slot, "i4", where))
+def _graph(subgraph: Table, kinds: Sequence[str], names: Sequence[str], path: Path) -> Graph:
+    def names_of(
+        table: Table, slot: int, where: str, what: str = "", optional: bool = False
+    ) -> tuple[Any, ...]:
+        indices = table.array(slot, "i4", what or where).tolist()
+        for index in indices:
+            if not 0 <= index < len(names) and not (optional and index == -1):
+                raise BadSource(f"{path}: {where} names tensor {index}, the file has {len(names)}")
+        return tuple(None if index == -1 else names[index] for index in indices)
 
     operators = []
     for index, table in enumerate(subgraph.tables(3, "operators")):
-        code = int(table.scalar(0, "I"))
-        where = f"operator {index}"
+        code, where = int(table.scalar(0, "I")), f"operator {index}"
         if code >= len(kinds):
             raise BadSource(f"{path}: {where} has code {code}, the file declares {len(kinds)}")
-        inputs = tuple(
-            None if i == -1 else name_of(int(i), where)
-            for i in table.array(1, "i4", f"inputs of {where}")
-        )
+        inputs = names_of(table, 1, where, f"inputs of {where}", optional=True)
         outputs = names_of(table, 2, where)
         if not inputs or not outputs:
             raise UnsupportedSource(f"{path}: {where} ({kinds[code]}) has no inputs or no outputs")
@@ -225,7 +215,11 @@ def _options(table: Table, kind: str, path: Path, where: str) -> dict[str, Any]:
     options = table.table(4, f"options of {where}")
     values: dict[str, Any] = {}
     for name, option in OPTIONS.get(kind, {}).items():
-        value = _option(options, option, f"{name} of {where}")
+        value: Any = () if option.code == VECTOR else option.default
+        if options is not None and option.code == VECTOR:
+            value = tuple(options.array(option.slot, "i4", f"{name} of {where}").tolist())
+        elif options is not None:
+            value = options.scalar(option.slot, option.code, option.default)
         if option.names is not None:
             if value not in option.names:
                 raise BadSource(f"{path}: {where} ({kind}) has unknown {name} code {value}")
@@ -234,11 +228,33 @@ def _options(table: Table, kind: str, path: Path, where: str) -> dict[str, Any]:
     return values
 
 
-def _option(options: Table | None, option: Option, what: str) -> Any:
-    if option.code == VECTOR:
-        return () if options is None else tuple(options.array(option.slot, "i4", what).tolist())
-    return (
-        option.default
-        if options is None
-        else options.scalar(option.slot, option.code, option.default)
-    )
+def _check_order(graph: Graph, constants: Sequence[str], path: Path) -> None:
+    """Check that no tensor is computed twice, and none is read before it is computed.
+
+    A cycle has an operator that reads what is computed only later, or by itself.
+
+    Raises:
+        BadSource: naming operator and tensor.
+    """
+
+    def label(operator: Operator) -> str:
+        return f"operator {operator.index} ({operator.kind})"
+
+    origins = dict.fromkeys(constants, "which the file stores")
+    origins |= dict.fromkeys(graph.inputs, "which is an input of the graph")
+    makers: dict[str, Operator] = {}
+    for operator in graph.operators:
+        for name in operator.outputs:
+            if name in makers:
+                origins[name] = f"which {label(makers[name])} has computed before"
+            if name in origins:
+                raise BadSource(f"{path}: {label(operator)} computes {name!r}, {origins[name]}")
+            makers[name] = operator
+    for operator in graph.operators:
+        for name in filter(None, operator.inputs):
+            maker = makers.get(name)
+            if maker is not None and maker.index >= operator.index:
+                when = "itself" if maker is operator else f"{label(maker)}, which comes later"
+                raise BadSource(
+                    f"{path}: {label(operator)} reads {name!r}, which is computed by {when}"
+                )

@@ -9,12 +9,10 @@ import numpy as np
 
 from porting.sources.mapped import mapped_whole
 from porting.sources.source import Normalisation, Source, TensorInfo
-from porting.sources.tflite.labels import labels_of
-from porting.sources.tflite.metadata import metadata_normalisation
-from porting.sources.tflite.model import ParsedModel, StoredTensor, parse
-from porting.sources.tflite.order import check_order
+from porting.sources.tflite.metadata import labels_of, metadata_normalisation
+from porting.sources.tflite.model import parse
 from porting.sources.tflite.schema import IDENTIFIER
-from porting.sources.tflite.values import check_extent, constant, dtype_of, value_range
+from porting.sources.tflite.tensors import StoredTensor
 
 _HYBRID_KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
@@ -46,16 +44,23 @@ class TFLiteSource(Source):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._data = mapped_whole(path)
-        self._model: ParsedModel = parse(self._data, path)
+        self._model = parse(self._data, path)
         self.graph = self._model.graph
         self._stored = {tensor.name: tensor for tensor in self._model.tensors}
-        self._int8_in_uint8 = _legacy_hybrid(self._model)
-        for tensor in self._model.tensors:
-            check_extent(tensor, len(self._data), path)
         self.tensors = {
-            tensor.name: self._info(tensor) for tensor in self._model.tensors if tensor.constant
+            tensor.name: _info(tensor) for tensor in self._model.tensors if tensor.constant
         }
-        check_order(self.graph, self.tensors, path)
+        # Weights typed uint8 whose bytes are int8: converters of 2018 wrote symmetric hybrid
+        # weights so, and LiteRT reads them so to this day (``EvalHybrid`` in
+        # tensorflow/lite/kernels/conv.cc).
+        self._int8_in_uint8 = {
+            weight
+            for operator in self.graph.operators
+            if operator.kind in _HYBRID_KINDS and len(operator.inputs) > 1
+            for data, weight in [operator.inputs[:2]]
+            if data is not None and self._stored[data].type == "float32"
+            if weight is not None and self._stored[weight].type == "uint8"
+        }
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -65,11 +70,11 @@ class TFLiteSource(Source):
     @cached_property
     def activations(self) -> dict[str, TensorInfo]:
         """What operators pass on, and the inputs: tensors without stored values."""
-        return {t.name: self._info(t) for t in self._model.tensors if not t.constant}
+        return {t.name: _info(t) for t in self._model.tensors if not t.constant}
 
     @cached_property
     def metadata_normalisation(self) -> Normalisation | None:
-        """The normalisation of images in the file's metadata, None where they have none.
+        """The normalisation of images in the file's metadata, None where they state none.
 
         Raises:
             BadSource: the metadata are damaged.
@@ -78,10 +83,10 @@ class TFLiteSource(Source):
 
     @cached_property
     def labels(self) -> tuple[str, ...] | None:
-        """The lines of the labels that were packed behind the model, None without any.
+        """The class labels that are packed behind the model, None without any.
 
         Raises:
-            BadSource: what was packed is damaged, or larger than labels are.
+            BadSource: they are damaged, or larger than labels are.
         """
         return labels_of(self._data, self._model.metadata, self.path)
 
@@ -104,7 +109,7 @@ class TFLiteSource(Source):
         if not tensor.constant:
             raise KeyError(name)
         kind = "int8" if name in self._int8_in_uint8 else tensor.type
-        return constant(self._data, tensor, kind, self.path)
+        return tensor.read(self._data, kind, self.path)
 
     def index_of(self, name: str) -> int:
         """The tensor's number in the file, by which LiteRT knows it."""
@@ -114,26 +119,7 @@ class TFLiteSource(Source):
     def _numbers(self) -> dict[str, int]:
         return {name: number for number, name in enumerate(self._stored)}
 
-    def _info(self, tensor: StoredTensor) -> TensorInfo:
-        stored_as = tensor.type if tensor.sparsity is None else f"sparse {tensor.type}"
-        value = value_range(tensor)
-        return TensorInfo(tensor.name, tensor.shape, dtype_of(tensor), stored_as, value)
 
-
-def _legacy_hybrid(model: ParsedModel) -> frozenset[str]:
-    """Weights typed uint8 whose bytes are int8.
-
-    Converters of 2018 wrote symmetric hybrid weights so, and LiteRT reads them
-    so to this day (``EvalHybrid`` in tensorflow/lite/kernels/conv.cc).
-    """
-    stored = {tensor.name: tensor for tensor in model.tensors}
-    names = set()
-    for operator in model.graph.operators:
-        if operator.kind not in _HYBRID_KINDS or len(operator.inputs) < 2:
-            continue
-        data, weight = operator.inputs[:2]
-        if data is None or weight is None:
-            continue
-        if stored[data].type == "float32" and stored[weight].type == "uint8":
-            names.add(weight)
-    return frozenset(names)
+def _info(tensor: StoredTensor) -> TensorInfo:
+    stored_as = tensor.type if tensor.sparsity is None else f"sparse {tensor.type}"
+    return TensorInfo(tensor.name, tensor.shape, tensor.dtype, stored_as, tensor.range)

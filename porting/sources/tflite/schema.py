@@ -6,6 +6,7 @@ Field numbers and codes: tensorflow/lite ``schema.fbs`` (schema version 3).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 IDENTIFIER = b"TFL3"
 
@@ -91,7 +92,6 @@ ACTIVATIONS: dict[int, str] = {
 PADDINGS: dict[int, str] = {0: "SAME", 1: "VALID"}
 """``Padding``."""
 
-
 MIRRORS: dict[int, str] = {0: "REFLECT", 1: "SYMMETRIC"}
 """``MirrorPadMode``."""
 
@@ -159,4 +159,34 @@ An operator that is not listed is read without any. Some have none, and take
 what others have as options from constants among their inputs: the paddings of
 PAD, PADV2 and MIRROR_PAD (rank, 2), the permutation of TRANSPOSE, the axis of
 SPLIT (its first input).
+"""
+
+TEXT = "text"
+Layout: TypeAlias = "dict[int, int | str | Layout | list[Layout]]"
+"""Slot -> a vector's bytes an element, TEXT, a table, or in a list the elements of a vector of
+tables."""
+
+_MAPS: list[Layout] = [{0: TEXT}]
+_TENSOR: Layout = {
+    0: 4,
+    3: TEXT,
+    4: {0: 4, 1: 4, 2: 4, 3: 8, 5: {}},
+    6: {},
+    7: 4,
+    9: [{0: 4}],
+}
+_OPERATOR: Layout = {1: 4, 2: 4, 4: {}, 5: 1, 7: 1, 8: 4, 12: {}}
+_SUBGRAPH: Layout = {0: [_TENSOR], 1: 4, 2: 4, 3: [_OPERATOR], 4: TEXT}
+MODEL: Layout = {
+    1: [{1: TEXT}],
+    2: [_SUBGRAPH],
+    3: TEXT,
+    4: [{0: 1}],
+    5: 4,
+    6: [{0: TEXT}],
+    7: [{0: _MAPS, 1: _MAPS, 2: TEXT}],
+}
+"""All vectors, texts and tables that a file declares.
+
+Options of operators and sparsity are followed no further than their own table.
 """

@@ -12,7 +12,7 @@ from parity_tests.building.labels import AXIS_LABELS, DESCRIPTIONS, archive, met
 from parity_tests.building.limits import within
 from parity_tests.building.tflite_files import TFLiteBuilder
 from porting.errors import BadSource, UnsupportedSource
-from porting.sources.tflite import labels
+from porting.sources import zip_archive
 
 CLASSES = "background\ntench\ngoldfish, Carassius auratus\n"
 
@@ -76,7 +76,9 @@ def test_metadata_that_name_no_buffer(opened):
 @pytest.mark.parametrize("name", ["../labels.txt", "/etc/labels.txt", "a/../../b.txt"])
 def test_paths_that_lead_outside(opened, name):
     source = opened(model(archive({name: CLASSES})))
-    with pytest.raises(BadSource, match=f"model.tflite: .* reaches outside: {name}"):
+    with pytest.raises(
+        BadSource, match=f"model.tflite: .* member '{name}' leads out of the archive"
+    ):
         _ = source.labels
 
 
@@ -94,13 +96,15 @@ def test_more_than_stated(opened):
     """Cut at the stated size, the rest of the labels would be missing and the checksum right."""
     packed = archive({"labels.txt": CLASSES * 500}, zipfile.ZIP_DEFLATED)
     source = opened(model(restated(packed, 10, zlib.crc32(CLASSES[:10].encode()))))
-    with pytest.raises(BadSource, match=r"labels labels.txt do not unpack to 10 bytes, as stated"):
+    with pytest.raises(
+        BadSource, match=r"its member labels.txt does not unpack to 10 bytes, as it"
+    ):
         _ = source.labels
 
 
 def test_less_than_stated(opened):
     source = opened(model(restated(archive({"labels.txt": CLASSES}, zipfile.ZIP_DEFLATED), 4000)))
-    with pytest.raises(BadSource, match=r"labels.txt do not unpack to 4,000 bytes, as stated"):
+    with pytest.raises(BadSource, match=r"labels.txt does not unpack to 4,000 bytes, as it states"):
         _ = source.labels
 
 
@@ -108,35 +112,35 @@ def test_more_than_labels_take(opened):
     large = archive({"labels.txt": "x\n" * (5 << 20)}, zipfile.ZIP_DEFLATED)
     source = opened(model(large))
     assert len(large) < 100_000
-    with within(mebibytes=16, seconds=5), pytest.raises(BadSource, match=r"over 8 MiB: labels.txt"):
+    with within(mebibytes=16, seconds=5), pytest.raises(BadSource, match=r"up to 8,388,608 are"):
         _ = source.labels
 
 
 def test_a_bomb_that_states_little(opened):
     large = archive({"labels.txt": "x\n" * (100 << 20)}, zipfile.ZIP_DEFLATED)
     source = opened(model(restated(large, 10)))
-    with within(mebibytes=16, seconds=5), pytest.raises(BadSource, match="do not unpack to 10"):
+    with within(mebibytes=16, seconds=5), pytest.raises(BadSource, match="does not unpack to 10"):
         _ = source.labels
 
 
 def test_too_many_files(opened, monkeypatch):
-    monkeypatch.setattr(labels, "MEMBERS", 3)
+    monkeypatch.setattr(zip_archive, "_LARGEST_DIRECTORY", 200)
     assert opened(model(archive(dict.fromkeys("abc", "x")))).labels is None
-    source = opened(model(archive(dict.fromkeys("abcd", "x"))))
-    with pytest.raises(BadSource, match="over 3 files in the archive behind the model"):
+    source = opened(model(archive(dict.fromkeys("abcde", "x"))))
+    with pytest.raises(UnsupportedSource, match="more members or bytes than a mobile network"):
         _ = source.labels
 
 
 def test_a_damaged_checksum(opened):
     packed = bytearray(archive({"labels.txt": CLASSES}))
     packed[packed.index(b"tench")] ^= 1
-    with pytest.raises(BadSource, match=r"archive behind the model is damaged: .*labels.txt"):
+    with pytest.raises(BadSource, match=r"not a sound zip archive: .*labels.txt"):
         _ = opened(model(bytes(packed))).labels
 
 
 def test_unusual_packing(opened):
     source = opened(model(archive({"labels.txt": CLASSES}, zipfile.ZIP_LZMA)))
-    with pytest.raises(UnsupportedSource, match=r"labels.txt are packed in a way that is not read"):
+    with pytest.raises(UnsupportedSource, match=r"labels.txt is encrypted or neither"):
         _ = source.labels
 
 

@@ -1,4 +1,4 @@
-"""Cut files: refused at every length at which anything declared is lost."""
+"""Files that are cut short: refused at every length at which anything declared is lost."""
 
 from __future__ import annotations
 
