@@ -14,7 +14,7 @@ from parity_tests.building.keras_files import (
 )
 from parity_tests.porting.sources.refusing import refused
 from porting.errors import BadSource, UnsupportedSource
-from porting.sources.keras import contents
+from porting.sources.keras import hdf5
 
 CONV = {"Conv1": LAYERS["Conv1"]}
 
@@ -84,11 +84,11 @@ def test_a_dataset_that_claims_more_than_the_file(tmp_path):
 
 
 def test_the_reader_compares_claims_with_the_file(tmp_path):
-    claimed = contents.Dataset((1 << 40,), "<f4", 4, 64, None)
+    claimed = hdf5.Dataset((1 << 40,), "<f4", 4, 64, None)
     with pytest.raises(BadSource, match=r"'a' of shape .* claims 4,398,046,511,104 bytes at byte"):
-        contents._check_extent("a", claimed, 2048, "w.h5")
+        hdf5.check_extent("a", claimed, 2048, "w.h5")
     with pytest.raises(BadSource, match=r"'a' of shape .* has no values in the file"):
-        contents._check_extent("a", contents.Dataset((3,), "<f4", 4, None, None), 2048, "w.h5")
+        hdf5.check_extent("a", hdf5.Dataset((3,), "<f4", 4, None, None), 2048, "w.h5")
 
 
 def test_a_dataset_that_was_never_written(tmp_path):

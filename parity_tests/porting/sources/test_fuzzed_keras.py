@@ -24,13 +24,13 @@ from parity_tests.building.limits import within
 from parity_tests.porting.sources.refusing import refused
 from porting.errors import BadSource, PortingError
 from porting.sources import open_source
-from porting.sources.keras import contents, listing
+from porting.sources.keras import hdf5, hdf5_listing
 
 
 def dying(tmp_path, monkeypatch, code):
-    script = tmp_path / "listing.py"
+    script = tmp_path / "hdf5_listing.py"
     script.write_text(code)
-    monkeypatch.setattr(listing, "__file__", str(script))
+    monkeypatch.setattr(hdf5_listing, "__file__", str(script))
     return write_legacy(tmp_path / "w.h5")
 
 
@@ -40,7 +40,7 @@ def test_a_crash_of_hdf5_is_an_error(tmp_path, monkeypatch):
 
 
 def test_a_loop_of_hdf5_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(contents, "TIME_LIMIT", 0.5)
+    monkeypatch.setattr(hdf5, "TIME_LIMIT", 0.5)
     path = dying(tmp_path, monkeypatch, "while True: pass")
     refused(path, BadSource, "damaged: HDF5 does not come to an end reading it")
 
@@ -80,7 +80,7 @@ def fuzz(path, rounds):
 @pytest.mark.parametrize("layout", ["legacy", "numbered", "archive"])
 @pytest.mark.parametrize("rounds", [5, pytest.param(150, marks=pytest.mark.slow)])
 def test_random_damage(tmp_path, layout, rounds, monkeypatch):
-    monkeypatch.setattr(contents, "TIME_LIMIT", 5)
+    monkeypatch.setattr(hdf5, "TIME_LIMIT", 5)
     small = {name: LAYERS[name] for name in ("Conv1/BatchNorm", "Logits")}
     entries = [entry("Conv1/BatchNorm", "BatchNormalization", {}), entry("Logits", "Dense", {})]
     config = configuration(entries)

@@ -50,14 +50,14 @@ class KerasLayer:
         return policy if isinstance(policy, str) else None
 
     def __iter__(self) -> Iterator[KerasLayer]:
-        """The layer and all inside it."""
+        """Iterate over the layer and all inside it."""
         yield self
         for layer in self.layers:
             yield from layer
 
 
 def by_path(layers: Iterable[KerasLayer], prefix: str = "") -> Iterator[tuple[str, KerasLayer]]:
-    """Each layer that holds no others, in order, by what its variables' names begin with."""
+    """Each layer that holds no others, in order, by the prefix of its variables' names."""
     for layer in layers:
         path = prefix + layer.name
         if layer.layers:
@@ -70,7 +70,7 @@ def parse_layers(text: str, where: str) -> tuple[KerasLayer, ...]:
     """The layers of a configuration.
 
     Raises:
-        BadSource: it is no JSON, or not a model's configuration.
+        BadSource: it is not JSON, or not a model's configuration.
     """
     try:
         data = json.loads(text)

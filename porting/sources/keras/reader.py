@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import mmap
 import re
+import shutil
+import tempfile
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +14,23 @@ import numpy as np
 from porting.errors import BadSource, UnsupportedSource
 from porting.sources.archive import removed_with
 from porting.sources.keras.config import KerasLayer, by_path, parse_layers
-from porting.sources.keras.contents import Contents, Dataset, list_contents
-from porting.sources.keras.legacy import legacy_names, legacy_root
-from porting.sources.keras.numbered import numbered_names, numbered_root
-from porting.sources.keras.variables import not_a_weight
-from porting.sources.keras.zipped import MAGIC, WEIGHTS, is_keras_archive, unpack_keras
+from porting.sources.keras.hdf5 import Dataset, list_hdf5
+from porting.sources.keras.hdf5_listing import MOST_TEXT
+from porting.sources.keras.names import not_a_weight, tensor_names
+from porting.sources.mapped import mapped
 from porting.sources.source import Source, TensorInfo
+from porting.sources.zip_archive import copy_member, open_zip
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
-FLOATS = re.compile(r"(mixed_)?(b?float16|float64)")
+_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+"""Members of a ``.keras`` (``save_model`` in Keras ``saving/saving_lib.py``). Keras stores both
+uncompressed; an archive that was packed anew may be deflated."""
+_ZIP_MAGIC = b"PK\x03\x04"
+_EXPANSION = 20
+"""Times its own size that an archive may unpack to: float weights shrink by a tenth."""
+
+_FLOAT_POLICIES = re.compile(r"(mixed_)?(b?float16|float64)")
 """Dtype policies of Keras, quantised ones aside, by which a layer does not compute in float32."""
 
 _OPAQUE = "|V2"
@@ -35,7 +44,13 @@ def looks_like_keras(path: Path) -> bool:
             head = stream.read(8)
     except OSError:
         return False
-    return head == HDF5_MAGIC or (head.startswith(MAGIC) and is_keras_archive(path))
+    if not head.startswith(_ZIP_MAGIC):
+        return head == HDF5_MAGIC
+    try:
+        with open_zip(path) as archive:
+            return {_CONFIG, _WEIGHTS} <= set(archive.namelist())
+    except (BadSource, UnsupportedSource):
+        return path.suffix == ".keras"
 
 
 class KerasSource(Source):
@@ -62,23 +77,27 @@ class KerasSource(Source):
     def __init__(self, path: Path) -> None:
         self.path = path
         config, file, where = None, path, str(path)
-        if _starts_with(path, MAGIC):
-            config, file = unpack_keras(path)
-            where = f"{path}: {WEIGHTS}"
+        self._data = mapped(path)
+        is_archive = bytes(self._data[:4]) == _ZIP_MAGIC
+        if is_archive:
+            config, file = _unpack(path)
+            where = f"{path}: {_WEIGHTS}"
             removed_with(self, file.parent)
-        contents = list_contents(file, where)
-        config = config or contents.attributes[""].get("model_config")
+            self._data = mapped(file)
+        listing = list_hdf5(file, where)
+        config = config or listing.attributes[""].get("model_config")
         self.layers: tuple[KerasLayer, ...] = parse_layers(config, where) if config else ()
-        self.suffix, names = _names(contents, self.layers, where)
-        if file is not path:
+        self.suffix, names = tensor_names(listing, self.layers, where)
+        if is_archive:
             self.suffix = ".keras"
-        self._stored = {names.get(path, path): held for path, held in contents.datasets.items()}
-        if len(self._stored) < len(contents.datasets):
+        self._datasets = {
+            names.get(path, path): dataset for path, dataset in listing.datasets.items()
+        }
+        if len(self._datasets) < len(listing.datasets):
             raise BadSource(f"{where}: two of its tensors come to the same name")
         # In the order of the layers, which HDF5 does not keep.
-        order = dict.fromkeys([*names.values(), *self._stored])
-        self.tensors = {name: _info(name, self._stored[name]) for name in order}
-        self._data = _map(file)
+        order = dict.fromkeys([*names.values(), *self._datasets])
+        self.tensors = {name: _info(name, self._datasets[name]) for name in order}
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -100,8 +119,10 @@ class KerasSource(Source):
     @property
     def dtype_policies(self) -> tuple[str, ...]:
         """Dtype policies of layers that do not compute in float32, each once, in their order."""
-        stated = (layer.dtype_policy for outer in self.layers for layer in outer)
-        return tuple(dict.fromkeys(name for name in stated if name and FLOATS.fullmatch(name)))
+        policies = (layer.dtype_policy for outer in self.layers for layer in outer)
+        return tuple(
+            dict.fromkeys(name for name in policies if name and _FLOAT_POLICIES.fullmatch(name))
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -112,13 +133,13 @@ class KerasSource(Source):
         return (f"its layers state the dtype policy {policies}; port and judge compute in float32",)
 
     def not_a_weight(self, name: str) -> str | None:
-        """The optimizer's variables, metrics, random seeds and an input's statistics are none."""
-        if name.rpartition("/")[0] in self._normalising:
+        """The rule for optimizer variables, metrics, random seeds and an input's statistics."""
+        if name.rpartition("/")[0] in self._normalisation_layers:
             return "normalisation of the input"
         return not_a_weight(name)
 
     @cached_property
-    def _normalising(self) -> frozenset[str]:
+    def _normalisation_layers(self) -> frozenset[str]:
         layers = by_path(self.layers)
         return frozenset(path for path, layer in layers if layer.kind == "Normalization")
 
@@ -129,69 +150,62 @@ class KerasSource(Source):
 
         Raises:
             KeyError: no tensor has that name.
-            UnsupportedSource: it is not of numbers.
+            UnsupportedSource: it is not numeric.
         """
-        held = self._stored[name]
-        if _dtype(held) is None:
+        dataset = self._datasets[name]
+        if _dtype(dataset) is None:
             raise UnsupportedSource(
-                f"{self.path}: tensor {name!r} is of type {held.dtype}, which is not read"
+                f"{self.path}: tensor {name!r} is of type {dataset.dtype}, which is not read"
             )
-        stored = "<u2" if _is_bfloat16(held) else held.dtype
-        count = held.nbytes // held.size
-        raw = np.frombuffer(self._data, stored, count, held.offset or 0).reshape(held.shape)
-        if _is_bfloat16(held):
+        dtype = "<u2" if _is_bfloat16(dataset) else dataset.dtype
+        count = dataset.nbytes // dataset.size
+        array = np.frombuffer(self._data, dtype, count, dataset.offset or 0).reshape(dataset.shape)
+        if _is_bfloat16(dataset):
             # The upper half of a float32.
-            return (raw.astype(np.uint32) << 16).view(np.float32)
-        return raw if raw.dtype.isnative else raw.astype(raw.dtype.newbyteorder("="))
+            return (array.astype(np.uint32) << 16).view(np.float32)
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def _names(
-    contents: Contents, layers: tuple[KerasLayer, ...], where: str
-) -> tuple[str, dict[str, str]]:
-    """The ending that the layout goes by, and each dataset's path with its tensor's name."""
-    root = legacy_root(contents)
-    if root is not None:
-        return ".h5", legacy_names(contents, root, layers, where)
-    root = numbered_root(contents)
-    if root is not None:
-        return ".weights.h5", numbered_names(contents, root, layers, where)
-    raise BadSource(
-        f"{where}: HDF5, but not of Keras: it has neither a list of 'layer_names' nor a group "
-        "'layers'"
-    )
+def _unpack(path: Path) -> tuple[str, Path]:
+    """A ``.keras`` file's configuration, and its weights in a new temporary folder.
+
+    Raises:
+        BadSource: the archive is damaged, lacks a member, or unpacks to more than any model takes.
+        UnsupportedSource: it is encrypted, or packed unusually.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="porting-"))
+    try:
+        with open_zip(path) as archive, (folder / _WEIGHTS).open("wb") as out:
+            config = BytesIO()
+            copy_member(archive, archive.getinfo(_CONFIG), config, MOST_TEXT, path)
+            limit = path.stat().st_size * _EXPANSION
+            copy_member(archive, archive.getinfo(_WEIGHTS), out, limit, path)
+        return config.getvalue().decode("utf-8"), folder / _WEIGHTS
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, (KeyError, UnicodeDecodeError)):
+            raise BadSource(f"{path}: not a Keras archive: {error}") from error
+        raise
 
 
-def _is_bfloat16(held: Dataset) -> bool:
-    if held.mark is None:
-        return held.dtype == _OPAQUE
-    return held.mark == "bfloat16" and held.size == 2
+def _is_bfloat16(dataset: Dataset) -> bool:
+    if dataset.keras_dtype is None:
+        return dataset.dtype == _OPAQUE
+    return dataset.keras_dtype == "bfloat16" and dataset.size == 2
 
 
-def _dtype(held: Dataset) -> str | None:
-    """NumPy's name of what reading gives; None for what cannot be read."""
-    if _is_bfloat16(held):
+def _dtype(dataset: Dataset) -> str | None:
+    """NumPy's name of the type that reading gives; None for what cannot be read."""
+    if _is_bfloat16(dataset):
         return "float32"
     try:
-        kind = np.dtype(held.dtype)
+        dtype = np.dtype(dataset.dtype)
     except TypeError:
         return None
-    return kind.name if kind.kind in "fiub" else None
+    return dtype.name if dtype.kind in "fiub" else None
 
 
-def _info(name: str, held: Dataset) -> TensorInfo:
-    dtype = _dtype(held)
-    stored = "bfloat16" if _is_bfloat16(held) else held.mark or dtype or held.dtype
-    return TensorInfo(name, held.shape, dtype or held.dtype, stored)
-
-
-def _starts_with(path: Path, magic: bytes) -> bool:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(len(magic)) == magic
-    except OSError as error:
-        raise BadSource(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _map(file: Path) -> memoryview:
-    with file.open("rb") as stream:
-        return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+def _info(name: str, dataset: Dataset) -> TensorInfo:
+    dtype = _dtype(dataset)
+    stored_as = "bfloat16" if _is_bfloat16(dataset) else dataset.keras_dtype or dtype
+    return TensorInfo(name, dataset.shape, dtype or dataset.dtype, stored_as or dataset.dtype)

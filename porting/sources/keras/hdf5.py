@@ -1,4 +1,4 @@
-"""What lies where in an HDF5 file, without HDF5 in this process."""
+"""The datasets and attributes of an HDF5 file, listed without HDF5 in this process."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from porting.errors import BadSource, UnsupportedSource
-from porting.sources.keras import listing
+from porting.sources.keras import hdf5_listing
 
 TIME_LIMIT = 30.0
 """Seconds; listing a MobileNet takes a fifth of one."""
-_ERRORS = {"bad": BadSource, "unsupported": UnsupportedSource}
 
 
 @dataclass(frozen=True)
 class Dataset:
     """An array as the file describes it.
 
-    ``dtype`` is NumPy's notation (``<f4``), or words for what are no numbers;
-    ``size`` is an element's in bytes; ``mark`` is what Keras notes of the type.
+    ``dtype`` is NumPy's notation (``<f4``), or words for what is not numeric;
+    ``size`` is an element's in bytes; ``keras_dtype`` is the type that Keras
+    notes in an attribute, if any.
     """
 
     shape: tuple[int, ...]
     dtype: str
     size: int
     offset: int | None
-    mark: str | None
+    keras_dtype: str | None
 
     @property
     def nbytes(self) -> int:
@@ -41,8 +41,8 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Contents:
-    """Datasets by path, and by group's path the attributes that Keras writes."""
+class HDF5Listing:
+    """Datasets by path, and by a group's path the attributes that Keras writes."""
 
     datasets: dict[str, Dataset]
     attributes: dict[str, dict[str, Any]]
@@ -53,18 +53,18 @@ class Contents:
         Format: ``load_attributes_from_hdf5_group`` in Keras
         ``legacy/saving/legacy_h5_format.py``.
         """
-        held = self.attributes.get(group, {})
-        if attribute in held:
-            return list(held[attribute])
+        attributes = self.attributes.get(group, {})
+        if attribute in attributes:
+            return list(attributes[attribute])
         parts: list[str] = []
         number = 0
-        while f"{attribute}{number}" in held:
-            parts += held[f"{attribute}{number}"]
+        while f"{attribute}{number}" in attributes:
+            parts += attributes[f"{attribute}{number}"]
             number += 1
         return parts if number else None
 
 
-def list_contents(file: Path, where: str) -> Contents:
+def list_hdf5(file: Path, where: str) -> HDF5Listing:
     """List a file in a process of its own, bounded in memory and time.
 
     ``where`` names the file in messages.
@@ -73,23 +73,9 @@ def list_contents(file: Path, where: str) -> Contents:
         BadSource: it is damaged, cut short, or claims bytes that it does not have.
         UnsupportedSource: it leads to other files, or is stored as Keras does not.
     """
-    found = _listed(file, where)
-    for kind, error in _ERRORS.items():
-        if kind in found:
-            raise error(f"{where}: {found[kind]}")
-    datasets = {
-        path: Dataset(**{**entry, "shape": tuple(entry["shape"])})
-        for path, entry in found["datasets"].items()
-    }
-    for path, dataset in datasets.items():
-        _check_extent(path, dataset, file.stat().st_size, where)
-    return Contents(datasets, found["attributes"])
-
-
-def _listed(file: Path, where: str) -> dict[str, Any]:
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", listing.__file__, str(file)],
+        process = subprocess.run(
+            [sys.executable, "-P", hdf5_listing.__file__, str(file)],
             capture_output=True,
             timeout=TIME_LIMIT,
             check=False,
@@ -98,17 +84,30 @@ def _listed(file: Path, where: str) -> dict[str, Any]:
         )
     except subprocess.TimeoutExpired:
         raise BadSource(f"{where}: damaged: HDF5 does not come to an end reading it") from None
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
+    if process.returncode < 0:
+        name = signal.Signals(-process.returncode).name
         raise BadSource(f"{where}: damaged: HDF5 itself fails on it ({name})")
-    if done.returncode:
-        reason = done.stderr.decode("utf-8", "replace").strip().rsplit("\n", 1)[-1]
+    if process.returncode:
+        reason = process.stderr.decode("utf-8", "replace").strip().rsplit("\n", 1)[-1]
         raise BadSource(f"{where}: cannot be listed: {reason[:300]}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    listing = json.loads(process.stdout)
+    if "bad" in listing:
+        raise BadSource(f"{where}: {listing['bad']}")
+    if "unsupported" in listing:
+        raise UnsupportedSource(f"{where}: {listing['unsupported']}")
+    datasets = {}
+    for path, (shape, *description) in listing["datasets"].items():
+        datasets[path] = Dataset(tuple(shape), *description)
+        check_extent(path, datasets[path], file.stat().st_size, where)
+    return HDF5Listing(datasets, listing["attributes"])
 
 
-def _check_extent(path: str, dataset: Dataset, file_size: int, where: str) -> None:
+def check_extent(path: str, dataset: Dataset, file_size: int, where: str) -> None:
+    """Check that a dataset's values lie within its file.
+
+    Raises:
+        BadSource: they do not.
+    """
     if not dataset.nbytes:
         return
     if dataset.offset is None:
