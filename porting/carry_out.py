@@ -126,7 +126,7 @@ def _values(fill: Fill, source: Source) -> np.ndarray:
         if fill.factor != 1 or fill.offset:
             values = values * fill.factor + fill.offset
         if fill.subtracted is not None:
-            values = values - source.read(fill.subtracted)
+            values = values - source.read(fill.subtracted).ravel()
         values = np.array(values, np.float32, order="C")
     if not np.isfinite(values).all():
         place = np.unravel_index(int(np.argmin(np.isfinite(values))), values.shape)

@@ -48,6 +48,10 @@ class SmallGraph:
         constant = self.file.tensor(f"{name}/number", [], data=np.float32(number))
         return self.joined(kind, x, (constant, *x[1:]), name)
 
+    def by_vector(self, kind, x, shape, name):
+        """A value and a number a channel, written with this shape."""
+        return self.joined(kind, x, (self.constant(f"{name}/vector", shape), *x[1:]), name)
+
     def alone(self, kind, x, name):
         """An operator of one value, such as RELU6."""
         output = self.file.tensor(name, [1, x[1], x[1], x[2]])

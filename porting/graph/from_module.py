@@ -11,7 +11,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from porting.errors import BadInput
-from porting.graph.node import Graph, ModuleLayer, ModuleNorm, Node, Value, layer_kind, takes
+from porting.graph.node import (
+    Graph,
+    ModuleLayer,
+    ModuleNorm,
+    Node,
+    NodeTable,
+    Value,
+    layer_kind,
+    takes,
+)
 from porting.graph.padding import NO_PADS, Padding, Pads
 from porting.graph.rewrites import Operation, plain, rewrite
 from porting.graph.traced import (
@@ -93,6 +102,7 @@ class _Tracer:
     _output: Value | None = None
 
     def __post_init__(self) -> None:
+        self._nodes = NodeTable()
         signature = self.program.graph_signature
         self._keys: Mapping[str, str] = {
             **signature.inputs_to_parameters,
@@ -113,7 +123,8 @@ class _Tracer:
     def read(self, node: fx.Node) -> None:
         """Add what a traced node gives, where it works on data."""
         if node.op == "placeholder" and node.name not in self._keys:
-            self.values[node.name] = Value(Node("input", place="the input"))
+            start = self._nodes.unique(Node("input", place="the input"))
+            self.values[node.name] = Value(start)
         elif node.op == "output":
             results = nodes_in(node.args)
             self._output = self.values.get(results[0].name) if len(results) == 1 else None
@@ -122,7 +133,11 @@ class _Tracer:
                 self.values[arg.name] for arg in nodes_in(node.args) if arg.name in self.values
             )
             if inputs:
-                self.values[node.name] = value = self._value(node, inputs)
+                value = self._value(node, inputs)
+                unique = self._nodes.unique(value.node)
+                if unique is not value.node:
+                    value = replace(value, node=unique)
+                self.values[node.name] = value
                 if operator_of(node).endswith("_"):
                     self._overwrite(inputs[0], value)
 

@@ -13,6 +13,7 @@ from porting.graph.match import GraphMismatch
 from porting.graph.node import (
     Graph,
     Node,
+    NodeTable,
     SourceLayer,
     SourceNorm,
     Tap,
@@ -34,6 +35,7 @@ from porting.graph.operators import (
 )
 from porting.graph.padding import NO_PADS, Padding, Pads, same_pads
 from porting.graph.rewrites import Operation, plain, rewrite
+from porting.sources.source import Graph as SourceOperators
 from porting.sources.source import Operator, Source
 
 _SHAPES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
@@ -47,7 +49,7 @@ _PLAIN = {
     "HARD_SWISH": "hard_swish", "TANH": "tanh", "SOFTMAX": "softmax",
 }  # fmt: skip
 """Operators of data alone -> the kind of node that they make."""
-_OF_ONE_CHANNEL = {"1 h w c": "i h w o", "h w c 1": "h w i o"}
+_OF_ONE_CHANNEL = {"1 h w c": "i h w o", "h w c 1": "h w i o", "h w c m": "h w i o"}
 """Axes of a depthwise weight -> those of a convolution, where there is but one input channel."""
 _OF_ONE_CHANNEL_A_GROUP = {"o h w i": "c h w 1", "h w i o": "h w 1 c"}
 """Axes of a grouped convolution's weight -> those of a depthwise one."""
@@ -76,7 +78,8 @@ class SourceGraph:
 
     ``data`` is the tensor at which the network proper begins, behind the steps that normalise
     (operator, constant). ``parameters`` gives the operator that uses a stored tensor. ``ignored``
-    describes an operator that works on the data and not towards the output.
+    describes an operator that works on the data and not towards the output. The values of the
+    nodes in ``computed_twice`` are in several tensors, each computed by itself.
     """
 
     path: str
@@ -85,6 +88,7 @@ class SourceGraph:
     normalisation: tuple[tuple[str, str], ...]
     parameters: dict[str, str]
     ignored: str | None
+    computed_twice: frozenset[Node]
 
 
 def readings(source: Source) -> tuple[Reading, ...]:
@@ -111,10 +115,33 @@ def graph_of_source(source: Source, channels: int, reading: Reading = Reading())
             f"{source.path}: the graph's output {end!r} is not computed from its input"
         )
     output = plain(reader.values[end], f"the output {end!r}")
+    graph = Graph(output, reader.taps)
+    _check_layers(graph, str(source.path))
     return SourceGraph(
-        str(source.path), Graph(output, reader.taps), reader.data, tuple(reader.normalisation),
-        reader.parameters, reader.ignored(end),
+        str(source.path), graph, reader.data, tuple(reader.normalisation), reader.parameters,
+        reader.ignored(end), frozenset(reader.computed_twice),
     )  # fmt: skip
+
+
+def _check_layers(graph: Graph, path: str) -> None:
+    """Check that each layer is applied once: a network's layers have weights of their own.
+
+    One that is applied twice to the same value is one node already.
+
+    Raises:
+        MappingError: one weight is in two layers.
+    """
+    places: dict[str, str] = {}
+    for node in graph.nodes():
+        if isinstance(node.layer, SourceLayer):
+            weight = node.layer.weight
+            if weight in places:
+                raise MappingError(
+                    f"{path}: the weight {weight!r} is in two layers, {places[weight]} and "
+                    f"{node.place}: a layer that is applied to different values, or in different "
+                    "ways, cannot be ported"
+                )
+            places[weight] = node.place
 
 
 def _operators(source: Source) -> tuple[Operator, ...]:
@@ -134,15 +161,17 @@ class _Reader:
     taps: dict[Node, Tap] = field(default_factory=dict)
     normalisation: list[tuple[str, str]] = field(default_factory=list)
     parameters: dict[str, str] = field(default_factory=dict)
+    computed_twice: set[Node] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         operators, graph = _operators(self.source), self.source.graph
         assert graph is not None  # _operators looked
-        self._consumers = graph.consumers
+        self._consumers, self._needed = graph.consumers, _needed_operators(graph)
         self.data = graph.inputs[0] if graph.inputs else ""
         indices = self._pass_normalisation()
         self.remaining = [op for op in operators if op.index not in indices]
-        start = Node("input", place="the input")
+        self._nodes = NodeTable()
+        start = self._nodes.unique(Node("input", place="the input"))
         self.values[self.data] = Value(start)
         self.taps[start] = Tap(self.data)
 
@@ -195,6 +224,11 @@ class _Reader:
         if activation != "none":
             # The graph shows a layer with a fused activation behind it alone.
             value = self._rewritten(operator, activation, (), (value,))
+        unique = self._nodes.unique(value.node)
+        if unique is not value.node:
+            value = replace(value, node=unique)
+            if operator.index in self._needed:
+                self.computed_twice.add(unique)
         self.values[name] = value
         # Of several tensors that show some number times a value, the one nearest to it itself.
         tap = self.taps.get(value.node)
@@ -203,20 +237,13 @@ class _Reader:
 
     def ignored(self, end: str) -> str | None:
         """An operator on the data that the output does not need."""
-        made_by = {name: op for op in _operators(self.source) for name in op.outputs}
-        needed, pending = set(), [end]
-        while pending:
-            operator = made_by.get(pending.pop())
-            if operator is not None and operator.index not in needed:
-                needed.add(operator.index)
-                pending += [name for name in operator.inputs if name is not None]
         # Casts and reshapes of the output itself change nothing.
         last = self.values[end].node
         for operator in self.remaining:
             value = self.values.get(operator.outputs[0])
             is_output = value is not None and value.node is last
             stored = is_constant(operator.outputs[0], self.source)
-            if operator.index not in needed and not is_output and not stored:
+            if operator.index not in self._needed and not is_output and not stored:
                 return describe(operator, self.source)
         return None
 
@@ -351,10 +378,12 @@ class _Reader:
         assert isinstance(layer, SourceLayer)  # _takes_a_vector looked
         places = [i for i in range(2) if is_constant(operator.inputs[i] or "", self.source)]
         name = stored_name(str(operator.inputs[places[0]]), self.source)
-        if operator.kind == "MUL" and layer.norm is None and layer.bias is None:
+        if operator.kind == "MUL" and layer.norm is None:
             return _with_norm(x.node, SourceNorm(name, None, None, None, None), place)
-        if operator.kind == "ADD" and layer.norm is None and layer.bias is None:
-            return replace(x.node, layer=replace(layer, bias=name), place=place)
+        if operator.kind == "ADD" and layer.norm is None:
+            if layer.bias is None:
+                return replace(x.node, layer=replace(layer, bias=name), place=place)
+            return _with_norm(x.node, SourceNorm(None, name, None, None, None), place)
         if operator.kind == "ADD" and layer.norm is not None and layer.norm.beta is None:
             return _with_norm(x.node, replace(layer.norm, beta=name), place)
         return None
@@ -367,7 +396,7 @@ class _Reader:
         if not alone or x.times != 1 or not isinstance(layer, SourceLayer) or values is None:
             return False
         channels = self._shape(operator.outputs[0])[-1:]
-        return values.size > 1 and values.shape == channels
+        return values.size > 1 and values.shape[-1:] == channels == (values.size,)
 
     def _activation(self, operator: Operator) -> str:
         """The activation fused into an operator, or left to the range of what it gives."""
@@ -432,6 +461,18 @@ class _Reader:
     def _shape(self, name: str | None) -> tuple[int, ...]:
         info = self.source.activations.get(name or "")
         return () if info is None else info.shape
+
+
+def _needed_operators(graph: SourceOperators) -> set[int]:
+    """Indices of the operators that the first output is computed by."""
+    made_by = {name: operator for operator in graph.operators for name in operator.outputs}
+    needed, pending = set(), list(graph.outputs[:1])
+    while pending:
+        operator = made_by.get(pending.pop())
+        if operator is not None and operator.index not in needed:
+            needed.add(operator.index)
+            pending += [name for name in operator.inputs if name is not None]
+    return needed
 
 
 def _unknown(operator: Operator) -> tuple[str, tuple[Hashable, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from porting.graph.padding import Padding
 
@@ -103,6 +103,25 @@ class Node:
     def weighted(self) -> bool:
         """Whether it is a convolution or a dense layer."""
         return self.kind in WEIGHTED
+
+
+class NodeTable:
+    """The nodes of one graph, without duplicates: what is computed twice alike is one node."""
+
+    def __init__(self) -> None:
+        self._by_content: dict[Hashable, Node] = {}
+        self._known: set[Node] = set()
+
+    def unique(self, node: Node) -> Node:
+        """The node of the graph that computes the same of the same values as ``node``."""
+        if node in self._known:
+            return node
+        inputs = tuple(self.unique(operand) for operand in node.inputs)
+        content = (node.kind, node.facts, inputs, node.layer, node.padding, node.times)
+        same = inputs == node.inputs
+        first = self._by_content.setdefault(content, node if same else replace(node, inputs=inputs))
+        self._known.add(first)
+        return first
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def facts_of(operator: Operator, source: Source) -> OperatorFacts:
         kernel, channels = (0, 0), (0, 0)
     elif operator.kind == "DEPTHWISE_CONV_2D":
         # TFLite has a channel's multiples on the axis of the channels, TensorFlow on the last.
-        kernel, outputs = (sides["h"], sides["w"]), sides["c"] * sides["1"]
+        kernel, outputs = (sides["h"], sides["w"]), sides["c"] * sides.get("m", 1)
         channels = outputs // (options["depth_multiplier"] or 1), outputs
     else:
         kernel, channels = (sides.get("h", 1), sides.get("w", 1)), (sides["i"], sides["o"])

@@ -20,7 +20,8 @@ _ACTIVATIONS = (
 class LayerFlow:
     """One convolution or dense layer, and the taps before and behind it.
 
-    ``weight`` and ``bias`` are state-dict keys, ``entry`` the tap of what flows in, ``results``
+    ``weight`` and ``bias`` are state-dict keys; a depthwise layer makes ``multiplier`` channels of
+    each, one behind the other. ``entry`` is the tap of what flows in, ``results`` are
     the taps that show what comes out, the nearest first. ``clamped`` are those of them that stand
     behind an activation, where a channel may be cut off for all inputs. The source's layer gives
     ``scale`` times what this one gives, plus ``offset``, where an exporter has moved a part of the
@@ -36,6 +37,7 @@ class LayerFlow:
     norm: ModuleNorm | None = None
     scale: float = 1.0
     offset: float = 0.0
+    multiplier: int = 1
 
 
 def flows_of(network: Graph, names: Mapping[Node, str]) -> Iterator[LayerFlow]:
@@ -55,8 +57,14 @@ def flows_of(network: Graph, names: Mapping[Node, str]) -> Iterator[LayerFlow]:
             # A softmax spreads over all classes, and cuts none of them off.
             results.append(SOFTMAX)
         (entry,) = node.inputs
+        depthwise, multiplier = node.kind == "depthwise", 1
+        if depthwise:
+            *_, inputs, outputs, _groups = node.facts
+            assert isinstance(inputs, int) and isinstance(outputs, int)
+            multiplier = outputs // inputs
         yield LayerFlow(
-            layer.weight, layer.bias, node.kind == "depthwise",
+            layer.weight, layer.bias, depthwise,
             ENTRY if entry.kind == "input" else names.get(entry, ""),
             tuple(dict.fromkeys(results)), frozenset(names[n] for n in behind), layer.norm,
+            multiplier=multiplier,
         )  # fmt: skip

@@ -2,16 +2,20 @@
 
 A name is an einops pattern, source axes on the left, PyTorch axes on the
 right: ``h``/``w`` kernel sides, ``i``/``o`` input and output channels, ``c``
-channels that are both. A depthwise kernel has a channel multiplier of 1, which
-the pattern demands.
+channels that are both. A depthwise kernel of TensorFlow has on its last axis what each channel is
+multiplied to: nothing (``1``), or ``m`` channels one behind the other.
 """
 
 from __future__ import annotations
+
+import math
+import re
 
 import numpy as np
 
 CONV_TF = "h w i o -> o i h w"
 DEPTHWISE_TF = "h w c 1 -> c 1 h w"
+MULTIPLIED_TF = "h w c m -> (c m) 1 h w"
 DENSE_TF = "i o -> o i"
 DENSE_AS_CONV_TF = "1 1 i o -> o i"
 CONV_TFLITE = "o h w i -> o i h w"
@@ -24,10 +28,13 @@ DENSE_AS_CONV_TFLITE = "o 1 1 i -> o i"
 DENSE_TO_CONV = "o i -> o i 1 1"
 DENSE_TF_TO_CONV = "i o -> o i 1 1"
 VECTOR = "c -> c"
+VECTORS = (VECTOR, "1 c -> c", "1 1 c -> c", "1 1 1 c -> c")
+"""A number a channel, by how many axes it is written with."""
 
 LAYOUTS = (
     CONV_TF,
     DEPTHWISE_TF,
+    MULTIPLIED_TF,
     DENSE_TF,
     DENSE_AS_CONV_TF,
     CONV_TFLITE,
@@ -39,7 +46,7 @@ LAYOUTS = (
     DENSE_AS_CONV_TFLITE,
     DENSE_TO_CONV,
     DENSE_TF_TO_CONV,
-    VECTOR,
+    *VECTORS,
 )
 """Every layout change that a plan may name."""
 
@@ -50,15 +57,18 @@ def layout_onto(axes: str, kind: str) -> str:
     A dense operator fills a convolution of one place, and such a convolution a dense layer.
     """
     if kind == "depthwise":
-        return f"{axes} -> c 1 h w"
+        return MULTIPLIED_TF if axes == "h w c m" else f"{axes} -> c 1 h w"
     spatial = "h" in axes.split()
     if kind == "conv":
         return f"{axes} -> {'o i h w' if spatial else 'o i 1 1'}"
     return f"{axes.replace('h', '1').replace('w', '1')} -> o i"
 
 
-def change(values: np.ndarray, layout: str) -> np.ndarray:
+def change(values: np.ndarray, layout: str, **sizes: int) -> np.ndarray:
     """Bring an array from the left side's axes to the right side's.
+
+    ``sizes`` are those of axes that the left side has joined, as the inverse of one with a
+    multiplier has: ``m=2``.
 
     Raises:
         ValueError: the array does not have the left side's axes.
@@ -68,7 +78,7 @@ def change(values: np.ndarray, layout: str) -> np.ndarray:
     from einops import EinopsError, rearrange
 
     try:
-        return np.asarray(rearrange(values, layout))
+        return np.asarray(rearrange(values, layout, **sizes))
     except EinopsError as error:
         raise ValueError(
             f"an array of shape {values.shape} does not have the axes of {layout!r}"
@@ -87,10 +97,11 @@ def invert(layout: str) -> str:
 
 def changed_shape(shape: tuple[int, ...], layout: str) -> tuple[int, ...] | None:
     """The shape after the change, or None where the axes do not fit."""
-    left, right = (side.split() for side in layout.split(" -> "))
+    left, right = (re.findall(r"\([^)]*\)|\S+", side) for side in layout.split(" -> "))
     if len(left) != len(shape):
         return None
     sides = dict(zip(left, shape, strict=True))
     if sides.get("1", 1) != 1 or any(n != 1 for a, n in zip(left, shape, strict=True) if a == "1"):
         return None
-    return tuple(1 if axis == "1" else sides[axis] for axis in right)
+    sides["1"] = 1
+    return tuple(math.prod(sides[name] for name in axis.strip("()").split()) for axis in right)

@@ -18,7 +18,7 @@ from porting.graph.match import GraphMatcher, GraphMismatch, Pairs
 from porting.graph.node import Graph, ModuleLayer, Node, SourceLayer
 from porting.mapping.ends import LOGITS, SOFTMAX, Ends, ends_of, without_background
 from porting.mapping.flows import LayerFlow, flows_of
-from porting.mapping.layouts import VECTOR, layout_onto
+from porting.mapping.layouts import VECTOR, VECTORS, layout_onto
 from porting.mapping.plan import Fill, LeftOut, Plan, check_total
 from porting.sources.source import Source
 
@@ -46,7 +46,8 @@ class Match:
 
     Where the plan was made from a graph, ``data`` is the tensor that the network's input stands
     for, behind the steps that ``normalisation`` lists (operator, constant), and ``taps`` pairs the
-    network's taps with the tensors that hold the same values.
+    network's taps with the tensors that hold the same values. Of those in ``computed_twice`` the
+    source holds the values in other tensors too, which are computed apart.
     """
 
     model: str
@@ -61,6 +62,7 @@ class Match:
     data: str | None = None
     normalisation: tuple[tuple[str, str], ...] = ()
     taps: tuple[tuple[str, str], ...] = ()
+    computed_twice: frozenset[str] = frozenset()
 
     @property
     def config(self) -> NetworkConfig:
@@ -156,7 +158,7 @@ def match_network(
     network = graph_of_network(layers, ends.side, config.bn_epsilon)
     paired = readings.paired(network, drop)
     _check_details(paired, config)
-    fills, problems = paired.fills(first_row)
+    fills, problems = paired.fills(source, first_row)
     if problems:
         raise _does_not_fit(source, model, problems)
     tracked = (key for key in layers.shapes() if key.endswith("num_batches_tracked"))
@@ -215,7 +217,7 @@ def match_module(
         if not drop_background and (ends.classes, network.output.facts[-1:]) == (1001, (1000,)):
             error.add_line("--classes drop-background leaves off class 0 of 1001")
         raise
-    fills, problems = paired.fills(int(drop_background))
+    fills, problems = paired.fills(source, int(drop_background))
     if problems:
         raise _does_not_fit(source, model, problems)
     filled = {fill.target for fill in fills}
@@ -255,6 +257,7 @@ def _match(
         paired.network.normalises or (config is not None and config.normalises),
         paired.factors(), dict(paired.stated_epsilons()), paired.source.data,
         paired.source.normalisation, (*taps, *paired.softmax),
+        frozenset(name for node, name in names.items() if node in paired.source.computed_twice),
     )  # fmt: skip
 
 
@@ -300,7 +303,7 @@ class _Paired:
         taps = self.compared.taps
         return {name: taps[n].times for n, name in self.names().items() if taps[n].times != 1}
 
-    def fills(self, first_row: int) -> tuple[list[Fill], list[str]]:
+    def fills(self, source: Source, first_row: int) -> tuple[list[Fill], list[str]]:
         """What fills each key of the network's layers, and what has no place there."""
         fills: list[Fill] = []
         problems: list[str] = []
@@ -311,6 +314,10 @@ class _Paired:
                     first_row if ours is self.compared.output else 0,
                 )  # fmt: skip
                 fills += layer.fills(problems)
+        for place, fill in enumerate(fills):
+            if fill.source is not None and fill.layout == VECTOR:
+                axes = len(source.tensors[fill.source].shape)
+                fills[place] = replace(fill, layout=VECTORS[max(axes, 1) - 1])
         return fills, problems
 
     def left_out(self, source: Source, fills: Iterable[Fill]) -> tuple[LeftOut, ...]:
@@ -426,13 +433,9 @@ class _LayerPair:
         if theirs is None:
             problems.append(self._no_place("a batch norm"))
             return
-        subtracted = None
         if self.network.bias is not None:
             yield from self._bias(self.network.bias, problems)
-        elif bias is not None and ours.mean is not None:
-            subtracted = bias  # a bias before a batch norm moves its mean
-        elif bias is not None:
-            problems.append(self._no_place("a bias before a batch norm without statistics"))
+            bias = None
         for name, key, constant, what in (
             (ours.gamma, theirs.weight, "ones", "a batch norm's gamma"),
             (ours.beta, theirs.bias, "zeros", "a batch norm's beta"),
@@ -442,11 +445,14 @@ class _LayerPair:
             if key is None:
                 if name is not None:
                     problems.append(self._no_place(what))
+            elif key == theirs.mean and bias is not None:
+                # A bias before a batch norm moves its mean, which is taken off.
+                factor, subtracted = (-1.0, None) if name is None else (1.0, bias)
+                yield Fill(key, name or bias, VECTOR, factor=factor, subtracted=subtracted)
             elif name is None:
                 yield Fill(key, constant=constant)
             else:
-                moved_bias = subtracted if key == theirs.mean else None
-                yield Fill(key, name, VECTOR, subtracted=moved_bias)
+                yield Fill(key, name, VECTOR)
 
     def _no_place(self, what: str) -> str:
         return f"{self.ours.place} has {what}, {self.theirs.place} has no place for it"

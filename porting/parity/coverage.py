@@ -159,7 +159,7 @@ class ChannelActivity:
         unseen = result is None or flow in self._hidden_by_softmax
         if unseen or (flow.entry != ENTRY and flow.entry not in self._taps) or not inputs:
             return np.zeros(shape[:2], bool), np.zeros(shape[0], bool)
-        into = shape[0] if flow.depthwise else shape[1]
+        into = shape[0] // flow.multiplier if flow.depthwise else shape[1]
         entry = np.ones((len(inputs), into), np.float32)
         if flow.entry != ENTRY:
             entry = np.stack(self._entries[flow.entry])[inputs].astype(np.float32)
@@ -169,6 +169,7 @@ class ChannelActivity:
             out = channels[inputs][:, -shape[0] :].astype(np.float32)
         biases = np.asarray(out.any(axis=0))
         if flow.depthwise:
+            entry = np.repeat(entry, flow.multiplier, axis=1)
             return np.asarray((entry * out).any(axis=0))[:, None], biases
         return np.asarray((out.T @ entry) > 0), biases
 
@@ -191,7 +192,9 @@ class ChannelActivity:
         if successors and all(channels is not None for _, channels in successors):
             # A dense layer sums all its channels: one of its outputs is enough.
             alternatives = (
-                channels if layer.depthwise else channels.any(axis=1, keepdims=True)
+                channels.reshape(len(channels), -1, layer.multiplier).any(axis=2)
+                if layer.depthwise
+                else channels.any(axis=1, keepdims=True)
                 for layer, channels in successors
                 if channels is not None
             )

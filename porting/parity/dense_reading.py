@@ -53,8 +53,13 @@ def dense_runs(
     """
     judge, normalises = pairing.judge_set.judges[0], pairing.match.normalises
     names = {INPUT: INPUT, **judge.taps}
-    # What flows into one part of a module may flow elsewhere too, where nothing replaces it.
-    taps = [tap for tap, port_tap in pairing.taps.items() if INPUT_OF not in port_tap]
+    # What flows into one part of a module may flow elsewhere too, where nothing replaces it; of
+    # what the source computes twice, one tensor would be replaced.
+    taps = [
+        tap
+        for tap, port_tap in pairing.taps.items()
+        if INPUT_OF not in port_tap and tap not in pairing.match.computed_twice
+    ]
     taps += [] if normalises else [INPUT]
     # By the judge's names: one tensor of it may stand behind two taps.
     values_on_image = {names[tap]: image.taps.get(tap, image.inputs) for tap in taps}

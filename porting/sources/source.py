@@ -94,7 +94,7 @@ class Graph:
     ``activation`` (``none``, ``relu``, ``relu6``, ...) is an option of each
     operator that has one fused. ``weight_axes`` states the axes of a layer's
     weight where they are not those of :data:`WEIGHT_AXES`: TensorFlow's are
-    ``h w i o``, ``h w c 1`` and ``i o``.
+    ``h w i o``, ``h w c 1`` (``h w c m`` with a depth multiplier) and ``i o``.
     """
 
     operators: tuple[Operator, ...]

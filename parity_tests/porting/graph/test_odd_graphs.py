@@ -12,7 +12,6 @@ import porting
 from genmobilenet import get_config
 from parity_tests.building.limits import within
 from parity_tests.building.mutations import packed, with_kind
-from parity_tests.building.tflite_files import TFLiteBuilder
 from parity_tests.building.tflite_networks import NetworkFile
 from parity_tests.building.tflite_variants import AveragePools, Padded
 from porting.errors import MappingError
@@ -207,14 +206,3 @@ def test_reading_ends_in_a_cycle_by_itself(kind):
     for operators in ((Operator(0, kind, ("x",), ("x",)),), ring):
         with within(mebibytes=64, seconds=5), contextlib.suppress(MappingError):
             graph_of_source(Bare(*operators), 3)
-
-
-def test_a_message_describes_one_of_many_operators(tmp_path):
-    file = TFLiteBuilder()
-    x = file.tensor("x", [1, 64, 64, 3])
-    results = [file.operator("RELU", [x], file.tensor(f"y{i}", [1, 5])) for i in range(5000)]
-    path = tmp_path / "model.tflite"
-    path.write_bytes(file.finish([x], results))
-    with pytest.raises(MappingError, match="operator 0 RELU") as caught:
-        porting.port(path, MODEL, verify=False)
-    assert len(str(caught.value)) < 1000

@@ -8,6 +8,7 @@ from porting.mapping.layouts import LAYOUTS, change, changed_shape, invert, layo
 SHAPES = {
     "h w i o -> o i h w": (3, 5, 4, 6),
     "h w c 1 -> c 1 h w": (3, 5, 7, 1),
+    "h w c m -> (c m) 1 h w": (3, 5, 7, 2),
     "i o -> o i": (4, 6),
     "1 1 i o -> o i": (1, 1, 4, 6),
     "o h w i -> o i h w": (6, 3, 5, 4),
@@ -20,6 +21,9 @@ SHAPES = {
     "o i -> o i 1 1": (6, 4),
     "i o -> o i 1 1": (4, 6),
     "c -> c": (9,),
+    "1 c -> c": (1, 9),
+    "1 1 c -> c": (1, 1, 9),
+    "1 1 1 c -> c": (1, 1, 1, 9),
 }
 
 
@@ -32,7 +36,8 @@ def test_the_inverse_undoes_it(layout, shape):
     values = np.random.default_rng(0).standard_normal(shape)
     changed = change(values, layout)
     assert changed.shape == changed_shape(shape, layout)
-    np.testing.assert_array_equal(change(changed, invert(layout)), values)
+    sizes = {"m": 2} if "(c m)" in layout else {}
+    np.testing.assert_array_equal(change(changed, invert(layout), **sizes), values)
 
 
 def test_axes_go_where_the_name_says():
@@ -55,5 +60,5 @@ def test_every_operator_on_every_layer_has_a_known_layout(kernel, dense):
     for axes in (kernel, dense):
         for kind in ("conv", "dense"):
             assert layout_onto(axes, kind) in LAYOUTS
-    for axes in ("h w c 1", "1 h w c"):
+    for axes in ("h w c 1", "h w c m", "1 h w c"):
         assert layout_onto(axes, "depthwise") in LAYOUTS

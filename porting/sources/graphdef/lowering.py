@@ -160,7 +160,8 @@ def _convolution(low: Lowering, node: FlatNode, inputs: Sequence[str]) -> None:
         kernel, channels = weight[:2], weight[3]
         if node.op == "DepthwiseConv2dNative":
             kind, channels = "DEPTHWISE_CONV_2D", weight[2] * weight[3]
-            options |= {"weight_axes": "h w c 1", "depth_multiplier": weight[3]}
+            last = 1 if weight[3] == 1 else "m"
+            options |= {"weight_axes": f"h w c {last}", "depth_multiplier": weight[3]}
     data = low.shape(inputs[0])
     shape = shapes.windowed(data, kernel, strides, dilations, options["padding"], channels)
     if options["padding"] == "EXPLICIT":

@@ -127,7 +127,8 @@ class Merged:
             return False
         depthwise = layer.kind == "DEPTHWISE_CONV_2D"
         made = sides[-1] * (sides[-2] if depthwise else 1) if "o" not in axes[:1] else sides[0]
-        return self._constants.info(name).shape == (made,)
+        shape = self._constants.info(name).shape
+        return shape[-1:] == (made,) and all(side == 1 for side in shape[:-1])
 
     def _node(self, tensor: str, *ops: str) -> FlatNode | None:
         node = self._graph.producer(tensor)
