@@ -1,10 +1,12 @@
 """The command ``porting check``."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +14,9 @@ from porting.cli.options import JobsOption, JsonOption, ReportsOption
 from porting.errors import BadInput
 from porting.exits import WRONG_USE, say
 from porting.folders import DOWNLOADED, PORTED, REPORTED, SYNTHETIC
+
+if TYPE_CHECKING:
+    from porting.release.card import Card
 
 
 def check(
@@ -34,22 +39,30 @@ def check(
     """
     from porting.atomic_files import check_folder
     from porting.cli.processes import Outcome, Wording, run_each, show_outcomes
+    from porting.release.card import read_card
     from porting.reports.report_files import write_report
     from porting.sha256 import sha256_of
-    from porting.subject import card_beside
 
+    cards: dict[Path, Card | None] = {}
+    outcomes: dict[Path, Outcome] = {}
     try:
-        cards = {file: card_beside(file, sha256_of(file)) for file in sorted(folder.glob("*.pth"))}
+        ports = sorted(folder.glob("*.pth"))
+        for port in ports:
+            try:
+                cards[port] = read_card(port, sha256_of(port))
+            except BadInput as error:
+                outcomes[port] = Outcome(port, WRONG_USE, str(error))
     except OSError as error:
         raise BadInput(f"{folder}: cannot be read: {error.strerror}") from error
-    if not cards:
+    if not ports:
         raise BadInput(f"{folder}: no ported file in it; port something first")
     check_folder(reports)
     wording = Wording("comparing", "at parity", "not compared")
-    outcomes, commands = {}, {}
+    commands = {}
     for port, place in find_sources(cards, [*(source or ()), DOWNLOADED, SYNTHETIC]).items():
-        if (module := cards[port].get("onto")) is not None:
-            say(f"{port}: left out: porting diff SOURCE {port} --onto MODULE ({module})")
+        card = cards[port]
+        if card is not None and card.onto is not None:
+            say(f"{port}: left out: porting diff SOURCE {port} --onto MODULE ({card.onto})")
         elif place is None:
             text = "its source is neither where it lay nor in the folders given"
             say(f"{port}: {text}; name it with --source, or remove the port")
@@ -64,27 +77,25 @@ def check(
         return data["summary"], str(reports / f"{port.stem}.html")
 
     outcomes |= {o.file: o for o in run_each(commands, jobs, read_result, wording)}
-    show_outcomes([outcomes[port] for port in cards if port in outcomes], wording, as_json)
+    show_outcomes([outcomes[port] for port in ports if port in outcomes], wording, as_json)
 
 
 def find_sources(
-    cards: Mapping[Path, dict[str, Any]], folders: Iterable[Path]
+    cards: Mapping[Path, Card | None], folders: Iterable[Path]
 ) -> dict[Path, Path | None]:
-    """The source of each ported file by the checksum in its card; None where it lies nowhere.
+    """The source of each ported file by the checksum in its card; None where it is nowhere.
 
-    What lies in the folders goes before the place that a card remembers.
+    The folders are searched before the place that a card remembers.
     """
     from porting.catalog.search import search_folders
     from porting.sources import open_source
 
-    origins = {
-        port: origin if isinstance(origin := card.get("source"), dict) else {}
-        for port, card in cards.items()
-    }
     places = search_folders(folders, newest_alone=False)
-    places += [Path(lay_at) for o in origins.values() if isinstance(lay_at := o.get("lay_at"), str)]
-    found: dict[str, Path] = {}
+    places += [Path(card.source.lay_at) for card in cards.values() if card and card.source.lay_at]
+    by_checksum: dict[str, Path] = {}
     for place in dict.fromkeys(places):
         with contextlib.suppress(BadInput):
-            found.setdefault(open_source(place).sha256, place)
-    return {port: found.get(str(origin.get("sha256"))) for port, origin in origins.items()}
+            by_checksum.setdefault(open_source(place).sha256, place)
+    return {
+        port: by_checksum.get(card.source.sha256) if card else None for port, card in cards.items()
+    }

@@ -1,66 +1,185 @@
-"""The card of a port: what it was made from, how, and what the judge said."""
+"""The card of a port, the JSON beside its weights: written with them, and read back here alone."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from porting.api import Port
+from porting.calibration import Calibration
 from porting.catalog.at_hand import published_as
+from porting.errors import BadInput
+from porting.mapping.convention import InputConvention
+from porting.mapping.families import family_of
 from porting.places import origin
-from porting.sources import Source
+from porting.plain_json import encoded
 
 if TYPE_CHECKING:
-    from porting.parity.compare import TapResult
+    from porting.api import Port
 
 CARD_VERSION = 1
 PACKAGE = "genmobilenet"
 
-
-def card_of(port: Port, name: str, digest: str) -> dict[str, Any]:
-    """The card as plain data; ``name`` and ``digest`` are those of the weight file."""
-    card: dict[str, Any] = {
-        "card_version": CARD_VERSION,
-        "model": port.model,
-        "weights": {"file": name, "sha256": digest},
-        "source": {
-            "file": port.source.path.name,
-            "format": port.source.format,
-            "sha256": port.source.sha256,
-            "weight_set": port.plan.weight_set,
-            "lay_at": str(origin(port.source.path).absolute()),
-            **_published(port.source),
-        },
-        "verdict": verdict_of(port),
-        "input": port.convention.to_json(),
-        "plan": port.plan.to_json(),
-        "versions": versions(),
-    }
-    if port.labels is not None:
-        card["labels"] = list(port.labels)
-    if port.onto is not None:
-        card["onto"] = port.onto
-    if port.calibration is not None:
-        card["calibration"] = port.calibration.to_json()
-    return card
+T = TypeVar("T")
 
 
-def _published(source: Source) -> dict[str, Any]:
-    """What is stated of a source that comes from the catalog; nothing for any other."""
-    entry = published_as(source)
-    if entry is None:
-        return {}
-    told = ("name", "url", "size", "top1", "top5", "stated_in")
-    return {"published": {field: getattr(entry, field) for field in told}}
+@dataclass(frozen=True)
+class Weights:
+    """The weight file's name and its SHA-256."""
+
+    file: str
+    sha256: str
 
 
-def verdict_of(port: Port) -> dict[str, Any]:
-    """The judge's verdict in short: the worst tap, not all of them."""
+@dataclass(frozen=True)
+class Published:
+    """What is stated of a published source; accuracies are in percent, None where not known."""
+
+    name: str
+    url: str
+    size: int
+    top1: int | float | None
+    top5: int | float | None
+    stated_in: str
+
+
+@dataclass(frozen=True)
+class CardSource:
+    """The source of a port. ``lay_at`` is the path where it was when it was ported."""
+
+    file: str
+    format: str
+    sha256: str
+    weight_set: str
+    lay_at: str | None = None
+    published: Published | None = None
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a port was made from, how, and the judge's verdict.
+
+    ``onto`` names a user-defined module that was filled instead of a network. ``verdict``,
+    ``plan`` and ``versions`` are JSON for people, which no part of the program reads back.
+    """
+
+    model: str
+    weights: Weights
+    source: CardSource
+    verdict: Mapping[str, Any]
+    input: InputConvention | None
+    plan: Mapping[str, Any]
+    versions: Mapping[str, str]
+    labels: tuple[str, ...] | None = None
+    onto: str | None = None
+    calibration: Calibration | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The file's content as plain JSON; absent parts are left off."""
+        source = asdict(self.source)
+        data = {
+            "card_version": CARD_VERSION,
+            "model": self.model,
+            "weights": asdict(self.weights),
+            "source": {key: value for key, value in source.items() if value is not None},
+            "verdict": self.verdict,
+            "input": None if self.input is None else self.input.to_json(),
+            "plan": self.plan,
+            "versions": self.versions,
+            "labels": self.labels,
+            "onto": self.onto,
+            "calibration": None if self.calibration is None else self.calibration.to_json(),
+        }
+        return dict(encoded({key: value for key, value in data.items() if value is not None}))
+
+
+def card_of(port: Port, name: str, digest: str) -> Card:
+    """The card of a port; ``name`` and ``digest`` are those of the weight file."""
+    source, entry = port.source, published_as(port.source)
+    published = None
+    if entry is not None:
+        published = Published(
+            entry.name, entry.url, entry.size, entry.top1, entry.top5, entry.stated_in
+        )
+    return Card(
+        port.model, Weights(name, digest),
+        CardSource(source.path.name, source.format, source.sha256, port.plan.weight_set,
+                   str(origin(source.path).absolute()), published),
+        verdict_json(port), port.convention, port.plan.to_json(), versions(), port.labels,
+        port.onto, port.calibration,
+    )  # fmt: skip
+
+
+def read_card(weights: Path, digest: str | None) -> Card | None:
+    """The card beside a ported file with this SHA-256; None where it has none.
+
+    Raises:
+        BadInput: a part of the card is missing or of another type.
+    """
+    path = weights.with_suffix(".json")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["weights"]["sha256"] != digest:
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    try:
+        return _card_from_json(data)
+    except (BadInput, TypeError, ValueError) as error:
+        raise BadInput(f"{path}: not a card of porting port: {error}") from error
+    except KeyError as error:
+        raise BadInput(f"{path}: not a card of porting port: it has no {error}") from error
+
+
+def _card_from_json(data: Mapping[str, Any]) -> Card:
+    model, onto, source = data["model"], data.get("onto"), data["source"]
+    if not (isinstance(model, str) and isinstance(onto, str | None)):
+        raise BadInput(f"its model is {model!r}, ported onto {onto!r}; expected names")
+    published = source.get("published") if isinstance(source, dict) else None
+    if published is not None:
+        source = {**source, "published": _checked(Published, published, "source.published")}
+    convention, calibration = data.get("input"), data.get("calibration")
+    if convention is not None:
+        # Older cards do not say how images become pixels: as the network's family has it.
+        family = family_of(model.removeprefix("tf_"))
+        preprocessing = family.preprocessing(convention["size"])
+        convention = InputConvention.from_json({"preprocessing": preprocessing, **convention})
+    if calibration is not None:
+        calibration = Calibration(
+            tuple(calibration["norms"]), calibration["images"], calibration["images_are"],
+            calibration["pixels_sha256"],
+            tuple((entry["file"], entry["reason"]) for entry in calibration["skipped"]),
+        )  # fmt: skip
+    labels = None if data.get("labels") is None else tuple(data["labels"])
+    return Card(
+        model, _checked(Weights, data["weights"], "weights"),
+        _checked(CardSource, source, "source"), data.get("verdict", {}), convention,
+        data.get("plan", {}), data.get("versions", {}), labels, onto, calibration,
+    )  # fmt: skip
+
+
+def _checked(kind: type[T], data: Any, place: str) -> T:
+    """A dataclass of a JSON object's members; unknown ones are ignored."""
+    if not isinstance(data, dict):
+        raise BadInput(f"{place} is {json.dumps(data)}, expected an object")
+    types = get_type_hints(kind)
+    members = {name: data.get(name) for name in types}
+    for name, value in members.items():
+        if not isinstance(value, types[name]):
+            raise BadInput(f"{place}.{name} is {json.dumps(value)}")
+    return kind(**members)
+
+
+def verdict_json(port: Port) -> dict[str, Any]:
+    """The judge's verdict in short as plain data: the worst tap, not all of them."""
     comparison = port.comparison
     if comparison is None:
         return {"verified": False, "summary": "no judge was run"}
-    worst = comparison.worst
+    worst, figures = comparison.worst, comparison.worst.figures
     verdict: dict[str, Any] = {
         "verified": True,
         "at_parity": bool(comparison),
@@ -71,7 +190,17 @@ def verdict_of(port: Port) -> dict[str, Any]:
         "inputs_are": port.inputs,
         "taps": len(comparison.taps),
         "factor": comparison.tolerance.factor,
-        "worst_tap": _tap_in_short(worst),
+        "worst_tap": {
+            "tap": worst.tap,
+            "judge_name": worst.judge_name,
+            "max_abs": figures.max_abs,
+            "scale": figures.scale,
+            "noise": figures.noise,
+            "ratio": figures.ratio,
+            "worst_input": figures.worst_input,
+            "worst_channel": figures.worst_channel,
+            "worst_position": list(figures.worst_position),
+        },
         "logits_relative_difference": comparison.logits.figures.relative,
         "pixels": None if port.pixels is None else port.pixels.to_json(),
     }
@@ -83,21 +212,6 @@ def verdict_of(port: Port) -> dict[str, Any]:
             "logits_relative_difference": port.quantised.logits.figures.relative,
         }
     return verdict
-
-
-def _tap_in_short(result: TapResult) -> dict[str, Any]:
-    figures = result.figures
-    return {
-        "tap": result.tap,
-        "judge_name": result.judge_name,
-        "max_abs": figures.max_abs,
-        "scale": figures.scale,
-        "noise": figures.noise,
-        "ratio": figures.ratio,
-        "worst_input": figures.worst_input,
-        "worst_channel": figures.worst_channel,
-        "worst_position": list(figures.worst_position),
-    }
 
 
 def versions() -> dict[str, str]:

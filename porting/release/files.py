@@ -9,20 +9,26 @@ to the folder removes both.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from porting.api import Port
 from porting.atomic_files import is_stale, sync, temporary
-from porting.errors import NotAtParity, OutputError
-from porting.plain_json import encoded
-from porting.release.card import card_of
-from porting.release.marks import is_synthetic
+from porting.errors import BadInput, NotAtParity, OutputError
+from porting.judges.reference.rehearsal_mark import MARK, PREFIX
+from porting.places import origin
+from porting.release.card import card_of, read_card
 from porting.sha256 import sha256_of
+from porting.sources import Source
+from porting.sources.tflite import TFLiteSource
+from porting.sources.tflite.flatbuffer import Flatbuffer
 
 _PENDING = "-then-"
 """Between a temporary name and that of the card which comes just before its file."""
+
+_DESCRIPTION = 3  # slot of ``Model`` in TensorFlow's schema.fbs
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,8 @@ class ReleaseFiles:
 def write_release(port: Port, out: Path) -> ReleaseFiles:
     """Write a port to ``out/<model>-<first 8 of sha256>.pth`` and ``.json``.
 
-    A port that no judge has seen gets ``unverified`` into its name, one of
-    synthetic files ``rehearsal``.
+    The name of a port that no judge has seen contains ``unverified``, and that of one of a
+    synthetic source ``rehearsal``.
 
     Raises:
         NotAtParity: the judge disagrees; nothing is written.
@@ -46,10 +52,10 @@ def write_release(port: Port, out: Path) -> ReleaseFiles:
     import torch
 
     if port.comparison is not None and not port.comparison:
-        noted = "".join(f"\n  note: {note}" for note in port.plan.notes)
+        notes = "".join(f"\n  note: {note}" for note in port.plan.notes)
         raise NotAtParity(
             f"{port.source.path}: {port.comparison.summary()}; nothing is written under a "
-            f"release name{noted}"
+            f"release name{notes}"
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -60,20 +66,42 @@ def write_release(port: Port, out: Path) -> ReleaseFiles:
                 sync(stream)
             digest = sha256_of(weights)
             files = _names(port, out, digest)
-            _write(
-                card,
-                json.dumps(encoded(card_of(port, files.weights.name, digest)), indent=1) + "\n",
-            )
+            content = card_of(port, files.weights.name, digest).to_json()
+            with card.open("w", encoding="utf-8") as text:
+                text.write(json.dumps(content, indent=1) + "\n")
+                sync(text)
             _put_in_place(weights, card, files)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
     return files
 
 
-def _write(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        sync(stream)
+def is_synthetic(source: Source) -> bool:
+    """Whether a source is synthetic, by its tensors, its description, its name or its folder."""
+    if any(name.startswith(f"{PREFIX}/") for name in source.tensors):
+        return True
+    if isinstance(source, TFLiteSource):
+        content = memoryview(source.path.read_bytes())
+        description = Flatbuffer(content, source.path).root().text(_DESCRIPTION, "description")
+        if description.startswith(PREFIX):
+            return True
+    files = [file.absolute() for file in (*source.files, origin(source.path))]
+    homes = {home for file in files for home in file.parents[:2]}
+    return any(file.name.startswith(PREFIX) for file in files) or any(
+        (home / MARK).is_file() for home in homes
+    )
+
+
+def _names(port: Port, out: Path, digest: str) -> ReleaseFiles:
+    marks = ["rehearsal"] * is_synthetic(port.source)
+    marks += ["unverified"] * (port.comparison is None)
+    stem = "-".join([port.model, *marks, digest[:8]])
+    with contextlib.suppress(BadInput):  # a damaged card is written anew
+        card = read_card(out / f"{stem}.pth", digest)
+        if card is not None and card.source.sha256 != port.source.sha256:
+            # The same weights from elsewhere: what is known of them may differ.
+            stem += f"-{port.source.sha256[:8]}"
+    return ReleaseFiles(out / f"{stem}.pth", out / f"{stem}.json")
 
 
 def _put_in_place(weights: Path, card: Path, files: ReleaseFiles) -> None:
@@ -96,22 +124,3 @@ def _remove_lone_cards(out: Path) -> None:
         if is_stale(maker):
             place.with_name(card).unlink(missing_ok=True)
             place.unlink(missing_ok=True)
-
-
-def _names(port: Port, out: Path, digest: str) -> ReleaseFiles:
-    marks = ["rehearsal"] * is_synthetic(port.source)
-    marks += ["unverified"] * (port.comparison is None)
-    stem = "-".join([port.model, *marks, digest[:8]])
-    if _has_another_source(out / f"{stem}.json", port.source.sha256):
-        # The same weights from elsewhere: what is known of them may differ.
-        stem += f"-{port.source.sha256[:8]}"
-    return ReleaseFiles(out / f"{stem}.pth", out / f"{stem}.json")
-
-
-def _has_another_source(card: Path, digest: str) -> bool:
-    """Whether a card is there, of a port from another source."""
-    try:
-        known = json.loads(card.read_text(encoding="utf-8"))["source"]["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return bool(known != digest)

@@ -7,7 +7,7 @@ from typing import Any
 from porting.api import Port
 from porting.places import as_known
 from porting.release import ReleaseFiles
-from porting.release.card import verdict_of
+from porting.release.card import verdict_json
 from porting.reports.inspection import input_lines, pixels_line
 from porting.reports.terminal import print_lines
 
@@ -24,7 +24,7 @@ def summarise_port(port: Port, files: ReleaseFiles | None) -> dict[str, Any]:
         "filled": len(port.plan.fills),
         "left_out": len(port.plan.left_out),
         "notes": list(port.plan.notes),
-        "verdict": verdict_of(port),
+        "verdict": verdict_json(port),
         "input": port.convention.to_json(),
         "weights": str(files.weights) if files else None,
         "card": str(files.card) if files else None,

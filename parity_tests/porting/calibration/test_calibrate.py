@@ -104,7 +104,7 @@ def test_plan_and_card_say_it(ports, images):
     assert fills["bn1.weight"].constant == "measured deviation"
     assert (fills["bn1.bias"].source, fills["bn1.bias"].added) == ("stem/bias", "measured mean")
     assert not {"ones", "unit variance"} & {fill.constant for fill in ported.plan.fills}
-    card = card_of(ported, "port.pth", "0" * 64)
+    card = card_of(ported, "port.pth", "0" * 64).to_json()
     assert card["calibration"]["images"] == len(images)
     assert card["calibration"]["images_are"] == "48 images given as an array"
     assert card["calibration"]["pixels_sha256"] == hashlib.sha256(images.tobytes()).hexdigest()
@@ -113,7 +113,7 @@ def test_plan_and_card_say_it(ports, images):
         "27 batch norms have the statistics of 48 images given as an array; the function is that "
         "of the source"
     ]
-    assert "calibration" not in card_of(ports["identity"], "port.pth", "0" * 64)
+    assert "calibration" not in card_of(ports["identity"], "port.pth", "0" * 64).to_json()
 
 
 def test_a_calibrated_plan_is_not_the_sources(ports):

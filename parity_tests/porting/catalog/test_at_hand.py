@@ -113,7 +113,7 @@ def test_a_file_that_changed_since_is_not(downloaded, google):
 
 
 def test_the_card_says_what_was_published(downloaded):
-    source = card_of(port(downloaded, verify=False), "x.pth", "0")["source"]
+    source = card_of(port(downloaded, verify=False), "x.pth", "0").to_json()["source"]
     assert source["published"] == {
         "name": NAME,
         "url": f"https://storage.googleapis.com/download.tensorflow.org/models/tflite/{FILE}",
@@ -124,7 +124,7 @@ def test_the_card_says_what_was_published(downloaded):
     }
     downloaded.rename(downloaded.with_name("mine.tgz"))
     mine = port(downloaded.with_name("mine.tgz"), verify=False)
-    assert "published" not in card_of(mine, "x.pth", "0")["source"]
+    assert "published" not in card_of(mine, "x.pth", "0").to_json()["source"]
 
 
 def test_a_checkpoint_takes_the_size_of_its_images_from_the_catalog(google, tmp_path):
@@ -155,7 +155,7 @@ def test_so_do_weights_of_keras(google):
     ported = port(source_path(Path("keras-v2_0.35_96"), google))
     assert ported.convention.size == 96
     assert ported.comparison
-    assert card_of(ported, "x.pth", "0")["source"]["published"]["size"] == 96
+    assert card_of(ported, "x.pth", "0").to_json()["source"]["published"]["size"] == 96
 
 
 def test_the_commands_take_names(google, tmp_path):

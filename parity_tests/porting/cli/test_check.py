@@ -12,8 +12,8 @@ import porting
 from parity_tests.building.command import porting as run
 from porting.cli.check import find_sources
 from porting.errors import BadInput
+from porting.release.card import read_card
 from porting.sha256 import sha256_of
-from porting.subject import card_beside
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def change_card(folder, change):
 
 
 def sources_of(folder, *folders):
-    cards = {file: card_beside(file, sha256_of(file)) for file in sorted(folder.glob("*.pth"))}
+    cards = {file: read_card(file, sha256_of(file)) for file in sorted(folder.glob("*.pth"))}
     return find_sources(cards, folders)
 
 
@@ -61,10 +61,23 @@ def test_a_card_remembers_where_its_source_lay(small, tmp_path):
     assert list(sources_of(tmp_path / "ported").values()) == [None]
 
 
-@pytest.mark.parametrize("source", [None, [], {"sha256": [], "lay_at": 5}])
-def test_a_card_that_says_nothing_of_use(ported, source):
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (None, "source is null, expected an object"),
+        ([], "source is [], expected an object"),
+        ({"sha256": [], "lay_at": 5}, "source.file is null"),
+    ],
+)
+def test_a_damaged_card_is_one_ports_outcome(small, ported, tmp_path, source, message):
+    [weights] = ported.glob("*.pth")
+    shutil.copy(weights, ported / "lost.pth")
     change_card(ported, lambda card: card.update(source=source))
-    assert list(sources_of(ported).values()) == [None]
+    done = check(ported, "--source", small[0], "--reports", tmp_path / "reports", "--json")
+    assert done.returncode == 2
+    texts = [outcome["text"] for outcome in json.loads(done.stdout)["outcomes"]]
+    assert texts[1] == f"{weights.with_suffix('.json')}: not a card of porting port: {message}"
+    assert texts[0].startswith("its source is neither where it lay")
 
 
 def test_each_is_compared_and_a_source_that_is_nowhere_is_said(small, ported, tmp_path):

@@ -25,7 +25,7 @@ from porting.parity.inputs import seeded_pixels
 from porting.parity.network_steps import steps_of_network
 from porting.parity.structure_evidence import evidence_from_tables
 from porting.release import write_release
-from porting.release.card import verdict_of
+from porting.release.card import verdict_json
 from porting.reports.comparison_json import comparison_report
 from porting.reports.diff import print_diff
 from porting.reports.port import print_port, summarise_port
@@ -193,7 +193,7 @@ def test_a_mistake_in_a_table_is_seen_too(monkeypatch):
 def test_a_file_with_a_graph_rests_on_that(small):
     ported = porting.port(small[0], pixels=seeded_pixels(1, 64))
     assert ported.basis.summary() == "the graph in the file itself"
-    assert verdict_of(ported)["rests_on"] == ported.basis.summary()
+    assert verdict_json(ported)["rests_on"] == ported.basis.summary()
 
 
 @pytest.mark.slow

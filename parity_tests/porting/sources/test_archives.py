@@ -68,7 +68,7 @@ def test_a_tflite_file_in_an_archive_is_named_by_both(tmp_path):
     archive = packed(tmp_path / "in", tmp_path / "b1.tgz")
     ported = port(archive, verify=False)
     assert inspect_source(ported.source)["source"] == f"{archive}, mnasnet/b.tflite"
-    assert card_of(ported, "x.pth", "0")["source"]["lay_at"] == str(archive)
+    assert card_of(ported, "x.pth", "0").to_json()["source"]["lay_at"] == str(archive)
     (tmp_path / "in" / "b.tflite").write_bytes(b"\0\0\0\0TFL3" + bytes(40))
     with pytest.raises(BadSource) as caught:
         open_source(packed(tmp_path / "in", archive))

@@ -55,7 +55,7 @@ def test_else_the_averages_which_are_not_called_raw(ship):
     with pytest.raises(WeightSetError, match="no raw weights to choose; its weights: as stored"):
         choose_weight_set(source, "raw")
     ported = porting.port(source, verify=False)
-    assert card_of(ported, "x.pth", "0")["source"]["weight_set"] == "as stored"
+    assert card_of(ported, "x.pth", "0").to_json()["source"]["weight_set"] == "as stored"
     stem = next(fill.source for fill in ported.plan.fills if fill.target == "conv_stem.weight")
     np.testing.assert_array_equal(
         ported.state_dict["conv_stem.weight"].numpy(), AVERAGES[stem].transpose(3, 2, 0, 1)

@@ -23,6 +23,7 @@ from porting.catalog.at_hand import open_published, published_as
 from porting.errors import BadInput, MissingPackage
 from porting.mapping.convention import InputConvention, convention_of
 from porting.mapping.families import ROUNDED, family_of
+from porting.release.card import read_card
 from porting.sha256 import sha256_of
 
 if TYPE_CHECKING:
@@ -149,11 +150,12 @@ def _from_source(inputs: Inputs) -> _Models:
     """From the source, and the checkpoint in its network where there is one."""
     from porting.mapping.recognise import find_match
     from porting.parity.logits_judge import judge_label
-    from porting.subject import card_beside, subject_from_file
+    from porting.subject import subject_from_file
 
     assert inputs.source is not None  # asked for
     source = open_published(inputs.source)
     match: Match
+    weight_set: str | None
     checkpoint = None
     if inputs.checkpoint is None:
         match, normalises = find_match(source, inputs.model, inputs.weights), False
@@ -163,9 +165,8 @@ def _from_source(inputs: Inputs) -> _Models:
             source, inputs.checkpoint, inputs.model, inputs.weights, inputs.onto
         )
         match, normalises = subject.match, subject.match.normalises
-        card = card_beside(inputs.checkpoint, subject.sha256)
         # --weights chooses the judge's; which the file has, its card alone knows.
-        weight_set = card.get("source", {}).get("weight_set")
+        weight_set = None if subject.card is None else subject.card.source.weight_set
         checkpoint = CheckpointProvenance(
             inputs.checkpoint.name, subject.sha256, subject.model, weight_set
         )
@@ -186,7 +187,6 @@ def _from_source(inputs: Inputs) -> _Models:
 def _from_card(inputs: Inputs) -> _Models:
     """From the checkpoint alone: its card tells, or its network's name."""
     from genmobilenet.factory import read_state_dict
-    from porting.subject import card_beside
 
     path = inputs.checkpoint
     assert path is not None  # asked for
@@ -195,34 +195,30 @@ def _from_card(inputs: Inputs) -> _Models:
             raise BadInput(f"--{name} says how a source is ported: give it with --source")
     state = read_state_dict(path)
     digest = sha256_of(path)
-    card = card_beside(path, digest)
-    model = inputs.model or card.get("model")
-    onto = inputs.onto or card.get("onto")
-    if model is None or onto is not None:
+    card = read_card(path, digest)
+    model = inputs.model or (None if card is None else card.model)
+    if model is None or (card is not None and card.onto is not None):
         raise BadInput(
             f"{path}: has no card beside it that names a network of this package; name its network "
             "with --model, or give its source with --source"
         )
-    convention = _convention(card.get("input"), model, state)
+    convention = None if card is None else card.input
+    if convention is None:
+        convention = _family_convention(model, state)
     if inputs.normalisation is not None:
         convention = convention.restated(inputs.normalisation, str(path))
-    weight_set = card.get("source", {}).get("weight_set")
+    weight_set = None if card is None else card.source.weight_set
     checkpoint = CheckpointProvenance(path.name, digest, model, weight_set)
-    stated = card.get("source", {}).get("published", {}).get("top1")
+    published = None if card is None else card.source.published
+    stated = None if published is None else published.top1
     inputs = replace(inputs, model=model)
     return _Models(inputs, convention, 0, False, None, checkpoint, stated, weight_set)
 
 
-def _convention(of_card: Any, model: str, state: dict[str, Any]) -> InputConvention:
-    """A card's convention; without one, that of the network's family."""
-    plain, config = model.removeprefix("tf_"), get_config(model)
-    if isinstance(of_card, dict):
-        try:
-            steps = family_of(plain).preprocessing(of_card["size"])
-            return InputConvention.from_json({"preprocessing": steps, **of_card})
-        except (KeyError, TypeError) as error:
-            raise BadInput(f"its card's input is not one of this package's: {error}") from error
-    family = family_of(plain)
+def _family_convention(model: str, state: dict[str, Any]) -> InputConvention:
+    """The convention of a network's family, for a checkpoint without a card."""
+    config = get_config(model)
+    family = family_of(model.removeprefix("tf_"))
     size, bias = config.input_size, state.get("classifier.bias")
     classes = config.num_classes if bias is None else int(bias.numel())
     evidence = "assumed as in the family's training code; there is no card to say so"
