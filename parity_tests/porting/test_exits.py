@@ -45,6 +45,14 @@ def test_little_is_imported_before_interrupts_are_caught():
     assert not {"typing", "re", "dataclasses", "pathlib", "typer", "numpy"} & set(found)
 
 
+def test_threads_that_wait_do_not_spin_unless_the_user_says_so(small, monkeypatch):
+    show = "import atexit, os; atexit.register(lambda: print(os.environ['OMP_WAIT_POLICY']))"
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert with_code(show, "inspect", small[0]).stdout.splitlines()[-1] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert with_code(show, "inspect", small[0]).stdout.splitlines()[-1] == "ACTIVE"
+
+
 @pytest.mark.parametrize("words", [["inspect", "SMALL"], ["inspect", "SMALL", "--json"]])
 def test_a_reader_that_has_seen_enough_is_no_error(small, words):
     words = [small[0] if word == "SMALL" else word for word in words]
