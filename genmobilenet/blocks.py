@@ -1,6 +1,6 @@
-"""One class a block type, and the table from type to class.
+"""One class for each block type, and the table from type to class.
 
-Names of the parts are timm's, so that state dicts go back and forth.
+Submodules are named as in timm, so that state dicts are interchangeable.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ def make_norm(channels: int, config: NetworkConfig) -> nn.BatchNorm2d:
 
 
 def make_squeeze(channels: int, block: Block, config: NetworkConfig) -> nn.Module:
-    """Squeeze-excite where the block has it."""
+    """Squeeze-excite, or identity if the block has none."""
     return SqueezeExcite(channels, block.squeeze, config.gate) if block.squeeze else nn.Identity()
 
 
 class DepthwiseSeparable(nn.Module):
-    """Depthwise convolution, then a pointwise one, without activation but for ``dsa``.
+    """Depthwise, then pointwise convolution; an activation follows the latter only in ``dsa``.
 
     Sources: ``MnasBlock`` with expansion 1 in tensorflow/tpu
     ``mnasnet_model.py``; for ``dsa`` slim ``mobilenet_v1.py``, Howard et al.,
@@ -109,16 +109,24 @@ class ConvNormAct(nn.Module):
 class ShuffleUnit(nn.Module):
     """ShuffleNetV2's unit: half the channels pass, the other half is convolved.
 
-    With stride 2 both halves are made from all channels. The two are joined
-    and shuffled. Source: Ma et al., arXiv:1807.11164, figure 3 (c) and (d).
+    With stride 2 both halves are computed from all channels. The two are
+    concatenated and shuffled. Source: Ma et al., arXiv:1807.11164, figure 3 (c) and (d).
     """
 
     def __init__(self, block: Block, config: NetworkConfig) -> None:
         super().__init__()
-        half, strided = block.out_channels // 2, block.stride > 1
-        channels = block.in_channels if strided else half
-        self.pass_channels = 0 if strided else block.in_channels - half
-        self.shortcut = self._shortcut(block, half, config) if strided else nn.Identity()
+        half, downsamples = block.out_channels // 2, block.stride > 1
+        channels = block.in_channels if downsamples else half
+        self.pass_channels = 0 if downsamples else block.in_channels - half
+        self.shortcut: nn.Module = nn.Identity()
+        if downsamples:
+            self.shortcut = nn.Sequential(
+                make_conv(channels, channels, block.kernel, block.stride, channels, config.padding),
+                make_norm(channels, config),
+                make_conv(channels, half, 1),
+                make_norm(half, config),
+                make_activation(block.activation),
+            )
         self.conv_pw = make_conv(channels, half, 1)
         self.bn1 = make_norm(half, config)
         self.act1 = make_activation(block.activation)
@@ -129,26 +137,14 @@ class ShuffleUnit(nn.Module):
         self.act2 = make_activation(block.activation)
         self.shuffle = ChannelShuffle(2)
 
-    @staticmethod
-    def _shortcut(block: Block, half: int, config: NetworkConfig) -> nn.Module:
-        channels = block.in_channels
-        conv_dw = make_conv(
-            channels, channels, block.kernel, block.stride, channels, config.padding
-        )
-        conv_pw = make_conv(channels, half, 1)
-        return nn.Sequential(
-            conv_dw, make_norm(channels, config),
-            conv_pw, make_norm(half, config), make_activation(block.activation),
-        )  # fmt: skip
-
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, ceil(H / stride), ceil(W / stride))."""
-        passed, taken = x, x
+        left, right = x, x
         if self.pass_channels > 0:
-            passed, taken = x[:, : self.pass_channels], x[:, self.pass_channels :]
-        taken = self.bn2(self.conv_dw(self.act1(self.bn1(self.conv_pw(taken)))))
-        taken = self.act2(self.bn3(self.conv_pwl(taken)))
-        out: Tensor = self.shuffle(torch.cat([self.shortcut(passed), taken], dim=1))
+            left, right = x[:, : self.pass_channels], x[:, self.pass_channels :]
+        right = self.bn2(self.conv_dw(self.act1(self.bn1(self.conv_pw(right)))))
+        right = self.act2(self.bn3(self.conv_pwl(right)))
+        out: Tensor = self.shuffle(torch.cat([self.shortcut(left), right], dim=1))
         return out
 
 

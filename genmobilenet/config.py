@@ -1,7 +1,7 @@
-"""A network's description, and the blocks that it resolves to. No torch here.
+"""The configuration of a network, and its blocks with all widths computed.
 
 The PyTorch network and the TensorFlow reference graph are both built from a
-:class:`NetworkConfig`, so that one description serves the two sides.
+:class:`NetworkConfig`. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "head": ("conv", "after_pool", "none"),
     "head_scaling": ("never", "up"),
 }
-"""What the fields of :class:`NetworkConfig` that are words may say."""
+"""Allowed values of the fields of :class:`NetworkConfig` that are strings."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """One block with every width decided.
+    """One block with all its widths.
 
-    ``path`` is its place in the PyTorch network (``blocks.2.0``); ``index``
-    counts through the whole network, as Google's scopes do (``mnas_blocks_3``).
+    ``path`` is its module path in the PyTorch network (``blocks.2.0``); ``index``
+    counts blocks through the whole network, as Google's scopes do (``mnas_blocks_3``).
     ``squeeze`` is the squeeze-excite width, 0 for none.
     """
 
@@ -56,25 +56,26 @@ class Block:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Everything that decides a network's shape and arithmetic.
+    """Everything that determines a network's shapes and arithmetic.
 
-    ``source`` says where the architecture is written down, ``input_size`` is
-    the side in pixels for which it was published.
+    ``source`` cites the publication of the architecture, ``input_size`` is the
+    published side in pixels.
 
-    Widths: ``width`` scales stem and blocks and rounds them; None leaves them
-    as declared, which a width of 1 does not: MNASNet-D1's 36 channels would
-    become 40. ``rounding`` is ``"nearest"`` multiple of 8 or ``"down"`` to a
-    whole number of at least 8. The stem keeps its width where ``fixed_stem``.
-    ``head_scaling`` ``"up"`` scales the head too, above a width of 1.
+    Widths: ``width`` scales the stem and the blocks, and rounds them; None leaves
+    them unrounded, unlike 1: MNASNet-D1's 36 channels would become 40.
+    ``rounding`` is to the ``"nearest"`` multiple of 8, or ``"down"`` to a whole
+    number of at least 8. ``fixed_stem`` excludes the stem from scaling.
+    ``head_scaling`` ``"up"`` scales the head too if ``width`` is above 1.
 
-    Squeeze-excite: ``squeeze_from`` the block's ``"input"``, cut to a whole
-    number, or from its ``"expansion"``, rounded to 8 as then the expansion is.
+    Squeeze-excite: its width is a fraction of the block's ``"input"``, truncated,
+    or of its ``"expansion"`` (``squeeze_from``); then both it and the expansion
+    are rounded to 8.
 
-    Head: ``"conv"`` has a 1x1 convolution with batch norm before pooling,
-    ``"after_pool"`` one with a bias behind it, ``"none"`` nothing.
+    Head: ``"conv"`` is a 1x1 convolution with batch norm before pooling,
+    ``"after_pool"`` a 1x1 convolution with a bias after pooling, ``"none"`` nothing.
 
     ``padding`` is ``"same"`` (TensorFlow's) or ``"symmetric"`` (PyTorch's).
-    A network that ``normalises`` takes pixels 0..255, and has mean and deviation in its buffers.
+    A network that ``normalises`` takes pixels 0..255; mean and deviation are buffers of it.
     """
 
     blocks: tuple[str, ...]
@@ -102,17 +103,17 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         for field, choices in CHOICES.items():
             if getattr(self, field) not in choices:
-                known = " or ".join(repr(choice) for choice in choices)
-                raise ArchitectureError(f"{field} {getattr(self, field)!r}: expected {known}")
+                expected = " or ".join(map(repr, choices))
+                raise ArchitectureError(f"{field} {getattr(self, field)!r}: expected {expected}")
         if self.width is not None and self.width <= 0:
             raise ArchitectureError(f"width multiplier {self.width}: must be above zero")
 
     def tensorflow_form(self) -> NetworkConfig:
-        """The same network as TensorFlow computes it: SAME padding, its epsilon."""
+        """The same network with TensorFlow's padding, batch-norm epsilon and momentum."""
         return replace(self, padding="same", bn_epsilon=TF_BN_EPSILON, bn_momentum=TF_BN_MOMENTUM)
 
     def scaled(self, channels: int) -> int:
-        """A declared width at this network's multiplier."""
+        """``channels`` times this network's width multiplier, rounded."""
         if self.width is None:
             return channels
         if self.rounding == "down":
@@ -122,12 +123,12 @@ class NetworkConfig:
 
     @cached_property
     def stem(self) -> int:
-        """Channels of the stem convolution, scaled."""
+        """Output channels of the stem convolution."""
         return self.stem_channels if self.fixed_stem else self.scaled(self.stem_channels)
 
     @cached_property
     def head_width(self) -> int:
-        """Channels that the classifier gets."""
+        """Input channels of the classifier."""
         if self.head == "none":
             return self.stages[-1][-1].out_channels
         grows = self.head_scaling == "up" and self.width is not None and self.width > 1
@@ -135,7 +136,7 @@ class NetworkConfig:
 
     @cached_property
     def stages(self) -> tuple[tuple[Block, ...], ...]:
-        """The blocks, stage by stage, every width decided.
+        """The blocks of each stage.
 
         Raises:
             ArchitectureError: a residual would join two different widths.
@@ -145,22 +146,40 @@ class NetworkConfig:
         for number, text in enumerate(self.blocks):
             stage: list[Block] = []
             for spec in parse_stage(text):
-                place = f"blocks.{number}", len(stage), index
-                stage += self._repeated(spec, channels, *place)
+                stage += self._blocks_of(spec, channels, f"blocks.{number}", len(stage), index)
                 channels, index = stage[-1].out_channels, index + spec.repeats
             stages.append(tuple(stage))
         return tuple(stages)
 
-    def _repeated(
+    def _blocks_of(
         self, spec: BlockSpec, channels: int, stage: str, first: int, index: int
     ) -> Iterator[Block]:
+        """The blocks of a spec that gets ``channels``, ``first`` in their stage."""
+        from_expansion = self.squeeze_from == "expansion"
         out = self.scaled(spec.channels)
         for repeat in range(spec.repeats):
-            declared = channels
-            if repeat == 0 and spec.declared_in is not None:
-                declared = self.scaled(spec.declared_in)
             stride = spec.stride if repeat == 0 else 1
-            mid = self._expanded(channels * spec.expansion)
+            # slim conv_blocks.py expand_input_by_factor and Keras round to 8, MnasBlock does not;
+            # the networks that take the squeeze from the expansion are of the first kind.
+            width = channels * spec.expansion
+            mid = round_channels(width) if from_expansion else int(width)
+            declared_in = channels
+            if repeat == 0 and spec.declared_in is not None:
+                declared_in = self.scaled(spec.declared_in)
+            squeeze = 0
+            if spec.se_ratio and from_expansion:
+                squeeze = round_channels(mid * spec.se_ratio)
+            elif spec.se_ratio:
+                # tensorflow/tpu mnasnet_model.py, MnasBlock._build.
+                squeeze = max(1, int(declared_in * spec.se_ratio))
+            residual = (
+                spec.type in ("ds", "ir") and spec.skip and stride == 1 and declared_in == out
+            )
+            if residual and channels != out:
+                raise ArchitectureError(
+                    f"{spec.format()!r} at width {self.width}: the declared input asks for a "
+                    f"residual, but {channels} channels come in and {out} go out"
+                )
             yield Block(
                 path=f"{stage}.{first + repeat}",
                 index=index + repeat,
@@ -170,38 +189,12 @@ class NetworkConfig:
                 out_channels=out,
                 kernel=spec.kernel,
                 stride=stride,
-                squeeze=self._squeeze(spec, declared, mid),
-                residual=self._residual(spec, stride, declared, channels, out),
+                squeeze=squeeze,
+                residual=residual,
                 activation=spec.activation or self.activation,
                 groups=spec.groups,
             )
             channels = out
-
-    def _expanded(self, channels: float) -> int:
-        # slim conv_blocks.py expand_input_by_factor and Keras round to 8, MnasBlock does not;
-        # where the squeeze is taken from the expansion both are of the first kind.
-        return round_channels(channels) if self.squeeze_from == "expansion" else int(channels)
-
-    def _squeeze(self, spec: BlockSpec, declared: int, mid: int) -> int:
-        if not spec.se_ratio:
-            return 0
-        if self.squeeze_from == "expansion":
-            return round_channels(mid * spec.se_ratio)
-        # tensorflow/tpu mnasnet_model.py, MnasBlock._build.
-        return max(1, int(declared * spec.se_ratio))
-
-    def _residual(
-        self, spec: BlockSpec, stride: int, declared: int, channels: int, out: int
-    ) -> bool:
-        if spec.type in ("dsa", "cn", "su"):
-            return False
-        residual = spec.skip and stride == 1 and declared == out
-        if residual and channels != out:
-            raise ArchitectureError(
-                f"{spec.format()!r} at width {self.width}: the declared input asks for a "
-                f"residual, but {channels} channels come in and {out} go out"
-            )
-        return residual
 
     def resolve(self) -> tuple[Block, ...]:
         """All blocks in order."""

@@ -1,9 +1,17 @@
-"""The same network for inference: batch norm folded, padding resolved, channels last."""
+"""The form of a network for inference: folded batch norms, padded kernels, channels last.
+
+On a CPU, at the size for which it was made, it runs through oneDNN's graph compiler, which PyTorch
+reaches through TorchScript. The compiler joins convolutions with the operations after them,
+rearranges their weights once, and dispatches nothing in a pass: that saves a third of the time of
+a small network.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import threading
+import warnings
+from collections.abc import Callable, Mapping
 from operator import index
 from typing import Any
 
@@ -11,52 +19,60 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genmobilenet.engine import Engine, compiled
 from genmobilenet.errors import DeployError
-from genmobilenet.folded import norms_of
-from genmobilenet.layers import Normalise
+from genmobilenet.layers import Conv2dSame, Normalise, norms_of, same_padding
 from genmobilenet.network import GenMobileNet
-from genmobilenet.resolved import ResolvedConv, folded, frozen
+
+Engine = Callable[[Tensor], Tensor]
 
 GROUP = 4
-"""Images that pass through an engine together: their activations stay in a core's caches, and
-two threads have enough to share. ``make bench`` shows what it gives.
+"""Images that pass through an engine together: their activations fit the caches of a core, and
+two threads have enough to share. ``make bench`` shows the effect.
 """
+
+RUNS = 3
+"""Passes until an engine is compiled: the first is profiled, the second compiled, and the third
+shows that it works.
+"""
+
+HEAP_BLOCK = 32 * 2**20 - 4096
+"""Bytes of the largest block for which glibc raises its threshold for the heap, less the block's
+header; see mallopt(3), ``M_MMAP_THRESHOLD``. After a block of that size was freed, glibc takes
+smaller ones from the heap. Otherwise each pass maps its activations anew, page by page: at a
+batch of one that is a sixth of its time.
+"""
+
+_lock = threading.Lock()  # oneDNN's switch in PyTorch is global
 
 
 def deploy(model: GenMobileNet, size: int | tuple[int, int] | None = None) -> DeployedNet:
-    """The form of ``model`` for inference; ``model`` itself stays as it is.
+    """The form of ``model`` for inference; ``model`` itself is not changed.
 
     ``size`` is the height and width in pixels, or one side, for which it is made fast; None
-    takes ``model.config.input_size``. Any other size is as exact, and slower.
+    means ``model.config.input_size``. Other sizes give results as exact, but slower.
 
     Raises:
-        DeployError: ``model`` is no network of this package, is deployed already, or has a
-            batch norm that cannot be folded; or ``size`` is no size.
+        DeployError: ``model`` is not a network of this package, is deployed already, or has a
+            batch norm that cannot be folded; or ``size`` is not a size.
     """
     if type(model) is not GenMobileNet:
-        found = f"{type(model).__module__}.{type(model).__qualname__}"
-        raise DeployError(
-            f"deploy: expected a GenMobileNet as create_model makes it, found {found}"
-        )
-    return DeployedNet(model, _checked(model.config.input_size if size is None else size))
-
-
-def _checked(size: Any) -> tuple[int, int]:
-    sides = (size, size) if isinstance(size, int) else size
+        name = f"{type(model).__module__}.{type(model).__qualname__}"
+        raise DeployError(f"deploy: expected a GenMobileNet as create_model makes it, found {name}")
+    size = model.config.input_size if size is None else size
+    sides: Any = (size, size) if isinstance(size, int) else size
     whole = isinstance(sides, tuple) and all(type(side) is int and side > 0 for side in sides)
     if not whole or len(sides) != 2:
         raise DeployError(f"deploy: size {size!r}: expected a side in pixels, or (height, width)")
-    return sides
+    return DeployedNet(model, sides)
 
 
 class DeployedNet(GenMobileNet):
     """A network in evaluation mode, (N, in_chans, H, W) -> (N, num_classes) logits.
 
-    On a CPU, in float32, at its ``size`` and without gradients it runs through
-    :mod:`genmobilenet.engine`, compiled in the first pass for the number of threads; all else
-    (another size or device, another type, ``torch.compile``, ``torch.export``, hooks on its
-    parts) is plain PyTorch with the same numbers but for rounding.
+    On a CPU, in float32, at its ``size`` and without gradients it runs through engines, which
+    :func:`compile_engine` compiles in the first pass for the number of threads. In all other cases
+    (another size, device or type, ``torch.compile``, ``torch.export``, hooks on its parts) it is
+    plain PyTorch, with the same numbers but for rounding.
 
     Its weights are fixed. Its state dict is that of the network with batch norms folded into
     biases, which ``create_model(name, checkpoint_path=...)`` reads.
@@ -69,46 +85,42 @@ class DeployedNet(GenMobileNet):
             setattr(self, name, part)
         self.size = size
         self._engines: dict[tuple[int, int], Engine | None] = {}
-        self._sound: bool | None = None
-        self._fold()
+        self._weights_finite: bool | None = None
+        for path, part in list(self.named_modules()):
+            if isinstance(part, nn.BatchNorm2d) and part.running_var is None:
+                raise DeployError(f"deploy: {path} keeps no statistics, and cannot be folded")
+        for convolution, norm in norms_of(self).items():
+            # norms_of gives a convolution and a batch norm, but paths have no types.
+            conv = fold(self.get_submodule(convolution), self.get_submodule(norm))  # type: ignore[arg-type]
+            self.set_submodule(convolution, conv)
+            self.set_submodule(norm, nn.Identity())
+        if isinstance(self.normalise, Normalise):
+            std = self.normalise.std
+            weight = self.conv_stem.weight.double() / std.double()[:, None, None]
+            self.conv_stem.weight = _fixed(weight.to(std))
+            self.normalise.std = torch.ones_like(std)
         self.requires_grad_(False).eval()
-        # PyTorch's own stubs leave this form of ``to`` out.
+        # PyTorch's own stubs lack this form of ``to``.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        # Looked at in each pass: no walk through the parts, which would take a twentieth of it.
+        # Walking through the modules in each pass would take a twentieth of its time.
         self._hooks = tuple(
             hooks
             for part in self.modules()
             for hooks in (part._forward_hooks, part._forward_pre_hooks)
         )
-        self._resolve()
+        self._fit_kernels()
 
-    def _fold(self) -> None:
-        pairs = norms_of(self)
-        for path, part in list(self.named_modules()):
-            if isinstance(part, nn.BatchNorm2d) and part.running_var is None:
-                raise DeployError(f"deploy: {path} keeps no statistics, and cannot be folded")
-        for convolution, norm in pairs.items():
-            # norms_of gives a convolution and a batch norm, whose paths say no type.
-            made = folded(self.get_submodule(convolution), self.get_submodule(norm))  # type: ignore[arg-type]
-            self.set_submodule(convolution, made)
-            self.set_submodule(norm, nn.Identity())
-        if isinstance(self.normalise, Normalise):
-            std = self.normalise.std
-            weight = self.conv_stem.weight.double() / std.double()[:, None, None]
-            self.conv_stem.weight = frozen(weight.to(std))
-            self.normalise.std = torch.ones_like(std)
-
-    def _resolve(self) -> None:
-        """Fit every kernel to ``size``, and forget what was compiled from others."""
+    def _fit_kernels(self) -> None:
+        """Pad every kernel for ``size``, and discard what was compiled with other kernels."""
         self._engines.clear()
-        self._sound = None
+        self._weights_finite = None
         stem = self.conv_stem
-        high, wide = stem.padding_of(*self.size) if isinstance(stem, ResolvedConv) else (2, 2)
+        high, wide = stem.padding_of(*self.size) if isinstance(stem, KernelPaddedConv) else (2, 2)
         self._border = (wide // 2, wide - wide // 2, high // 2, high - high // 2)
         hooks = [
-            part.register_forward_pre_hook(lambda part, args: part.resolve(*args[0].shape[2:]))
+            part.register_forward_pre_hook(lambda part, args: part.fit(*args[0].shape[2:]))
             for part in self.modules()
-            if isinstance(part, ResolvedConv)
+            if isinstance(part, KernelPaddedConv)
         ]
         try:
             super().forward(stem.weight.new_zeros(1, stem.in_channels, *self.size))
@@ -118,20 +130,21 @@ class DeployedNet(GenMobileNet):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_chans, H, W) -> (N, num_classes)."""
-        found = self._through_engines(x) if self._engines_take(x) else None
-        if found is not None:
-            return found
+        logits = self._forward_engines(x) if self._engines_apply(x) else None
+        if logits is not None:
+            return logits
         x = x.contiguous(memory_format=torch.channels_last)
-        # A compiler is to take the sides for numbers: every layer asks for the parity of its own,
-        # which as a formula of an open one grows beyond what compilers solve.
+        # Compilers must take the sides as constants: each layer asks for the parity of its own,
+        # and for a symbolic side these formulas grow beyond what compilers solve.
         index(x.shape[2]), index(x.shape[3])
         return super().forward(x)
 
-    def _engines_take(self, x: Tensor) -> bool:
+    def _engines_apply(self, x: Tensor) -> bool:
+        """Whether engines give the same logits for ``x`` as plain PyTorch."""
         if torch.compiler.is_compiling() or torch._C._get_tracing_state():
             return False
         weight = self.conv_stem.weight
-        return (
+        if not (
             type(x) is Tensor
             and x.dim() == 4
             and x.shape[1:] == (self.conv_stem.in_channels, *self.size)
@@ -141,71 +154,66 @@ class DeployedNet(GenMobileNet):
             and not (x.requires_grad and torch.is_grad_enabled())
             and not torch.is_autocast_enabled("cpu")
             and not any(self._hooks)
-            # oneDNN's clamps give a number for NaN; so that it shows, PyTorch is to see it.
-            and self._weights_are_finite()
-            and bool(x.sum().isfinite())
-        )
+        ):
+            return False
+        # oneDNN's clamps turn NaN into a number, PyTorch's do not hide it.
+        if self._weights_finite is None:
+            self._weights_finite = all(
+                bool(values.isfinite().all()) for values in self.state_dict().values()
+            )
+        return self._weights_finite and bool(x.sum().isfinite())
 
-    def _weights_are_finite(self) -> bool:
-        if self._sound is None:
-            self._sound = all(bool(held.isfinite().all()) for held in self.state_dict().values())
-        return self._sound
+    @torch.no_grad()
+    def _forward_engines(self, x: Tensor) -> Tensor | None:
+        """Logits, in groups of GROUP images and the rest one by one; None without a compiler."""
+        in_groups = len(x) - len(x) % GROUP
+        sizes = [GROUP] * (len(x) // GROUP) + [1] * (len(x) - in_groups)
+        logits = []
+        for group in torch.split(x, sizes):
+            padded = self._pad(group)
+            # oneDNN divides the work of a layer among the threads when it compiles.
+            key = len(padded), torch.get_num_threads()
+            if key not in self._engines:
+                self._engines[key] = compile_engine(_AfterPadding(self), padded)
+            engine = self._engines[key]
+            if engine is None:
+                return None
+            logits.append(engine(padded))
+        return torch.cat(logits) if len(logits) > 1 else logits[0]
 
-    def _through_engines(self, x: Tensor) -> Tensor | None:
-        """Logits of as many whole groups as there are, and of the rest one by one."""
-        whole = len(x) - len(x) % GROUP
-        starts = [*range(0, whole, GROUP), *range(whole, len(x))]
-        groups = [x[at : at + (GROUP if at < whole else 1)] for at in starts]
-        found = []
-        with torch.no_grad():
-            for group in groups:
-                arranged = self._arranged(group)
-                engine = self._engine(arranged)
-                if engine is None:
-                    return None
-                found.append(engine(arranged))
-            return torch.cat(found) if len(found) > 1 else found[0]
-
-    def _engine(self, arranged: Tensor) -> Engine | None:
-        # oneDNN shares a layer's work out among the threads when it compiles it.
-        key = len(arranged), torch.get_num_threads()
-        if key not in self._engines:
-            self._engines[key] = compiled(_BehindPadding(self), arranged)
-        return self._engines[key]
-
-    def _arranged(self, x: Tensor) -> Tensor:
-        """Normalised, channels last and padded for the stem, in one copy.
+    def _pad(self, x: Tensor) -> Tensor:
+        """Normalise, pad for the stem and make channels last, in one copy.
 
         (N, in_chans, H, W) -> (N, in_chans, H + padding, W + padding).
         """
         n, channels, height, width = x.shape
         left, right, top, bottom = self._border
-        made = torch.empty(
+        padded = torch.empty(
             (n, channels, top + height + bottom, left + width + right),
             memory_format=torch.channels_last,
         )
-        made[:, :, :top] = made[:, :, top + height :] = 0
-        made[:, :, :, :left] = made[:, :, :, left + width :] = 0
-        inner = made[:, :, top : top + height, left : left + width]
+        padded[:, :, :top] = padded[:, :, top + height :] = 0
+        padded[:, :, :, :left] = padded[:, :, :, left + width :] = 0
+        inner = padded[:, :, top : top + height, left : left + width]
         if isinstance(self.normalise, Normalise):
             torch.sub(x, self.normalise.mean[:, None, None], out=inner)
         else:
             inner.copy_(x)
-        return made
+        return padded
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Take other weights, folded as these are."""
-        found = super().load_state_dict(state_dict, strict, assign)
-        self._resolve()
-        return found
+        """Load other weights, with batch norms folded."""
+        keys = super().load_state_dict(state_dict, strict, assign)
+        self._fit_kernels()
+        return keys
 
     def train(self, mode: bool = True) -> DeployedNet:
         """Refuse training mode.
 
         Raises:
-            DeployError: always, but for ``mode`` False.
+            DeployError: always, except with ``mode`` False.
         """
         if mode:
             raise DeployError(
@@ -226,24 +234,132 @@ class DeployedNet(GenMobileNet):
         )
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        self._engines.clear()  # other values, another type or another device
-        self._sound = None
+        self._engines.clear()  # ``fn`` changes values, type or device
+        self._weights_finite = None
         # PyTorch has no types for it.
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_engines": {}}  # they are made again where they are needed
+        return {**self.__dict__, "_engines": {}}  # engines cannot be pickled; they are recompiled
 
 
-class _BehindPadding(nn.Module):
-    """A deployed network behind :meth:`DeployedNet._arranged`."""
+class _AfterPadding(nn.Module):
+    """A deployed network that takes the output of :meth:`DeployedNet._pad`."""
 
     def __init__(self, network: DeployedNet) -> None:
         super().__init__()
         self.network = network
-        self.training = False  # as the network is; what trains is not compiled
+        self.training = False  # as the network; a module in training mode is not compiled
 
-    def forward(self, arranged: Tensor) -> Tensor:
+    def forward(self, padded: Tensor) -> Tensor:
         stem = self.network.conv_stem
-        x = F.conv2d(arranged, stem.weight, stem.bias, stem.stride)
-        return self.network.forward_behind(x)
+        x = F.conv2d(padded, stem.weight, stem.bias, stem.stride)
+        return self.network.forward_after_stem(x)
+
+
+class KernelPaddedConv(Conv2dSame):
+    """A :class:`Conv2dSame` of dilation 1 that never copies its input to pad it.
+
+    Where TensorFlow pads one row more at the bottom than at the top, a kernel with one more row
+    of zeros at its top gives the same sums under even padding. That kernel, ``padded_weight``, is
+    kept for the size given to :meth:`fit`; for other sizes it is computed in each pass.
+    ``state_dict`` has the kernel without zeros.
+    """
+
+    padded_weight: Tensor
+
+    def __init__(self, conv: Conv2dSame, weight: Tensor, bias: Tensor) -> None:
+        kernel = conv.kernel_size[0], conv.kernel_size[1]
+        stride = conv.stride[0], conv.stride[1]
+        with torch.device("meta"):  # no weights are drawn
+            super().__init__(conv.in_channels, conv.out_channels, kernel, stride, 1, conv.groups)
+        self.weight, self.bias = _fixed(weight), _fixed(bias)
+        self.odd = (0, 0)
+        self.register_buffer("padded_weight", self.weight.detach(), persistent=False)
+
+    def padding_of(self, height: int, width: int) -> tuple[int, int]:
+        """Total padding of both axes, in elements, for an input of that size."""
+        return (
+            same_padding(height, self.kernel_size[0], self.stride[0], 1),
+            same_padding(width, self.kernel_size[1], self.stride[1], 1),
+        )
+
+    def fit(self, height: int, width: int) -> None:
+        """Keep the kernel that inputs of that size need."""
+        high, wide = self.padding_of(height, width)
+        self.odd = high % 2, wide % 2
+        self.padded_weight = _pad_kernel(self.weight.detach(), *self.odd)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve ``input`` (N, in_channels, H, W)."""
+        high, wide = self.padding_of(input.shape[2], input.shape[3])
+        odd = high % 2, wide % 2
+        weight = self.padded_weight if odd == self.odd else _pad_kernel(self.weight, *odd)
+        padding = high // 2 + odd[0], wide // 2 + odd[1]
+        return F.conv2d(input, weight, self.bias, self.stride, padding, 1, self.groups)
+
+
+def _pad_kernel(weight: Tensor, rows: int, columns: int) -> Tensor:
+    """A kernel (O, I, H, W) with that many rows of zeros at its top and columns at its left."""
+    return F.pad(weight, (columns, 0, rows, 0)) if rows or columns else weight
+
+
+def _fixed(values: Tensor) -> nn.Parameter:
+    """A parameter that is not trained."""
+    return nn.Parameter(values, requires_grad=False)
+
+
+def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+    """One convolution with a bias that computes a convolution and its batch norm.
+
+    Computed in float64, so that folding costs one rounding per weight.
+    """
+
+    def exact(values: Tensor) -> Tensor:
+        return values.detach().to("cpu", torch.float64)
+
+    assert norm.running_mean is not None and norm.running_var is not None  # DeployedNet checked
+    mean, variance = exact(norm.running_mean), exact(norm.running_var)
+    factor = exact(norm.weight) / (variance + norm.eps).sqrt()
+    weight = (exact(conv.weight) * factor.reshape(-1, 1, 1, 1)).to(conv.weight)
+    bias = (exact(norm.bias) - mean * factor).to(conv.weight)
+    if isinstance(conv, Conv2dSame) and conv.dilation == (1, 1):
+        return KernelPaddedConv(conv, weight, bias)
+    result = copy.deepcopy(conv)
+    result.weight, result.bias = _fixed(weight), _fixed(bias)
+    return result
+
+
+def compile_engine(module: nn.Module, example: Tensor) -> Engine | None:
+    """Compile ``module`` for inputs of the size and strides of ``example``.
+
+    Returns None if oneDNN's graph compiler is missing, with a warning that says why.
+    """
+    with _lock, torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated; shapes become constants
+        try:
+            return _trace(module, example)
+        except (AttributeError, RuntimeError) as error:
+            # TorchScript puts its own traceback before the reason.
+            lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
+            prefix = "RuntimeError: "
+            reasons = (line.removeprefix(prefix) for line in lines if line.startswith(prefix))
+            reason = next(reasons, lines[0])
+    warnings.warn(f"oneDNN's graph compiler is not available ({reason}): slower", stacklevel=2)
+    return None
+
+
+def _trace(module: nn.Module, example: Tensor) -> Engine:
+    torch.empty(HEAP_BLOCK, dtype=torch.uint8)  # freed at once
+    enabled = torch._C._jit_llga_enabled()
+    torch.jit.enable_onednn_fusion(True)
+    try:
+        # PyTorch has no types for tracing.
+        engine: Engine = torch.jit.freeze(
+            torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
+        )
+        for _ in range(RUNS):
+            engine(example)
+    finally:
+        torch.jit.enable_onednn_fusion(enabled)
+    return engine

@@ -1,9 +1,10 @@
-"""Networks by name, and weights from a file."""
+"""Create networks by name, and load weights from files."""
 
 from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -14,12 +15,12 @@ import torch
 from genmobilenet import deployment
 from genmobilenet.config import NetworkConfig
 from genmobilenet.errors import CheckpointError
-from genmobilenet.folded import half_folded, unfolded
+from genmobilenet.layers import norms_of
 from genmobilenet.network import GenMobileNet
 from genmobilenet.zoo import get_config
 
 PARALLEL = "module."
-"""What ``torch.nn.DataParallel`` puts before every key."""
+"""Prefix of every key that ``torch.nn.DataParallel`` saves."""
 
 
 def create_model(
@@ -31,11 +32,11 @@ def create_model(
     checkpoint_path: str | PathLike[str] | None = None,
     deploy: bool = False,
 ) -> GenMobileNet:
-    """Build a network, and fill it from a file if one is given.
+    """Build a network, and load its weights if a file is named.
 
-    Without ``num_classes`` the classifier has as many classes as the file, or
-    1000 without a file. ``drop_rate`` None takes the published one. ``deploy``
-    gives the network's form for inference; see :func:`genmobilenet.deploy`.
+    ``num_classes`` defaults to that of the file, or to 1000 without a file,
+    ``drop_rate`` to the published one. ``deploy`` returns the network's form
+    for inference; see :func:`genmobilenet.deploy`.
 
     Raises:
         UnknownModel: no network has that name; the nearest are listed.
@@ -56,9 +57,9 @@ def create_model(
 
 
 def _as_stored(config: NetworkConfig, state: dict[str, torch.Tensor]) -> NetworkConfig:
-    """A network with the classes of a state dict, its normalisation, and its width of head.
+    """The configuration with a state dict's number of classes, normalisation and head width.
 
-    MobileNet V3 below a multiplier of 1 is published with a scaled head and with a whole one.
+    MobileNet V3 below a multiplier of 1 is published with a scaled head and with an unscaled one.
     """
     if "classifier.bias" in state:
         config = replace(config, num_classes=state["classifier.bias"].numel())
@@ -70,7 +71,7 @@ def _as_stored(config: NetworkConfig, state: dict[str, torch.Tensor]) -> Network
 
 
 def build(config: NetworkConfig, state: dict[str, torch.Tensor]) -> GenMobileNet:
-    """A network that takes the tensors of a whole state dict for its own, without a copy."""
+    """A network in evaluation mode whose parameters are the tensors of ``state``, not copies."""
     with torch.device("meta"):
         model = GenMobileNet(config)
     model.load_state_dict(state, assign=True)
@@ -78,7 +79,7 @@ def build(config: NetworkConfig, state: dict[str, torch.Tensor]) -> GenMobileNet
 
 
 def load_weights(model: torch.nn.Module, path: str | PathLike[str]) -> None:
-    """Fill ``model`` from a state-dict file, every key exactly once.
+    """Load a state-dict file into ``model``, every key exactly once.
 
     A file with its batch norms folded into biases fits too.
 
@@ -96,10 +97,10 @@ def read_state_dict(path: str | PathLike[str]) -> dict[str, torch.Tensor]:
 
 
 def read_stored(path: str | PathLike[str]) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
-    """Read a state dict, and say what it was wrapped in.
+    """Read a state dict, and notes on what was removed around it.
 
     Training scripts write ``{"state_dict": ..., "epoch": ...}``, and
-    ``DataParallel`` puts ``module.`` before every key; both come off. No code
+    ``DataParallel`` puts ``module.`` before every key; both are removed. No code
     from the file is run.
 
     Raises:
@@ -107,43 +108,39 @@ def read_stored(path: str | PathLike[str]) -> tuple[dict[str, torch.Tensor], tup
             something other than tensors by name.
     """
     try:
-        stored: Any = torch.load(Path(path), map_location="cpu", weights_only=True)
+        content: Any = torch.load(Path(path), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
     except Exception as error:
         # A damaged pickle may raise anything.
         raise CheckpointError(f"{path}: not a readable state dict ({_reason(error)})") from error
     notes = []
-    if isinstance(stored, dict) and isinstance(stored.get("state_dict"), dict):
-        others = ", ".join(str(key) for key in stored if key != "state_dict")
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        others = ", ".join(str(key) for key in content if key != "state_dict")
         notes.append("its state_dict is taken" + (f", not its {others}" if others else ""))
-        stored = stored["state_dict"]
-    if not isinstance(stored, dict) or not all(
-        isinstance(key, str) and _is_plain(value) for key, value in stored.items()
-    ):
-        raise CheckpointError(f"{path}: expected tensors by name, found {type(stored).__name__}")
-    if stored and all(key.startswith(PARALLEL) for key in stored):
-        notes.append(f"{PARALLEL!r} before every key is left off")
-        stored = {key.removeprefix(PARALLEL): values for key, values in stored.items()}
-    return stored, tuple(notes)
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether it is a tensor with values of its own: not sparse, quantised or without storage."""
-    return (
-        isinstance(value, torch.Tensor)
+        content = content["state_dict"]
+    # No sparse, quantised or meta tensors.
+    if not isinstance(content, dict) or not all(
+        isinstance(key, str)
+        and isinstance(value, torch.Tensor)
         and value.layout == torch.strided
         and not value.is_quantized
         and not value.is_meta
-    )
+        for key, value in content.items()
+    ):
+        raise CheckpointError(f"{path}: expected tensors by name, found {type(content).__name__}")
+    if content and all(key.startswith(PARALLEL) for key in content):
+        notes.append(f"{PARALLEL!r} before every key is left off")
+        content = {key.removeprefix(PARALLEL): values for key, values in content.items()}
+    return content, tuple(notes)
 
 
 def _reason(error: Exception) -> str:
-    """Why a file could not be read, without PyTorch's advice to run what code is in it."""
+    """Why a file could not be read, without PyTorch's advice to run the code in it."""
     text = str(error).strip()
-    held = re.search(r"GLOBAL (\S+)", text)
-    if held is not None:
-        return f"it holds {held[1]}, and no code from a file is run; save a module's state_dict()"
+    code = re.search(r"GLOBAL (\S+)", text)
+    if code is not None:
+        return f"it holds {code[1]}, and no code from a file is run; save a module's state_dict()"
     if isinstance(error, pickle.UnpicklingError):
         return "it is not what torch.save writes"
     return text.splitlines()[0] if text else repr(error)
@@ -152,13 +149,23 @@ def _reason(error: Exception) -> str:
 def fill(model: torch.nn.Module, state: dict[str, torch.Tensor], origin: str) -> None:
     """Copy ``state`` into ``model``; see :func:`load_weights`.
 
-    A state dict with all batch norms folded into biases fits too, as the early
-    published ``tflite_*`` files have them; one with some folded does not.
+    A state dict with all batch norms folded into biases fits too, as in the early
+    published ``tflite_*`` files; one with only some folded does not.
     """
-    problems = half_folded(model, state)
-    if not problems:
-        state = unfolded(model, state)
-    problems += _problems(model.state_dict(), state)
+    state, problems = unfold(model, state)
+    target = model.state_dict()
+    # Files from before PyTorch counted batches have no counters; inference needs none.
+    missing = [key for key in target.keys() - state.keys() if not key.endswith("_tracked")]
+    problems += [f"missing: {key} {tuple(target[key].shape)}" for key in sorted(missing)]
+    for key in sorted(state.keys() - target.keys()):
+        problems.append(f"unknown: {key} {tuple(state[key].shape)}")
+    for key in sorted(target.keys() & state.keys()):
+        shape, expected_shape = tuple(state[key].shape), tuple(target[key].shape)
+        if shape != expected_shape:
+            problem = f"shape of {key}: found {shape}, expected {expected_shape}"
+            if key == "classifier.bias" and len(shape) == 1:
+                problem += f"; the file has num_classes={shape[0]}"
+            problems.append(problem)
     if problems:
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
         raise CheckpointError(
@@ -167,18 +174,34 @@ def fill(model: torch.nn.Module, state: dict[str, torch.Tensor], origin: str) ->
     model.load_state_dict(state, strict=False)
 
 
-def _problems(target: dict[str, torch.Tensor], state: dict[str, torch.Tensor]) -> list[str]:
-    """Every key that is missing, unknown or of another shape."""
-    # A file written before PyTorch counted batches lacks the counters; they weigh nothing.
-    missing = [key for key in target.keys() - state.keys() if not key.endswith("_tracked")]
-    problems = [f"missing: {key} {tuple(target[key].shape)}" for key in sorted(missing)]
-    for key in sorted(state.keys() - target.keys()):
-        problems.append(f"unknown: {key} {tuple(state[key].shape)}")
-    for key in sorted(target.keys() & state.keys()):
-        found, expected = tuple(state[key].shape), tuple(target[key].shape)
-        if found != expected:
-            problem = f"shape of {key}: found {found}, expected {expected}"
-            if key == "classifier.bias" and len(found) == 1:
-                problem += f"; the file has num_classes={found[0]}"
-            problems.append(problem)
-    return problems
+def unfold(
+    model: torch.nn.Module, state: Mapping[str, torch.Tensor]
+) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """A state dict with identity batch norms instead of biases, and a problem if it has both.
+
+    The early published ``tflite_*`` files were converted from TFLite: a ``bias`` beside each
+    convolution's ``weight``, and no key of a batch norm. The bias becomes the batch norm's, and
+    variance and epsilon add up to exactly 1. A layer that has keys of its batch norm stays as
+    it is.
+    """
+    pairs = norms_of(model)
+    biases = [convolution for convolution in pairs if f"{convolution}.bias" in state]
+    norms = [path for path in pairs.values() if f"{path}.running_var" in state]
+    if biases and norms:
+        return dict(state), [
+            f"mixed: {len(biases)} of {len(pairs)} convolutions have a bias, as where batch norms "
+            f"are folded ({biases[0]} first), and {len(norms)} have a batch norm ({norms[0]} first)"
+        ]
+    result = dict(state)
+    modules = dict(model.named_modules())
+    for convolution in biases:
+        path = pairs[convolution]
+        norm = modules[path]
+        assert isinstance(norm, torch.nn.BatchNorm2d)  # norms_of selected it
+        if any(f"{path}.{name}" in state for name in norm.state_dict()):
+            continue
+        result[f"{path}.bias"] = result.pop(f"{convolution}.bias")
+        result[f"{path}.weight"] = torch.ones(norm.num_features)
+        result[f"{path}.running_mean"] = torch.zeros(norm.num_features)
+        result[f"{path}.running_var"] = torch.full((norm.num_features,), 1.0 - norm.eps)
+    return result, []

@@ -1,4 +1,4 @@
-"""The layers that TensorFlow and PyTorch define differently, and squeeze-excite."""
+"""Layers of which PyTorch has none alike: SAME padding, normalisation, shuffle, squeeze-excite."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch.nn import functional as F
 def same_padding(size: int, kernel: int, stride: int, dilation: int) -> int:
     """Total padding along one axis for TensorFlow's SAME, in elements.
 
-    The output has ``ceil(size / stride)`` places; the odd element, if there
-    is one, goes to the end. Source: the notes on padding at
+    The output has ``ceil(size / stride)`` elements; of an odd total the extra
+    element goes to the end. Source: the notes on padding at
     https://www.tensorflow.org/api_docs/python/tf/nn.
     """
-    # What the last place lacks of the kernel's reach: the stride decides, not the size itself,
-    # so that at stride 1 a compiler sees a number, and at stride 2 a parity.
+    # ``size`` occurs only modulo the stride, so that compilers see a constant at stride 1 and
+    # a parity at stride 2.
     return max((kernel - 1) * dilation + 1 - stride + -size % stride, 0)
 
 
 class Normalise(nn.Module):
-    """Pixels to a network's input: ``(x - mean) / std``, a number of each a channel.
+    """Pixels to a network's input: ``(x - mean) / std``, per channel, (N, C, H, W).
 
-    (N, C, H, W) in and out. Both are buffers, (C,), so that they travel with the weights.
+    Both are buffers of shape (C,), so that the state dict has them.
     """
 
     mean: Tensor
@@ -42,9 +42,9 @@ class Conv2dSame(nn.Conv2d):
     """A convolution padded as TensorFlow's SAME, NCHW in and out.
 
     For input side ``h`` and stride ``s`` the output side is ``ceil(h / s)``.
-    How much padding that takes depends on the input's size, and the odd
-    element goes to the bottom and the right, so no fixed ``padding`` of
-    ``nn.Conv2d`` gives the same numbers at stride 2.
+    The amount of padding depends on the input's size, and its odd element
+    goes to the bottom and the right, so no fixed ``padding`` of ``nn.Conv2d``
+    gives the same numbers at stride 2.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ def make_conv(
 
 
 class ChannelShuffle(nn.Module):
-    """Deal the channels of each group out over all groups.
+    """Distribute the channels of each group over all groups.
 
     Source: Zhang et al., "ShuffleNet", arXiv:1707.01083, figure 1.
     """
@@ -162,5 +162,17 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 def make_activation(name: str) -> nn.Module:
-    """An activation by its name in a network's description."""
+    """An activation by its name in :class:`~genmobilenet.config.NetworkConfig`."""
     return ACTIVATIONS[name](inplace=True)
+
+
+def norms_of(model: nn.Module) -> dict[str, str]:
+    """Path of each convolution without a bias -> path of the batch norm after it, in order."""
+    pairs: dict[str, str] = {}
+    convolution = None
+    for path, part in model.named_modules():
+        if isinstance(part, nn.Conv2d) and part.bias is None:
+            convolution = path
+        elif isinstance(part, nn.BatchNorm2d) and convolution is not None:
+            pairs[convolution], convolution = path, None
+    return pairs

@@ -1,4 +1,4 @@
-"""The network that every configuration builds."""
+"""The network class, built from a configuration."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class GenMobileNet(nn.Module):
 
     Input (N, in_chans, H, W), already normalised unless the configuration
     ``normalises``; output (N, num_classes) logits. State-dict keys are timm's.
-    ``num_features`` is the width of what the classifier gets.
+    ``num_features`` is the number of the classifier's inputs.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -32,7 +32,7 @@ class GenMobileNet(nn.Module):
         self.conv_stem = make_conv(config.in_chans, config.stem, 3, 2, padding=config.padding)
         self.bn1 = make_norm(config.stem, config)
         self.act1 = make_activation(config.activation)
-        # ShuffleNetV2 alone has one; Ma et al., arXiv:1807.11164, table 5.
+        # Only ShuffleNetV2 has one; Ma et al., arXiv:1807.11164, table 5.
         self.stem_pool = nn.MaxPool2d(3, 2, 1) if config.stem_pool else nn.Identity()
         self.blocks = nn.Sequential(
             *(
@@ -40,67 +40,63 @@ class GenMobileNet(nn.Module):
                 for stage in config.stages
             )
         )
-        self._make_head(config.stages[-1][-1].out_channels)
+        channels = config.stages[-1][-1].out_channels
+        self.conv_head: nn.Module = nn.Identity()
+        self.bn2: nn.Module = nn.Identity()
+        self.act2: nn.Module = nn.Identity()
+        if config.head == "conv":
+            self.conv_head = make_conv(channels, config.head_width, 1)
+            self.bn2 = make_norm(config.head_width, config)
+        elif config.head == "after_pool":
+            self.conv_head = nn.Conv2d(channels, config.head_width, 1)
+        if config.head != "none":
+            self.act2 = make_activation(config.activation)
         self.global_pool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.classifier = self._make_classifier(config.num_classes)
         if self.conv_stem.weight.device.type != "meta":
             self.apply(init_weights)
 
-    def _make_head(self, channels: int) -> None:
-        config = self.config
-        self.conv_head: nn.Module = nn.Identity()
-        self.bn2: nn.Module = nn.Identity()
-        self.act2: nn.Module = nn.Identity()
-        if config.head == "none":
-            return
-        self.act2 = make_activation(config.activation)
-        if config.head == "after_pool":
-            self.conv_head = nn.Conv2d(channels, config.head_width, 1)
-        else:
-            self.conv_head = make_conv(channels, config.head_width, 1)
-            self.bn2 = make_norm(config.head_width, config)
-
     def _make_classifier(self, num_classes: int) -> nn.Module:
         return nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Put a fresh classifier in place of the old; 0 classes leave the features as output."""
+        """Replace the classifier by a newly initialised one; with 0 classes, return features."""
         device, dtype = self.conv_stem.weight.device, self.conv_stem.weight.dtype
         self.config = replace(self.config, num_classes=num_classes)
         self.classifier = self._make_classifier(num_classes).to(device, dtype)
         self.classifier.apply(init_weights)
 
-    def _behind_stem(self, x: Tensor) -> Tensor:
-        x = self.stem_pool(self.act1(self.bn1(x)))
-        return x
+    def _after_stem(self, x: Tensor) -> Tensor:
+        out: Tensor = self.stem_pool(self.act1(self.bn1(x)))
+        return out
 
     def features(self, x: Tensor) -> list[Tensor]:
         """(N, in_chans, H, W) -> the output of each stage, (N, C, H, W), finest first."""
-        x = self._behind_stem(self.conv_stem(self.normalise(x)))
-        found: list[Tensor] = []
+        x = self._after_stem(self.conv_stem(self.normalise(x)))
+        outputs: list[Tensor] = []
         for stage in self.blocks:
             x = stage(x)
-            found.append(x)
-        return found
+            outputs.append(x)
+        return outputs
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """(N, in_chans, H, W) -> (N, C, ceil(H / 32), ceil(W / 32)): what is pooled."""
-        return self._features_behind(self.conv_stem(self.normalise(x)))
+        """(N, in_chans, H, W) -> (N, C, ceil(H / 32), ceil(W / 32)), before pooling."""
+        return self._features_after_stem(self.conv_stem(self.normalise(x)))
 
-    def _features_behind(self, x: Tensor) -> Tensor:
-        x = self.blocks(self._behind_stem(x))
+    def _features_after_stem(self, x: Tensor) -> Tensor:
+        x = self.blocks(self._after_stem(x))
         if not self.pools_first:
             x = self.act2(self.bn2(self.conv_head(x)))
         return x
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_chans, H, W) -> (N, num_classes)."""
-        return self.forward_behind(self.conv_stem(self.normalise(x)))
+        return self.forward_after_stem(self.conv_stem(self.normalise(x)))
 
-    def forward_behind(self, x: Tensor) -> Tensor:
-        """What the stem's convolution gives, (N, C, H, W) -> (N, num_classes)."""
-        x = self.global_pool(self._features_behind(x))
+    def forward_after_stem(self, x: Tensor) -> Tensor:
+        """Output of the stem's convolution, (N, C, H, W) -> (N, num_classes)."""
+        x = self.global_pool(self._features_after_stem(x))
         if self.pools_first:
             x = self.act2(self.conv_head(x))
         x = F.dropout(self.flatten(x), self.drop_rate, self.training)

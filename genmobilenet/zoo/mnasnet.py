@@ -116,8 +116,8 @@ NETWORKS: dict[str, NetworkConfig] = {
     "tf_mnasnet_small": _TF_SMALL,
 }
 
-SCALED = ("mnasnet", "semnasnet")
-"""Families with a width multiplier; their networks exist at any."""
+WITH_WIDTHS = ("mnasnet", "semnasnet")
+"""Families with a width multiplier; their networks exist at any width."""
 
 ALIASES: dict[str, str] = {
     "tflite_mnasnet_100": "tf_mnasnet_100",

@@ -144,11 +144,11 @@ NETWORKS: dict[str, NetworkConfig] = {
     **{f"tf_{name}": config.tensorflow_form() for name, config in _PLAIN.items()},
 }
 
-SCALED = (
+WITH_WIDTHS = (
     "mobilenetv1", "mobilenetv2", "mobilenetv3_large", "mobilenetv3_small",
     "mobilenetv3_large_minimal", "mobilenetv3_small_minimal",
 )  # fmt: skip
-"""Families with a width multiplier; their networks exist at any."""
+"""Families with a width multiplier; their networks exist at any width."""
 
 ALIASES: dict[str, str] = {
     "mobilenetv3_100": "mobilenetv3_large_100",

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import pytest
 
 from genmobilenet import zoo
-from genmobilenet.zoo import registry
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,7 @@ class Mutation:
 
 def in_zoo(monkeypatch, model, **changes):
     """Change a network's entry in the zoo's table, wherever it is looked up."""
-    table = {**registry.NETWORKS, model: replace(registry.NETWORKS[model], **changes)}
-    monkeypatch.setattr(registry, "NETWORKS", table)
+    table = {**zoo.NETWORKS, model: replace(zoo.NETWORKS[model], **changes)}
     monkeypatch.setattr(zoo, "NETWORKS", table)
 
 
@@ -40,7 +38,7 @@ def blocks(*exchanges):
     """Replace parts of a network's block strings."""
 
     def apply(monkeypatch, model):
-        strings = " / ".join(registry.NETWORKS[model].blocks)
+        strings = " / ".join(zoo.NETWORKS[model].blocks)
         for old, new in exchanges:
             assert old in strings
             strings = strings.replace(old, new)
@@ -53,7 +51,7 @@ def taken_from(other):
     """Put the blocks and the activation of another network in the place of a network's own."""
 
     def apply(monkeypatch, model):
-        source = registry.NETWORKS[other]
+        source = zoo.NETWORKS[other]
         in_zoo(monkeypatch, model, blocks=source.blocks, activation=source.activation)
 
     return apply
@@ -74,7 +72,7 @@ def rounding(monkeypatch, model):
     def rounded(channels, divisor=8, limit=0.9):
         return max(divisor, int(channels + divisor / 2) // divisor * divisor)
 
-    in_zoo(monkeypatch, model)  # anew: what is resolved once is kept
+    in_zoo(monkeypatch, model)  # a new configuration: an existing one has computed its blocks
     monkeypatch.setattr(config, "round_channels", rounded)
     for module in (blocks, mnasnet):
         monkeypatch.setattr(module, "round_filters", lambda f, m: rounded(f * m) if m else f)

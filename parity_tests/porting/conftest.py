@@ -6,8 +6,8 @@ import pytest
 
 from genmobilenet import zoo
 from parity_tests.building import tflite_variants as variants
+from parity_tests.building.networks import TINY
 from parity_tests.building.tflite_networks import NetworkFile, network_file
-from parity_tests.building.tiny_networks import TINY
 
 
 @pytest.fixture

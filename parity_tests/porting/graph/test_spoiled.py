@@ -7,7 +7,7 @@ import pytest
 from genmobilenet.network import GenMobileNet
 from parity_tests.building import mutations
 from parity_tests.building.limits import within
-from parity_tests.building.tiny_networks import TINY
+from parity_tests.building.networks import TINY
 from porting.errors import PortingError
 from porting.graph.from_module import graph_of_module
 from porting.mapping.match import match_module

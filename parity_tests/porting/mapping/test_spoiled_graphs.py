@@ -6,7 +6,7 @@ import pytest
 
 from parity_tests.building import mutations
 from parity_tests.building.limits import within
-from parity_tests.building.tiny_networks import TINY
+from parity_tests.building.networks import TINY
 from porting.carry_out import carry_out
 from porting.errors import PortingError
 from porting.mapping.convention import convention_of

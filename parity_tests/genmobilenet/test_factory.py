@@ -9,25 +9,13 @@ import porting
 from genmobilenet import create_model
 from genmobilenet.errors import CheckpointError
 from genmobilenet.factory import fill
-from genmobilenet.folded import norms_of
+from genmobilenet.layers import norms_of
+from parity_tests.building.networks import drawn
 from parity_tests.building.tflite_networks import network_file
 from porting.parity.inputs import seeded_pixels
 
 NETWORKS = ["tf_mnasnet_small", "tf_mobilenetv1_025", "tf_mobilenetv3_small_075", "spnasnet_100",
             "fbnetc_100", "shufflenetv2_050"]  # fmt: skip
-
-
-def drawn(name, **options):
-    """A network with statistics and biases that are not the initial ones."""
-    torch.manual_seed(len(name))
-    model = create_model(name, num_classes=7, **options).eval()
-    for part in model.modules():
-        if isinstance(part, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(part.weight, 0.5, 1.5)
-            torch.nn.init.normal_(part.bias, 0, 0.1)
-            torch.nn.init.normal_(part.running_mean, 0, 0.1)
-            torch.nn.init.uniform_(part.running_var, 0.5, 2)
-    return model
 
 
 def folded(model):

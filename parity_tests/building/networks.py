@@ -1,0 +1,37 @@
+"""Small networks: with every kind of block, and with statistics other than the initial ones."""
+
+from __future__ import annotations
+
+import torch
+
+from genmobilenet import create_model
+from genmobilenet.config import NetworkConfig
+
+NARROW = {"source": "made in a test", "stem_channels": 8, "head_channels": 16, "num_classes": 5,
+          "input_size": 32}  # fmt: skip
+TINY = {
+    "excited": NetworkConfig(
+        ("ds_r1_k3_s1_c8", "ir_r2_k3_s2_e2_c8_se0.25", "ir_r1_k5_s2_e2_c16"), **NARROW
+    ),
+    "swished": NetworkConfig(
+        ("ds_r1_k3_s2_c8_se0.25", "ir_r1_k5_s2_e2_c16_se0.25", "cn_r1_k1_s1_c16"),
+        activation="hard_swish", gate="hard_sigmoid", squeeze_from="expansion",
+        head="after_pool", **NARROW,
+    ),
+    "activated": NetworkConfig(("dsa_r1_k3_s1_c8", "dsa_r1_k3_s2_c16"), activation="relu6",
+                               head="none", **NARROW),
+}  # fmt: skip
+"""Networks that run fast, with every kind of block, head, gate and activation."""
+
+
+def drawn(name, **options):
+    """A network with statistics and biases that are not the initial ones."""
+    torch.manual_seed(len(name))
+    model = create_model(name, num_classes=7, **options).eval()
+    for part in model.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(part.weight, 0.5, 1.5)
+            torch.nn.init.normal_(part.bias, 0, 0.1)
+            torch.nn.init.normal_(part.running_mean, 0, 0.1)
+            torch.nn.init.uniform_(part.running_var, 0.5, 2)
+    return model
