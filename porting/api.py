@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genmobilenet.config import NetworkConfig
-from porting.catalog.at_hand import open_published
+from porting.catalog.local import open_published
 from porting.errors import BadInput, BadSource
 from porting.mapping.convention import InputConvention, convention_of, parse_affine
 from porting.mapping.plan import Plan

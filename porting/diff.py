@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Literal
 
-from porting.catalog.at_hand import open_published
+from porting.catalog.local import open_published
 from porting.errors import BadInput
 from porting.mapping.convention import InputConvention, convention_of, parse_affine
 from porting.mapping.families import Affine

@@ -23,9 +23,12 @@ RULES = [
     ("import porting.api", HEAVY),
     ("import porting.calibration", (*HEAVY, "porting.parity", "porting.judges")),
     ("import porting.diff, porting.reports.comparison_json, porting.reports.html", (*HEAVY, "PIL")),
-    ("import porting.catalog.search, porting.cli.obtain, porting.cli.check", (*HEAVY, "requests")),
-    ("import porting.catalog.registry, porting.catalog.fetch", ("porting.sources", "requests")),
-    ("import porting.catalog.at_hand", ("porting.mapping", "porting.judges", "porting.parity")),
+    ("import porting.catalog.local, porting.cli.obtain, porting.cli.check", (*HEAVY, "requests")),
+    (
+        "import porting.catalog.published, porting.catalog.downloads",
+        ("porting.sources", "requests"),
+    ),
+    ("import porting.catalog.local", ("porting.mapping", "porting.judges", "porting.parity")),
     ("import porting.accuracy.datasets", (*HEAVY, "PIL", "porting.mapping", "porting.parity")),
     ("import porting.accuracy.preprocessing", (*HEAVY, "PIL", "numba", "simplejpeg")),
     (

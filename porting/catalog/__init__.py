@@ -1,6 +1,5 @@
-"""Official sources as data, and how they come to this machine."""
+"""Google's published sources as data, and how they come to this machine."""
 
-from porting.catalog.entry import CatalogEntry
-from porting.catalog.registry import CATALOG, find_entry
+from porting.catalog.published import CATALOG, CatalogEntry, find_entry
 
 __all__ = ["CATALOG", "CatalogEntry", "find_entry"]

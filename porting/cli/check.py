@@ -87,7 +87,7 @@ def find_sources(
 
     The folders are searched before the place that a card remembers.
     """
-    from porting.catalog.search import search_folders
+    from porting.catalog.local import search_folders
     from porting.sources import open_source
 
     places = search_folders(folders, newest_alone=False)

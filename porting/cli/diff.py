@@ -64,7 +64,7 @@ def diff(
     they disagree.
     """
     from porting.atomic_files import check_files
-    from porting.catalog.at_hand import open_published
+    from porting.catalog.local import open_published
     from porting.diff import diff as diff_source
     from porting.mapping.convention import parse_affine
     from porting.parity.noise import Tolerance

@@ -26,8 +26,8 @@ def fetch(
     Its checksum is recorded at first sight, in catalog.lock.json beside it, and held from then on.
     """
     from porting.catalog import find_entry
-    from porting.catalog.fetch import DownloadFailed
-    from porting.catalog.fetch import fetch as fetch_source
+    from porting.catalog.downloads import DownloadFailed
+    from porting.catalog.downloads import fetch as fetch_source
     from porting.reports.fetch import print_download, summarise_download
     from porting.reports.progress import progress_bar
 

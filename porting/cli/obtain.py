@@ -9,10 +9,9 @@ import contextlib
 from pathlib import Path
 
 from genmobilenet.zoo import tensorflow_form
-from porting.catalog.fetch import DownloadFailed, fetch
-from porting.catalog.lock import check_recorded
-from porting.catalog.registry import find_published
-from porting.catalog.search import search_folders
+from porting.catalog.downloads import DownloadFailed, check_recorded, fetch
+from porting.catalog.local import search_folders
+from porting.catalog.published import find_published
 from porting.errors import BadInput, UnsupportedSource, WeightSetError
 from porting.exits import say
 from porting.folders import DOWNLOADED, SYNTHETIC

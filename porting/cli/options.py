@@ -12,7 +12,7 @@ from porting.folders import DOWNLOADED
 
 def resolve_source(source: Path | None) -> Path | None:
     """The path of a published source that is named; any other path as it is."""
-    from porting.catalog.at_hand import source_path
+    from porting.catalog.local import source_path
 
     return None if source is None else source_path(source, DOWNLOADED)
 

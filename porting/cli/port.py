@@ -91,7 +91,7 @@ def port(
         _port_each(places, options, jobs, as_json)
 
     from porting.api import port as port_source
-    from porting.catalog.at_hand import source_path
+    from porting.catalog.local import source_path
     from porting.release import write_release
     from porting.reports.port import print_port, summarise_port
     from porting.reports.progress import progress_bar
@@ -130,7 +130,7 @@ def _places(
         if not sources:
             raise BadInput("nothing to port: name a SOURCE, or let --all or --obtain choose")
         return list(dict.fromkeys(sources))
-    from porting.catalog.search import search_folders
+    from porting.catalog.local import search_folders
 
     folders = sources or [DOWNLOADED]
     places = search_folders(folders)
@@ -147,7 +147,7 @@ def _port_each(
     places: Sequence[Path], options: Sequence[str], jobs: int | None, as_json: bool
 ) -> NoReturn:
     """Port each source in a process of its own, and exit as the worst of them."""
-    from porting.catalog.lock import check_recorded
+    from porting.catalog.downloads import check_recorded
     from porting.cli.processes import Outcome, Wording, run_each, show_outcomes
 
     wording = Wording("porting", "ported", "refused")

@@ -43,8 +43,8 @@ def reproduce(
     """
     from porting.accuracy.evaluation.provenance import digest_of
     from porting.api import port
-    from porting.catalog.at_hand import lies_there, on_disk, source_path
-    from porting.catalog.registry import find_entry
+    from porting.catalog.local import on_disk, source_exists, source_path
+    from porting.catalog.published import find_entry
     from porting.cli.processes import PORTING
     from porting.release import write_release
     from porting.reports.progress import progress_bar
@@ -53,7 +53,7 @@ def reproduce(
     for name, value in (("DATA", str(data)), ("SOURCE", source)):
         if value.startswith("-"):
             raise BadInput(f"{name} is {value}: options of porting evaluate go behind DATA SOURCE")
-    if not lies_there(Path(source)):
+    if not source_exists(Path(source)):
         source = find_entry(source).name
         if on_disk(find_entry(source), DOWNLOADED).state != "yes":
             fetch(source)

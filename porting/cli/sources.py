@@ -22,7 +22,7 @@ def sources(
     as_json: JsonOption = False,
 ) -> None:
     """List what is published, its stated accuracy, and what of it is on disk."""
-    from porting.catalog.registry import find_entries
+    from porting.catalog.published import find_entries
     from porting.reports.sources import print_sources, summarise_sources
 
     show(summarise_sources(find_entries(pattern, model), folder), as_json, print_sources)

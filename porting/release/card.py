@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from porting.calibration import Calibration
-from porting.catalog.at_hand import published_as
+from porting.catalog.local import published_as
 from porting.errors import BadInput
 from porting.mapping.convention import InputConvention
 from porting.mapping.families import family_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from porting.catalog.entry import CatalogEntry
-from porting.catalog.fetch import Download
+from porting.catalog.downloads import Download
+from porting.catalog.published import CatalogEntry
 from porting.reports.terminal import print_lines
 
 

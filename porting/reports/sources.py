@@ -11,8 +11,8 @@ from typing import Any
 
 import typer
 
-from porting.catalog.at_hand import on_disk
-from porting.catalog.entry import CatalogEntry
+from porting.catalog.local import on_disk
+from porting.catalog.published import CatalogEntry
 
 _HEADINGS = ("name", "format", "px", "top-1/top-5", "on disk")
 _GAP = 2

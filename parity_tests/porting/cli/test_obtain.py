@@ -12,7 +12,7 @@ from parity_tests.building.checkpoints import write_network
 from parity_tests.building.command import porting, porting_in
 from parity_tests.building.server import serving
 from parity_tests.building.tflite_networks import network_file
-from porting.catalog.lock import ChecksumMismatch
+from porting.catalog.downloads import ChecksumMismatch
 from porting.cli import obtain as module
 from porting.cli.obtain import obtain_sources
 from porting.errors import BadInput, BadSource

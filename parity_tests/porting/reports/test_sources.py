@@ -11,7 +11,7 @@ import pytest
 
 from parity_tests.building.command import porting
 from porting.catalog import CATALOG
-from porting.catalog.registry import find_entries
+from porting.catalog.published import find_entries
 from porting.reports.sources import print_sources, summarise_sources
 
 MIB = 1 << 20

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from porting.catalog.at_hand import open_published
+from porting.catalog.local import open_published
 from porting.mapping.families import Affine
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from porting.accuracy.evaluation.provenance import (
     versions,
 )
 from porting.accuracy.preprocessing import named_pipeline
-from porting.catalog.at_hand import open_published, published_as
+from porting.catalog.local import open_published, published_as
 from porting.errors import BadInput, MissingPackage
 from porting.mapping.convention import InputConvention, convention_of
 from porting.mapping.families import ROUNDED, family_of

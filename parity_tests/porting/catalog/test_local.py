@@ -1,4 +1,4 @@
-"""Published sources by their name: which file is meant, and what is known of it again."""
+"""Published sources by their name and checksum, and what counts as a source in a folder."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from parity_tests.building.command import porting_in
 from parity_tests.building.keras_models import build, write_as_keras_2
 from parity_tests.building.tflite_networks import network_file
 from porting.api import port
-from porting.catalog import CATALOG, lock
-from porting.catalog.at_hand import open_published, published_as, source_path
-from porting.catalog.lock import LOCK, ChecksumMismatch
+from porting.catalog import CATALOG, downloads
+from porting.catalog.downloads import LOCK, ChecksumMismatch
+from porting.catalog.local import open_published, published_as, source_path, sources_in
 from porting.errors import BadInput, BadSource
 from porting.judges.keras import Application
 from porting.release.card import card_of
@@ -57,7 +57,7 @@ def test_a_folder_that_cannot_be_written_to_is_no_hindrance(google, monkeypatch)
     def full(*_):
         raise PermissionError
 
-    monkeypatch.setattr(lock, "_write", full)
+    monkeypatch.setattr(downloads, "_write", full)
     (google / FILE).write_bytes(HOSTED)
     assert source_path(Path(NAME), google) == google / FILE
     assert published_as(open_published(google / FILE)) is None
@@ -174,3 +174,27 @@ def test_the_commands_take_names(google, tmp_path):
         "porting: mnasnet-a1: is published, and not in checkpoints/google; download it with "
         "porting fetch mnasnet-a1\n"
     )
+
+
+def test_what_counts_as_a_source(tmp_path):
+    write_network(tmp_path / "loose.ckpt-3", "tf_mnasnet_small")
+    (training := tmp_path / "training").mkdir()
+    for step in (1, 2):
+        write_network(training / f"model.ckpt-{step}", "tf_mnasnet_small")
+    (training / "checkpoint").write_text('model_checkpoint_path: "model.ckpt-2"')
+    (training / "as.tflite").write_bytes(b"damaged")
+    (deep := tmp_path / "a" / "b").mkdir(parents=True)
+    (deep / "k.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    (tmp_path / "x.tgz").write_bytes(archive_of(a=b"b"))
+    for name in ("x.tgz.part", "x.tgz.refused", ".hidden.tgz", "notes.txt", "catalog.lock.json"):
+        (tmp_path / name).write_bytes(archive_of(a=b"b") if "tgz" in name else b"{}")
+
+    def named(**options):
+        found = sources_in(tmp_path, **options)
+        return [str(place.relative_to(tmp_path)) for place in found]
+
+    assert named() == ["a/b/k.h5", "loose.ckpt-3", "training", "training/as.tflite", "x.tgz"]
+    assert named(newest_alone=False) == [
+        "a/b/k.h5", "loose.ckpt-3", "training/as.tflite", "training/model.ckpt-1",
+        "training/model.ckpt-2", "x.tgz",
+    ]  # fmt: skip

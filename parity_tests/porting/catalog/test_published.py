@@ -8,9 +8,17 @@ import pytest
 
 from genmobilenet import list_models
 from porting.catalog import CATALOG, find_entry
-from porting.catalog.entry import IMAGENET, MEASURED, QUANTISED, RESCALED, SIGNED
-from porting.catalog.fetch import _BEGINS
-from porting.catalog.registry import BY_FILE, ENTRIES, near_names
+from porting.catalog.downloads import FIRST_BYTES
+from porting.catalog.published import (
+    BY_FILE,
+    CONTRADICTORY,
+    ENTRIES,
+    FILE_QUANTISATION,
+    IMAGENET,
+    RESCALING_LAYER,
+    SYMMETRIC,
+    near_names,
+)
 from porting.errors import BadInput
 
 GOOGLE = "https://storage.googleapis.com"
@@ -26,9 +34,9 @@ KERAS_V3 = f"{KERAS}/mobilenet_v3/weights_mobilenet_v3"
 # Name, address, network, side, classes, input, top-1, top-5.
 PUBLISHED = [
     ("mnasnet_0.75_224", f"{TFLITE}/mnasnet_0.75_224_09_07_2018.tgz",
-     "tf_mnasnet_075", 224, 1001, MEASURED, 71.72, 90.17),
+     "tf_mnasnet_075", 224, 1001, CONTRADICTORY, 71.72, 90.17),
     ("mnasnet_1.0_96", f"{TFLITE}/mnasnet_1.0_96_09_07_2018.tgz",
-     "tf_mnasnet_100", 96, 1001, MEASURED, 62.33, 83.98),
+     "tf_mnasnet_100", 96, 1001, CONTRADICTORY, 62.33, 83.98),
     ("mnasnet-a1", f"{TPU}/mnasnet-a1.tgz",
      "tf_semnasnet_100", 224, 1000, IMAGENET, 75.2, 92.5),
     ("mnasnet-a1_d0.35_i128", f"{TPU}/mnasnet-a1_d0.35_i128.tgz",
@@ -36,29 +44,29 @@ PUBLISHED = [
     ("mnasnet-small", f"{TPU}/mnasnet-small.tgz",
      "tf_mnasnet_small", 224, 1000, IMAGENET, 66.0, None),
     ("mobilenet_v1_0.25_224", f"{V1}/mobilenet_v1_0.25_224.tgz",
-     "tf_mobilenetv1_025", 224, 1001, SIGNED, 49.8, 74.2),
+     "tf_mobilenetv1_025", 224, 1001, SYMMETRIC, 49.8, 74.2),
     ("mobilenet_v1_1.0_160_quant", f"{V1}/mobilenet_v1_1.0_160_quant.tgz",
-     "tf_mobilenetv1_100", 160, 1001, QUANTISED, None, None),
+     "tf_mobilenetv1_100", 160, 1001, FILE_QUANTISATION, None, None),
     ("mobilenet_v2_1.4_224", f"{V2}/mobilenet_v2_1.4_224.tgz",
-     "tf_mobilenetv2_140", 224, 1001, SIGNED, 75.0, None),
+     "tf_mobilenetv2_140", 224, 1001, SYMMETRIC, 75.0, None),
     ("mobilenet_v2_0.35_96", f"{V2}/mobilenet_v2_0.35_96.tgz",
-     "tf_mobilenetv2_035", 96, 1001, SIGNED, None, None),
+     "tf_mobilenetv2_035", 96, 1001, SYMMETRIC, None, None),
     ("v3-small_224_0.75_float", f"{V3}/v3-small_224_0.75_float.tgz",
-     "tf_mobilenetv3_small_075", 224, 1001, SIGNED, 65.4, None),
+     "tf_mobilenetv3_small_075", 224, 1001, SYMMETRIC, 65.4, None),
     ("v3-large-minimalistic_224_1.0_float", f"{V3}/v3-large-minimalistic_224_1.0_float.tgz",
-     "tf_mobilenetv3_large_minimal_100", 224, 1001, SIGNED, 72.3, None),
+     "tf_mobilenetv3_large_minimal_100", 224, 1001, SYMMETRIC, 72.3, None),
     ("v3-large_224_1.0_uint8", f"{V3}/v3-large_224_1.0_uint8.tgz",
-     "tf_mobilenetv3_large_100", 224, 1001, QUANTISED, None, None),
+     "tf_mobilenetv3_large_100", 224, 1001, FILE_QUANTISATION, None, None),
     ("keras-v1_0.75_192", f"{KERAS}/mobilenet/mobilenet_7_5_192_tf.h5",
-     "tf_mobilenetv1_075", 192, 1000, SIGNED, None, None),
+     "tf_mobilenetv1_075", 192, 1000, SYMMETRIC, None, None),
     ("keras-v2_0.35_96", f"{KERAS_V2}_0.35_96.h5",
-     "tf_mobilenetv2_035", 96, 1000, SIGNED, None, None),
+     "tf_mobilenetv2_035", 96, 1000, SYMMETRIC, None, None),
     ("keras-v2_1.3_224", f"{KERAS_V2}_1.3_224.h5",
-     "tf_mobilenetv2_130", 224, 1000, SIGNED, 74.4, None),
+     "tf_mobilenetv2_130", 224, 1000, SYMMETRIC, 74.4, None),
     ("keras-v3-large_0.75_224", f"{KERAS_V3}_large_224_0.75_float.h5",
-     "tf_mobilenetv3_large_075", 224, 1000, RESCALED, 73.3, None),
+     "tf_mobilenetv3_large_075", 224, 1000, RESCALING_LAYER, 73.3, None),
     ("keras-v3-small-minimalistic_1.0_224", f"{KERAS_V3}_small_minimalistic_224_1.0_float.h5",
-     "tf_mobilenetv3_small_minimal_100", 224, 1000, RESCALED, 61.9, None),
+     "tf_mobilenetv3_small_minimal_100", 224, 1000, RESCALING_LAYER, 61.9, None),
 ]  # fmt: skip
 
 
@@ -74,7 +82,7 @@ def test_every_entry_has_a_name_a_file_and_a_network_of_this_package():
     assert {entry.model for entry in ENTRIES} <= set(list_models())
     for entry in ENTRIES:
         assert entry.url.startswith(f"{GOOGLE}/")
-        assert entry.file_name.endswith(tuple(_BEGINS))
+        assert entry.file_name.endswith(tuple(FIRST_BYTES))
         assert (entry.format == "keras") == entry.file_name.endswith(".h5")
         assert (entry.top1 is None) == (entry.stated_in == "")
         assert entry.top1 is not None or entry.top5 is None
