@@ -1,4 +1,4 @@
-"""Running statistics of the difference at one tap, over any number of inputs.
+"""Running statistics of the difference at one tap, over any number of inputs, and of its plots.
 
 Arrays are (N, C, H, W) or (N, C). Nothing but the figures is kept, so memory
 does not grow with the number of inputs.
@@ -12,10 +12,129 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from porting.parity.noise import Tolerance, floor
-from porting.parity.plot_data import PlotData, RunningPlotData
-from porting.parity.ulps import ulps
 
 _BLOCK = 1 << 16  # elements that stay in cache through all passes over them
+
+SAMPLE = 4096
+"""Elements of an input, evenly spaced, that the quantiles and the histogram are taken from."""
+
+POINTS = 240
+"""Pairs of values kept for the scatter plot."""
+
+HEAT = 28
+"""Sides of the heat map at most; finer planes are reduced to the largest of each cell."""
+
+_MIN_DECADE, _MAX_DECADE, _PER_DECADE = -12, 4, 4
+
+_ONE_BY_ONE, _PER_OCTAVE = 1 << 12, 8  # counted one by one up to the first, then by octaves
+_BINS = _ONE_BY_ONE + 21 * _PER_OCTAVE
+
+
+def ulps(judge: np.ndarray, port: np.ndarray) -> np.ndarray:
+    """How many float32 values lie between two: 0 for equal ones, 1 for neighbours."""
+    left, right = (np.ascontiguousarray(v, np.float32).view(np.int32) for v in (judge, port))
+    # Floats of one sign are ordered as their bits are; behind a ReLU there is one sign alone.
+    if left.min() >= 0 and right.min() >= 0:
+        return np.asarray(np.abs(left - right))
+    return np.asarray(np.abs(_sortable_integers(left) - _sortable_integers(right)))
+
+
+def _sortable_integers(bits: np.ndarray) -> np.ndarray:
+    """Integers in the order of the floats, neighbours one apart, both zeros at 0."""
+    return np.where(bits < 0, -(bits & 0x7FFFFFFF).astype(np.int64), bits)
+
+
+class UlpCounts:
+    """How often each number of units was seen: exact to 4096, then to an eighth of an octave."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(_BINS, np.int64)
+
+    def add(self, units: np.ndarray) -> None:
+        """Count in numbers of units."""
+        octaves = np.log2(np.maximum(units, _ONE_BY_ONE) / _ONE_BY_ONE)
+        beyond = _ONE_BY_ONE + (octaves * _PER_OCTAVE).astype(np.int64)
+        bins = np.where(units < _ONE_BY_ONE, units, beyond)
+        self._counts += np.bincount(bins, minlength=_BINS)
+
+    def quantile(self, share: float) -> float:
+        """The number of units that ``share`` of what was counted does not exceed."""
+        cumulative = self._counts.cumsum()
+        place = int(np.searchsorted(cumulative, share * cumulative[-1]))
+        if place < _ONE_BY_ONE:
+            return float(place)
+        return float(_ONE_BY_ONE * 2 ** ((place - _ONE_BY_ONE) / _PER_OCTAVE))
+
+
+@dataclass(frozen=True)
+class PlotData:
+    """Data for the plots of one tap.
+
+    ``histogram`` counts sampled differences by size: the first bin holds exact
+    agreement, bin ``i`` those from ``10 ** (-12 + (i - 1) / 4)`` on.
+    ``channels`` is the largest difference of each channel, ``scatter`` pairs
+    (judge, port), ``heat`` the differences over the plane of the worst channel
+    in the worst input.
+    """
+
+    histogram: tuple[int, ...]
+    channels: tuple[float, ...]
+    scatter: tuple[tuple[float, float], ...]
+    heat: tuple[tuple[float, ...], ...]
+
+
+class RunningPlotData:
+    """Adds up one input after another, (C, H * W); ``ulps`` counts units of sampled values."""
+
+    def __init__(self) -> None:
+        self.ulps = UlpCounts()
+        self._inputs = 0
+        self._histogram = np.zeros((_MAX_DECADE - _MIN_DECADE) * _PER_DECADE + 2, np.int64)
+        self._channels: np.ndarray | None = None
+        self._scatter: list[tuple[float, float]] = []
+        self._heat: np.ndarray = np.zeros((0, 0))
+
+    def add(self, judge: np.ndarray, port: np.ndarray, channels: np.ndarray) -> None:
+        """Add one input; ``channels`` is the largest difference of each channel."""
+        before = self._channels
+        self._channels = channels if before is None else np.maximum(before, channels)
+        step = -(-judge.size // SAMPLE)
+        left, right = (values.ravel()[self._inputs % step :: step] for values in (judge, port))
+        self.ulps.add(ulps(left, right))
+        difference = np.abs(left.astype(np.float64) - right)
+        with np.errstate(divide="ignore"):
+            decade = (np.log10(difference) - _MIN_DECADE) * _PER_DECADE
+        place = np.where(difference > 0, np.clip(decade, 0, len(self._histogram) - 2) + 1, 0)
+        self._histogram += np.bincount(place.astype(np.int64), minlength=len(self._histogram))
+        if self._inputs == 0:
+            few = np.linspace(0, len(left) - 1, min(POINTS, len(left))).astype(int)
+            self._scatter = [(float(left[i]), float(right[i])) for i in few]
+        self._inputs += 1
+
+    def show_plane(self, differences: np.ndarray) -> None:
+        """Keep the worst channel's differences (H, W); what has no plane clears the map."""
+        plane = differences.ndim == 2
+        self._heat = heat_map(differences) if plane else np.zeros((0, 0))
+
+    def result(self) -> PlotData:
+        """The details of everything added."""
+        channels = () if self._channels is None else self._channels
+        return PlotData(
+            histogram=tuple(int(count) for count in self._histogram),
+            channels=tuple(float(value) for value in channels),
+            scatter=tuple(self._scatter),
+            heat=tuple(tuple(float(v) for v in row) for row in self._heat),
+        )
+
+
+def heat_map(plane: np.ndarray) -> np.ndarray:
+    """A plane (H, W) reduced to at most ``HEAT`` a side, each cell the largest in it."""
+    cells = plane
+    for axis in (0, 1):
+        side = plane.shape[axis]
+        edges = np.linspace(0, side, min(side, HEAT) + 1).astype(int)[:-1]
+        cells = np.maximum.reduceat(cells, edges, axis=axis)
+    return cells
 
 
 @dataclass(frozen=True)
@@ -198,6 +317,9 @@ class RunningFigures:
         """The figures of everything added."""
         worst, details = self._worst, self._details
         difference, judge, port, product = self._powers
+        agrees = worst.ratio <= self._tolerance.factor
+        if self._tolerance.fixed:
+            agrees = self._disagreeing == 0
         figures = TapFigures(
             elements=self._elements, max_abs=self._max, mean_abs=self._total / self._elements,
             max_relative=self._max_relative, scale=self._scale,
@@ -207,7 +329,7 @@ class RunningFigures:
             noise=worst.noise, ratio=worst.ratio, worst_abs=worst.difference,
             beyond=self._beyond / self._elements, nonfinite=self._nonfinite,
             disagreeing=self._disagreeing, worst_input=worst.input, worst_channel=worst.channel,
-            worst_position=worst.position, agrees=self._agrees(worst.ratio),
+            worst_position=worst.position, agrees=agrees,
             noise_share=self._noise / self._scale if self._scale else 0.0,
         )  # fmt: skip
         if details is None:
@@ -215,16 +337,10 @@ class RunningFigures:
                 figures, mean_abs=math.nan, max_relative=math.nan, snr_db=math.nan,
                 cosine=math.nan, beyond=math.nan,
             )  # fmt: skip
-        ulps = details.ulps
         return replace(
-            figures, ulp_median=ulps.quantile(0.5), ulp_p99=ulps.quantile(0.99),
+            figures, ulp_median=details.ulps.quantile(0.5), ulp_p99=details.ulps.quantile(0.99),
             details=details.result(),
         )  # fmt: skip
-
-    def _agrees(self, ratio: float) -> bool:
-        if self._tolerance.fixed:
-            return self._disagreeing == 0
-        return bool(ratio <= self._tolerance.factor)
 
 
 def _largest_quotient(difference: np.ndarray, size: np.ndarray) -> float:

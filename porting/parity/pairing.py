@@ -14,8 +14,8 @@ from porting.graph.layers import layers_of
 from porting.judges.run import INPUT, Run
 from porting.mapping.flows import LayerFlow
 from porting.mapping.match import Match
-from porting.parity.activation_check import wrong_activations
 from porting.parity.judge_set import JudgeSet
+from porting.parity.module_checks import wrong_activations
 from porting.parity.port_runner import PortRunner, as_port, has_user_defined_parts
 from porting.parity.tap_matching import TapMatching, match_taps
 from porting.parity.tap_names import CLASSIFIER, SOFTMAX

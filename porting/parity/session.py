@@ -15,17 +15,16 @@ from porting.mapping.convention import InputConvention
 from porting.parity.compare import Comparer, Comparison, Reading, TapResult
 from porting.parity.coverage import ChannelActivity, Coverage
 from porting.parity.dense_reading import dense_runs
-from porting.parity.noise import Tolerance
-from porting.parity.noise_estimate import Differences, NoiseEstimator
-from porting.parity.pairing import JudgeRuns, TapPairing
-from porting.parity.pixel_check import PixelCheck, PixelChecker
-from porting.parity.port_runner import PortRunner
-from porting.parity.soundness import (
+from porting.parity.module_checks import (
     batch_dependence,
     output_mismatch,
     reduced_precision,
     unsoundness,
 )
+from porting.parity.noise import Differences, NoiseEstimator, Tolerance
+from porting.parity.pairing import JudgeRuns, TapPairing
+from porting.parity.pixel_check import PixelCheck, PixelChecker
+from porting.parity.port_runner import PortRunner
 from porting.parity.tap_names import INPUT_OF
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from genmobilenet import create_model
 from porting.graph.layers import layers_of
-from porting.parity.activation_check import wrong_activations
+from porting.parity.module_checks import wrong_activations
 
 
 @pytest.mark.parametrize("name", ["mnasnet_small", "mobilenetv3_small_100", "mobilenetv2_100"])

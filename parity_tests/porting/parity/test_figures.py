@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from porting.parity.figures import RunningFigures
+from porting.parity.figures import HEAT, RunningFigures, heat_map, ulps
 from porting.parity.noise import Tolerance
-from porting.parity.plot_data import HEAT, heat_map
-from porting.parity.ulps import ulps
 
 
 def figures_of(judge, port, noise=1e-3, tolerance=None):

@@ -1,27 +1,27 @@
-"""Checking that a module's float32 noise can serve as a tolerance.
+"""What is checked of a port beside its taps.
 
 The tolerance of a tap is how far the port's own float32 runs lie from its float64 run. A module
 that draws random numbers, or computes in half precision inside, has a noise of per cents of its
 values: any judge would lie within it. Such a module cannot be judged. Nor is a module at parity
-that takes an image's neighbours in a batch into account, or returns something else than the value
-that was compared.
+that takes an image's neighbours in a batch into account, returns something else than the value
+that was compared, or has an activation that only happens to agree on the images.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from porting.errors import BadInput
-from porting.graph.layers import NORMALISES
-from porting.parity.noise import CEILING
-from porting.parity.port_runner import PortRunner
+from porting.graph.layers import NORMALISES, NetworkLayers
+from porting.parity.noise import CEILING, FACTOR, floor
+from porting.parity.port_runner import PortRunner, inference_copy
 from porting.parity.tap_names import CLASSIFIER, OUTPUT, SOFTMAX
 
 _LOW_BITS = {16: "bfloat16", 13: "float16"}
@@ -167,3 +167,55 @@ def _shorter_type(values: Tensor) -> str | None:
 
 def _dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+LADDER = np.arange(-16, 16.125, 0.125, dtype=np.float32)
+"""Exact in float32, beyond every bend of the functions below on both sides."""
+
+DECLARED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "hard_swish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "hard_sigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
+}
+"""tf.nn.relu, relu6 and sigmoid; the hard ones as slim's ``mobilenet_v3.py`` has them."""
+
+
+def wrong_activations(model: nn.Module, layers: NetworkLayers) -> dict[str, str]:
+    """By tap, what is wrong with activations and gates that compute another function.
+
+    ReLU6 for ReLU shows only where a value exceeds 6, which depends on the images. So every
+    activation module of the network is also given a ladder of values far beyond that, and must
+    return what TensorFlow's definition of the declared function does. What is declared comes from
+    the source: a TFLite graph was matched with the network's layers operator by operator, a
+    checkpoint's judge is built from the same description.
+    """
+    functions = {layer.tap: layer.activation for layer in layers if layer.activation != "none"}
+    for block in layers.blocks:
+        if block.squeeze:
+            functions[f"{block.block.path}.se.gate"] = layers.gate
+    complaints = {
+        tap: _complaint(model.get_submodule(tap), name, DECLARED[name])
+        for tap, name in functions.items()
+    }
+    return {tap: complaint for tap, complaint in complaints.items() if complaint is not None}
+
+
+def _complaint(
+    module: nn.Module, name: str, definition: Callable[[np.ndarray], np.ndarray]
+) -> str | None:
+    with torch.inference_mode():
+        # (1, 1, n, 1), as the module may look at axes; a copy, as it may overwrite.
+        ladder = torch.from_numpy(LADDER.copy()).reshape(1, 1, -1, 1)
+        result = inference_copy(module).float()(ladder).numpy().ravel()
+    expected = definition(LADDER)
+    distances = np.abs(result - expected)
+    # Written so that NaN counts as wrong.
+    if distances.max() <= FACTOR * floor(float(LADDER.max())):
+        return None
+    place = int(np.argmax(distances))
+    return (
+        f"computes another function than the source's {name}: {result[place]:.3g} for "
+        f"{LADDER[place]:.3g}, where that gives {expected[place]:.3g}"
+    )

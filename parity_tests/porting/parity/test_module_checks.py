@@ -15,8 +15,8 @@ from parity_tests.faults.fault_kinds import Autocast
 from porting.errors import BadInput
 from porting.parity.compare import Comparer
 from porting.parity.inputs import seeded_pixels
+from porting.parity.module_checks import reduced_precision
 from porting.parity.port_runner import PortRunner, has_user_defined_parts, output_tensor
-from porting.parity.soundness import reduced_precision
 
 PIXELS = seeded_pixels(1, 64)
 
