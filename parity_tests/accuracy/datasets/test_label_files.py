@@ -138,9 +138,9 @@ def test_a_class_list_gives_names_to_labels(tmp_path):
         (lines([1, 2, 1000]), None, r"may be counted from 1 or ILSVRC2012 ids, and nothing tells"),
         (lines([1, 2, 3]), 5, r"l, line 1: the labels 1..3 may be counted from 0 or count"),
         (lines([0, 2, 5]), 5, r"l, line 1: the label is 0, and at .*l, line 3 it is 5: one more"),
-        (lines([0, 2, 6]), 5, r"l, line 3: the label 6 is none of the network's 5 classes"),
-        (lines([0, -2, 4]), 5, r"l, line 2: the label -2 is none of"),
-        (lines([0, "x", 4]), 5, r"l, line 2: 'x' is no number, as the labels above are"),
+        (lines([0, 2, 6]), 5, r"l, line 3: the label 6 is not one of the network's 5 classes"),
+        (lines([0, -2, 4]), 5, r"l, line 2: the label -2 is not one of"),
+        (lines([0, "x", 4]), 5, r"l, line 2: 'x' is not a number, as the labels above are"),
         (lines(["n01440765", *SYNSETS[:2]]), None, r"l, line 1: n01440765 is not .* n01440764$"),
         (lines(SYNSETS[:3]), 5, r"l, line 1: n01751748 is a class by name, and"),
         (pairs(OTHERS[:2], [0, 1]), None, r"l: has no label for 1 of 3 images, .* photo_2.jpg"),
@@ -151,7 +151,7 @@ def test_a_class_list_gives_names_to_labels(tmp_path):
         ("photo_0.jpg,1\nphoto_1.jpg,2\n", None, r"l: its first line is 'photo_0.jpg,1'; expected"),
         ("name,label\nphoto_0.jpg,\n", None, r"l, line 2: .*; expected a value for each of"),
         ("name,label\n", None, r"l: has a header and no line behind it"),
-        ('name,label\n"a,1\n', None, r"l: is no CSV: "),
+        ('name,label\n"a,1\n', None, r"l: is not CSV: "),
     ],
 )  # fmt: skip
 def test_refusals(tmp_path, text, classes, message):

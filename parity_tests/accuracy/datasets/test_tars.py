@@ -19,7 +19,7 @@ from parity_tests.accuracy.datasets.making import (
     write_tar,
 )
 from porting.accuracy.datasets import open_dataset
-from porting.accuracy.datasets.tars import members_of
+from porting.accuracy.datasets.opening import members_of
 from porting.errors import BadExample
 
 FORMS = (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT)
@@ -139,7 +139,7 @@ def test_a_tar_that_is_cut_short(tmp_path, cut):
     whole = path.read_bytes()
     blocks = 2 * (1 + -(-len(jpeg(0)) // 512)) * 512
     path.write_bytes(whole[: blocks if cut == -10240 else cut])
-    refused(path, r"v.tar: (is no sound tar file|is damaged or cut short at byte)")
+    refused(path, r"v.tar: (is not a sound tar file|is damaged or cut short at byte)")
 
 
 def test_a_damaged_header_in_the_middle_is_no_end(tmp_path):

@@ -188,12 +188,14 @@ def test_refusals(tmp_path, shard, write_records, slim):
         write_records(tmp_path / "b.tfrecord", [slim(0, 5)]), "record 0 at byte 0: the labels 5..5"
     )
     path = write_records(tmp_path / "c.tfrecord", [slim(0, 5), slim(1, -1)])
-    refused(path, r"c.tfrecord: record 1 at byte [\d,]+: the label -1 is none of")
+    refused(path, r"c.tfrecord: record 1 at byte [\d,]+: the label -1 is not one of")
     path = write_records(tmp_path / "d.tfrecord", [slim(0, 5)], "GZIP")
     refused(path, "d.tfrecord: record 0 at byte 0: .*; the shard is compressed: run gzip -d")
     refused(write_records(tmp_path / "e.tfrecord", []), "e.tfrecord: holds no example")
     (tmp_path / "f.tfrecord").write_bytes(os.urandom(64))
-    refused(tmp_path / "f.tfrecord", "record 0 at byte 0: .*; it is no TFRecord file, or damaged")
+    refused(
+        tmp_path / "f.tfrecord", "record 0 at byte 0: .*; it is not a TFRecord file, or damaged"
+    )
 
 
 def test_a_shard_that_is_gone(shard):

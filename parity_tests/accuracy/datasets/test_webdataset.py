@@ -122,7 +122,7 @@ def test_refusals(tmp_path):
     none = sample("a", "0") | {"b.cls": "0", "b.npy": "x"}
     refused(write_tar(tmp_path / "b.tar", none), r"b.tar: b has 0 images \(cls, npy\); expected")
     path = write_tar(tmp_path / "c.tar", sample("a", "0") | sample("b", "1001"))
-    refused(path, r"c.tar:b.jpg: the label 1001 is none of")
+    refused(path, r"c.tar:b.jpg: the label 1001 is not one of")
     refused(write_tar(tmp_path / "d.tar", sample("a", "what")), "d.tar:a.jpg: what is not one of")
     refused(write_tar(tmp_path / "e.tar", sample("a", "7")), "e.tar:a.jpg: the labels 7..7 may be")
     refused(

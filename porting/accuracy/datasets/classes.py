@@ -18,7 +18,7 @@ from porting.errors import BadInput
 SYNSET = re.compile(r"n\d{8}")
 """A WordNet id of a noun, as ImageNet names its classes."""
 
-_LISTED = Path(__file__).with_name("imagenet_classes.txt")
+_CLASSES_FILE = Path(__file__).with_name("imagenet_classes.txt")
 _LIKE = 0.6  # of difflib's ratio: below, no name is worth naming
 
 FROM_0, FROM_1, IDS = "counted from 0", "counted from 1", "ILSVRC2012 ids"
@@ -105,7 +105,7 @@ def _listed() -> list[tuple[str, str, str]]:
     ILSVRC development kit, which hold ``ILSVRC2012_ID`` of its ``meta.mat``;
     ``data/imagenet.labels.list`` of darknet lists the synsets in the same order.
     """
-    rows = (line.split(" ", 2) for line in _LISTED.read_text("utf-8").splitlines())
+    rows = (line.split(" ", 2) for line in _CLASSES_FILE.read_text("utf-8").splitlines())
     return [(synset, number, name) for synset, number, name in rows]
 
 
@@ -186,34 +186,14 @@ def labels_of_numbers(
     Raises:
         BadInput: a number is out of range, or nothing tells the reading.
     """
-    readings = _readings(numbers, listing, where, ids)
-    by_images = _reading_of_known_images(numbers, names, listing, readings)
-    if by_images is not None:
-        reading, why = by_images
-    elif likely in readings:
-        reading, why = likely or "", "as the file's name says"
-    else:
-        reading, why = _only_reading(numbers, listing, readings, where, ids)
-    words = {
-        FROM_0: f"0..{listing.count - 1} in the order of {listing.what}",
-        FROM_1: f"1..{listing.count} (0, the background of {listing.count + 1:,} classes, never "
-        f"occurs) in the order of {listing.what}",
-        IDS: f"1..{listing.count} that are ILSVRC2012 ids, turned into labels of {listing.what}",
-    }
-    return [readings[reading](number) for number in numbers], f"numbers {words[reading]}, {why}"
-
-
-def _readings(
-    numbers: Sequence[int], listing: ClassList, where: Callable[[int], str], ids: bool
-) -> dict[str, Callable[[int], int]]:
-    """The readings in which every number is a label."""
     low, high = min(numbers), max(numbers)
-    for wrong in (low, high):
-        if not 0 <= wrong <= listing.count:
+    for number in (low, high):
+        if not 0 <= number <= listing.count:
             raise BadInput(
-                f"{where(numbers.index(wrong))}: the label {wrong} is none of {listing.what}; "
+                f"{where(numbers.index(number))}: the label {number} is not one of {listing.what}; "
                 f"expected 0..{listing.count - 1} or 1..{listing.count}"
             )
+    # Those in which every number is a label.
     readings: dict[str, Callable[[int], int]] = {}
     if high < listing.count:
         readings[FROM_0] = int
@@ -227,7 +207,33 @@ def _readings(
             f"{first}: the label is 0, and at {last} it is {listing.count}: one more than "
             f"{listing.what}; leave out images of a background, or name the classes the set has"
         )
-    return readings
+    by_images = _reading_of_known_images(numbers, names, listing, readings)
+    if by_images is not None:
+        reading, why = by_images
+    elif likely is not None and likely in readings:
+        reading, why = likely, "as the file's name says"
+    elif len(readings) == 1:
+        (reading,) = readings
+        why = "as " + ("0 occurs" if reading == FROM_0 else f"{listing.count} occurs")
+    else:
+        way = "give synsets or names of classes in place of numbers"
+        if IDS in readings:
+            way = (
+                "name a file of ILSVRC2012 ids ILSVRC2012_validation_ground_truth.txt, give "
+                "synsets in place of numbers"
+            )
+        other = "name a file of labels from 0 val.txt" if ids else "give all shards of the set"
+        raise BadInput(
+            f"{where(0)}: the labels {low}..{high} may be {' or '.join(readings)}, and nothing "
+            f"tells which; {way}, or {other}"
+        )
+    words = {
+        FROM_0: f"0..{listing.count - 1} in the order of {listing.what}",
+        FROM_1: f"1..{listing.count} (0, the background of {listing.count + 1:,} classes, never "
+        f"occurs) in the order of {listing.what}",
+        IDS: f"1..{listing.count} that are ILSVRC2012 ids, turned into labels of {listing.what}",
+    }
+    return [readings[reading](number) for number in numbers], f"numbers {words[reading]}, {why}"
 
 
 def _reading_of_known_images(
@@ -252,27 +258,3 @@ def _reading_of_known_images(
     if not pairs or 2 * right[best] <= len(pairs) or list(right.values()).count(right[best]) > 1:
         return None
     return best, f"as {right[best]} of {len(pairs)} images of known class have them"
-
-
-def _only_reading(
-    numbers: Sequence[int],
-    listing: ClassList,
-    readings: dict[str, Callable[[int], int]],
-    where: Callable[[int], str],
-    in_file: bool,
-) -> tuple[str, str]:
-    if len(readings) == 1:
-        (reading,) = readings
-        return reading, "as " + ("0 occurs" if reading == FROM_0 else f"{listing.count} occurs")
-    choices = " or ".join(readings)
-    way = (
-        "name a file of ILSVRC2012 ids ILSVRC2012_validation_ground_truth.txt, give synsets in "
-        "place of numbers"
-        if IDS in readings
-        else "give synsets or names of classes in place of numbers"
-    )
-    other = "name a file of labels from 0 val.txt" if in_file else "give all shards of the set"
-    raise BadInput(
-        f"{where(0)}: the labels {min(numbers)}..{max(numbers)} may be {choices}, and nothing "
-        f"tells which; {way}, or {other}"
-    )

@@ -95,7 +95,7 @@ def labels_by_class(
     that the user stated, or None.
 
     Raises:
-        BadInput: a name is no class, and nothing else orders the names.
+        BadInput: a name is not a class, and nothing else orders the names.
     """
     names = sorted(set(of_images))
     if listing.numbers.keys() >= set(names):
@@ -109,27 +109,21 @@ def labels_by_class(
         listing = ClassList(listing.count, tuple(names), listing.what)
         numbers = listing.numbers
         order = f"its place, from 0, in the sorted {len(names):,}, as {listing.what} are many"
-    else:
-        raise _unknown_classes(names, listing, classes, path, what)
-    return Labels(tuple(numbers[name] for name in of_images), f"by {what}: {order}", listing)
-
-
-def _unknown_classes(
-    names: list[str], listing: ClassList, classes: int | None, path: object, what: str
-) -> BadInput:
-    if listing.names is None:
-        return BadInput(
+    elif listing.names is None:
+        raise BadInput(
             f"{path}: by {what} there are {len(names):,} classes ({names[0]} to {names[-1]}), but "
             f"the network has {listing.count:,}; list its own in order in a file, and give that "
             "with --synsets"
         )
-    other = next(name for name in names if name not in listing.numbers)
-    way = "give the set's own list of classes with --synsets"
-    if classes is None and not SYNSET.fullmatch(other):
-        way = f"{way}, or say how many classes the network has"
-    return BadInput(
-        f"{path}: {other}, {what}, is not one of {listing.what}{listing.nearest(other)}; {way}"
-    )
+    else:
+        other = next(name for name in names if name not in listing.numbers)
+        way = "give the set's own list of classes with --synsets"
+        if classes is None and not SYNSET.fullmatch(other):
+            way = f"{way}, or say how many classes the network has"
+        raise BadInput(
+            f"{path}: {other}, {what}, is not one of {listing.what}{listing.nearest(other)}; {way}"
+        )
+    return Labels(tuple(numbers[name] for name in of_images), f"by {what}: {order}", listing)
 
 
 @dataclass(frozen=True)
@@ -161,9 +155,21 @@ def labelling(
         BadInput: nothing tells the labels, or what tells them does not fit.
     """
     if options.labels is not None:
-        by_file = _by_file(images, options.labels, options)
-        _check_names(images, by_file.labels, options)
-        return by_file
+        result = _by_file(images, options.labels, options)
+        # The file must agree with the synsets in the images' own names.
+        for image, label in zip(images, result.labels.numbers, strict=True):
+            folders = image.split("/")[:-1]
+            synsets = [folder for folder in folders if SYNSET.fullmatch(folder)]
+            synset = synsets[-1] if synsets else synset_in_name(image)
+            number = options.listing.numbers.get(synset or "")
+            if number is not None and label is not None and number != label:
+                name = options.listing.names[label] if options.listing.names else label
+                raise BadInput(
+                    f"{options.labels}: says {name} of {image}, whose name says {synset}; one of "
+                    "the two is wrong: leave --labels out, or give the file that belongs to these "
+                    "images"
+                )
+        return result
     # Without the folders that all images lie in, unless those are classes: ``val/...``.
     parts = [name.split("/") for name in images]
     while min(map(len, parts)) > 1 and len({part[0] for part in parts}) == 1:
@@ -181,10 +187,10 @@ def labelling(
             f"{loose}; move those away that have no class, or give a label file for all"
         )
     of_images = [synset_in_name(name) for name in images]
-    synsets = [synset for synset in of_images if synset is not None]
-    if len(synsets) == len(images):
+    in_names = [synset for synset in of_images if synset is not None]
+    if len(in_names) == len(images):
         labels = labels_by_class(
-            synsets, options.listing, options.classes, path, "the synset in the file's name"
+            in_names, options.listing, options.classes, path, "the synset in the file's name"
         )
         return Labelling(labels, "of files named by synset")
     files = find_label_file(*places)
@@ -192,29 +198,10 @@ def labelling(
         notes = tuple(f"not used for labels: {other}" for other in files[1:])
         return replace(_by_file(images, files[0], options), notes=notes)
     raise BadInput(
-        f"{path}: nothing tells the class of {images[of_images.index(None)]}: {len(synsets):,} of "
+        f"{path}: nothing tells the class of {images[of_images.index(None)]}: {len(in_names):,} of "
         f"{len(images):,} images have a synset in their name, and there is no label file; give "
         f"one with --labels, or lay it there under a known name: {', '.join(WELL_KNOWN)}"
     )
-
-
-def _check_names(images: Sequence[str], labels: Labels, options: LabelOptions) -> None:
-    """Check that a label file agrees with the synsets in the images' own names.
-
-    Raises:
-        BadInput: it does not.
-    """
-    for image, label in zip(images, labels.numbers, strict=True):
-        parts = image.split("/")
-        synsets = [part for part in parts[:-1] if SYNSET.fullmatch(part)]
-        synset = synsets[-1] if synsets else synset_in_name(image)
-        number = options.listing.numbers.get(synset or "")
-        if number is not None and label is not None and number != label:
-            name = options.listing.names[label] if options.listing.names else label
-            raise BadInput(
-                f"{options.labels}: says {name} of {image}, whose name says {synset}; one of the "
-                "two is wrong: leave --labels out, or give the file that belongs to these images"
-            )
 
 
 def _by_file(images: Sequence[str], file: Path, options: LabelOptions) -> Labelling:
@@ -272,74 +259,65 @@ def _read_csv(path: Path, lines: list[str]) -> LabelFile:
     try:
         header, *rows = csv.reader(lines, strict=True)
     except csv.Error as error:
-        raise BadInput(f"{path}: is no CSV: {error}") from error
-    name, label = (_column(header, titles, path) for titles in (_NAME_COLUMNS, _LABEL_COLUMNS))
+        raise BadInput(f"{path}: is not CSV: {error}") from error
+    titles = [title.strip().lower() for title in header]
+    columns = []
+    for choices in (_NAME_COLUMNS, _LABEL_COLUMNS):
+        places = [place for place, title in enumerate(titles) if title in choices]
+        if len(places) != 1:
+            raise BadInput(
+                f"{path}: its first line is {','.join(header)!r}; expected a header with one "
+                f"column of {', '.join(choices)}, such as name,label"
+            )
+        columns += places
+    name, label = columns
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header) or not row[label].strip():
             raise BadInput(f"{path}, line {number}: {row}; expected a value for each of {header}")
     if not rows:
         raise BadInput(f"{path}: has a header and no line behind it")
     # Kaggle's labels are followed by boxes: a synset, then numbers.
-    boxed = header[label].strip().lower() == "predictionstring"
-    labels = tuple(row[label].split()[0] if boxed else row[label].strip() for row in rows)
+    with_boxes = titles[label] == "predictionstring"
+    labels = tuple(row[label].split()[0] if with_boxes else row[label].strip() for row in rows)
     names = tuple(row[name].strip() for row in rows)
     return LabelFile(path, names, labels, tuple(range(2, len(rows) + 2)))
-
-
-def _column(header: list[str], titles: Sequence[str], path: Path) -> int:
-    places = [place for place, title in enumerate(header) if title.strip().lower() in titles]
-    if len(places) == 1:
-        return places[0]
-    raise BadInput(
-        f"{path}: its first line is {','.join(header)!r}; expected a header with one column of "
-        f"{', '.join(titles)}, such as name,label"
-    )
 
 
 def labels_from_file(file: LabelFile, images: Sequence[str], listing: ClassList) -> Labels:
     """The labels that a file gives to images, in sorted order of names where it has none itself.
 
     Raises:
-        BadInput: images and lines are not the same, or a label is no class.
+        BadInput: images and lines are not the same, or a label is not a class.
     """
-    rows = _by_order(file, images) if file.names is None else _by_name(file, images)
-    names = dict(zip(rows, images, strict=True))
-    numbers, order = _numbers(
-        file, [names.get(row, "") for row in range(len(file.labels))], listing
-    )
-    by_image = tuple(numbers[row] for row in rows)
-    lines = "by the image's name"
-    if file.names is None:
-        lines = "a line for each image in sorted order"
+    if file.names is not None:
+        rows, lines = _by_name(file, images), "by the image's name"
+    else:
+        rows, lines = _by_order(file, images), "a line for each image in sorted order"
         if len(images) < len(file.labels):
             lines = "by the number in the image's name"
-    return Labels(by_image, f"{file.path.name}, {lines}: {order}", listing)
-
-
-def _inverse(rows: Sequence[int]) -> list[int]:
-    """The inverse of a permutation: for each row its image, and the other way round."""
-    return sorted(range(len(rows)), key=rows.__getitem__)
-
-
-def _numbers(file: LabelFile, names: Sequence[str], listing: ClassList) -> tuple[list[int], str]:
-    """A label for each row, whose image is called ``names[row]``."""
     if listing.numbers.keys().isdisjoint(file.labels) and NUMBER.fullmatch(file.labels[0]):
         for row, label in enumerate(file.labels):
             if not NUMBER.fullmatch(label):
                 raise BadInput(
-                    f"{file.where(row)}: {label!r} is no number, as the labels above are"
+                    f"{file.where(row)}: {label!r} is not a number, as the labels above are"
                 )
-        numbers = [int(label) for label in file.labels]
+        by_row = dict(zip(rows, images, strict=True))
+        names = [by_row.get(row, "") for row in range(len(file.labels))]
         likely = WELL_KNOWN.get(file.path.name)
-        return labels_of_numbers(numbers, names, listing, file.where, likely, ids=True)
-    if listing.names is None:
+        numbers, order = labels_of_numbers(
+            list(map(int, file.labels)), names, listing, file.where, likely, ids=True
+        )
+    elif listing.names is None:
         raise BadInput(
             f"{file.where(0)}: {file.labels[0]} is a class by name, and the network's "
             f"{listing.count:,} classes are known by number alone; list them in order in a file, "
             "and give that with --synsets"
         )
-    labels = [listing.label(label, file.where(row)) for row, label in enumerate(file.labels)]
-    return labels, f"classes by name, in {listing.what}"
+    else:
+        numbers = [listing.label(label, file.where(row)) for row, label in enumerate(file.labels)]
+        order = f"classes by name, in {listing.what}"
+    in_order = tuple(numbers[row] for row in rows)
+    return Labels(in_order, f"{file.path.name}, {lines}: {order}", listing)
 
 
 def _by_order(file: LabelFile, images: Sequence[str]) -> list[int]:
@@ -354,7 +332,8 @@ def _by_order(file: LabelFile, images: Sequence[str]) -> list[int]:
             f"{file.path}: has {len(file.labels):,} labels for {len(images):,} images; without "
             "names in it, a label must stand on a line for each image, in the order of their names"
         )
-    return _inverse(sorted(range(len(images)), key=images.__getitem__))
+    in_order = sorted(range(len(images)), key=images.__getitem__)
+    return sorted(range(len(images)), key=in_order.__getitem__)  # the inverse of that
 
 
 def _by_name(file: LabelFile, images: Sequence[str]) -> list[int]:
