@@ -1,4 +1,4 @@
-"""The Makefile's road from a source to its report, in an environment that is there already."""
+"""The Makefile's targets from a source to its report, in an existing environment."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ def test_a_port_from_elsewhere_is_compared_and_a_lost_source_fails(make, tmp_pat
     source = tmp_path / "elsewhere" / "small.tflite"
     source.parent.mkdir()
     source.write_bytes(network_file(get_config("tf_mnasnet_small")))
-    done = make("port-mnasnet", f"SOURCE={source}")
-    assert done.returncode == 0, done.stderr
-    done = make("parity")
-    assert done.returncode == 0, done.stderr
+    result = make("port-mnasnet", f"SOURCE={source}")
+    assert result.returncode == 0, result.stderr
+    result = make("parity")
+    assert result.returncode == 0, result.stderr
     [report] = (tmp_path / "reports").glob("*.json")
     assert json.loads(report.read_text())["agrees"] is True
     moved = source.rename(tmp_path / "moved.tflite")
-    done = make("parity")
-    assert done.returncode == 2
-    assert "its source is neither where it lay nor in the folders given" in done.stderr
+    result = make("parity")
+    assert result.returncode == 2
+    assert "its source is neither where it lay nor in the folders given" in result.stderr
     assert make("parity", f"SOURCE={moved}").returncode == 0
 
 
@@ -72,16 +72,16 @@ def test_a_source_is_ported_and_evaluated_beside_its_judge(make, tmp_path):
         (tmp_path / "images" / synset).mkdir(parents=True)
         (tmp_path / "images" / synset / "a.JPEG").write_bytes(jpeg_of(80, 90, seed=number))
     words = ["accuracy", f"DATA={tmp_path / 'images'}", f"MODEL={source}"]
-    done = make(*words, f"WITH=--journal {tmp_path / 'journal'} --workers 0")
-    assert done.returncode == 0, done.stderr
-    assert "the port is the judge: 0 of 2 answers differ" in done.stdout
-    assert "at parity with its judge" in done.stdout
+    result = make(*words, f"WITH=--journal {tmp_path / 'journal'} --workers 0")
+    assert result.returncode == 0, result.stderr
+    assert "the port is the judge: 0 of 2 answers differ" in result.stdout
+    assert "at parity with its judge" in result.stdout
     [report] = (tmp_path / "reports").glob("*-on-images-*.json")  # as more was asked for
     assert json.loads(report.read_text())["data"]["used"] == 2
     assert report.with_suffix(".html").is_file()
-    done = make("accuracy", f"DATA={tmp_path / 'images'}")
-    assert done.returncode == 2
-    assert "wanted: DATA=images MODEL=" in done.stdout
+    result = make("accuracy", f"DATA={tmp_path / 'images'}")
+    assert result.returncode == 2
+    assert "wanted: DATA=images MODEL=" in result.stdout
 
 
 def test_all_that_is_on_disk_is_ported(venv, tmp_path):
@@ -92,11 +92,11 @@ def test_all_that_is_on_disk_is_ported(venv, tmp_path):
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "cut.tflite").write_bytes(b"\0\0\0\0TFL3")
     words = ["port-all", "FROM=b c", f"VENV={venv}", "OUT=out"]
-    done = subprocess.run(
+    result = subprocess.run(
         ["make", "--no-print-directory", "-f", ROOT / "Makefile", *words], cwd=tmp_path,
         capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    assert done.returncode == 2
-    assert done.stdout.splitlines()[-1] == "2 ported, 0 not at parity, 1 refused"
+    assert result.returncode == 2
+    assert result.stdout.splitlines()[-1] == "2 ported, 0 not at parity, 1 refused"
     assert len(list((tmp_path / "out").glob("tf_*.pth"))) == 2

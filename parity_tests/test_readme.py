@@ -1,4 +1,4 @@
-"""What README shows works as it stands there."""
+"""README's examples run as printed."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def block_of(model, place):
 
 
 def names(block):
-    """Taps behind the depthwise and the last pointwise convolution."""
+    """Taps after the depthwise and the last pointwise convolution."""
     expanded = hasattr(block, "conv_pwl")
     return ("act2", "bn3") if expanded else ("act1", "bn2")
 
@@ -75,7 +75,7 @@ def pad_otherwise(block):
 
 
 def small_epsilon(block):
-    """A file that has batch norm folded takes the epsilon with a variance of one less it."""
+    """Change the epsilon; in a file with folded batch norms the variance is one minus it."""
     block.bn1.eps = 1e-5
     return "act1"
 

@@ -1,4 +1,4 @@
-"""A judge's softmax beside networks without one, with one, or with fewer classes."""
+"""A judge with a softmax, compared with networks without one, with one, or with fewer classes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def source(tmp_path_factory):
 
 
 class Wrapped(nn.Module):
-    """A module of somebody's own around a network."""
+    """A user-defined module around a network."""
 
     def __init__(self, network, own_softmax=False):
         super().__init__()

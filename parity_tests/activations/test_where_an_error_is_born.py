@@ -1,4 +1,4 @@
-"""A fault put into one layer: the isolated reading names that layer first."""
+"""A fault in one layer: the isolated reading names that layer first."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def swap_channels(block):
 
 
 def pad_symmetrically(block):
-    """Only where the stride is 2 does that differ from SAME."""
+    """This differs from SAME only at stride 2."""
     conv = block.conv_dw
     assert conv.stride == (2, 2)
     plain = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride,
@@ -154,7 +154,7 @@ class OwnGate(nn.Module):
 
 
 class OwnBlock(nn.Module):
-    """A block with functions for activations and a sum in place."""
+    """A block with functional activations and an in-place sum."""
 
     def __init__(self, ours, function_gate):
         super().__init__()
@@ -179,7 +179,7 @@ class OwnBlock(nn.Module):
 
 
 class Renamed(nn.Module):
-    """The small network as somebody else would write it."""
+    """The small network as another author would write it."""
 
     def __init__(self, ours, function_gate=False):
         super().__init__()
@@ -220,7 +220,7 @@ def test_a_fault_in_somebody_elses_module_is_placed(small):
 
 
 class Deciding(Renamed):
-    """Its structure cannot be known: it looks at its input's values."""
+    """A module whose structure depends on the values of its input."""
 
     def forward(self, x):
         return super().forward(x) if float(x.abs().sum()) >= 0 else x

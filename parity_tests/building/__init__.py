@@ -1,1 +1,1 @@
-"""Sources made in the tests, by code that shares nothing with the readers."""
+"""Sources for the tests, made by code that shares nothing with the readers."""

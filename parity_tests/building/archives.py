@@ -1,4 +1,4 @@
-"""Archives as Google ships them, made of bytes or of a folder."""
+"""Archives as Google publishes them, from bytes or from a folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def archive_of(**members):
 
 
 def packed(folder, archive, name="mnasnet"):
-    """A folder, packed under a name, in the file ``archive``."""
+    """Pack a folder under a name into the file ``archive``."""
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, name)
     return archive

@@ -13,7 +13,7 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on thi
 
 
 class Opened:
-    """A page with what it complained of and asked for."""
+    """A page with its console errors and its requests."""
 
     def __init__(self, browser, path, width=1280, scheme="light", fragment=""):
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
@@ -26,12 +26,12 @@ class Opened:
         self.page.goto(self.url + fragment)
 
     def check_quiet(self):
-        """No complaint, and nothing asked for but the file itself."""
+        """Check for no console errors, and no requests but the file's."""
         assert self.complaints == []
         asked = [u for u in self.requests if not u.startswith("data:")]
         assert {u.partition("#")[0] for u in asked} == {self.url}
 
     def check_fits(self):
-        """Nothing sticks out at the side."""
+        """Check that nothing overflows horizontally."""
         root = "document.documentElement"
         assert self.page.evaluate(f"{root}.scrollWidth - {root}.clientWidth") == 0

@@ -50,7 +50,7 @@ def variables_of(state: dict, model: str, scheme: str, root: str) -> dict[str, n
 
 
 def with_averages(raw: dict[str, np.ndarray], seed: int = 1) -> dict[str, np.ndarray]:
-    """The same with shadows that differ, slots and a step."""
+    """The same variables with different moving averages, optimizer slots and a step."""
     generator = np.random.default_rng(seed)
     made = dict(raw)
     for name, values in raw.items():
@@ -64,7 +64,7 @@ def with_averages(raw: dict[str, np.ndarray], seed: int = 1) -> dict[str, np.nda
 def write_network(
     prefix: Path, model: str, scheme: str = "keras", root: str = "mnasnet"
 ) -> dict[str, np.ndarray]:
-    """Write a network's checkpoint with averages and return all that is in it."""
+    """Write a network's checkpoint with averages, and return its tensors."""
     made = with_averages(variables(model, scheme, root))
     write_checkpoint(prefix, made)
     return made

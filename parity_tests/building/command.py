@@ -12,19 +12,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def porting(*words, **environment):
     """Run the command; it must never show a traceback."""
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "porting", *map(str, words)],
         capture_output=True,
         text=True,
         env={**os.environ, "COLUMNS": "80", **environment},
         check=False,
     )
-    assert "Traceback" not in done.stderr
-    return done
+    assert "Traceback" not in result.stderr
+    return result
 
 
 def porting_in(folder, *words):
-    """Run the command in a folder of its own, where ``checkpoints/`` is looked for."""
+    """Run the command in the folder in which it looks for ``checkpoints/``."""
     return subprocess.run(
         [sys.executable, "-m", "porting", *map(str, words)], cwd=folder, capture_output=True,
         text=True, env={**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT)}, check=False,
@@ -32,7 +32,7 @@ def porting_in(folder, *words):
 
 
 def with_code(code, *words):
-    """Run the command after some Python of a test's own."""
+    """Run the command after some Python code."""
     code = f"{code}\nfrom porting.__main__ import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False
@@ -40,7 +40,7 @@ def with_code(code, *words):
 
 
 def left_after_a_line(*words):
-    """Run the command with a reader that closes the pipe at once; exit code and complaint."""
+    """Exit code and standard error of the command if the reader closes the pipe at once."""
     command = [sys.executable, "-m", "porting", *map(str, words)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()

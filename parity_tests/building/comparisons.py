@@ -1,4 +1,4 @@
-"""Comparisons as plain data, as ``porting diff --json`` writes them, made up."""
+"""Invented comparisons, as the data that ``porting diff --json`` writes."""
 
 from __future__ import annotations
 

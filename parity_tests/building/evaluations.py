@@ -1,4 +1,4 @@
-"""Evaluations as plain data, as ``porting evaluate --json`` writes them, made up."""
+"""Invented evaluations, as the data that ``porting evaluate --json`` writes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ PIPELINE = "decode tf, crop fraction 0.875, resize legacy bilinear 224"
 
 
 def share_of(count, of):
-    found = share(count, of)
-    return {"count": count, "of": of, "low": found.low, "high": found.high,
-            "percent": found.percent}  # fmt: skip
+    actual = share(count, of)
+    return {"count": count, "of": of, "low": actual.low, "high": actual.high,
+            "percent": actual.percent}  # fmt: skip
 
 
 def side_of(name, right, used, pipeline=PIPELINE):

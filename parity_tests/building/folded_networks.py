@@ -1,4 +1,4 @@
-"""A network that was trained, as a TFLite file with its batch norms folded."""
+"""A trained network as a TFLite file with folded batch norms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MODEL, SIDE, CLASSES = "tf_mobilenetv1_025", 64, 6
 
 
 def trained_network(steps=100, seed=0):
-    """MobileNet V1 at 0.25, taught by a few steps to tell stripes apart."""
+    """MobileNet V1 at 0.25, trained for a few steps to classify stripes."""
     torch.manual_seed(seed)
     network = GenMobileNet(replace(get_config(MODEL), num_classes=CLASSES, drop_rate=0.0))
     norms = [part for part in network.modules() if isinstance(part, torch.nn.BatchNorm2d)]
@@ -42,7 +42,7 @@ class FoldedFile(NetworkFile):
         self._stored = dict(_folded(network, dead))
 
     def constant(self, name, values):
-        """What the network has in place of what is drawn."""
+        """The network's values instead of random ones."""
         stored = self._stored[name]
         assert stored.shape == values.shape, (name, stored.shape, values.shape)
         return super().constant(name, stored)

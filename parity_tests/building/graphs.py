@@ -65,7 +65,7 @@ class Network:
             self.weights = seeded_weights(self.config, self.scheme, self.root, 1).ema
 
     def build(self, made, builder=None):
-        """Add the network behind ``made.image``."""
+        """Add the network after ``made.image``."""
         names = slim.NAMES if self.scheme == SLIM else mnasnet.NAMES
         built = (builder or self.builder)(self.tf, made, self.config, self.root, names, False)
         if self.scheme == SLIM:
@@ -95,11 +95,11 @@ class Network:
                 return write(session, given, output)
 
     def answer(self, images):
-        """What the graph gives for images (N, size, size, C)."""
+        """The graph's output for images (N, size, size, C)."""
         return self.session(lambda session, given, output: session.run(output, {given: images}))
 
     def frozen(self):
-        """The ``GraphDef`` with constants in the place of its variables."""
+        """The ``GraphDef`` with its variables replaced by constants."""
         convert = self.tf.compat.v1.graph_util.convert_variables_to_constants
 
         def write(session, _image, output):
@@ -172,7 +172,7 @@ def decoded_images(size, scaled=False):
 
 
 def folded(graph):
-    """Batch norms taken into the convolutions before them, as ``fold_batch_norms`` leaves it."""
+    """Batch norms folded into the convolutions before them, as by ``fold_batch_norms``."""
     tf = import_tensorflow()
     nodes = {node.name: node for node in graph.node}
 
@@ -201,7 +201,7 @@ def folded(graph):
 
 
 def renamed(graph, **ops):
-    """Operations under other names: those that TensorFlow had before."""
+    """Rename operations to the names of earlier TensorFlow versions."""
     for node in graph.node:
         if node.op in ops:
             node.op = ops[node.op]

@@ -52,9 +52,9 @@ def entry(name, kind, settings, **more):
 def configuration(layers=None, kind="Functional"):
     """The JSON of a model of these entries, by default of :data:`LAYERS`."""
     scaling = entry("rescaling", "Rescaling", {"scale": 1 / 127.5, "offset": -1.0})
-    made = [entry(name, *_CONFIGS[name]) for name in LAYERS]
-    made = [scaling, *made] if layers is None else layers
-    return json.dumps({"class_name": kind, "config": {"name": "net", "layers": made}})
+    result = [entry(name, *_CONFIGS[name]) for name in LAYERS]
+    result = [scaling, *result] if layers is None else layers
+    return json.dumps({"class_name": kind, "config": {"name": "net", "layers": result}})
 
 
 def write_legacy(path, *, layers=LAYERS, config=None, limit=None, text=np.bytes_, change=None):

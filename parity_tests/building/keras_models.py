@@ -23,7 +23,7 @@ SMALL = (
 
 
 def build(application, seed=0, policy="float32", **options):
-    """The network in Keras, no weight of it left at its first value.
+    """The network in Keras, with every weight changed from its initial value.
 
     ``policy`` is the dtype policy of all its layers, as
     ``keras.config.set_dtype_policy`` takes it.
@@ -48,7 +48,7 @@ def build(application, seed=0, policy="float32", **options):
 
 @contextmanager
 def global_policy(policy):
-    """Keras's global dtype policy, and what it takes a float to be, for as long as this lasts."""
+    """Set Keras's global dtype policy and float type within a ``with`` statement."""
     import keras
 
     before = keras.config.dtype_policy().name, keras.config.floatx()
@@ -62,7 +62,7 @@ def global_policy(policy):
 
 
 def with_policies(model, policies):
-    """A model with the same weights whose layers have these dtype policies, each in its turn."""
+    """A model with the same weights whose layers have these dtype policies in turn."""
     import keras
 
     settings = model.get_config()
@@ -87,7 +87,7 @@ def _random(variable, depthwise, generator):
 
 
 def write(model, folder: Path) -> dict[str, Path]:
-    """All that Keras writes of a model, by what it is."""
+    """All files that Keras writes of a model, by format."""
     from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
     files = {
@@ -106,7 +106,7 @@ def write(model, folder: Path) -> dict[str, Path]:
 
 
 def write_as_keras_2(model, path: Path) -> Path:
-    """Weights alone under the names that Keras 2 gave, as keras.applications publishes them."""
+    """A weights file with the names of Keras 2, as keras.applications publishes them."""
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
         file.attrs["backend"], file.attrs["keras_version"] = b"tensorflow", b"2.2.4"

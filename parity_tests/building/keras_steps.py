@@ -1,4 +1,4 @@
-"""A model of Keras read into steps, layer by layer, as Keras built it.
+"""The steps of a Keras model, layer by layer.
 
 Nothing of :mod:`porting.mapping` or of block strings is used: the tests hold descriptions, networks
 and judges to what this finds in keras.applications.
@@ -19,7 +19,7 @@ PLAIN = {
 
 
 def steps_of_keras(model):
-    """The steps of a functional model from its image to its last layer without a softmax."""
+    """The steps of a functional model from its input to its last layer, without a softmax."""
     reader = _Reader()
     for layer in model.operations:
         reader.read(layer)
@@ -54,7 +54,7 @@ class _Reader:
         self.values[id(output)] = self.computed(kind, layer, tensors)
 
     def constant(self, kind, tensor, number, output):
-        """The two ends of a hard sigmoid: plus 3, times a sixth."""
+        """The constants of a hard sigmoid: plus 3, times a sixth."""
         if kind == "Add":
             assert number == 3
             self.parts[id(output)] = "x + 3", self.values[id(tensor)]
@@ -108,6 +108,6 @@ class _Reader:
 
 
 def same(size, kernel, stride):
-    """TensorFlow's SAME: so much that there are ceil(size / stride) places."""
+    """TensorFlow's SAME padding, for ceil(size / stride) outputs."""
     total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2

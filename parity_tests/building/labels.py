@@ -1,4 +1,4 @@
-"""Labels as they ride in TFLite files: an archive behind the model, and metadata that name them.
+"""Labels in TFLite files: an archive after the model, and metadata that name its files.
 
 Slots: ``metadata_schema.fbs`` of TensorFlow Lite Support.
 """
@@ -16,14 +16,14 @@ AXIS_LABELS, DESCRIPTIONS = 2, 1
 def archive(files, compression=zipfile.ZIP_STORED) -> bytes:
     """A zip of name -> text."""
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", compression) as made:
+    with zipfile.ZipFile(packed, "w", compression) as result:
         for name, text in files.items():
-            made.writestr(name, text)
+            result.writestr(name, text)
     return packed.getvalue()
 
 
 def metadata(files) -> bytes:
-    """Metadata that associate files, name -> type, with the only output."""
+    """Metadata that associate files (name -> type) with the output."""
     builder = flatbuffers.Builder(256)
     entries = []
     for name, kind in files.items():
@@ -37,7 +37,7 @@ def metadata(files) -> bytes:
 
 
 def table(builder, slots, offsets, small=None):
-    """A table of so many slots: offsets by slot, and bytes by slot."""
+    """A table with this number of slots: offsets by slot, and bytes by slot."""
     builder.StartObject(slots)
     for slot, offset in offsets.items():
         builder.PrependUOffsetTRelativeSlot(slot, offset, 0)

@@ -1,4 +1,4 @@
-"""Bounds that damaged input must not break: memory and time."""
+"""Limits of memory and time for code that reads damaged input."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 
 class TookTooLong(Exception):
-    """The guarded code ran past its time."""
+    """The code ran longer than allowed."""
 
 
 @contextmanager
 def within(*, mebibytes, seconds):
-    """Let code take so much memory beyond what the process has, and so much time."""
+    """Limit the additional memory and the time that code in a ``with`` statement may take."""
     held = re.search(r"VmData:\s+(\d+) kB", Path("/proc/self/status").read_text())
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
 

@@ -1,4 +1,4 @@
-"""A module of the program with one place of its text changed, in the place of the module."""
+"""Replace a module of ``porting`` by a copy with one place of its source text changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import types
 
 
 def plant(monkeypatch, module, old, new):
-    """Have every caller of a module's functions call those of its text with ``old`` as ``new``.
+    """Replace a module's functions, for all callers, by those of its text with ``old`` as ``new``.
 
     The text must have the place once; what is changed nowhere would be a test of nothing.
     """

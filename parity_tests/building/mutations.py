@@ -1,4 +1,4 @@
-"""Ways to spoil a TFLite model: its operators, tensors, constants and ends, and its bytes.
+"""Ways to damage a TFLite model: operators, tensors, constants, inputs and outputs, and bytes.
 
 A mutation takes a model as LiteRT's schema classes hold it and a generator, and
 changes the model in place; constants' bytes are replaced, never written into.
@@ -22,7 +22,7 @@ NUMBERS = (0, 1, -1, 2, 3, 4, 5, 7, 127, 254, 1000, 1 << 20, (1 << 31) - 1, -(1 
 
 
 def copied(model):
-    """A model that can be changed; only the constants' bytes are shared with the first."""
+    """A copy that can be changed; only the constants' bytes are shared."""
     kept = {id(buffer.data): buffer.data for buffer in model.buffers}
     return copy.deepcopy(model, kept)
 
@@ -35,7 +35,7 @@ def packed(model) -> bytes:
 
 
 def with_kind(model, operator, kind):
-    """Make an operator one of another kind."""
+    """Change the kind of an operator."""
     code = schema.OperatorCodeT()
     code.builtinCode = getattr(schema.BuiltinOperator, kind)
     code.deprecatedBuiltinCode = min(code.builtinCode, 127)
@@ -44,7 +44,7 @@ def with_kind(model, operator, kind):
 
 
 def random_changes(model, rounds):
-    """The bytes of a model changed at random, a third of them spoiled besides."""
+    """The bytes of models with random changes, a third of them with damaged bytes besides."""
     random = np.random.default_rng(int(os.environ.get("FUZZ_SEED", "0")))
     for _ in range(rounds):
         content = packed(mutated(model, random))
@@ -189,7 +189,7 @@ MUTATIONS = (
 
 
 def mutated(model, random):
-    """A copy of a model with up to three things spoiled."""
+    """A copy of a model with up to three random changes."""
     model = copied(model)
     for _ in range(int(random.integers(1, 4))):
         _some(random, MUTATIONS)(model, random)
@@ -197,7 +197,7 @@ def mutated(model, random):
 
 
 def with_bytes_spoiled(content, random) -> bytes:
-    """A file with up to three of its first bytes changed: tables, not weights, for the most."""
+    """A file with up to three of its first bytes changed, mostly in tables rather than weights."""
     raw = bytearray(content)
     for _ in range(int(random.integers(1, 4))):
         raw[int(random.integers(len(raw)))] = int(_some(random, (0, 1, 2, 4, 127, 128, 255)))

@@ -25,7 +25,7 @@ TINY = {
 
 
 def drawn(name, **options):
-    """A network with statistics and biases that are not the initial ones."""
+    """A network with random statistics and biases."""
     torch.manual_seed(len(name))
     model = create_model(name, num_classes=7, **options).eval()
     for part in model.modules():

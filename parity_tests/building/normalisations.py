@@ -1,4 +1,4 @@
-"""Metadata of a TFLite file that state how an image becomes its input.
+"""Metadata of a TFLite file about the normalisation of its input.
 
 Slots: ``metadata_schema.fbs`` of TensorFlow Lite Support.
 """
@@ -15,7 +15,7 @@ NORMALISATION, SCORES = 1, 2
 
 
 def normalising_metadata(mean, std, kinds=(NORMALISATION,), inputs=1) -> bytes:
-    """Metadata of so many inputs, the first of which has a process unit of each kind."""
+    """Metadata of several inputs, the first of which has a process unit of each kind."""
     builder = flatbuffers.Builder(256)
     units = []
     for kind in kinds:

@@ -1,4 +1,4 @@
-"""Seeded images that have something to tell apart: one kind of stripes a class."""
+"""Seeded images whose classes differ in their stripes."""
 
 from __future__ import annotations
 

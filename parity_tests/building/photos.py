@@ -1,4 +1,4 @@
-"""Images like photos, and files of them in every kind that data sets hold."""
+"""Images like photos, and their files in every format of data sets."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def jpeg_of(
 
 
 def marked_as_adobe(jpeg: bytes, transform: bytes = b"\1") -> bytes:
-    """The same image, its first segment replaced by Adobe's: 1 says YCbCr or YCCK, 0 neither."""
+    """The same image with Adobe's segment as its first; 1 means YCbCr or YCCK, 0 neither."""
     length = int.from_bytes(jpeg[4:6], "big")
     segment = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + transform
     return jpeg[:2] + segment + jpeg[4 + length :]

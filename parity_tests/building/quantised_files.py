@@ -1,4 +1,4 @@
-"""A small network with integers throughout, and the same in float32, to set side by side.
+"""A small network in integers, and the same network in float32.
 
 Convolution, depthwise convolution, sum, dense layer. Each file is described
 once and written twice: as integers, its activations left to their ranges where
@@ -65,7 +65,7 @@ class QuantisedFile:
         return self.layer("FULLY_CONNECTED", "dense", total, step, shape, [1, 5], 3.0, 128)
 
     def tensor(self, name, shape, step, zero, dtype=None):
-        """A result; ``zero`` counts from the least integer."""
+        """An output; ``zero`` counts from the smallest integer."""
         if not self.integers:
             return self.file.tensor(name, shape)
         quantisation = ([step], [zero + self.least], 0)
@@ -95,8 +95,8 @@ class QuantisedFile:
         return self.file.tensor(name, shape, data=real.astype(np.float32))
 
     def options(self, kind):
-        """A layer's options, with its activation where that is shown."""
+        """A layer's options, with its activation if that is written there."""
         if kind == "FULLY_CONNECTED":
             return schema.FullyConnectedOptionsT()
-        made = depthwise_options if kind == "DEPTHWISE_CONV_2D" else convolution_options
-        return made(1, self.shown)
+        result = depthwise_options if kind == "DEPTHWISE_CONV_2D" else convolution_options
+        return result(1, self.shown)

@@ -1,4 +1,4 @@
-"""A web server on this machine, which breaks off, refuses or changes its files as told."""
+"""A local web server that breaks off, refuses or changes its files on demand."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class SmallGraph:
         return output, side // 2, channels
 
     def flattened(self, x, classes=5):
-        """All places in one vector, and a dense layer: the file's bytes."""
+        """All positions in one vector, and a dense layer: the file's bytes."""
         tensor, side, channels = x
         length = side * side * channels
         options = schema.ReshapeOptionsT()

@@ -1,4 +1,4 @@
-"""A whole network as a TFLite file, from its description, with seeded weights.
+"""A network as a TFLite file, from its configuration, with seeded weights.
 
 Written from the description of the architecture alone; batch norm is folded,
 as in every exported file.
@@ -38,7 +38,7 @@ class NetworkFile:
         """What each constant stands for, by its name in the file."""
 
     def constant(self, name, values):
-        """A weight, stored as asked for; a bias stays float32 unless all is float16."""
+        """A weight in the configured type; a bias is float32 unless everything is float16."""
         values = values.astype(np.float32)
         if self.weights == "float16":
             half = values.astype(np.float16)
@@ -95,11 +95,11 @@ class NetworkFile:
         return output, side, channels
 
     def padded(self, x, name, kernel, stride):
-        """What a convolution reads, and whether it is padded before: no, it pads by itself."""
+        """The input of a convolution, and whether it is padded before: no, the convolution pads."""
         return x[0], False
 
     def activated(self, x, name, shape, activation):
-        """An activation of its own."""
+        """An activation as a separate operator."""
         assert activation == "hard_swish"
         return self.hard_swish(x, name, shape)
 
@@ -143,7 +143,7 @@ class NetworkFile:
         return product, side, channels
 
     def block(self, x, block, name):
-        """One block of any type that TensorFlow's networks have."""
+        """One block of any type of TensorFlow's networks."""
         entry, act = x, block.activation
         if block.type == "cn":
             return self.conv(x, f"{name}/conv", block.kernel, block.stride, block.out_channels, act)
@@ -175,7 +175,7 @@ class NetworkFile:
         return self.file.operator("MEAN", [x[0], self.axes], output, mean_options(keep))
 
     def head(self, x):
-        """What the network has of a head, mean, dense layer, softmax where asked for."""
+        """The head that the network has, mean, dense layer, and optionally softmax."""
         config = self.config
         if config.head == "conv":
             x = self.conv(x, "head", 1, 1, config.head_width)
@@ -214,7 +214,7 @@ class NetworkFile:
         return self.file.finish([image], [self.exit(self.head(x))])
 
     def entrance(self, shape):
-        """The graph's input, and what the stem reads."""
+        """The graph's input, and the input of the stem."""
         image = self.file.tensor("input", shape)
         return image, self.normalised(image, shape) if self.normalise else image
 

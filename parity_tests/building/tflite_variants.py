@@ -1,4 +1,4 @@
-"""The same networks with operators as other exporters write them.
+"""The same networks with the operators of other exporters.
 
 Each class changes one thing; several are joined by inheriting from several.
 """
@@ -15,13 +15,13 @@ from parity_tests.building.tflite_networks import NetworkFile
 
 
 def same_amounts(side, kernel, stride):
-    """What TensorFlow's SAME adds before and behind one axis."""
+    """TensorFlow's SAME padding before and after one axis."""
     total = max((math.ceil(side / stride) - 1) * stride + kernel - side, 0)
     return total // 2, total - total // 2
 
 
 def symmetric_amounts(_side, kernel, _stride):
-    """What PyTorch's networks add."""
+    """The padding of PyTorch's networks."""
     return kernel // 2, kernel // 2
 
 
@@ -60,7 +60,7 @@ class OwnActivations(NetworkFile):
 
 
 class AveragePools(NetworkFile):
-    """AVERAGE_POOL_2D over the plane, and a RESHAPE where no axes are kept."""
+    """AVERAGE_POOL_2D over the plane, and a RESHAPE if its axes are dropped."""
 
     def mean(self, x, name, keep):
         tensor, side, channels = x
@@ -82,7 +82,7 @@ class NegativeAxes(NetworkFile):
 
 
 class FlatMeans(NetworkFile):
-    """MEAN without kept axes everywhere, and a RESHAPE where they are wanted."""
+    """MEAN without kept axes everywhere, and a RESHAPE where they are needed."""
 
     def mean(self, x, name, keep):
         mean = super().mean(x, name, False)
@@ -90,7 +90,7 @@ class FlatMeans(NetworkFile):
 
 
 class KeptMeans(NetworkFile):
-    """MEAN with kept axes everywhere, and a SQUEEZE where they are not wanted."""
+    """MEAN with kept axes everywhere, and a SQUEEZE where they are not needed."""
 
     def mean(self, x, name, keep):
         mean = super().mean(x, name, True)
@@ -103,7 +103,7 @@ class KeptMeans(NetworkFile):
 
 
 class ConvolutionClassifier(NetworkFile):
-    """The classifier as a 1x1 convolution, and a RESHAPE behind it."""
+    """The classifier as a 1x1 convolution, and a RESHAPE after it."""
 
     def mean(self, x, name, keep):
         return super().mean(x, name, True)
@@ -138,7 +138,7 @@ class DenseSqueezes(NetworkFile):
 
 
 class Divisions(NetworkFile):
-    """DIV by 6 where others multiply by 1/6."""
+    """DIV by 6 instead of MUL by 1/6."""
 
     def times(self, x, name, shape, factor):
         constant = self.file.tensor(f"{name}/divisor", [], data=np.array(6, np.float32))
@@ -147,7 +147,7 @@ class Divisions(NetworkFile):
 
 
 class SixthsAhead(NetworkFile):
-    """Hard-swish and hard sigmoid without their sixth, which the kernels behind them have.
+    """Hard-swish and hard sigmoid without their factor of 1/6, which the next kernels include.
 
     TensorFlow 1.15's converter makes this of slim's ``x * relu6(x + 3) * 0.16667``: it moves a
     product with a constant into the layer that alone takes it.
@@ -192,7 +192,7 @@ class SixthsAhead(NetworkFile):
 
 
 class GatesInLayers(NetworkFile):
-    """A hard sigmoid as a clamp between 0 and 1 of a layer that has taken in the sixth and 1/2."""
+    """A hard sigmoid as a clamp to 0..1 after a layer that includes the factor 1/6 and 1/2."""
 
     def squeeze(self, x, name, narrow):
         tensor, side, channels = x
@@ -251,7 +251,7 @@ class Normalised(NetworkFile):
         return image, self.normalised_by_steps(data, shape)
 
     def normalised_by_steps(self, data, shape):
-        """What the steps make of the data."""
+        """Apply the steps to the data."""
         for number, (kind, value, first) in enumerate(self.steps):
             values = np.array(value, np.float32)
             constant = self.file.tensor(f"step{number}", values.shape, data=values)

@@ -31,7 +31,7 @@ _MEAN, _STD = np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 
 
 
 def striped(label: int, number: int) -> bytes:
-    """A JPEG of 128 x 128 pixels: which way fine stripes go and a tint tell its class of four."""
+    """A JPEG of 128 x 128 pixels in one of four classes: direction of fine stripes, and tint."""
     generator = np.random.default_rng([number, label])
     warm, upright = divmod(label, 2)
     place = np.mgrid[:SIDE, :SIDE][upright] / generator.choice([3, 5, 8]) + generator.random()
@@ -44,7 +44,7 @@ def striped(label: int, number: int) -> bytes:
 
 
 def write_images(folder: Path, images: int) -> Path:
-    """Images that no training has seen, in a folder for each class."""
+    """Images that are not in the training set, in a folder for each class."""
     for number in range(images):
         label = number % len(CLASSES)
         place = folder / CLASSES[label]

@@ -1,4 +1,4 @@
-"""Mistakes in the description that network and judge are both built from, one by one.
+"""Single mistakes in the configuration that network and judge are both built from.
 
 Each is applied with ``monkeypatch`` to the zoo's tables, to the rules of its configuration, or to
 the code of the reference graphs, and leaves a network that can be built.
@@ -48,7 +48,7 @@ def blocks(*exchanges):
 
 
 def taken_from(other):
-    """Put the blocks and the activation of another network in the place of a network's own."""
+    """Replace a network's blocks and activation by those of another network."""
 
     def apply(monkeypatch, model):
         source = zoo.NETWORKS[other]
@@ -65,7 +65,7 @@ def epsilon(monkeypatch, model):
 
 
 def rounding(monkeypatch, model):
-    """Widths rounded without the rule that none may lose more than a tenth."""
+    """Round widths without the rule that none may lose more than a tenth."""
     from genmobilenet import config
     from porting.judges.reference import blocks, mnasnet, slim
 
@@ -126,7 +126,7 @@ def judge_gates_by_a_sixth(monkeypatch, model):
 
 
 def no_sum_in_the_network(monkeypatch, model):
-    """The residual is described and not computed."""
+    """A residual that is described but not computed."""
     from genmobilenet.blocks import InvertedResidual
 
     def forward(self, x):

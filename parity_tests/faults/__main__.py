@@ -1,4 +1,4 @@
-"""Plant six hundred faults and print which were seen, and where: ``make faults``.
+"""Plant six hundred faults and print which were detected, and where: ``make faults``.
 
 On real files where ``PORTING_ARTIFACTS`` names a folder of them, else on rehearsals. Exits with 1
 where a fault that matters was not seen, or was given another place.
@@ -39,7 +39,7 @@ PER_KIND = 2
 
 @contextmanager
 def subjects() -> Iterator[list[Subject]]:
-    """Ports of all the real files there are, and of rehearsals of what they do not have."""
+    """Ports of all real files, and of synthetic files for the other networks."""
     from porting.judges.reference.rehearse import rehearse
 
     ports = []
@@ -55,7 +55,7 @@ def subjects() -> Iterator[list[Subject]]:
 
 
 def pixels_for(subject: Subject) -> np.ndarray:
-    """Two photos, where there are any, and a seeded image."""
+    """Two photos, if there are any, and a seeded image."""
     size, channels = subject.convention.size, subject.convention.channels
     random_image = seeded_pixels(1, size, channels)
     folder = os.environ.get("PORTING_ARTIFACTS")
@@ -66,7 +66,7 @@ def pixels_for(subject: Subject) -> np.ndarray:
 
 
 def main() -> None:
-    """Plant, judge, print."""
+    """Plant the faults, judge them, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--per-kind", type=int, default=PER_KIND, help="places of each kind")
     parser.add_argument("--source", default="", help="part of a source's name")
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def table(outcomes: list[Outcome]) -> Table:
-    """How many of each kind there were, mattered, were seen, and had the right place."""
+    """Faults of each kind: how many were planted, mattered, were detected, and were located."""
     by_kind: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         by_kind[outcome.case.kind].append(outcome)

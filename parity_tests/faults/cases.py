@@ -1,4 +1,4 @@
-"""Seeded cases: kinds of faults, at first, middle, last and random places, on many sources."""
+"""Seeded cases: each kind of fault in first, middle, last and random layers of many sources."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a comparison said of a case; ``logits`` is by how much the fault changes them."""
+    """The verdict on a case; ``logits`` is by how much the fault changes them."""
 
     source: str
     case: Case
@@ -60,7 +60,7 @@ class Outcome:
 
     @property
     def placed(self) -> bool:
-        """Whether the place is right: one of the case's, none, or the reason of a refusal."""
+        """Whether the reported tap is right: one of the case's, none, or a refusal's reason."""
         comparison, sort = self.comparison, self.case.sort
         if sort == "unsound":
             return comparison.unsound is not None
@@ -76,7 +76,7 @@ class Outcome:
 
 
 class _CachingJudge:
-    """Runs a judge once on each input, and keeps what it gave."""
+    """Runs a judge once on each input, and keeps its outputs."""
 
     def __init__(self, judge) -> None:
         self._judge, self._answers = judge, {}
@@ -95,7 +95,7 @@ class _CachingJudge:
 
 
 class Subject:
-    """A sound port of a source, to be spoiled in copies and judged."""
+    """A correct port of a source; faults are planted in copies of it, and judged."""
 
     def __init__(self, path: Path, weights: str | None = None, name: str | None = None) -> None:
         self.name = name or path.name
@@ -115,7 +115,7 @@ class Subject:
             self.other_state = carry_out(match.plan, self.source, match.config)
 
     def judged(self, network: nn.Module, pixels: np.ndarray) -> Comparison:
-        """The verdict on a network, by the judge that this subject keeps."""
+        """The verdict on a network by this subject's judge."""
         original, verify.judges_of = verify.judges_of, lambda *_: self.judge_set
         try:
             return verify.verify_port(
@@ -221,7 +221,7 @@ class Subject:
             )
 
     def _visible_tap(self, layer: Layer, at: str) -> tuple[str, ...]:
-        """The first of the judge's taps that shows what a layer's part gives."""
+        """The first of the judge's taps that shows the output of a part of a layer."""
         taps = {
             "weight": (layer.path, layer.norm, layer.tap),
             "norm": (layer.norm or layer.path, layer.tap),

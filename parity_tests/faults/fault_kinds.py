@@ -1,4 +1,4 @@
-"""Ways in which ports go wrong, each made on purpose in a copy of a sound network.
+"""Ways in which ports go wrong, each applied to a copy of a correct network.
 
 A kind takes the network, a layer (or a block) of it, and a generator of random numbers; it
 changes the network in place. What it is given is one of those that it applies to.
@@ -113,7 +113,7 @@ def epsilon(network, layer, _generator):
 
 
 class _ShiftedPadding(nn.Module):
-    """A convolution whose padding leans to the other side than SAME's."""
+    """A convolution with the odd element of padding on the other side than SAME's."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ def activation(function: Callable[[torch.Tensor], torch.Tensor]) -> Change:
 
 
 def activation_behind(function: Callable[[torch.Tensor], torch.Tensor]) -> Change:
-    """What a layer gives goes through one more function."""
+    """Apply one more function to the output of a layer."""
 
     def change(network, layer, _generator):
         inner = network.get_submodule(layer.tap)
@@ -225,7 +225,7 @@ UNSOUND = {
 
 
 class Autocast(nn.Module):
-    """A network that switches autocast on for itself."""
+    """A network that enables autocast in its own forward pass."""
 
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
@@ -293,7 +293,7 @@ SPREAD = {
 
 
 def same_shape(layers: NetworkLayers, layer: Layer) -> Layer | None:
-    """Another layer behind a layer whose weight has the same shape."""
+    """Another layer after this one, with a weight of the same shape."""
     behind = iter(layers)
     for other in behind:
         if other.path == layer.path:

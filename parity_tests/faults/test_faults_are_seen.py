@@ -1,4 +1,4 @@
-"""Each way in which public ports went wrong, done on purpose: the judge must see it."""
+"""Each fault known from public ports, planted on purpose: the judge must detect it."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def rehearsal_port(small_rehearsal):
 
 @pytest.mark.slow
 class TestCheckpointFaults:
-    """The same against TensorFlow, where batch norms are whole."""
+    """The same against TensorFlow, with batch norms that are not folded."""
 
     def test_without_a_fault_all_agree(self, rehearsal_port):
         assert compare_with_judge(*rehearsal_port)

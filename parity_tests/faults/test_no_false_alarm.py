@@ -1,4 +1,4 @@
-"""Sound ports are at parity whatever the images, the memory format and the number of threads."""
+"""Correct ports are at parity for any images, memory format and number of threads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MADE_UP = {
 
 
 def odd_images(size):
-    """Images that stretch a tolerance: black, white, grey, noise, and one pixel alone."""
+    """Extreme images: black, white, grey, noise, and a single bright pixel."""
     black = np.zeros((size, size, 3), np.uint8)
     pixel = black.copy()
     pixel[size // 3, size // 2] = 255

@@ -1,4 +1,4 @@
-"""Block strings: every token, every error, and the way back."""
+"""Block strings: every token, every error, and formatting."""
 
 import pytest
 
@@ -57,9 +57,9 @@ def test_groups_and_activations():
     ],
 )
 def test_a_bad_string_is_named(text, message):
-    with pytest.raises(ArchitectureError, match="^" + repr(text).replace(".", r"\.")) as caught:
+    with pytest.raises(ArchitectureError, match="^" + repr(text).replace(".", r"\.")) as error_info:
         parse_block(text)
-    assert message in str(caught.value)
+    assert message in str(error_info.value)
 
 
 @pytest.mark.parametrize(

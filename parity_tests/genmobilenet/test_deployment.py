@@ -39,12 +39,12 @@ def pixels(batch, height=SIDE, width=SIDE, channels=3):
 
 
 def plainly(deployed, x):
-    """A pass of plain PyTorch, also where engines would take it."""
+    """A pass of plain PyTorch, even where engines apply."""
     return GenMobileNet.forward(deployed, x)
 
 
 def times_the_noise(model, found, x):
-    """How many times float32's noise in ``model`` the logits ``found`` lie from the exact ones."""
+    """Distance of logits from exact ones, in multiples of ``model``'s float32 noise."""
     with torch.no_grad():
         exact = copy.deepcopy(model).double()(x.double()).numpy()
         runs = [model(x), model(x.contiguous(memory_format=torch.channels_last))]
@@ -54,7 +54,7 @@ def times_the_noise(model, found, x):
 
 
 def assert_equal(model, deployed, x):
-    """Logits within what float32 costs."""
+    """Check that the logits agree within the noise of float32."""
     with torch.inference_mode():
         found = deployed(x)
     assert found.shape == (len(x), model.config.num_classes or model.num_features)
@@ -106,7 +106,7 @@ def test_equal_with_other_ends(options):
 
 @pytest.mark.parametrize("name", ["tf_mnasnet_small", "mnasnet_small"])
 def test_equal_with_its_normalisation(name):
-    """The border is what a normalised pixel of 0 is, not a black one."""
+    """The padding has the value of a normalised pixel of 0, not of a black pixel."""
     torch.manual_seed(6)
     model = GenMobileNet(replace(get_config(name), normalises=True)).eval()
     model.normalise.mean.copy_(torch.tensor([123.7, 116.3, 103.5]))
@@ -320,7 +320,7 @@ def test_what_is_no_number_shows(small, spoil):
 
 
 class Pads(TorchDispatchMode):
-    """Counts what is padded: activations (batch first) and kernels."""
+    """Counts paddings of activations, whose first axis is the batch, and of kernels."""
 
     def __init__(self, batch):
         super().__init__()

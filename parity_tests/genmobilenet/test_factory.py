@@ -1,4 +1,4 @@
-"""Files as the early published ones: batch norms folded, or no count of batches."""
+"""Files like the early published ones: batch norms folded, or without counts of batches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NETWORKS = ["tf_mnasnet_small", "tf_mobilenetv1_025", "tf_mobilenetv3_small_075"
 
 
 def folded(model):
-    """Its state dict with every batch norm taken into its convolution, computed in float64."""
+    """Its state dict with every batch norm folded into its convolution, computed in float64."""
     state = {key: values.double() for key, values in model.state_dict().items()}
     for conv, norm in norms_of(model).items():
         part = model.get_submodule(norm)
@@ -39,9 +39,9 @@ def written(state, tmp_path):
 
 
 def problems_of(name, path, **options):
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(CheckpointError) as error_info:
         create_model(name, checkpoint_path=path, **options)
-    return str(caught.value).splitlines()
+    return str(error_info.value).splitlines()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -52,8 +52,8 @@ def test_a_folded_file_is_the_same_network(name, tmp_path):
     assert loaded.config.num_classes == 7
     x = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
-        expected, found = model(x), loaded(x)
-    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+        expected, actual = model(x), loaded(x)
+    assert (actual - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
 def test_its_keys_are_the_early_ones():
@@ -77,21 +77,21 @@ def test_every_batch_norm_has_its_convolution():
 
 
 def test_what_it_loads_is_the_port_of_the_folded_file(tmp_path):
-    """Bit for bit, keys and values, where both come from the same biases."""
+    """Keys and values are equal bit for bit if both come from the same biases."""
     source = tmp_path / "model.tflite"
     config = create_model("tf_mnasnet_small").config
     source.write_bytes(network_file(config, seed=3))
-    ported = porting.port(source, verify=False).state_dict
+    result = porting.port(source, verify=False).state_dict
     model = create_model("tf_mnasnet_small")
-    early = dict(ported)
+    early = dict(result)
     for conv, norm in norms_of(model).items():
         early[f"{conv}.bias"] = early[f"{norm}.bias"]
         for name in model.get_submodule(norm).state_dict():
             del early[f"{norm}.{name}"]
     path = written(early, tmp_path)
     loaded = create_model("tf_mnasnet_small", checkpoint_path=path).state_dict()
-    assert loaded.keys() == ported.keys()
-    for key, values in ported.items():
+    assert loaded.keys() == result.keys()
+    for key, values in result.items():
         assert torch.equal(loaded[key], values), key
     assert porting.compare(source, path, seeded_pixels(2, 64), name="tf_mnasnet_small")
 

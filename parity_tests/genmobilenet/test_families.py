@@ -1,4 +1,4 @@
-"""The families beyond MNASNet: published figures, widths, and what every network can do."""
+"""The families other than MNASNet: published figures, widths, and features of all networks."""
 
 from __future__ import annotations
 
@@ -224,8 +224,8 @@ def test_networks_can_be_compiled(network):
     unusual = config.stem_pool or config.head == "after_pool"
     compiled = torch.compile(network, backend="inductor" if unusual else "aot_eager")
     with torch.inference_mode():
-        found = compiled(x)
-        torch.testing.assert_close(found, network(x), rtol=1e-3, atol=1e-4)
+        actual = compiled(x)
+        torch.testing.assert_close(actual, network(x), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -36,9 +36,9 @@ def test_equals_tensorflow_over_the_grid(depthwise):
         axes = (2, 3, 0, 1) if depthwise else (3, 2, 0, 1)
         layer.weight.data = torch.from_numpy(weight.transpose(axes).copy())
         with torch.no_grad():
-            found = layer(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).numpy()
+            actual = layer(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).numpy()
         np.testing.assert_allclose(
-            found.transpose(0, 2, 3, 1), expected, rtol=0, atol=2e-5,
+            actual.transpose(0, 2, 3, 1), expected, rtol=0, atol=2e-5,
             err_msg=f"size {height}x{width}, kernel {kernel}, stride {stride}, "
                     f"dilation {dilation}",
         )  # fmt: skip
@@ -53,5 +53,5 @@ def test_sides_may_differ_in_kernel_and_stride():
     layer = Conv2dSame(3, 2, (3, 5), (2, 3), bias=False)
     layer.weight.data = torch.from_numpy(weight.transpose(3, 2, 0, 1).copy())
     with torch.no_grad():
-        found = layer(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).numpy()
-    np.testing.assert_allclose(found.transpose(0, 2, 3, 1), expected, rtol=0, atol=2e-5)
+        actual = layer(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).numpy()
+    np.testing.assert_allclose(actual.transpose(0, 2, 3, 1), expected, rtol=0, atol=2e-5)

@@ -1,4 +1,4 @@
-"""The networks as modules: keys, forward passes, weights in and out."""
+"""The networks as modules: keys, forward passes, loading and saving weights."""
 
 import io
 import pickle
@@ -71,9 +71,9 @@ def test_one_message_lists_every_problem_and_nothing_is_loaded(saved):
     torch.save(state, path)
     target = create_model("mnasnet_small", num_classes=11)
     before = {key: value.clone() for key, value in target.state_dict().items()}
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(CheckpointError) as error_info:
         load_weights(target, path)
-    message = str(caught.value)
+    message = str(error_info.value)
     assert "3 problems" in message
     assert "missing: bn1.weight (8,)" in message
     assert "unknown: extra (3,)" in message

@@ -1,4 +1,4 @@
-"""The table: which source kinds there are, and of which networks each is made.
+"""The source kinds, and the networks for which each is tested.
 
 A new kind is a line in :data:`KINDS`; every family then has a cell of it.
 """
@@ -40,7 +40,7 @@ IN_INTEGERS = (f"{RUNTIME} on dequantised weights", RUNTIME)
 
 @dataclass(frozen=True)
 class Kind:
-    """A source kind: how a file of it is made, and who judges it.
+    """A source kind: how its files are made, and which judges it has.
 
     ``column`` is the word for it in the head of README's table. The first of
     the ``judges`` decides, one behind it is only reported. ``weights`` is the

@@ -1,4 +1,4 @@
-"""One file of each source kind, with what its own framework answers to :data:`PIXELS`.
+"""One file of each source kind, with its own framework's output for :data:`PIXELS`.
 
 The answers never pass through ``porting``'s readers or plans: LiteRT interprets
 the file, TensorFlow runs the graph that the file is written from, Keras the
@@ -83,7 +83,7 @@ def tflite(weights: str):
 
 
 def litert(content: bytes, images: np.ndarray) -> np.ndarray:
-    """What LiteRT, or where that is absent tflite-runtime, answers."""
+    """The output of LiteRT, or of tflite-runtime if LiteRT is not installed."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
@@ -106,7 +106,7 @@ def trained(model: str) -> tuple[Network, Network]:
 
 @lru_cache(maxsize=2)
 def answered(model: str, raw: bool) -> np.ndarray:
-    """What TensorFlow answers with one of the two weight sets."""
+    """TensorFlow's output with one of the two weight sets."""
     return trained(model)[raw].answer(normalised(model))
 
 
@@ -149,7 +149,7 @@ def application(model: str) -> Application:
 
 @lru_cache(maxsize=1)
 def saved_by_keras(model: str, folder: Path) -> tuple[dict[str, Path], Made]:
-    """All files that Keras writes of a network, and what they have in common."""
+    """All files that Keras writes of a network, and their common data."""
     folder = folder / model
     folder.mkdir()
     network = build(application(model), seed=len(model))

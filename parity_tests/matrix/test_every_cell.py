@@ -39,22 +39,22 @@ def marks(kind):
     "cell", [pytest.param(cell, id=str(cell), marks=marks(cell.kind)) for cell in CELLS]
 )
 def test_cell(cell, tmp_path):
-    made = cell.kind.make(cell.model, tmp_path)
-    ported = porting.port(made.path, weights=cell.kind.weights, pixels=PIXELS)
+    result = cell.kind.make(cell.model, tmp_path)
+    ported = porting.port(result.path, weights=cell.kind.weights, pixels=PIXELS)
     assert ported.model == cell.model
     assert ported.comparison, ported.comparison.summary()
     asked = [c.judge for c in (ported.comparison, ported.quantised) if c is not None]
     assert asked == list(cell.kind.judges)
     assert uncompared(ported) == []
-    check_numbers(ported, made.weights)
+    check_numbers(ported, result.weights)
     weights = write_release(ported, tmp_path / "released").weights
-    answer = released(ported, weights, made.softmax)
-    scale = np.abs(made.answer).max()
-    np.testing.assert_allclose(answer, made.answer, rtol=0, atol=1e-4 * scale)
+    answer = released(ported, weights, result.softmax)
+    scale = np.abs(result.answer).max()
+    np.testing.assert_allclose(answer, result.answer, rtol=0, atol=1e-4 * scale)
 
 
 def uncompared(ported):
-    """Blocks, stem and last layer of which no tap was compared."""
+    """Blocks, stem and last layer without a compared tap."""
     taps = [tap.tap for tap in ported.comparison.taps]
     places = [block.path for block in ported.config.resolve()]
     missing = [p for p in places if not any(f"{tap}.".startswith(f"{p}.") for tap in taps)]
@@ -84,7 +84,7 @@ def numbers(array):
 
 
 def released(ported, weights, softmax):
-    """What the network gives with nothing but the released file, on the same pixels."""
+    """The output of the network loaded from the released file, on the same pixels."""
     classes = ported.config.num_classes
     network = create_model(ported.model, num_classes=classes, checkpoint_path=weights).eval()
     images = ported.convention.normalise(PIXELS)

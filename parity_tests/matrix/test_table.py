@@ -1,4 +1,4 @@
-"""The table is README's: no network, family or source kind that README promises is left out."""
+"""The table covers README's: every network, family and source kind promised there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from parity_tests.test_readme import README, spelled_out
 
 
 def read():
-    """README's words for sources, and by row its networks and which of the words it promises."""
+    """README's names of source kinds, and for each row its networks and the kinds it promises."""
     table = README[README.index("| Networks |") :]
     lines = table[: table.index("\n\n")].splitlines()
     head, _, *body = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
@@ -31,8 +31,8 @@ WORDS, ROWS = read()
 
 @pytest.mark.parametrize(("named", "promised"), ROWS, ids=[named[0] for named, _ in ROWS])
 def test_a_row_has_what_it_promises_in_every_kind_and_nothing_else(named, promised):
-    made = {cell.kind.name for cell in CELLS if cell.model.removeprefix("tf_") in named}
-    assert made == {kind.name for kind in KINDS if kind.column in promised}
+    result = {cell.kind.name for cell in CELLS if cell.model.removeprefix("tf_") in named}
+    assert result == {kind.name for kind in KINDS if kind.column in promised}
 
 
 def test_every_word_for_a_source_has_kinds():

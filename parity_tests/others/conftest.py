@@ -1,4 +1,4 @@
-"""timm's and torchvision's networks, from a folder of their own."""
+"""timm's and torchvision's networks, from the folder ``PORTING_OTHERS``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that ports begin from."""
+"""Source files to port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a kill leaves on disk, and what the next run makes of that."""
+"""Files left by a killed process, and how the next run cleans them up."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def names(out):
 
 
 def check_whole(out):
-    """Weights never lack their card, and both are whole."""
+    """Check that weights always have their card, and that both files are complete."""
     for weights in out.rglob("[!.]*.pth"):
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
         assert weights.stem.endswith(digest[:8])

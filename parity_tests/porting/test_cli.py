@@ -25,12 +25,12 @@ def small(tmp_path_factory):
 
 
 def test_inspect_says_what_it_is(small):
-    done = porting("inspect", small)
-    assert done.returncode == 0
-    assert "fits       tf_mnasnet_small" in done.stdout
-    assert "107: 51 CONV_2D, 15 DEPTHWISE_CONV_2D, 11 MEAN" in " ".join(done.stdout.split())
-    assert max(map(len, done.stdout.splitlines())) <= 80
-    assert done.stderr == ""
+    result = porting("inspect", small)
+    assert result.returncode == 0
+    assert "fits       tf_mnasnet_small" in result.stdout
+    assert "107: 51 CONV_2D, 15 DEPTHWISE_CONV_2D, 11 MEAN" in " ".join(result.stdout.split())
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert result.stderr == ""
 
 
 def test_inspect_as_json(small):
@@ -44,20 +44,20 @@ def test_inspect_as_json(small):
 def test_inspect_of_a_network_that_we_do_not_have(tmp_path):
     odd = tmp_path / "odd.tflite"
     odd.write_bytes(network_file(replace(get_config("tf_mnasnet_small"), head_channels=1000)))
-    done = porting("inspect", odd, "--json")
-    assert done.returncode == 0
-    data = json.loads(done.stdout)
+    result = porting("inspect", odd, "--json")
+    assert result.returncode == 0
+    data = json.loads(result.stdout)
     assert data["models"] == []
     assert "no known network fits" in data["why_no_model"]
 
 
 def test_port_writes_weights_and_card(small, tmp_path):
-    done = porting("port", small, "--out", tmp_path / "out")
-    assert done.returncode == 0
-    assert "at parity with LiteRT" in done.stdout
+    result = porting("port", small, "--out", tmp_path / "out")
+    assert result.returncode == 0
+    assert "at parity with LiteRT" in result.stdout
     assert len(list((tmp_path / "out").glob("tf_mnasnet_small-*.pth"))) == 1
     assert len(list((tmp_path / "out").glob("tf_mnasnet_small-*.json"))) == 1
-    assert done.stderr == ""
+    assert result.stderr == ""
 
 
 def test_port_as_json(small, tmp_path):
@@ -75,17 +75,17 @@ STRICT = (
 
 
 def test_a_judge_that_disagrees_exits_with_one(small, tmp_path):
-    done = with_code(STRICT, "port", small, "--out", tmp_path / "out")
-    assert done.returncode == 1
-    assert "NOT at parity with LiteRT" in done.stderr
-    assert "taps disagree; the error is born at" in done.stderr
+    result = with_code(STRICT, "port", small, "--out", tmp_path / "out")
+    assert result.returncode == 1
+    assert "NOT at parity with LiteRT" in result.stderr
+    assert "taps disagree; the error is born at" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
 def test_a_judge_that_disagrees_as_json(small, tmp_path):
-    done = with_code(STRICT, "port", small, "--out", tmp_path / "out", "--json")
-    assert done.returncode == 1
-    data = json.loads(done.stdout)
+    result = with_code(STRICT, "port", small, "--out", tmp_path / "out", "--json")
+    assert result.returncode == 1
+    data = json.loads(result.stdout)
     assert data["verdict"]["at_parity"] is False
     assert (data["weights"], data["card"]) == (None, None)
     assert not (tmp_path / "out").exists()
@@ -94,9 +94,9 @@ def test_a_judge_that_disagrees_as_json(small, tmp_path):
 def test_a_folder_that_cannot_be_written_is_seen_before_the_judging(small, tmp_path):
     (tmp_path / "file").write_text("")
     code = "import porting.api; porting.api.open_published = None"
-    done = with_code(code, "port", small, "--out", tmp_path / "file" / "out")
-    assert done.returncode == 2
-    assert "out: cannot be written: Not a directory" in done.stderr
+    result = with_code(code, "port", small, "--out", tmp_path / "file" / "out")
+    assert result.returncode == 2
+    assert "out: cannot be written: Not a directory" in result.stderr
 
 
 def test_a_verdict_is_printed_although_nothing_can_be_written(small, tmp_path):
@@ -104,11 +104,11 @@ def test_a_verdict_is_printed_although_nothing_can_be_written(small, tmp_path):
         "import torch\ndef full(*_): raise OSError(28, 'No space left on device')\n"
         "torch.save = full"
     )
-    done = with_code(code, "port", small, "--out", tmp_path / "out")
-    assert done.returncode == 2
-    assert "at parity with LiteRT" in done.stdout
-    assert "wrote" not in done.stdout
-    assert "No space left on device" in done.stderr
+    result = with_code(code, "port", small, "--out", tmp_path / "out")
+    assert result.returncode == 2
+    assert "at parity with LiteRT" in result.stdout
+    assert "wrote" not in result.stdout
+    assert "No space left on device" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -131,9 +131,9 @@ def test_wrong_use_exits_with_two_and_leaves_nothing(small, tmp_path, words, mes
     out = tmp_path / "out"
     words = [str(small) if word == "SMALL" else word for word in words]
     extra = ["--out", out] if words[0] == "port" else []
-    done = porting(*words, *extra)
-    assert done.returncode == 2
-    text = " ".join(done.stderr.replace("│", " ").split())
+    result = porting(*words, *extra)
+    assert result.returncode == 2
+    text = " ".join(result.stderr.replace("│", " ").split())
     assert message in text
     assert not out.exists()
 
@@ -147,10 +147,10 @@ def test_bad_files_exit_with_two_and_one_clear_message(small, tmp_path):
     empty.write_bytes(b"")
     (tmp_path / "folder").mkdir()
     for path in (cut, picture, empty, tmp_path / "folder"):
-        done = porting("port", path, "--out", tmp_path / "out")
-        assert done.returncode == 2
-        assert done.stderr.startswith(f"porting: {path}: ")
-        assert len(done.stderr.splitlines()) == 1
+        result = porting("port", path, "--out", tmp_path / "out")
+        assert result.returncode == 2
+        assert result.stderr.startswith(f"porting: {path}: ")
+        assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
@@ -160,9 +160,9 @@ def test_statistics_taken_raw_are_noted_in_terminal_json_and_card(tmp_path):
     made = {n: v for n, v in made.items() if not ("/moving_" in n and n.endswith(average))}
     write_checkpoint(tmp_path / "model.ckpt", made)
     words = ["port", tmp_path / "model.ckpt", "--no-verify", "--out", tmp_path / "out"]
-    done = porting(*words)
-    assert done.returncode == 0
-    shown = " ".join(done.stdout.split())
+    result = porting(*words)
+    assert result.returncode == 0
+    shown = " ".join(result.stdout.split())
     note = "92 batch-norm statistics have no moving average and are taken raw: m/mnas_blocks_0/"
     assert f"note {note}" in shown
     assert "and 89 more verdict no judge was run" in shown
@@ -187,9 +187,9 @@ def test_a_checkpoint_needs_no_tensorflow_without_a_judge(tmp_path):
     prefix = tmp_path / "model.ckpt"
     write_network(prefix, "tf_mnasnet_small")
     words = ["port", prefix, "--out", tmp_path / "out"]
-    done = with_code(WITHOUT_JUDGES, *words, "--no-verify")
-    assert done.returncode == 0, done.stderr
-    assert "ema (raw also in the source)" in done.stdout
+    result = with_code(WITHOUT_JUDGES, *words, "--no-verify")
+    assert result.returncode == 0, result.stderr
+    assert "ema (raw also in the source)" in result.stdout
     refused = with_code(WITHOUT_JUDGES, *words)
     assert refused.returncode == 2
     assert "pip install 'genmobilenet[tensorflow]'" in refused.stderr
@@ -199,19 +199,19 @@ def test_a_checkpoint_needs_no_tensorflow_without_a_judge(tmp_path):
 def test_synthesize_and_port_all_that_it_makes(small_rehearsal, tmp_path):
     made = small_rehearsal
     for source in (made.checkpoint, made.float, made.dynamic):
-        done = porting("port", source, "--out", tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert "at parity" in done.stdout
-        assert done.stderr == ""
+        result = porting("port", source, "--out", tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert "at parity" in result.stdout
+        assert result.stderr == ""
     assert len(list(tmp_path.glob("*.pth"))) == 3
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["synthesize", "rehearse"])
 def test_the_synthesize_command_and_its_former_name(tmp_path, command):
-    done = porting(command, "mnasnet_small", "--out", tmp_path / "made", "--json")
-    assert done.returncode == 0, done.stderr
-    data = json.loads(done.stdout)
+    result = porting(command, "mnasnet_small", "--out", tmp_path / "made", "--json")
+    assert result.returncode == 0, result.stderr
+    data = json.loads(result.stdout)
     assert data["model"] == "tf_mnasnet_small"
     assert Path(data["float"]).is_file()
 
@@ -227,8 +227,8 @@ def test_the_help_lists_every_command_but_a_former_name():
 
 
 def test_the_version_is_that_of_the_package():
-    done = porting("--version")
-    assert (done.returncode, done.stdout) == (0, f"porting {version('genmobilenet')}\n")
+    result = porting("--version")
+    assert (result.returncode, result.stdout) == (0, f"porting {version('genmobilenet')}\n")
 
 
 def test_a_shell_completes_commands_and_options():

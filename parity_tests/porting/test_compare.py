@@ -1,4 +1,4 @@
-"""`porting.compare` in somebody's own tests, and on real files."""
+"""`porting.compare` in a user's tests, and on real files."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def test_a_line_in_somebodys_own_tests(small, faulty, tmp_path):
         """)
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path,
+    process = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path,
                           env={**os.environ, "PYTHONPATH": str(Path.cwd())})  # fmt: skip
-    assert "1 failed, 1 passed" in done.stdout
-    shown = [line for line in done.stdout.splitlines() if line.startswith("E")]
+    assert "1 failed, 1 passed" in process.stdout
+    shown = [line for line in process.stdout.splitlines() if line.startswith("E")]
     assert "the error is born at blocks.3.1.act2" in shown[0]
     assert "; blocks.3.1.conv_dw.weight is 1.001 times the source's" in shown[0]
     assert len(shown) < 8
@@ -153,8 +153,8 @@ def test_memory_does_not_grow_with_the_images(small, tmp_path):
 def test_real_files_agree_at_every_tap_in_both_readings(artifacts, source, taps):
     if source == "mnasnet-a1-050":
         pytest.importorskip("tensorflow")
-    ported = porting.port(artifacts / source, verify=False)
-    network = build(ported.config, ported.state_dict)
+    result = porting.port(artifacts / source, verify=False)
+    network = build(result.config, result.state_dict)
     comparison = porting.compare(artifacts / source, network)
     assert comparison, comparison.summary()
     assert len(comparison.taps) == taps
@@ -166,7 +166,7 @@ def test_real_files_agree_at_every_tap_in_both_readings(artifacts, source, taps)
 @pytest.mark.slow
 def test_rehearsals_agree_at_every_tap_in_both_readings(small_rehearsal):
     for source in (small_rehearsal.checkpoint, small_rehearsal.float, small_rehearsal.dynamic):
-        ported = porting.port(source, verify=False)
-        comparison = porting.compare(source, build(ported.config, ported.state_dict))
+        result = porting.port(source, verify=False)
+        comparison = porting.compare(source, build(result.config, result.state_dict))
         assert comparison, comparison.summary()
         assert comparison.unmatched == ()

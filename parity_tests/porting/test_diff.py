@@ -1,4 +1,4 @@
-"""`porting diff` and `porting report` as users have them."""
+"""`porting diff` and `porting report` as users run them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from porting.parity.inputs import seeded_images, seeded_pixels
 
 def test_at_parity(small, tmp_path):
     page, data = tmp_path / "deep" / "r.html", tmp_path / "r.json"
-    done = run("diff", *small, "--random", 2, "--report", page, "--json", data)
-    assert done.returncode == 0, done.stderr
-    assert "at parity with" in done.stdout
-    assert "the worst taps" in done.stdout
+    result = run("diff", *small, "--random", 2, "--report", page, "--json", data)
+    assert result.returncode == 0, result.stderr
+    assert "at parity with" in result.stdout
+    assert "the worst taps" in result.stdout
     keys = sum(not key.endswith("_tracked") for key in torch.load(small[1], weights_only=True))
-    assert f"weights   all {keys} keys are the source's\n" in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 100
-    assert done.stderr == ""
+    assert f"weights   all {keys} keys are the source's\n" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 100
+    assert result.stderr == ""
     report = json.loads(data.read_text())
     assert report["agrees"] is True
     assert report["inputs"]["count"] == 2
@@ -35,9 +35,9 @@ def test_at_parity(small, tmp_path):
 
 
 def test_the_culprit_is_named_and_the_exit_code_is_one(small, faulty):
-    done = run("diff", small[0], faulty, "--random", 2)
-    assert done.returncode == 1
-    text = " ".join(done.stdout.split())
+    result = run("diff", small[0], faulty, "--random", 2)
+    assert result.returncode == 1
+    text = " ".join(result.stdout.split())
     assert "NOT at parity" in text
     assert "the error is born at blocks.3.1.act2 (block_" in text
     assert "tf_mnasnet_small is the only network that fits the source" in text
@@ -47,7 +47,7 @@ def test_the_culprit_is_named_and_the_exit_code_is_one(small, faulty):
     assert (
         f"weights {keys - 1} of {keys} keys are the source's to the last bit {line} rests" in text
     )
-    above = done.stdout.partition("the worst taps")[0]
+    above = result.stdout.partition("the worst taps")[0]
     assert max(map(len, above.splitlines())) <= 80
 
 
@@ -66,8 +66,8 @@ def test_a_tolerance_of_zero_is_one(small, words):
 
 @pytest.mark.parametrize("mode", ["accumulated", "isolated"])
 def test_one_reading_alone(small, mode):
-    done = run("diff", *small, "--random", 1, "--mode", mode, "--json", "-")
-    report = json.loads(done.stdout)
+    result = run("diff", *small, "--random", 1, "--mode", mode, "--json", "-")
+    report = json.loads(result.stdout)
     other = {"accumulated": "isolated", "isolated": "accumulated"}[mode]
     assert all(tap[mode] and tap[other] is None for tap in report["taps"])
 
@@ -91,17 +91,17 @@ def test_bad_input(small, tmp_path):
          "r.html: cannot be written"),
         ([source, source], "not a readable state dict"),
     ):  # fmt: skip
-        done = run("diff", *words)
-        assert done.returncode == 2, (words, done.stdout)
-        assert message in done.stderr
-        assert done.stderr.startswith("porting: ")
+        result = run("diff", *words)
+        assert result.returncode == 2, (words, result.stdout)
+        assert message in result.stderr
+        assert result.stderr.startswith("porting: ")
 
 
 def test_all_images_broken(small, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"no image")
-    done = run("diff", *small, "--images", tmp_path)
-    assert done.returncode == 2
-    assert "a.jpg" in done.stderr
+    result = run("diff", *small, "--images", tmp_path)
+    assert result.returncode == 2
+    assert "a.jpg" in result.stderr
 
 
 def test_skipped_images_are_counted(small, tmp_path):
@@ -109,9 +109,9 @@ def test_skipped_images_are_counted(small, tmp_path):
 
     Image.new("RGB", (80, 80), "red").save(tmp_path / "a.png")
     (tmp_path / "b.jpg").write_bytes(b"no image")
-    done = run("diff", *small, "--images", tmp_path)
-    assert done.returncode == 0, done.stderr
-    text = " ".join(done.stdout.split())
+    result = run("diff", *small, "--images", tmp_path)
+    assert result.returncode == 0, result.stderr
+    text = " ".join(result.stdout.split())
     assert "1 skipped" in text
     assert "skipped b.jpg:" in text
 
@@ -124,10 +124,10 @@ def test_a_verdict_is_printed_although_its_report_cannot_be_written(small, fault
         "import porting.diff; porting.diff.verify_port = gone"
     )
     words = ["diff", small[0], faulty, "--random", 1, "--json", tmp_path / "out" / "r.json"]
-    done = with_code(code, *words)
-    assert done.returncode == 2
-    assert "NOT at parity" in done.stdout
-    assert "r.json: cannot be written" in done.stderr
+    result = with_code(code, *words)
+    assert result.returncode == 2
+    assert "NOT at parity" in result.stdout
+    assert "r.json: cannot be written" in result.stderr
 
 
 def test_random_images_are_made_one_by_one():
@@ -141,10 +141,10 @@ def test_a_place_that_cannot_be_written_is_seen_before_the_judging(small, tmp_pa
     (tmp_path / "file").write_text("")
     code = "import porting.diff; porting.diff.verify_port = None"
     for place in (tmp_path / "file" / "r", tmp_path, tmp_path / ("x" * 5000)):
-        done = with_code(code, "diff", *small, option, place)
-        assert done.returncode == 2, done.stderr
-        assert "cannot be written" in done.stderr
-        assert len(done.stderr) < 500
+        result = with_code(code, "diff", *small, option, place)
+        assert result.returncode == 2, result.stderr
+        assert "cannot be written" in result.stderr
+        assert len(result.stderr) < 500
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
@@ -152,9 +152,9 @@ def test_wrapped_state_dicts_are_taken_and_a_note_says_so(small, tmp_path):
     state = torch.load(small[1], weights_only=True)
     wrapped = {"state_dict": {f"module.{k}": v for k, v in state.items()}, "epoch": 3}
     torch.save(wrapped, tmp_path / "wrapped.pth")
-    done = run("diff", small[0], tmp_path / "wrapped.pth", "--random", 1, "--json", "-")
-    assert done.returncode == 0, done.stderr
-    notes = json.loads(done.stdout)["subject"]["notes"]
+    result = run("diff", small[0], tmp_path / "wrapped.pth", "--random", 1, "--json", "-")
+    assert result.returncode == 0, result.stderr
+    notes = json.loads(result.stdout)["subject"]["notes"]
     assert notes[:2] == [
         "its state_dict is taken, not its epoch",
         "'module.' before every key is left off",

@@ -1,4 +1,4 @@
-"""How commands end: codes, complaints, pipes that close, interruptions."""
+"""How commands end: exit codes, messages, closed pipes, interruptions."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ o.looks_like_tflite = broken
 
 
 def test_an_unexpected_error_is_one_line_and_a_code_of_its_own(small, monkeypatch):
-    done = with_code(DEFECT, "inspect", small[0])
-    assert done.returncode == 70
-    [line] = done.stderr.splitlines()
+    result = with_code(DEFECT, "inspect", small[0])
+    assert result.returncode == 70
+    [line] = result.stderr.splitlines()
     assert line == (
         "porting: unexpected RuntimeError: something unforeseen "
         "(a defect; PORTING_TRACEBACK=1 shows where)"
     )
     monkeypatch.setenv("PORTING_TRACEBACK", "1")
-    done = with_code(DEFECT, "inspect", small[0])
-    assert "Traceback" in done.stderr
-    assert "in broken" in done.stderr
-    assert done.returncode == 70
+    result = with_code(DEFECT, "inspect", small[0])
+    assert "Traceback" in result.stderr
+    assert "in broken" in result.stderr
+    assert result.returncode == 70
 
 
 def test_little_is_imported_before_interrupts_are_caught():
     """Ctrl-C while a module is imported shows a traceback, where nothing catches it yet."""
     text = "import sys, porting.__main__; print(*sys.modules)"
     command = [sys.executable, "-S", "-c", text]
-    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    own = {module for module in found if module.startswith("porting")}
+    actual = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    own = {module for module in actual if module.startswith("porting")}
     assert own == {"porting", "porting.__main__", "porting.exits"}
-    assert not {"typing", "re", "dataclasses", "pathlib", "typer", "numpy"} & set(found)
+    assert not {"typing", "re", "dataclasses", "pathlib", "typer", "numpy"} & set(actual)
 
 
 def test_threads_that_wait_do_not_spin_unless_the_user_says_so(small, monkeypatch):
@@ -63,9 +63,9 @@ def test_a_reader_that_has_seen_enough_is_no_error(small, words):
 def test_a_full_disk_is_no_defect(small):
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "porting", "inspect", small[0]]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
     said = b"porting: standard output: cannot be written: No space left on device\n"
-    assert (done.returncode, done.stderr) == (2, said)
+    assert (result.returncode, result.stderr) == (2, said)
 
 
 def test_what_diff_found_is_its_code_whoever_reads(small, faulty):
@@ -84,8 +84,8 @@ def test_a_report_is_written_whoever_reads(small, tmp_path):
 def test_streams_that_are_closed_are_not_missed(small, tmp_path, closed):
     words = [sys.executable, "-m", "porting", "diff", *small, "--random", "1", "--json"]
     command = shlex.join(map(str, [*words, tmp_path / "d.json"]))
-    done = subprocess.run(f"{command} {closed}", shell=True, check=False, capture_output=True)
-    assert (done.returncode, done.stderr) == (0, b"")
+    result = subprocess.run(f"{command} {closed}", shell=True, check=False, capture_output=True)
+    assert (result.returncode, result.stderr) == (0, b"")
     assert (tmp_path / "d.json").is_file()
 
 
@@ -150,10 +150,10 @@ def test_silence_where_standard_error_is_closed(tmp_path):
 )
 def test_a_path_that_is_too_long(small, words):
     places = {"LONG": "x" * 5000, "SMALL": small[0], "WEIGHTS": small[1]}
-    done = porting(*(places.get(word, word) for word in words))
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("porting: ")
-    assert "File name too long" in done.stderr
+    result = porting(*(places.get(word, word) for word in words))
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.startswith("porting: ")
+    assert "File name too long" in result.stderr
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What is imported when: each rule in a fresh interpreter."""
+"""Import rules, each checked in a new interpreter."""
 
 from __future__ import annotations
 
@@ -62,5 +62,7 @@ def test_a_fresh_interpreter(statement, absent):
         f"print([name for name in {absent!r} "
         "if any(m == name or m.startswith(name + '.') for m in sys.modules)])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert process.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""A normalisation inside a source's graph: moved out, or kept in the network."""
+"""A normalisation inside a source's graph: removed, or kept in the network."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def test_it_is_moved_out_unless_asked_for(normalising):
 
 def test_kept_it_travels_with_the_weights(normalising, tmp_path):
     stripped = porting.port(normalising, verify=False)
-    done = run("port", normalising, "--normalisation", "keep", "--out", tmp_path, "--json")
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert said["input"]["mean"] == [0, 0, 0]
-    assert "the network normalises by itself" in said["input"]["evidence"]
-    network = create_model(MODEL, checkpoint_path=said["weights"]).eval()
+    result = run("port", normalising, "--normalisation", "keep", "--out", tmp_path, "--json")
+    assert result.returncode == 0, result.stderr
+    data = json.loads(result.stdout)
+    assert data["input"]["mean"] == [0, 0, 0]
+    assert "the network normalises by itself" in data["input"]["evidence"]
+    network = create_model(MODEL, checkpoint_path=data["weights"]).eval()
     pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3)).astype(np.float32)
     plain = create_model(MODEL).eval()
     plain.load_state_dict(stripped.state_dict)

@@ -1,4 +1,4 @@
-"""`porting diff --onto`: somebody's own module."""
+"""`porting diff --onto`: a user-defined module."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def test_a_module_of_ones_own(small, tmp_path):
             "on torch.float64 inputs (1, 3, 64, 64): ValueError: float32 please",
         ),
     ):
-        done = run(*words, "--onto", spec, **path)
-        assert done.returncode == 2
-        assert message in done.stderr
+        result = run(*words, "--onto", spec, **path)
+        assert result.returncode == 2
+        assert message in result.stderr
 
 
 def test_what_a_module_returns_is_what_counts(small):
-    """Its parts may be right to the last: its users get what it returns."""
+    """Even if all its parts are right, what it returns is what users get."""
     network = create_model("tf_mnasnet_small", checkpoint_path=small[1]).eval()
 
     class Doubled(nn.Module):
@@ -91,13 +91,13 @@ def test_what_was_ported_onto_a_module_is_compared_with_it(small, tmp_path):
     (tmp_path / "mine.py").write_text(MODULES)
     path = {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
     out = tmp_path / "out"
-    done = run("port", small[0], "--onto", "mine:Mine", "--out", out, "--json", **path)
-    assert done.returncode == 0, done.stderr
-    weights = json.loads(done.stdout)["weights"]
+    result = run("port", small[0], "--onto", "mine:Mine", "--out", out, "--json", **path)
+    assert result.returncode == 0, result.stderr
+    weights = json.loads(result.stdout)["weights"]
     assert Path(weights).name.startswith("Mine-")
     assert json.loads(Path(weights).with_suffix(".json").read_text())["onto"] == "mine:Mine"
     words = ["diff", small[0], weights, "--random", 1]
-    done = run(*words, **path)
-    assert done.returncode == 2
-    assert "was ported onto mine:Mine" in done.stderr
+    result = run(*words, **path)
+    assert result.returncode == 2
+    assert "was ported onto mine:Mine" in result.stderr
     assert run(*words, "--onto", "mine:Mine", **path).returncode == 0

@@ -1,4 +1,4 @@
-"""Whole ports: source in, state dict and verdict out.
+"""Complete ports, from the source to the state dict and the verdict.
 
 Every network is in ``parity_tests.matrix``.
 """
@@ -28,10 +28,10 @@ PIXELS = seeded_pixels(2, 64)
 )  # fmt: skip
 def test_every_operator_is_a_tap(written, model):
     config = replace(get_config(model), num_classes=17)
-    ported = porting.port(written(config, seed=len(model)), pixels=seeded_pixels(1, 64))
-    assert ported.comparison, ported.comparison.summary()
-    operators = [op for op in ported.source.graph.operators if op.kind not in PASSING]
-    assert len(ported.comparison.taps) == len(operators) - 2 * gates(config)
+    result = porting.port(written(config, seed=len(model)), pixels=seeded_pixels(1, 64))
+    assert result.comparison, result.comparison.summary()
+    operators = [op for op in result.source.graph.operators if op.kind not in PASSING]
+    assert len(result.comparison.taps) == len(operators) - 2 * gates(config)
 
 
 PASSING = ("RESHAPE", "SQUEEZE")
@@ -52,21 +52,21 @@ def test_hard_swish_spelled_out(written):
 
 
 def test_the_gates_constant_is_taken_into_the_projection(written):
-    ported = porting.port(written(get_config("tf_mobilenetv3_small_075")), verify=False)
-    factors = {fill.target: fill.factor for fill in ported.plan.fills if fill.factor != 1}
+    result = porting.port(written(get_config("tf_mobilenetv3_small_075")), verify=False)
+    factors = {fill.target: fill.factor for fill in result.plan.fills if fill.factor != 1}
     assert len(factors) == 9
     assert factors["blocks.0.0.conv_pw.weight"] == pytest.approx(1.00002, abs=1e-7)
 
 
 def test_weights_are_exactly_the_dequantised_ones(tmp_path):
-    made = NetworkFile(get_config("tf_mnasnet_small"), weights="int8")
+    file = NetworkFile(get_config("tf_mnasnet_small"), weights="int8")
     path = tmp_path / "model.tflite"
-    path.write_bytes(made.build())
+    path.write_bytes(file.build())
     state = porting.port(path, verify=False).state_dict
     # Kernels are OHWI in the file, depthwise 1HWC.
-    head = made.real["head/kernel"].transpose(0, 3, 1, 2)
+    head = file.real["head/kernel"].transpose(0, 3, 1, 2)
     np.testing.assert_array_equal(state["conv_head.weight"].numpy(), head)
-    depthwise = made.real["block_1/dw/kernel"].transpose(3, 0, 1, 2)
+    depthwise = file.real["block_1/dw/kernel"].transpose(3, 0, 1, 2)
     np.testing.assert_array_equal(state["blocks.1.0.conv_dw.weight"].numpy(), depthwise)
 
 
@@ -83,18 +83,18 @@ def test_folded_batch_norms_are_exact_identities(written):
 
 
 def test_normalisation_in_the_graph_becomes_the_convention(written):
-    ported = porting.port(written(get_config("tf_mnasnet_small"), normalise=True), pixels=PIXELS)
-    assert ported.comparison, ported.comparison.summary()
-    assert ported.convention.mean == pytest.approx((127.5,) * 3)
-    assert ported.convention.std == pytest.approx((127.5,) * 3)
-    assert "SUB, MUL" in ported.convention.evidence
+    result = porting.port(written(get_config("tf_mnasnet_small"), normalise=True), pixels=PIXELS)
+    assert result.comparison, result.comparison.summary()
+    assert result.convention.mean == pytest.approx((127.5,) * 3)
+    assert result.convention.std == pytest.approx((127.5,) * 3)
+    assert "SUB, MUL" in result.convention.evidence
 
 
 def test_a_softmax_at_the_end_is_a_tap_of_its_own(written):
-    ported = porting.port(written(get_config("tf_mnasnet_small"), softmax=True), pixels=PIXELS)
-    assert ported.comparison
-    assert [tap.tap for tap in ported.comparison.taps[-2:]] == ["classifier", "softmax"]
-    assert ported.comparison["classifier"].judge_name == "logits"
+    result = porting.port(written(get_config("tf_mnasnet_small"), softmax=True), pixels=PIXELS)
+    assert result.comparison
+    assert [tap.tap for tap in result.comparison.taps[-2:]] == ["classifier", "softmax"]
+    assert result.comparison["classifier"].judge_name == "logits"
 
 
 def test_dropping_the_background_class(written):
@@ -115,9 +115,9 @@ def test_only_of_1001_classes_can_the_first_be_dropped(written):
 
 
 def test_grey_images(written):
-    ported = porting.port(written(replace(get_config("tf_mnasnet_small"), in_chans=1)))
-    assert ported.comparison
-    assert ported.convention.channels == 1
+    result = porting.port(written(replace(get_config("tf_mnasnet_small"), in_chans=1)))
+    assert result.comparison
+    assert result.convention.channels == 1
 
 
 def test_progress_counts_the_inputs(written):

@@ -1,4 +1,4 @@
-"""What is particular to files of Keras.
+"""Ports of Keras files.
 
 Every network in every such file is in ``parity_tests.matrix``.
 """
@@ -53,10 +53,10 @@ def test_the_rescaling_inside_is_the_convention(tmp_path):
 def test_the_rescaling_inside_can_be_kept(tmp_path):
     path = tmp_path / "model.keras"
     build(Application("MobileNetV3Small", 0.75, classes=10, size=64)).save(path)
-    ported = porting.port(path, normalisation="keep", pixels=seeded_pixels(2, 64))
-    assert ported.comparison, ported.comparison.summary()
-    assert ported.comparison.taps[0].tap == "normalise"
-    assert set(ported.state_dict["normalise.std"].tolist()) == {127.5}
+    result = porting.port(path, normalisation="keep", pixels=seeded_pixels(2, 64))
+    assert result.comparison, result.comparison.summary()
+    assert result.comparison.taps[0].tap == "normalise"
+    assert set(result.state_dict["normalise.std"].tolist()) == {127.5}
 
 
 def test_classes_that_are_rare_are_compared_by_their_logits(tmp_path):
@@ -66,14 +66,14 @@ def test_classes_that_are_rare_are_compared_by_their_logits(tmp_path):
     model.layers[-1].set_weights([kernel, bias - 25 * (np.arange(10) > 7)])
     path, pixels = tmp_path / "model.keras", seeded_pixels(2, 32)
     model.save(path)
-    ported = porting.port(path, pixels=pixels)
-    assert ported.comparison, ported.comparison.summary()
-    assert ported.comparison.logits.tap == "classifier"
-    network = create_model(ported.model, num_classes=10)
-    network.load_state_dict(ported.state_dict)
+    result = porting.port(path, pixels=pixels)
+    assert result.comparison, result.comparison.summary()
+    assert result.comparison.logits.tap == "classifier"
+    network = create_model(result.model, num_classes=10)
+    network.load_state_dict(result.state_dict)
     network.eval()
-    inputs = ported.convention.as_source_input(pixels)
-    logits = logits_judge(ported.source, find_match(ported.source, None))(inputs)
+    inputs = result.convention.as_source_input(pixels)
+    logits = logits_judge(result.source, find_match(result.source, None))(inputs)
     with torch.inference_mode():
         answers = network(torch.from_numpy(inputs).permute(0, 3, 1, 2)).numpy()
     np.testing.assert_allclose(logits, answers, atol=1e-4 * np.abs(answers).max())

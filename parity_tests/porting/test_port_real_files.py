@@ -1,4 +1,4 @@
-"""Ports of real files, against the logits that TensorFlow gave for them."""
+"""Ports of real files, against logits computed by TensorFlow."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def pixels_of(golden):
 
 def golden_distance(ported, golden):
     expected = golden[f"logits_{'raw' if ported.plan.weight_set == 'raw' else 'ema'}"]
-    found = logits(ported, pixels_of(golden))
-    np.testing.assert_array_equal(found.argmax(1), expected.argmax(1))
-    return np.abs(found - expected).max() / np.abs(expected).max()
+    actual = logits(ported, pixels_of(golden))
+    np.testing.assert_array_equal(actual.argmax(1), expected.argmax(1))
+    return np.abs(actual - expected).max() / np.abs(expected).max()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Ports that cannot be made: what is named, and what would fit."""
+"""Sources that cannot be ported: the message names the problem, and what would fit."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from porting.errors import (
 
 def test_a_wrong_model_names_the_first_difference_and_the_one_that_fits(written):
     path = written(get_config("tf_mnasnet_100"))
-    with pytest.raises(MappingError) as caught:
+    with pytest.raises(MappingError) as error_info:
         porting.port(path, "semnasnet_100", verify=False)
-    lines = str(caught.value).splitlines()
+    lines = str(error_info.value).splitlines()
     assert "after 3 layers in agreement" in lines[0]
     assert lines[1].startswith("  source:  operator 3 CONV_2D 'block_1/expand/out' (1x1, stride 1")
     assert "16 -> 48" in lines[1]
@@ -49,9 +49,9 @@ def test_the_missing_residual_is_seen_in_the_graph(written):
 def test_an_unknown_network_names_the_nearest(written):
     config = get_config("tf_mnasnet_100")
     other = replace(config, blocks=(*config.blocks[:-1], "ir_r1_k5_s1_e6_c320_noskip"))
-    with pytest.raises(MappingError) as caught:
+    with pytest.raises(MappingError) as error_info:
         porting.port(written(other), verify=False)
-    message = str(caught.value)
+    message = str(error_info.value)
     assert "no known network fits; the nearest is tf_mnasnet_100" in message
     assert "5x5" in message
     assert "blocks.6.0.conv_dw (depthwise 3x3" in message

@@ -1,4 +1,4 @@
-"""Google's own files on 63 photos: the port's answers beside LiteRT's."""
+"""Google's own files on 63 photos: the port's predictions compared with LiteRT's."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def answers(artifacts):
     """What LiteRT gives on the file as it is, and the port's logits, both (63, 1001)."""
 
     def of(file):
-        ported = porting.port(artifacts / file)
-        assert ported.comparison, ported.comparison.summary()
-        convention = ported.convention
+        result = porting.port(artifacts / file)
+        assert result.comparison, result.comparison.summary()
+        convention = result.convention
         pixels = np.stack(list(image_stream(artifacts / "images", 0, convention.size, 3).plain()))
         assert len(pixels) == PHOTOS
         inputs = convention.normalise(pixels)
-        end = ported.source.graph.outputs[0]
-        judged = LiteRTJudge(ported.source).run(inputs, {"end": end}).taps["end"]
-        network = build(ported.config, ported.state_dict)
+        end = result.source.graph.outputs[0]
+        judged = LiteRTJudge(result.source).run(inputs, {"end": end}).taps["end"]
+        network = build(result.config, result.state_dict)
         with torch.inference_mode():
             logits = network(torch.from_numpy(inputs).permute(0, 3, 1, 2)).numpy()
         return judged.reshape(PHOTOS, -1), logits

@@ -1,4 +1,4 @@
-"""Small data sets in every form that people keep."""
+"""Small data sets in every supported format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TENCH, GOLDFISH, SHARK, TISSUE = "n01440764", "n01443537", "n01484850", "n150751
 
 
 def jpeg(seed):
-    """A JPEG that no other seed gives."""
+    """A JPEG that is different for each seed."""
     pixels = np.random.default_rng(seed).integers(0, 256, (8, 9, 3), np.uint8)
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG")
@@ -68,7 +68,7 @@ def by_name(dataset):
 
 
 def refused(path, match, **options):
-    """Opening is refused with a message that matches, and names the path."""
-    with pytest.raises(BadInput, match=match) as caught:
+    """Check that opening fails with a message that matches and names the path."""
+    with pytest.raises(BadInput, match=match) as error_info:
         open_dataset(path, **options)
-    return str(caught.value)
+    return str(error_info.value)

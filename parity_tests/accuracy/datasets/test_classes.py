@@ -1,4 +1,4 @@
-"""The list of ImageNet's classes, and lists of a user's own."""
+"""ImageNet's classes, and user-defined class lists."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ FILES = [f"{TENCH}/a.jpg", f"{TENCH}/b.jpg", f"{SHARK}/c.jpg"]
 
 @pytest.fixture(params=["folder", "tar", "webdataset", "records"])
 def path(request, tmp_path):
-    """A small data set in each form."""
+    """A small data set in each format."""
     if request.param == "folder":
         return write_files(tmp_path / "v", FILES)
     if request.param == "tar":
@@ -97,8 +97,10 @@ def test_nothing_heavy_is_imported(tmp_path):
         f"open_dataset({str(tmp_path)!r}).read(0)\n"
         "print([n for n in ('torch', 'tensorflow', 'PIL', 'google_crc32c') if n in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert process.stdout.strip() == "[]"
 
 
 def test_not_one_usable_example(tmp_path):

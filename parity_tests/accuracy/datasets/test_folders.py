@@ -25,9 +25,9 @@ from porting.errors import BadExample
 def test_a_subset_of_the_thousand_folders(tmp_path, below):
     files = [f"{below}{TISSUE}/b.JPEG", f"{below}{TENCH}/a.png", f"{below}{SHARK}/deep/c.jpg"]
     write_files(tmp_path, files)
-    found = by_name(open_dataset(tmp_path))
+    actual = by_name(open_dataset(tmp_path))
     prefix = below if below.startswith("some") else ""
-    assert found == {
+    assert actual == {
         f"{prefix}{TENCH}/a.png": (0, jpeg(1)),
         f"{prefix}{SHARK}/deep/c.jpg": (2, jpeg(2)),
         f"{prefix}{TISSUE}/b.JPEG": (999, jpeg(0)),

@@ -44,14 +44,14 @@ def outcome(path, **options):
     except BadInput as error:
         assert path.name in str(error)
         return []
-    found = []
+    actual = []
     for number in range(len(dataset)):
         try:
-            found.append((dataset.read(number), dataset.example(number).label))
+            actual.append((dataset.read(number), dataset.example(number).label))
         except BadExample as error:
             assert path.name in str(error)
     assert len(dataset.fingerprint) == 64
-    return found
+    return actual
 
 
 def fuzz(path, rounds, **options):
@@ -71,8 +71,8 @@ def test_records_are_right_or_refused(tmp_path, rounds, write_records, slim):
     records = [slim(0, 1, TENCH), slim(1, 1000, TISSUE), slim(2, 3, SHARK)]
     path = write_records(tmp_path / "v.tfrecord", records)
     right = [(jpeg(0), 0), (jpeg(1), 999), (jpeg(2), 2)]
-    for found in fuzz(path, rounds):
-        assert all(pair in right for pair in found)  # checksums see every change
+    for actual in fuzz(path, rounds):
+        assert all(pair in right for pair in actual)  # checksums see every change
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)

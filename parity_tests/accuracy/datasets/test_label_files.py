@@ -1,4 +1,4 @@
-"""A flat folder and the files that say its labels."""
+"""A flat folder of images, and the files with its labels."""
 
 from __future__ import annotations
 
@@ -175,10 +175,10 @@ def test_a_part_of_the_validation_images_beside_the_whole_ground_truth(tmp_path)
     folder = write_files(tmp_path / "images", names)
     write_files(tmp_path, {FORM: lines(ids)})
     dataset = open_dataset(folder)
-    found = {dataset.example(n).name: dataset.example(n).label for n in range(len(dataset))}
+    actual = {dataset.example(n).name: dataset.example(n).label for n in range(len(dataset))}
     expected = {names[0]: CAFFE[9], names[1]: CAFFE[2], names[3]: CAFFE[3]}
-    assert {name: found[name] for name in expected} == expected
-    assert found[names[2]] not in (None, CAFFE[0])
+    assert {name: actual[name] for name in expected} == expected
+    assert actual[names[2]] not in (None, CAFFE[0])
     assert "by the number in the image's name" in dataset.label_order
     write_files(folder, ["ILSVRC2012_val_00050001.JPEG"])
     refused(folder, r"has no line 50,001")

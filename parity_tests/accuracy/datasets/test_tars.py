@@ -1,4 +1,4 @@
-"""Images in tar files, which stay packed."""
+"""Images in tar files, read without unpacking."""
 
 from __future__ import annotations
 

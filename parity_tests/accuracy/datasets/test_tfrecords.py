@@ -1,4 +1,4 @@
-"""TFRecord shards, as TensorFlow itself writes them."""
+"""TFRecord shards written by TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of two colours in groups, and what answers by them as if it were a network."""
+"""Images of two colours in groups, and functions that classify them in place of a network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ALWAYS_RIGHT, WANTS_MEAN, WANTS_WHOLE = (3,), (0, 1), (2,)
 
 
 def by_colour(pixels, side):
-    """Scores of what answers by the stronger of red and blue."""
+    """Scores of a classifier by the stronger of red and blue."""
     scores = np.zeros((len(pixels), 1000), np.float32)
     scores[:, RED], scores[:, BLUE] = (pixels[..., channel].mean((1, 2)) for channel in (0, 2))
     return scores

@@ -1,4 +1,4 @@
-"""`porting evaluate` as a user runs it, and what its journal holds."""
+"""`porting evaluate` as a user runs it, and the contents of its journal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A source, its port, and a folder of labelled photos of which they know some."""
+"""A source, its port, and a folder of labelled photos, some of which they classify correctly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IMAGES = 70
 
 @pytest.fixture(scope="session")
 def photos(small, tmp_path_factory):
-    """70 JPEGs and a file of labels, by which the judge is right on about every second."""
+    """70 JPEGs and a file of labels; the judge is right on about every second one."""
     folder = tmp_path_factory.mktemp("photos")
     generator = np.random.default_rng(8)
     kinds = ("4:2:0", "4:4:4", "grey")
@@ -33,8 +33,8 @@ def photos(small, tmp_path_factory):
         (folder / f"{number:03}.jpg").write_bytes(data)
     write_labels(folder, np.zeros(IMAGES, int))
     journal, labels = folder.parent / "first", folder / "labels.csv"
-    found = evaluate(folder, small[0], labels=labels, journal=journal, workers=0)
-    answers = found.answers.best[:, 0, 0].astype(int)
+    evaluation = evaluate(folder, small[0], labels=labels, journal=journal, workers=0)
+    answers = evaluation.answers.best[:, 0, 0].astype(int)
     guesses = np.where(generator.random(IMAGES) < 0.5, answers, generator.integers(0, 1000, IMAGES))
     write_labels(folder, guesses)
     return folder
@@ -52,7 +52,7 @@ def write_labels(folder, labels):
 
 @pytest.fixture
 def evaluated(small, photos, tmp_path):
-    """Evaluate source and port, or others, in this process."""
+    """Evaluate source and port, by default the fixtures', in this process."""
 
     def run(source=small[0], checkpoint=small[1], data=photos, labels=None, **options):
         labels = None if labels is False else labels or data / "labels.csv"
@@ -107,7 +107,7 @@ def explained(small, colours, tmp_path, monkeypatch):
         options = {"stated": 100.0, "workers": 0, "explain": True, **options}
         options.setdefault("journal", tmp_path / "journal")
         files = files or {"checkpoint": small[1]}
-        found = evaluate(colours, **files, labels=colours / "labels.csv", **options)
-        return evaluation_report(found)
+        evaluation = evaluate(colours, **files, labels=colours / "labels.csv", **options)
+        return evaluation_report(evaluation)
 
     return run

@@ -1,4 +1,4 @@
-"""What counts mean: shares, differences, and when an answer is a near tie."""
+"""Accuracy, differences between predictors, and near ties."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from porting.parity.port_runner import PortRunner
 
 
 def test_shares_and_differences():
-    found = share(36, 63)  # by R's binom.confint(36, 63, methods = "wilson")
-    assert found.percent == pytest.approx(57.142857)
-    assert (found.low, found.high) == pytest.approx((44.8616, 68.6031), abs=1e-3)
+    actual = share(36, 63)  # by R's binom.confint(36, 63, methods = "wilson")
+    assert actual.percent == pytest.approx(57.142857)
+    assert (actual.low, actual.high) == pytest.approx((44.8616, 68.6031), abs=1e-3)
     before = np.array([True] * 10 + [False] * 30 + [True] * 60)
     after = np.array([False] * 10 + [True] * 30 + [True] * 60)
     change = difference(before, after)
@@ -122,17 +122,17 @@ def test_a_near_tie_is_what_float32_may_decide(small, photos, evaluated, tmp_pat
     state = torch.load(small[1], weights_only=True)
     state["blocks.3.1.conv_dw.weight"] *= 2
     torch.save(state, tmp_path / "faulty.pth")
-    found = evaluated(checkpoint=tmp_path / "faulty.pth")
-    pixels = [pixels_of(photos)[number] for number in found.differing[:8]]
+    actual = evaluated(checkpoint=tmp_path / "faulty.pth")
+    pixels = [pixels_of(photos)[number] for number in actual.differing[:8]]
     given = torch.from_numpy(((np.stack(pixels) - MEAN) / STD).transpose(0, 3, 1, 2).copy())
     network = create_model("tf_mnasnet_small", checkpoint_path=tmp_path / "faulty.pth").eval()
     noise = PortRunner(network, ["classifier"]).run_with_noise(given, thorough=True).noise
-    assert found.tie == pytest.approx(2 * 8 * noise["classifier"].max())
-    number = found.differing[0]
-    assert not found.near_tie(number)
+    assert actual.tie == pytest.approx(2 * 8 * noise["classifier"].max())
+    number = actual.differing[0]
+    assert not actual.near_tie(number)
     for side in (0, 1):
-        found.answers.margin[number, side] = found.tie
-        assert found.near_tie(number) is (side == 1)
+        actual.answers.margin[number, side] = actual.tie
+        assert actual.near_tie(number) is (side == 1)
     assert evaluated(journal=tmp_path / "sound").tie is None
 
 

@@ -1,4 +1,4 @@
-"""Sources whose input is bytes: judge and port both get whole pixels."""
+"""Sources with uint8 input: judge and port both get integer pixels."""
 
 from __future__ import annotations
 
@@ -58,20 +58,20 @@ def taking_bytes(request, tmp_path):
 
 def test_both_sides_get_whole_pixels(taking_bytes, photos, evaluated):
     source, weights = taking_bytes
-    found = evaluated(source, weights)
+    evaluation = evaluated(source, weights)
     steps = f"{NAMED['mnasnet'](64)}, round"
-    assert {side.pipeline for side in found.sides} == {steps}
-    assert found.convention.preprocessing == steps
-    margins = found.answers.margin
-    work = Work(found.dataset, Inputs(source, weights), found.sides, 16)
+    assert {side.pipeline for side in evaluation.sides} == {steps}
+    assert evaluation.convention.preprocessing == steps
+    margins = evaluation.answers.margin
+    work = Work(evaluation.dataset, Inputs(source, weights), evaluation.sides, 16)
     assert np.abs(margins[:, 0] - margins[:, 1]).max() <= tie_on(work, range(8))
-    port = found.sides[1]
+    port = evaluation.sides[1]
     pixels = parse_pipeline(steps)((photos / "000.jpg").read_bytes())
     given = torch.from_numpy((pixels - np.float32(port.mean)) / np.float32(port.std))
     network = create_model("tf_mnasnet_small", checkpoint_path=weights).eval()
     with torch.inference_mode():
         best = network(given.permute(2, 0, 1)[None])[0].topk(5).indices
-    assert found.answers.best[0, 1].tolist() == best.tolist()
+    assert evaluation.answers.best[0, 1].tolist() == best.tolist()
 
 
 @pytest.mark.parametrize("steps", ["mnasnet", "pillow", "decode tf, crop centre 64, round"])

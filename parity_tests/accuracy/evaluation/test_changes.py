@@ -27,7 +27,7 @@ def run_of(pipeline, authors=MNASNET, affine=IMAGENET, weight_set="raw", sets=("
 
 
 def laid(run, topic):
-    """By words, what a topic's changes make of the run's pipeline."""
+    """The pipelines that a topic's changes result in, by label."""
     return {c.words: c.side.pipeline for c in changes_of(run).changes if c.topic == topic}
 
 
@@ -117,9 +117,9 @@ def test_every_change_makes_other_pixels_of_the_same_size(pipeline):
 
 def test_all_sides_have_one_thing_changed():
     run = run_of(MNASNET)
-    found = changes_of(run)
-    assert {change.topic for change in found.changes} == set(TOPICS)
-    for change in found.changes:
+    actual = changes_of(run)
+    assert {change.topic for change in actual.changes} == set(TOPICS)
+    for change in actual.changes:
         if change.topic == "label offset":
             assert change.side == run.base and change.shift in (1, -1)
             continue
@@ -129,9 +129,9 @@ def test_all_sides_have_one_thing_changed():
             if getattr(change.side, name) != getattr(run.base, name)
         ]  # fmt: skip
         assert tuple(differ) == fields.get(change.topic, ("pipeline",)), change
-    assert len(set(found.variants)) == len(found.variants)
-    assert run.base not in found.variants
-    assert all(change.shift or change.words in change.side.name for change in found.changes)
+    assert len(set(actual.variants)) == len(actual.variants)
+    assert run.base not in actual.variants
+    assert all(change.shift or change.words in change.side.name for change in actual.changes)
 
 
 def test_words_say_what_stands_for_what():
@@ -220,7 +220,7 @@ class TestSeveralAtOnce:
         assert changes.together([order, pillow]).side.pipeline == f"{PILLOW}, swap-channels"
 
     def on_top(self, changes, *several, candidates=None):
-        """What is tried on top of several changes: topics and sides."""
+        """The topics and sides tried in addition to several changes."""
         trials = changes.on_top(several, changes.changes if candidates is None else candidates)
         return [([change.topic for change in trial.changes], trial.side) for trial in trials]
 

@@ -1,4 +1,4 @@
-"""What judge and port are given where the source normalises by itself, or the user says how."""
+"""Inputs of judge and port if the source normalises by itself, or the user says how."""
 
 from __future__ import annotations
 

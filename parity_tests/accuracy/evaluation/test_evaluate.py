@@ -1,4 +1,4 @@
-"""Judge and port on the same pixels, counted as a plain loop counts."""
+"""Judge and port on the same pixels, with the counts of a plain loop."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def by_litert(path, pixels):
     interpreter = Interpreter(str(path))
     interpreter.allocate_tensors()
     place, out = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    found = []
+    actual = []
     for image in pixels:
         interpreter.set_tensor(place["index"], ((image - MEAN) / STD)[None])
         interpreter.invoke()
-        found.append(np.argsort(-interpreter.get_tensor(out["index"])[0], kind="stable")[:5])
-    return np.array(found)
+        actual.append(np.argsort(-interpreter.get_tensor(out["index"])[0], kind="stable")[:5])
+    return np.array(actual)
 
 
 def by_network(weights, pixels):
@@ -49,26 +49,26 @@ def by_network(weights, pixels):
 
 
 def test_judge_and_port_answer_as_they_do_by_themselves(small, photos, evaluated):
-    found, pixels = evaluated(), pixels_of(photos)
-    assert [side.name for side in found.sides] == ["judge", "port"]
-    assert np.array_equal(found.answers.best[:, 0], by_litert(small[0], pixels))
-    assert np.array_equal(found.answers.best[:, 1], by_network(small[1], pixels))
-    answers = found.answers.best[:, 0]
-    assert np.array_equal(found.right(0), answers[:, 0] == found.labels)
-    assert np.array_equal(found.right(0, 5), (answers == found.labels[:, None]).any(1))
-    assert 20 < found.right(0).sum() < 50
+    actual, pixels = evaluated(), pixels_of(photos)
+    assert [side.name for side in actual.sides] == ["judge", "port"]
+    assert np.array_equal(actual.answers.best[:, 0], by_litert(small[0], pixels))
+    assert np.array_equal(actual.answers.best[:, 1], by_network(small[1], pixels))
+    answers = actual.answers.best[:, 0]
+    assert np.array_equal(actual.right(0), answers[:, 0] == actual.labels)
+    assert np.array_equal(actual.right(0, 5), (answers == actual.labels[:, None]).any(1))
+    assert 20 < actual.right(0).sum() < 50
     assert len(set(answers[:, 0].tolist())) > 3
 
 
 def test_the_report_of_a_sound_port(evaluated):
-    found = evaluated()
-    data = evaluation_report(found)
+    actual = evaluated()
+    data = evaluation_report(actual)
     assert data["verdict"] == {
         "sentence": "the port is the judge: 0 of 70 answers differ", "p": 1.0, "differs": False,
         "agrees": True,
     }  # fmt: skip
     assert data["agreement"]["quantisation"] is None
-    right = int(found.right(1).sum())
+    right = int(actual.right(1).sum())
     assert data["sides"]["port"]["top1"]["count"] == right
     assert data["sides"]["port"]["top1"]["percent"] == pytest.approx(100 * right / 70)
     assert data["agreement"]["top5_sets"]["count"] == 70
@@ -81,23 +81,23 @@ def test_a_port_with_a_fault_is_another(small, photos, evaluated, tmp_path):
     state = torch.load(small[1], weights_only=True)
     state["blocks.3.1.conv_dw.weight"] *= 2
     torch.save(state, tmp_path / "faulty.pth")
-    found = evaluated(checkpoint=tmp_path / "faulty.pth")
-    data = evaluation_report(found)
+    actual = evaluated(checkpoint=tmp_path / "faulty.pth")
+    data = evaluation_report(actual)
     differing = data["agreement"]["differing"]
-    best = found.answers.best
+    best = actual.answers.best
     assert len(differing) == int((best[:, 0, 0] != best[:, 1, 0]).sum()) > 5
     first = differing[0]
     number = first["number"]
     assert first["name"] == f"{number:03}.jpg"
     assert first["judge"]["answer"] == best[number, 0, 0]
-    assert first["port"]["margin"] == pytest.approx(float(found.answers.margin[number, 1]))
+    assert first["port"]["margin"] == pytest.approx(float(actual.answers.margin[number, 1]))
     assert first["judge"]["right"] is bool(best[number, 0, 0] == first["label"])
     assert "the port is not the judge" in data["verdict"]["sentence"]
     assert data["verdict"]["agrees"] is False
     assert {image["by_quantisation"] for image in differing} == {None}
     change = data["agreement"]["difference"]
-    gained = int((found.right(1) & ~found.right(0)).sum())
-    lost = int((found.right(0) & ~found.right(1)).sum())
+    gained = int((actual.right(1) & ~actual.right(0)).sum())
+    lost = int((actual.right(0) & ~actual.right(1)).sum())
     assert (change["gained"], change["lost"]) == (gained, lost)
 
 
@@ -126,11 +126,11 @@ def test_nothing_to_evaluate(evaluated):
 
 
 def test_preprocessing_is_chosen_for_both_alike(small, photos, evaluated):
-    found = evaluated(preprocessing="pillow")
+    actual = evaluated(preprocessing="pillow")
     assert np.array_equal(
-        found.answers.best[:, 0], by_litert(small[0], pixels_of(photos, "pillow"))
+        actual.answers.best[:, 0], by_litert(small[0], pixels_of(photos, "pillow"))
     )
-    assert (found.answers.best[:, 0] == found.answers.best[:, 1]).all()
+    assert (actual.answers.best[:, 0] == actual.answers.best[:, 1]).all()
 
 
 def test_a_package_that_is_missing_is_named(evaluated, monkeypatch):
@@ -149,10 +149,10 @@ def test_a_device_that_is_not_there_is_named(evaluated, device):
 
 def test_from_python(small, photos, evaluated, tmp_path):
     labels, journal = photos / "labels.csv", tmp_path / "python"
-    found = porting.evaluate(str(photos), *small, labels=labels, journal=journal, workers=0)
+    actual = porting.evaluate(str(photos), *small, labels=labels, journal=journal, workers=0)
     expected = evaluated()
-    assert np.array_equal(found.answers.best, expected.answers.best)
-    assert found.provenance == expected.provenance
+    assert np.array_equal(actual.answers.best, expected.answers.best)
+    assert actual.provenance == expected.provenance
 
 
 def test_a_pipeline_of_several_sizes_is_refused(evaluated):
@@ -167,11 +167,11 @@ def test_names_that_are_no_text_can_be_shown(photos, evaluated, tmp_path):
         (folder / synset).mkdir()
         place = folder / synset / os.fsdecode(name)
         place.write_bytes((photos / "000.jpg").read_bytes())
-    found = evaluated(data=folder, labels=False)
-    write_rows(found, tmp_path / "rows.parquet")
-    names = [found.dataset.example(number).name for number in range(2)]
+    actual = evaluated(data=folder, labels=False)
+    write_rows(actual, tmp_path / "rows.parquet")
+    names = [actual.dataset.example(number).name for number in range(2)]
     assert names == ["n01440764/caf\\udce9.jpg", "n02119789/a\\x1b]0;b\\x07\\nc.jpg"]
-    assert found.usable.all()
+    assert actual.usable.all()
 
 
 def test_a_file_that_is_not_there_and_weights_of_no_source_are_refused(evaluated, small, tmp_path):
@@ -185,8 +185,8 @@ def test_a_module_of_ones_own_answers_as_the_network_does(small, evaluated, tmp_
     lines = "import genmobilenet", "build = lambda: genmobilenet.create_model('tf_mnasnet_small')"
     (tmp_path / "own_network.py").write_text("\n".join(lines))
     monkeypatch.syspath_prepend(tmp_path)
-    found = evaluated(onto="own_network:build", journal=tmp_path / "own")
-    assert np.array_equal(found.answers.best, evaluated().answers.best)
+    actual = evaluated(onto="own_network:build", journal=tmp_path / "own")
+    assert np.array_equal(actual.answers.best, evaluated().answers.best)
 
 
 def test_a_file_that_was_replaced_is_read_anew(small, evaluated, tmp_path):

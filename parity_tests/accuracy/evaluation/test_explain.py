@@ -1,4 +1,4 @@
-"""What an explanation finds where the cause is known."""
+"""Explanations of gaps whose cause is known."""
 
 from __future__ import annotations
 
@@ -155,10 +155,10 @@ def test_the_text_fits_in_80_columns_and_the_data_their_schema(
     print_evaluation(report)
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines if str(tmp_path) not in line) <= 80
-    said = " ".join(" ".join(lines).split())
-    assert "left out weights: other weights would come from the source: give it with" in said
-    assert report["explanation"]["sentence"] in said
-    assert "channel order BGR for RGB" in said
+    text = " ".join(" ".join(lines).split())
+    assert "left out weights: other weights would come from the source: give it with" in text
+    assert report["explanation"]["sentence"] in text
+    assert "channel order BGR for RGB" in text
     write_report(report, tmp_path / "report.json")
     assert read_report(tmp_path / "report.json", EVALUATION) == report
 

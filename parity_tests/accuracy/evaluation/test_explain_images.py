@@ -1,4 +1,4 @@
-"""What an explanation costs in decoding, and what becomes of an image that one decoder refuses."""
+"""How often an explanation decodes images, and images that one decoder refuses."""
 
 from __future__ import annotations
 

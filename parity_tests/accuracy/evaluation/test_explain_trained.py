@@ -39,31 +39,31 @@ def test_weights_and_preprocessing_explain_the_gap(source, tmp_path):
         NAMED["pillow"](SIZE), "--journal", tmp_path / "journal", "--stated", f"{stated:.4f}",
         "--explain", "--workers", 1, "--json",
     )  # fmt: skip
-    done = command(*words, tmp_path / "found.json")
-    assert done.returncode == 0, done.stderr
-    assert max(len(line) for line in done.stdout.splitlines() if str(tmp_path) not in line) <= 80
-    found = json.loads((tmp_path / "found.json").read_text())["explanation"]
-    combined = found["combined"]
+    result = command(*words, tmp_path / "found.json")
+    assert result.returncode == 0, result.stderr
+    assert max(len(line) for line in result.stdout.splitlines() if str(tmp_path) not in line) <= 80
+    actual = json.loads((tmp_path / "found.json").read_text())["explanation"]
+    combined = actual["combined"]
     named = {(change["topic"], change["change"]) for change in combined["changes"]}
     assert named == {
         ("weights", "ema for raw"), ("preprocessing", "the authors' for Pillow's"),
     }  # fmt: skip
-    assert combined["remaining"] < 0.5 < abs(stated - found["base"]) - 20
-    assert found["best"]["remaining"] > 5
-    assert " and " in found["sentence"] and f"of the stated {stated:.2f}" in found["sentence"]
-    helping = {change["topic"] for change in found["changes"] if change["helps"]}
+    assert combined["remaining"] < 0.5 < abs(stated - actual["base"]) - 20
+    assert actual["best"]["remaining"] > 5
+    assert " and " in actual["sentence"] and f"of the stated {stated:.2f}" in actual["sentence"]
+    helping = {change["topic"] for change in actual["changes"] if change["helps"]}
     assert helping >= {"weights", "preprocessing"}
     assert not helping & {"normalisation", "channel order", "label offset"}
     parts = sorted((tmp_path / "journal").rglob("batches-*"))
     assert [part.parent.parent.name for part in parts] == [tmp_path.name, "combined"]
     again = command(*words, tmp_path / "found.json")
-    assert again.stdout == done.stdout
+    assert again.stdout == result.stdout
     assert sorted((tmp_path / "journal").rglob("batches-*")) == parts, "nothing was left to do"
     shared = [sys.executable, "-m", "porting", *map(str, words), str(tmp_path / "shared.json")]
     shared[shared.index(str(tmp_path / "journal"))] = str(tmp_path / "ranks")
     process = torchrun(2, shared)
-    said, complaint = process.communicate()
+    text, complaint = process.communicate()
     assert process.returncode == 0, complaint
-    assert said.count("explained") == 1  # the first rank speaks alone
-    assert json.loads((tmp_path / "shared.json").read_text())["explanation"] == found
+    assert text.count("explained") == 1  # the first rank speaks alone
+    assert json.loads((tmp_path / "shared.json").read_text())["explanation"] == actual
     assert len(list((tmp_path / "ranks" / "combined").rglob("batches-*"))) == 2

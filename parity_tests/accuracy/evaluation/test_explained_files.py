@@ -1,4 +1,4 @@
-"""What is explained of a source and a port: which weights the port has, and which it might have."""
+"""Explanations for a source and a port: the port's weights, and those that it might have."""
 
 from __future__ import annotations
 
@@ -42,33 +42,33 @@ def prepared(tmp_path):
 
 
 def of_weights(prepared):
-    """What is said of another weight set: changes, or why there is none."""
-    found = changes_of(run_of(prepared))
-    words = [change.words for change in found.changes if change.topic == "weights"]
-    return words or [left.why for left in found.left_out if left.topic == "weights"]
+    """The changes with another weight set, or the reason for none."""
+    actual = changes_of(run_of(prepared))
+    words = [change.words for change in actual.changes if change.topic == "weights"]
+    return words or [left.why for left in actual.left_out if left.topic == "weights"]
 
 
 def test_the_card_tells_the_weight_set(both, prepared):
     source, port, _ = both
-    made = prepared(source, port)
-    assert (run_of(made).base.runs, made.weight_set) == ("checkpoint", "raw")
-    assert of_weights(made) == ["ema for raw"]
+    result = prepared(source, port)
+    assert (run_of(result).base.runs, result.weight_set) == ("checkpoint", "raw")
+    assert of_weights(result) == ["ema for raw"]
 
 
 def test_the_judge_s_weights_say_nothing_of_the_file_s(both, prepared):
     source, port, bare = both
     assert of_weights(prepared(source, port, weights="ema")) == ["ema for raw"]
     for weights in (None, "ema"):
-        found = of_weights(prepared(source, bare, weights=weights))
-        assert found == ["ema for the file's", "raw for the file's"]
+        actual = of_weights(prepared(source, bare, weights=weights))
+        assert actual == ["ema for the file's", "raw for the file's"]
 
 
 def test_a_source_alone_is_ported_anew(both, prepared):
-    made = prepared(both[0], None)
-    base = run_of(made).base
+    result = prepared(both[0], None)
+    base = run_of(result).base
     assert (base.name, base.runs, base.weights) == ("port", "source", "ema")
-    assert [side.name for side in made.sides] == ["judge"]
-    assert of_weights(made) == ["raw for ema"]
+    assert [side.name for side in result.sides] == ["judge"]
+    assert of_weights(result) == ["raw for ema"]
 
 
 def test_why_there_are_no_other_weights(both, small, prepared):
@@ -77,8 +77,8 @@ def test_why_there_are_no_other_weights(both, small, prepared):
         "other weights would come from the source: give it with --source"
     ]
     assert of_weights(prepared(*small)) == ["the source holds one set of weights"]
-    made = prepared(source, port)
-    own = replace(made, inputs=replace(made.inputs, onto="mine:build"), anew={})
+    result = prepared(source, port)
+    own = replace(result, inputs=replace(result.inputs, onto="mine:build"), anew={})
     assert of_weights(own) == [
         "the port is a module of its own, and other weights would be in another network"
     ]

@@ -23,7 +23,7 @@ OF = 1000
 
 
 def right_on(count):
-    """Answers of which the first so many are right."""
+    """Answers of which the first ``count`` are right."""
     best = np.ones((OF, 5), np.int16)
     best[:count, 0] = 0
     return SideAnswers(best, np.zeros(OF, int), np.ones(OF, bool))
@@ -120,9 +120,9 @@ def test_only_images_that_both_answer_are_counted():
     base, other = (SideAnswers.of(answers, labels, column) for column in (0, 1))
     assert base.usable.tolist() == [True, True, True, True, False, True]
     assert not base.right()[5]  # no label is no background
-    found = effect_of([], base, other)
-    assert (found.difference.of, found.difference.gained, found.difference.lost) == (4, 1, 1)
-    assert found.base == pytest.approx(60)
+    actual = effect_of([], base, other)
+    assert (actual.difference.of, actual.difference.gained, actual.difference.lost) == (4, 1, 1)
+    assert actual.base == pytest.approx(60)
     assert effect_of([], base, SideAnswers(other.best, labels, ~base.usable)) is None
 
 
@@ -139,8 +139,8 @@ def test_a_stated_accuracy_within_chance_is_said_to_be():
     assert within_chance(right_on(700), 72.0)
     assert not within_chance(right_on(700), 74.0)
     assert not within_chance(right_on(700), None)
-    told = Explanation(50.0, 52.0, True, (effect("weights", 520),), ()).sentence
-    assert told == (
+    text = Explanation(50.0, 52.0, True, (effect("weights", 520),), ()).sentence
+    assert text == (
         "weights (this for that) +2.00: 52.00 of the stated 52.00; so few images leave that "
         "distance within chance"
     )

@@ -1,4 +1,4 @@
-"""What is finished is on disk, once, and belongs to one evaluation alone."""
+"""The journal has each finished batch once, and belongs to one evaluation."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def test_batches_come_back_to_the_last_digit(tmp_path):
         for one in written:
             journal.add(one)
     with Journal(tmp_path, {"what": 1}) as journal:
-        found = list(journal.batches())
-    assert all(same(*pair) for pair in zip(found, written, strict=True))
+        actual = list(journal.batches())
+    assert all(same(*pair) for pair in zip(actual, written, strict=True))
 
 
 def test_a_line_cut_anywhere_does_not_count_and_the_others_do(tmp_path):

@@ -49,8 +49,8 @@ def test_twenty_kills(small, many, tmp_path):
     assert KILLS // 2 < finished(tmp_path / "killed") < MANY // 16
     subprocess.run(command(small, many, tmp_path, "killed"), check=True, capture_output=True)
     for ending in ("json", "csv"):
-        found, expected = (tmp_path / f"{n}.{ending}" for n in ("killed", "whole"))
-        assert found.read_bytes() == expected.read_bytes()
+        actual, expected = (tmp_path / f"{n}.{ending}" for n in ("killed", "whole"))
+        assert actual.read_bytes() == expected.read_bytes()
     assert len(left_behind) > KILLS / 2
     assert all(gone(process) for process in left_behind)
 

@@ -1,4 +1,4 @@
-"""Sources that compute with integers: quantisation alone makes no port wrong."""
+"""Sources that compute with integers: a gap due to quantisation alone does not fail a port."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def quantised(tmp_path_factory):
 
 
 def spoiled(weights, path, name="blocks.3.1.conv_dw.weight", factor=2.0):
-    """The weights with one tensor scaled."""
+    """The weights with one scaled tensor."""
     state = torch.load(weights, weights_only=True)
     state[name] *= factor
     torch.save(state, path)
@@ -48,18 +48,18 @@ def spoiled(weights, path, name="blocks.3.1.conv_dw.weight", factor=2.0):
 
 def test_a_port_of_a_quantised_source_is_the_judge_in_float32(quantised, photos, evaluated):
     source, weights = quantised
-    found = evaluated(source, weights)
-    data = evaluation_report(found)
+    actual = evaluated(source, weights)
+    data = evaluation_report(actual)
     jsonschema.validate(data, schema(EVALUATION))
-    differing = found.differing
+    differing = actual.differing
     assert len(differing) > 2, "the file would show nothing"
     assert data["verdict"]["agrees"] is True
     assert "the port is the judge in float32" in data["verdict"]["sentence"]
     marked = {
         image["number"] for image in data["agreement"]["differing"] if image["by_quantisation"]
     }
-    beyond = {number for number in differing if not found.near_tie(number)}
-    assert marked == found.quantisation.alone == beyond
+    beyond = {number for number in differing if not actual.near_tie(number)}
+    assert marked == actual.quantisation.alone == beyond
     assert data["agreement"]["quantisation"] == {
         "alone": len(beyond), "others": 0, "enough": False, "refused": None,
     }  # fmt: skip
@@ -68,7 +68,7 @@ def test_a_port_of_a_quantised_source_is_the_judge_in_float32(quantised, photos,
     logits = {"logits": TFLiteSource(source).graph.outputs[0]}
     in_float = LiteRTJudge(TFLiteSource(source), in_float=True)
     answers = in_float.run((pixels - MEAN) / STD, logits).taps["logits"].argmax(1)
-    np.testing.assert_array_equal(answers, found.answers.best[differing, 1, 0])
+    np.testing.assert_array_equal(answers, actual.answers.best[differing, 1, 0])
 
 
 def test_a_fault_in_the_port_of_a_quantised_source_is_no_quantisation(
@@ -76,9 +76,9 @@ def test_a_fault_in_the_port_of_a_quantised_source_is_no_quantisation(
 ):
     source, weights = quantised
     faulty = spoiled(weights, tmp_path / "faulty.pth")
-    found = evaluated(source, faulty)
-    data = evaluation_report(found)
-    asked = found.quantisation
+    actual = evaluated(source, faulty)
+    data = evaluation_report(actual)
+    asked = actual.quantisation
     assert len(asked.others) > 5
     assert data["verdict"]["agrees"] is False
     words = f"{len(asked.others)} of them neither in a near tie nor by quantisation"
@@ -110,16 +110,16 @@ def test_images_that_are_gone_in_the_end_are_accounted_for_by_nothing(
     quantised, photos, evaluated, tmp_path
 ):
     source, weights = quantised
-    found = evaluated(source, weights)
-    numbers = sorted(found.quantisation.alone)
+    actual = evaluated(source, weights)
+    numbers = sorted(actual.quantisation.alone)
     folder = tmp_path / "photos"
     shutil.copytree(photos, folder)
     prepared = prepare(Inputs(source, weights), folder, folder / "labels.csv", None, None)
     work = Work(prepared.dataset, prepared.inputs, prepared.sides, 16)
     (folder / prepared.dataset.example(numbers[0]).name).unlink()
-    asked = agreement.quantisation_on(work, found.answers, numbers, found.tie)
+    asked = agreement.quantisation_on(work, actual.answers, numbers, actual.tie)
     assert (sorted(asked.alone), asked.others) == (numbers[1:], frozenset())
-    gone = evaluation_report(replace(found, quantisation=asked))["verdict"]
+    gone = evaluation_report(replace(actual, quantisation=asked))["verdict"]
     assert gone["agrees"] is False
     assert "1 of them beyond a tie" in gone["sentence"]
 
@@ -129,13 +129,13 @@ def test_googles_uint8_file_and_its_port_on_real_photos(artifacts, tmp_path):
     source = artifacts / "google/mobilenet_v2_1.0_224_quant.tflite"
     weights = write_release(porting.port(source), tmp_path).weights
     faulty = spoiled(weights, tmp_path / "faulty.pth", "blocks.3.1.conv_dw.weight", 1.5)
-    found = {}
+    actual = {}
     for name, code, checkpoint in (("sound", 0, weights), ("faulty", 1, faulty)):
-        done = run(
+        result = run(
             "evaluate", artifacts / "images", "--source", source, "--checkpoint", checkpoint,
             "--model", "tf_mobilenetv2_100", "--journal", tmp_path / name, "--json", "-",
         )  # fmt: skip
-        assert done.returncode == code, done.stdout + done.stderr
-        found[name] = json.loads(done.stdout)
-    assert found["sound"]["verdict"]["agrees"] is True
-    assert found["faulty"]["agreement"]["quantisation"]["others"] > 0
+        assert result.returncode == code, result.stdout + result.stderr
+        actual[name] = json.loads(result.stdout)
+    assert actual["sound"]["verdict"]["agrees"] is True
+    assert actual["faulty"]["agreement"]["quantisation"]["others"] > 0

@@ -94,15 +94,15 @@ def test_pixels_made_by_workers_and_answered_here(small, photos, alone, evaluate
 
     asked = []
     monkeypatch.setattr(batch, "predictor_of", built)
-    found = evaluated(device="cpu:0", workers=2)
+    evaluation = evaluated(device="cpu:0", workers=2)
     told = json.loads((alone / "run.json").read_text())
     for name, number in (("judge", 0), ("port", 1)):
-        assert int(found.right(number).sum()) == told["sides"][name]["top1"]["count"]
+        assert int(evaluation.right(number).sum()) == told["sides"][name]["top1"]["count"]
     assert asked == [("checkpoint", "cpu:0")]
 
 
 def nodes(commands):
-    """Two machines with a rank each, as it were: what they ended with, and said."""
+    """Two simulated machines with a rank each: their exit codes and messages."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -177,7 +177,7 @@ def test_an_image_that_stops_one_rank_stops_the_others_soon(small, many, tmp_pat
 
 
 class Told:
-    """A store, and what was said in it."""
+    """A store that records its messages."""
 
     def __init__(self, words=None, gone=False):
         self.words, self.gone = words, gone

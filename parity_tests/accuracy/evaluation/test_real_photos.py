@@ -17,14 +17,14 @@ def test_judge_and_port_agree_on_every_photo(artifacts, tmp_path):
     source = artifacts / "google/mobilenet_v1_0.25_224_float.tflite"
     weights = write_release(porting.port(source), tmp_path).weights
     words = ["evaluate", artifacts / "images", "--source", source, "--checkpoint", weights]
-    done = run(*words, "--journal", tmp_path / "journal", "--json", "-")
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["verdict"]["sentence"] == "the port is the judge: 0 of 63 answers differ"
-    assert found["agreement"]["top1"]["count"] == found["agreement"]["top5_sets"]["count"] == 63
+    result = run(*words, "--journal", tmp_path / "journal", "--json", "-")
+    assert result.returncode == 0, result.stderr
+    data = json.loads(result.stdout)
+    assert data["verdict"]["sentence"] == "the port is the judge: 0 of 63 answers differ"
+    assert data["agreement"]["top1"]["count"] == data["agreement"]["top5_sets"]["count"] == 63
     # With other pixels it is another count: Pillow's give 41 and 56.
-    assert found["sides"]["judge"]["top1"]["count"] == 36
-    assert found["sides"]["judge"]["top5"]["count"] == 52
+    assert data["sides"]["judge"]["top1"]["count"] == 36
+    assert data["sides"]["judge"]["top5"]["count"] == 52
 
 
 def test_one_tensor_scaled_by_a_twentieth_fails_though_accuracies_are_equal(artifacts, tmp_path):
@@ -33,13 +33,13 @@ def test_one_tensor_scaled_by_a_twentieth_fails_though_accuracies_are_equal(arti
     ported.state_dict["blocks.2.0.conv_dw.weight"] *= 1.05
     weights = write_release(ported, tmp_path).weights
     words = ["evaluate", artifacts / "images", "--source", source, "--checkpoint", weights]
-    done = run(*words, "--journal", tmp_path / "journal", "--json", "-")
-    assert done.returncode == 1, done.stderr
-    found = json.loads(done.stdout)
-    change = found["agreement"]["difference"]
+    result = run(*words, "--journal", tmp_path / "journal", "--json", "-")
+    assert result.returncode == 1, result.stderr
+    data = json.loads(result.stdout)
+    change = data["agreement"]["difference"]
     assert (change["gained"], change["lost"], change["p"]) == (4, 4, 1.0)
-    assert found["verdict"]["differs"] is False and found["verdict"]["agrees"] is False
-    assert found["verdict"]["sentence"] == (
+    assert data["verdict"]["differs"] is False and data["verdict"]["agrees"] is False
+    assert data["verdict"]["sentence"] == (
         "the port is not the judge, but these images show no difference in accuracy (McNemar p = "
         "1): 13 of 63 answers differ, all of them beyond a tie"
     )

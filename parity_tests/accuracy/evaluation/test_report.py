@@ -1,4 +1,4 @@
-"""What an evaluation writes: by its schema, and with the images that the networks saw."""
+"""Reports of an evaluation: valid by their schema, and with the images that the networks saw."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def test_it_keeps_to_its_schema_whoever_answers(evaluated, wrong, tmp_path, alon
 
 
 def test_thumbnails_are_what_the_networks_saw(evaluated, wrong, photos):
-    found = evaluated(checkpoint=wrong)
-    images = evaluation_report(found)["agreement"]["differing"]
-    pipeline = parse_pipeline(found.sides[0].pipeline)
+    evaluation = evaluated(checkpoint=wrong)
+    images = evaluation_report(evaluation)["agreement"]["differing"]
+    pipeline = parse_pipeline(evaluation.sides[0].pipeline)
     for image in images[:3]:
         seen = decoded(image["thumbnail"])
         pixels = pipeline((photos / image["name"]).read_bytes())
@@ -58,9 +58,9 @@ def test_thumbnails_are_what_the_networks_saw(evaluated, wrong, photos):
 
 def test_the_first_alone_have_thumbnails(evaluated, wrong, monkeypatch):
     monkeypatch.setattr(evaluation_json, "SHOWN", 2)
-    found = evaluated(checkpoint=wrong)
-    images = evaluation_report(found)["agreement"]["differing"]
-    assert [image["number"] for image in images] == found.differing
+    evaluation = evaluated(checkpoint=wrong)
+    images = evaluation_report(evaluation)["agreement"]["differing"]
+    assert [image["number"] for image in images] == evaluation.differing
     assert [image["thumbnail"] is None for image in images] == [False] * 2 + [True] * (
         len(images) - 2
     )
@@ -71,24 +71,24 @@ def test_an_image_that_is_gone_has_no_thumbnail(evaluated, wrong, photos, tmp_pa
     folder.mkdir()
     for file in photos.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
-    found = evaluated(checkpoint=wrong, data=folder)
-    gone = found.differing[0]
-    (folder / found.dataset.example(gone).name).unlink()
-    images = evaluation_report(found)["agreement"]["differing"]
+    evaluation = evaluated(checkpoint=wrong, data=folder)
+    gone = evaluation.differing[0]
+    (folder / evaluation.dataset.example(gone).name).unlink()
+    images = evaluation_report(evaluation)["agreement"]["differing"]
     assert images[0]["thumbnail"] is None
     assert images[1]["thumbnail"] is not None
 
 
 @pytest.mark.slow
 def test_the_command_writes_page_and_data(small, photos, wrong, tmp_path):
-    done = porting(
+    result = porting(
         "evaluate", photos, "--source", small[0], "--checkpoint", wrong, "--labels",
         photos / "labels.csv", "--workers", 0, "--journal", tmp_path / "journal", "--report",
         tmp_path / "e.html", "--json", tmp_path / "e.json",
     )  # fmt: skip
     data = json.loads((tmp_path / "e.json").read_text())
     assert data["verdict"]["agrees"] is False
-    assert done.returncode == 1, done.stderr
+    assert result.returncode == 1, result.stderr
     assert (tmp_path / "e.html").read_text(encoding="utf-8") == page(data)
-    assert f"wrote    {tmp_path / 'e.html'}\nwrote    {tmp_path / 'e.json'}" in done.stdout
-    assert max(map(len, done.stdout.splitlines()[:-2])) <= 80
+    assert f"wrote    {tmp_path / 'e.html'}\nwrote    {tmp_path / 'e.json'}" in result.stdout
+    assert max(map(len, result.stdout.splitlines()[:-2])) <= 80

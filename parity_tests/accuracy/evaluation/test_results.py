@@ -1,4 +1,4 @@
-"""One row an image, as CSV and Parquet."""
+"""One row for each image, as CSV and Parquet."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from porting.errors import BadInput, OutputError
 
 
 def test_both_kinds_hold_the_same(evaluated, tmp_path):
-    found = evaluated()
-    expected = list(rows_of(found))
+    evaluation = evaluated()
+    expected = list(rows_of(evaluation))
     assert [row["number"] for row in expected] == list(range(70))
     assert expected[3]["name"] == "003.jpg"
-    assert expected[3]["port_answers"] == found.answers.best[3, 1].tolist()
-    assert expected[3]["judge_right"] is bool(found.right(0)[3])
-    write_rows(found, tmp_path / "rows.parquet")
+    assert expected[3]["port_answers"] == evaluation.answers.best[3, 1].tolist()
+    assert expected[3]["judge_right"] is bool(evaluation.right(0)[3])
+    write_rows(evaluation, tmp_path / "rows.parquet")
     assert parquet.read_table(tmp_path / "rows.parquet").to_pylist() == expected
-    write_rows(found, tmp_path / "rows.csv")
+    write_rows(evaluation, tmp_path / "rows.csv")
     with (tmp_path / "rows.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 70
-    assert rows[3]["judge_answers"] == " ".join(map(str, found.answers.best[3, 0]))
+    assert rows[3]["judge_answers"] == " ".join(map(str, evaluation.answers.best[3, 0]))
     assert float(rows[3]["port_margin"]) == expected[3]["port_margin"]
 
 
@@ -34,8 +34,8 @@ def test_an_image_that_could_not_be_read_has_its_reason(photos, evaluated, tmp_p
     for file in photos.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     (folder / "009.jpg").write_text("words")
-    found = evaluated(data=folder, on_error="skip")
-    write_rows(found, tmp_path / "rows.parquet")
+    evaluation = evaluated(data=folder, on_error="skip")
+    write_rows(evaluation, tmp_path / "rows.parquet")
     row = parquet.read_table(tmp_path / "rows.parquet").to_pylist()[9]
     assert "009.jpg: no image" in row["error"]
     assert (row["judge_answers"], row["port_margin"], row["port_right"]) == (None, None, None)

@@ -1,4 +1,4 @@
-"""How far an evaluation is, while it runs."""
+"""Progress of a running evaluation."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def test_what_is_told_while_it_runs(small, photos, evaluated, tmp_path):
     shutil.copytree(photos, folder)
     (folder / "000.jpg").write_text("no image")
     seen = []
-    found = evaluated(data=folder, on_error="skip", progress=seen.append)
+    evaluation = evaluated(data=folder, on_error="skip", progress=seen.append)
     assert [standing.done for standing in seen] == [16, 32, 48, 64, 70]
     assert [standing.usable for standing in seen] == [15, 31, 47, 63, 69]
     assert {standing.total for standing in seen} == {70}
-    last = {name: int(found.right(n).sum()) for n, name in enumerate(("judge", "port"))}
+    last = {name: int(evaluation.right(n).sum()) for n, name in enumerate(("judge", "port"))}
     assert seen[-1].right == last
     assert all(standing.rate > 0 for standing in seen)
     seen.clear()

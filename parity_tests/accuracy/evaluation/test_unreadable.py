@@ -1,4 +1,4 @@
-"""Images that cannot be read: they end an evaluation, or are counted and named."""
+"""Unreadable images end an evaluation, or are counted and listed."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class TestImagesThatCannotBeRead:
 
     def test_skip_counts_them_and_says_so(self, spoiled, evaluated):
         whole = evaluated(journal=spoiled.parent / "whole")
-        found = evaluated(data=spoiled, on_error="skip")
+        evaluation = evaluated(data=spoiled, on_error="skip")
         rest = [number for number in range(70) if number not in (11, 50)]
-        assert np.flatnonzero(found.usable).tolist() == rest
-        assert np.array_equal(found.answers.best[rest], whole.answers.best[rest])
-        data = evaluation_report(found)
+        assert np.flatnonzero(evaluation.usable).tolist() == rest
+        assert np.array_equal(evaluation.answers.best[rest], whole.answers.best[rest])
+        data = evaluation_report(evaluation)
         assert data["data"]["used"] == 68
         assert [failed["name"] for failed in data["data"]["failed"]] == ["011.jpg", "050.jpg"]
         assert "begins with b'this is no i'" in data["data"]["failed"][1]["reason"]

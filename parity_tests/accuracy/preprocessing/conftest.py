@@ -1,4 +1,4 @@
-"""Photos to set both sides on, and TensorFlow's own preprocessing."""
+"""Photos, and TensorFlow's own preprocessing to compare with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each step beside TensorFlow's own operation, on over two hundred images."""
+"""Each step compared with TensorFlow's operation, on over two hundred images."""
 
 from __future__ import annotations
 

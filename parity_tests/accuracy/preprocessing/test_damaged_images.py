@@ -1,4 +1,4 @@
-"""What cannot be decoded, or not as TensorFlow would, is refused by name."""
+"""Images that cannot be decoded as TensorFlow decodes them are refused by name."""
 
 from __future__ import annotations
 
@@ -73,16 +73,16 @@ def test_a_damaged_jpeg_is_refused_or_gives_the_pixels_of_tensorflow(kind):
         data = bytes(data)
         window = Window(5, 3, 30, 21)
         try:
-            found = decoding.decode_as_tensorflow(data), decoding.decode_and_crop(data, window)
+            actual = decoding.decode_as_tensorflow(data), decoding.decode_and_crop(data, window)
         except BadExample:
             continue
         try:
             expected = tf.io.decode_jpeg(data, channels=3).numpy()
         except tf.errors.InvalidArgumentError:
             continue  # TensorFlow is stricter here: its answer is none
-        assert np.array_equal(found[0], expected), number
-        if found[0].shape == (48, 51, 3):
+        assert np.array_equal(actual[0], expected), number
+        if actual[0].shape == (48, 51, 3):
             cropped = tf.io.decode_and_crop_jpeg(data, [5, 3, 30, 21], channels=3)
-            assert np.array_equal(found[1], cropped.numpy()), number
+            assert np.array_equal(actual[1], cropped.numpy()), number
         taken += 1
     assert taken > 20

@@ -1,4 +1,4 @@
-"""A trained network as a TFLite file, images like those it was trained on, and its ports."""
+"""A trained network as a TFLite file, images like its training images, and its ports."""
 
 from __future__ import annotations
 

@@ -70,10 +70,10 @@ def test_statistics_are_those_of_each_convolution(ports, images):
         values = given[norm].double().permute(1, 0, 2, 3).flatten(1)
         mean, variance = values.mean(1), values.var(1)
         spread = variance.sqrt() + 1e-4
-        found = state[f"{norm}.running_mean"]
-        assert ((found - mean).abs() < 1e-5 * (spread + mean.abs())).all(), norm
-        found = state[f"{norm}.running_var"] + 1e-3
-        assert ((found / (variance + 1e-3) - 1).abs() < 1e-3).all(), norm
+        actual = state[f"{norm}.running_mean"]
+        assert ((actual - mean).abs() < 1e-5 * (spread + mean.abs())).all(), norm
+        actual = state[f"{norm}.running_var"] + 1e-3
+        assert ((actual / (variance + 1e-3) - 1).abs() < 1e-3).all(), norm
 
 
 def test_weights_that_are_not_batch_norms_stay(ports):
@@ -131,9 +131,9 @@ def test_a_calibrated_file_is_compared(ports, source, tmp_path):
     # A bias that does not put back the mean is seen where it is.
     state["blocks.2.0.bn1.bias"] -= state["blocks.2.0.bn1.running_mean"]
     torch.save(state, tmp_path / "faulty.pth")
-    found = porting.compare(source, tmp_path / "faulty.pth", name=MODEL)
-    assert not found
-    assert found.culprit.tap == "blocks.2.0.act1"
+    actual = porting.compare(source, tmp_path / "faulty.pth", name=MODEL)
+    assert not actual
+    assert actual.culprit.tap == "blocks.2.0.act1"
 
 
 def test_images_pass_one_by_one(source, images):

@@ -1,4 +1,4 @@
-"""What calibration is for: a port that can be trained on from where it stands."""
+"""The purpose of calibration: a port whose training can continue."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def train_mode_distance(ported, images):
     """Distance of the logits in training mode from those in evaluation mode, over these."""
     model, x = loaded(ported), inputs(ported, images)
     with torch.no_grad():
-        expected, found = model.eval()(x), model.train()(x)
-    return float((found - expected).norm() / expected.norm())
+        expected, actual = model.eval()(x), model.train()(x)
+    return float((actual - expected).norm() / expected.norm())
 
 
 def fine_tune(ported, images, labels):

@@ -1,4 +1,4 @@
-"""Batch norms that have statistics and still only add a bias."""
+"""Batch norms with statistics that only add a bias."""
 
 from __future__ import annotations
 

@@ -22,21 +22,21 @@ CONTENT = gzip.compress(np.random.default_rng(0).bytes(3_000_000), 1, mtime=0)
 
 @pytest.fixture
 def server():
-    with serving({PATH: CONTENT}) as made:
-        yield made
+    with serving({PATH: CONTENT}) as result:
+        yield result
 
 
 def test_a_download_is_whole_and_recorded(server, tmp_path):
     seen = []
-    found = fetch(ENTRY, tmp_path / "google", server[1], lambda *step: seen.append(step))
-    assert found.path == tmp_path / "google" / "mnasnet-a1.tgz"
-    assert found.path.read_bytes() == CONTENT
-    assert found.sha256 == hashlib.sha256(CONTENT).hexdigest()
+    actual = fetch(ENTRY, tmp_path / "google", server[1], lambda *step: seen.append(step))
+    assert actual.path == tmp_path / "google" / "mnasnet-a1.tgz"
+    assert actual.path.read_bytes() == CONTENT
+    assert actual.sha256 == hashlib.sha256(CONTENT).hexdigest()
     record = json.loads((tmp_path / "google" / LOCK).read_text())["mnasnet-a1.tgz"]
-    assert (record["sha256"], record["bytes"]) == (found.sha256, len(CONTENT))
+    assert (record["sha256"], record["bytes"]) == (actual.sha256, len(CONTENT))
     assert record["url"].startswith("https://storage.googleapis.com/cloud-tpu-checkpoints/")
     assert seen[-1] == (len(CONTENT), len(CONTENT))
-    assert {p.name for p in found.path.parent.iterdir()} == {"mnasnet-a1.tgz", LOCK}
+    assert {p.name for p in actual.path.parent.iterdir()} == {"mnasnet-a1.tgz", LOCK}
 
 
 def test_what_is_here_is_not_asked_for_again(server, tmp_path):

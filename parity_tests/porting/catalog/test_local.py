@@ -79,9 +79,9 @@ def test_what_is_not_here_yet(google):
 
 
 def test_what_is_neither_keeps_its_message_and_says_what_is_near(google):
-    with pytest.raises(BadSource) as caught:
+    with pytest.raises(BadSource) as error_info:
         source_path(Path("mnasnet_1.0_224.tflite"), google)
-    text = str(caught.value)
+    text = str(error_info.value)
     assert text.startswith("mnasnet_1.0_224.tflite: no such file; expected a TFLite file, ")
     assert text.endswith(".keras). Published sources: mnasnet_1.0_224, mnasnet_1.3_224, "
                          "mnasnet_1.0_192")  # fmt: skip
@@ -141,7 +141,7 @@ def test_a_checkpoint_takes_the_size_of_its_images_from_the_catalog(google, tmp_
 
 
 def test_where_published_sources_contradict_each_other_nothing_is_proved(downloaded):
-    """Of the hosted MNASNets two conventions are published; the catalog says so."""
+    """Two input conventions are published for the hosted MNASNets; the catalog says so."""
     assert port(downloaded, verify=False).convention.certainty == "assumed"
 
 
@@ -160,17 +160,17 @@ def test_so_do_weights_of_keras(google):
 
 def test_the_commands_take_names(google, tmp_path):
     (google / FILE).write_bytes(HOSTED)
-    done = porting_in(tmp_path, "port", NAME, "--no-verify", "--json")
-    assert done.returncode == 0, done.stderr
-    data = json.loads(done.stdout)
+    result = porting_in(tmp_path, "port", NAME, "--no-verify", "--json")
+    assert result.returncode == 0, result.stderr
+    data = json.loads(result.stdout)
     assert data["source"] == f"checkpoints/google/{FILE}, mnasnet/b.tflite"
     card = json.loads((tmp_path / data["card"]).read_text())
     assert card["source"]["published"]["name"] == NAME
-    done = porting_in(tmp_path, "inspect", NAME, "--json")
-    assert json.loads(done.stdout)["models"] == ["tf_mnasnet_small"]
-    done = porting_in(tmp_path, "diff", "mnasnet-a1", tmp_path / data["weights"])
-    assert done.returncode == 2
-    assert done.stderr == (
+    result = porting_in(tmp_path, "inspect", NAME, "--json")
+    assert json.loads(result.stdout)["models"] == ["tf_mnasnet_small"]
+    result = porting_in(tmp_path, "diff", "mnasnet-a1", tmp_path / data["weights"])
+    assert result.returncode == 2
+    assert result.stderr == (
         "porting: mnasnet-a1: is published, and not in checkpoints/google; download it with "
         "porting fetch mnasnet-a1\n"
     )
@@ -190,8 +190,8 @@ def test_what_counts_as_a_source(tmp_path):
         (tmp_path / name).write_bytes(archive_of(a=b"b") if "tgz" in name else b"{}")
 
     def named(**options):
-        found = sources_in(tmp_path, **options)
-        return [str(place.relative_to(tmp_path)) for place in found]
+        actual = sources_in(tmp_path, **options)
+        return [str(place.relative_to(tmp_path)) for place in actual]
 
     assert named() == ["a/b/k.h5", "loose.ckpt-3", "training", "training/as.tflite", "x.tgz"]
     assert named(newest_alone=False) == [

@@ -1,4 +1,4 @@
-"""What is known of Google's files before any is here: names, addresses, networks."""
+"""The catalog of Google's files: names, addresses, networks."""
 
 from __future__ import annotations
 

@@ -73,9 +73,9 @@ def test_a_damaged_card_is_one_ports_outcome(small, ported, tmp_path, source, me
     [weights] = ported.glob("*.pth")
     shutil.copy(weights, ported / "lost.pth")
     change_card(ported, lambda card: card.update(source=source))
-    done = check(ported, "--source", small[0], "--reports", tmp_path / "reports", "--json")
-    assert done.returncode == 2
-    texts = [outcome["text"] for outcome in json.loads(done.stdout)["outcomes"]]
+    result = check(ported, "--source", small[0], "--reports", tmp_path / "reports", "--json")
+    assert result.returncode == 2
+    texts = [outcome["text"] for outcome in json.loads(result.stdout)["outcomes"]]
     assert texts[1] == f"{weights.with_suffix('.json')}: not a card of porting port: {message}"
     assert texts[0].startswith("its source is neither where it lay")
 
@@ -84,13 +84,13 @@ def test_each_is_compared_and_a_source_that_is_nowhere_is_said(small, ported, tm
     [weights] = ported.glob("*.pth")
     lost = ported / "lost.pth"
     shutil.copy(weights, lost)
-    done = check(ported, "--source", small[0], "--reports", tmp_path / "reports")
-    text = " ".join(done.stdout.split())
+    result = check(ported, "--source", small[0], "--reports", tmp_path / "reports")
+    text = " ".join(result.stdout.split())
     page = tmp_path / "reports" / f"{weights.stem}.html"
     assert f"at parity {weights}: {page}: at parity with LiteRT" in text
     assert f"not compared {lost}: its source is neither where it lay nor in the folders" in text
-    assert done.stdout.splitlines()[-1] == "1 at parity, 0 not at parity, 1 not compared"
-    assert done.returncode == 2
+    assert result.stdout.splitlines()[-1] == "1 at parity, 0 not at parity, 1 not compared"
+    assert result.returncode == 2
     assert page.is_file()
     assert json.loads(page.with_suffix(".json").read_text())["agrees"] is True
 
@@ -102,9 +102,9 @@ def test_one_that_disagrees_gives_the_exit_code(small, ported, faulty, tmp_path)
     change_card(ported, lambda card: card["weights"].update(sha256=digest))
     shutil.copy(weights, ported / "lost.pth")
     words = [ported, "--source", small[0], "--reports", tmp_path / "reports", "--json"]
-    done = check(*words)
-    assert done.returncode == 1
-    data = json.loads(done.stdout)
+    result = check(*words)
+    assert result.returncode == 1
+    data = json.loads(result.stdout)
     assert data["counts"] == {"at parity": 0, "not at parity": 1, "not compared": 1}
     [outcome] = [o for o in data["outcomes"] if o["code"] == 1]
     assert "the error is born at" in outcome["text"]
@@ -112,12 +112,15 @@ def test_one_that_disagrees_gives_the_exit_code(small, ported, faulty, tmp_path)
 
 def test_what_was_ported_onto_a_module_is_left_out(ported, small, tmp_path):
     change_card(ported, lambda card: card.update(onto="mine:Net"))
-    done = check(ported, "--source", small[0], "--reports", tmp_path / "reports")
-    assert (done.returncode, done.stdout) == (0, "0 at parity, 0 not at parity, 0 not compared\n")
-    assert "--onto MODULE (mine:Net)" in done.stderr
+    result = check(ported, "--source", small[0], "--reports", tmp_path / "reports")
+    assert (result.returncode, result.stdout) == (
+        0,
+        "0 at parity, 0 not at parity, 0 not compared\n",
+    )
+    assert "--onto MODULE (mine:Net)" in result.stderr
 
 
 def test_a_folder_without_ports(tmp_path):
-    done = check(tmp_path / "absent")
-    assert done.returncode == 2
-    assert done.stderr.endswith("absent: no ported file in it; port something first\n")
+    result = check(tmp_path / "absent")
+    assert result.returncode == 2
+    assert result.stderr.endswith("absent: no ported file in it; port something first\n")

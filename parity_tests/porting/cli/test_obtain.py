@@ -1,4 +1,4 @@
-"""What is ported where no source is named: what is on disk, downloaded, or synthetic."""
+"""Sources that are ported if none is named: on disk, downloaded, or synthetic."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 @pytest.fixture
 def google(tmp_path):
-    """A folder as it looks after downloads: an archive, a checkpoint, and what is no source."""
+    """A folder after downloads: an archive, a checkpoint, and files that are not sources."""
     folder = tmp_path / "google"
     folder.mkdir()
     hosted = archive_of(
@@ -72,8 +72,8 @@ def test_what_is_wanted_and_does_not_lie_there_is_synthesized(
     google, tmp_path, synthesized, capsys
 ):
     write_network(google / "a1" / "model.ckpt-9", "tf_semnasnet_100")
-    found = obtain(google, tmp_path / "made", None, None)
-    assert names(found) == ["model.ckpt-9", "mnasnet_small.tgz", "checkpoint"]
+    actual = obtain(google, tmp_path / "made", None, None)
+    assert names(actual) == ["model.ckpt-9", "mnasnet_small.tgz", "checkpoint"]
     assert synthesized == ["tf_mnasnet_100"]
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
@@ -84,8 +84,8 @@ def test_of_two_downloads_one_cannot_be_had(tmp_path, synthesized, capsys):
     content = archive_of(**{"m.tflite": network_file(get_config("tf_mnasnet_100"))})
     path = "/download.tensorflow.org/models/tflite/mnasnet_1.0_224_09_07_2018.tgz"
     with serving({path: content}) as (_, address):
-        found = obtain(tmp_path / "google", tmp_path / "made", None, None, address)
-    assert names(found) == ["mnasnet_1.0_224_09_07_2018.tgz", "checkpoint"]
+        actual = obtain(tmp_path / "google", tmp_path / "made", None, None, address)
+    assert names(actual) == ["mnasnet_1.0_224_09_07_2018.tgz", "checkpoint"]
     assert synthesized == ["tf_semnasnet_100"]
     assert "synthetic files of tf_semnasnet_100 are" in capsys.readouterr().err
 
@@ -93,9 +93,9 @@ def test_of_two_downloads_one_cannot_be_had(tmp_path, synthesized, capsys):
 def test_weights_that_a_source_does_not_have_are_said_not_dropped(google, tmp_path, capsys):
     with pytest.raises(BadInput, match="nothing to port: no source has raw weights"):
         obtain(google, tmp_path, "mnasnet_small", "raw")
-    said = capsys.readouterr().err
-    assert "mnasnet_small.tgz" in said
-    assert "has no raw weights to choose; its weights: as stored; left out" in said
+    text = capsys.readouterr().err
+    assert "mnasnet_small.tgz" in text
+    assert "has no raw weights to choose; its weights: as stored; left out" in text
 
 
 @pytest.mark.parametrize("name", ["mnasnet_small.tgz", "cut.tflite"])
@@ -144,23 +144,23 @@ def test_else_it_is_downloaded(tmp_path):
     content = archive_of(**{"m.tflite": network_file(get_config("tf_mnasnet_050"))})
     path = "/download.tensorflow.org/models/tflite/mnasnet_0.5_224_09_07_2018.tgz"
     with serving({path: content}) as (_, address):
-        found = obtain(tmp_path / "google", tmp_path, "mnasnet_050", None, address)
-    assert found == [tmp_path / "google" / "mnasnet_0.5_224_09_07_2018.tgz"]
+        actual = obtain(tmp_path / "google", tmp_path, "mnasnet_050", None, address)
+    assert actual == [tmp_path / "google" / "mnasnet_0.5_224_09_07_2018.tgz"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["mnasnet_small", "tf_mnasnet_small"])
 def test_offline_files_are_synthesized_and_one_line_says_so(tmp_path, model, capsys):
     pytest.importorskip("tensorflow")
-    found = obtain(tmp_path / "google", tmp_path / "made", model, None)
+    actual = obtain(tmp_path / "google", tmp_path / "made", model, None)
     home = tmp_path / "made" / "tf_mnasnet_small"
-    assert found[0] == home / "checkpoint"
-    assert len(found) == 3
+    assert actual[0] == home / "checkpoint"
+    assert len(actual) == 3
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert "cannot be reached; synthetic files of tf_mnasnet_small are ported instead" in lines[0]
     made = (home / "rehearsal.json").stat().st_mtime_ns
-    assert obtain(tmp_path / "google", tmp_path / "made", model, "raw") == found[:1]
+    assert obtain(tmp_path / "google", tmp_path / "made", model, "raw") == actual[:1]
     assert (home / "rehearsal.json").stat().st_mtime_ns == made
 
 
@@ -168,9 +168,9 @@ def test_a_networks_plain_name_stands_for_its_tensorflow_form(google, tmp_path):
     (tmp_path / "checkpoints").mkdir()
     google.rename(tmp_path / "checkpoints" / "google")
     words = ["port", "--obtain", "--model", "mnasnet_small", "--no-verify"]
-    done = porting_in(tmp_path, *words)
-    assert done.returncode == 0, done.stderr
-    assert "model    tf_mnasnet_small" in done.stdout
+    result = porting_in(tmp_path, *words)
+    assert result.returncode == 0, result.stderr
+    assert "model    tf_mnasnet_small" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -182,6 +182,6 @@ def test_a_networks_plain_name_stands_for_its_tensorflow_form(google, tmp_path):
     ],
 )
 def test_wrong_use(tmp_path, words, message):
-    done = porting("port", "--obtain", *words, "--out", tmp_path / "out")
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"porting: {message}")
+    result = porting("port", "--obtain", *words, "--out", tmp_path / "out")
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"porting: {message}")

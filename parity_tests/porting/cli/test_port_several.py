@@ -1,4 +1,4 @@
-"""Several sources ported side by side: what is taken, what is said, how it ends."""
+"""Several sources ported in parallel: selection, messages, exit codes."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def put(folder, **kinds):
 
 def ended(*words):
     """The exit code of a run."""
-    with pytest.raises(SystemExit) as done:
+    with pytest.raises(SystemExit) as result:
         app(["port", "--all", "--out", "out", *words])
-    return done.value.code
+    return result.value.code
 
 
 def test_each_has_a_line_and_none_stops_another(google, monkeypatch, capsys):
@@ -110,11 +110,11 @@ def test_a_path_that_is_too_long_stops_no_other(google, capsys):
 def test_sources_are_named_one_by_one_and_each_gets_the_options(google, capsys):
     put(google, a="words", b="2 damaged")
     places = [f"checkpoints/google/{name}.tflite" for name in "ab"]
-    with pytest.raises(SystemExit) as done:
+    with pytest.raises(SystemExit) as result:
         app(
             ["port", *places, "--out", "out", "--no-verify", "--bn=calibrate", "--json", "--jobs=1"]
         )
-    assert done.value.code == 2
+    assert result.value.code == 2
     data = json.loads(capsys.readouterr().out)
     assert data["counts"] == {"ported": 1, "not at parity": 0, "refused": 1}
     first, second = data["outcomes"]
@@ -225,11 +225,11 @@ def test_real_files_of_several_networks(tmp_path, small_rehearsal):
     (google / "mobilenet.tflite").write_bytes(network_file(get_config("tf_mobilenetv1_025")))
     (google / "small.tgz").write_bytes(archive_of(**{"m/small.tflite": small}))
     (google / "cut.tflite").write_bytes(small[:5000])
-    done = porting_in(tmp_path, "port", "--all", "checkpoints/google", small_rehearsal.checkpoint)
-    assert done.returncode == 2, done.stderr
-    lines = done.stdout.splitlines()
+    result = porting_in(tmp_path, "port", "--all", "checkpoints/google", small_rehearsal.checkpoint)
+    assert result.returncode == 2, result.stderr
+    lines = result.stdout.splitlines()
     assert lines[-1] == "3 ported, 0 not at parity, 1 refused"
-    text = " ".join(done.stdout.split())
+    text = " ".join(result.stdout.split())
     assert "refused checkpoints/google/cut.tflite: damaged or cut" in text
     assert text.count("at parity with") == 3
     # A path is not broken, however long the folder of a test is called.

@@ -1,4 +1,4 @@
-"""Processes side by side: what they write is kept apart, and none outlives a stop."""
+"""Parallel processes: separate outputs, and none outlives an interruption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``porting reproduce`` asks of the port and of ``porting evaluate``."""
+"""The options that ``porting reproduce`` passes to the port and to ``porting evaluate``."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def requested(monkeypatch, tmp_path):
         calls.clear()
         source = tmp_path / "source.tflite"
         source.touch()
-        done = CliRunner().invoke(app, ["reproduce", "data", str(source), *words])
-        assert done.exit_code == status, done.output
+        result = CliRunner().invoke(app, ["reproduce", "data", str(source), *words])
+        assert result.exit_code == status, result.output
         return calls
 
     calls = []
@@ -63,6 +63,6 @@ def test_reports_of_what_is_asked_otherwise_lie_beside(requested):
 
 
 def test_further_options_come_last(requested, monkeypatch):
-    done = CliRunner().invoke(app, ["reproduce", "--stated", "60", "data", "source"])
-    assert done.exit_code == 1
-    assert "options of porting evaluate go behind DATA SOURCE" in str(done.exception)
+    result = CliRunner().invoke(app, ["reproduce", "--stated", "60", "data", "source"])
+    assert result.exit_code == 1
+    assert "options of porting evaluate go behind DATA SOURCE" in str(result.exception)

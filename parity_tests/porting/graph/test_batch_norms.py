@@ -1,4 +1,4 @@
-"""Graphs whose batch norms stand apart from their convolutions, and differ from the network."""
+"""Graphs with batch norms that are not folded, and differ from the network's."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def test_a_bias_before_a_batch_norm_moves_its_mean(small, tmp_path):
             node.input[0] = "biased"
 
     plain = porting.port(small.write_frozen(tmp_path / "plain.pb"), SMALL, verify=False)
-    ported = porting.port(changed_nodes(small, tmp_path / "graph.pb", change), SMALL)
-    assert ported.comparison, ported.comparison.summary()
-    moved = plain.state_dict["bn1.running_mean"] - ported.state_dict["bn1.running_mean"]
+    result = porting.port(changed_nodes(small, tmp_path / "graph.pb", change), SMALL)
+    assert result.comparison, result.comparison.summary()
+    moved = plain.state_dict["bn1.running_mean"] - result.state_dict["bn1.running_mean"]
     np.testing.assert_allclose(moved, bias, rtol=1e-5)
 
 

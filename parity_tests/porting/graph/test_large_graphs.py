@@ -74,10 +74,10 @@ def test_a_file_in_which_ten_thousand_operators_take_the_image(tmp_path):
     path.write_bytes(file.finish([x], results))
     with (
         within(mebibytes=512, seconds=60),
-        pytest.raises(MappingError, match="operator 0 TANH") as caught,
+        pytest.raises(MappingError, match="operator 0 TANH") as error_info,
     ):
         find_match(open_source(path), "tf_mnasnet_small")
-    assert len(str(caught.value)) < 1000
+    assert len(str(error_info.value)) < 1000
 
 
 @pytest.mark.parametrize("kind", ["ADD", "MUL", "SUB"])

@@ -1,4 +1,4 @@
-"""The mapping's picture of a network against the network itself."""
+"""The layers that the mapping expects of a network, against the network itself."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Layers that one graph has once and the other twice, or in another role."""
+"""Layers that occur once in one graph and twice in the other, or in another role."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from porting.graph.node import Graph, Node
 
 
 def layers():
-    """Two layers of one shape on one input, each behind an activation."""
+    """Two layers of one shape on one input, each after an activation."""
     start = Node("input")
     return [op("relu", Node("dense", (4, 4), (start,), name)) for name in "AB"]
 
@@ -54,9 +54,9 @@ def test_layers_that_both_operands_share_are_not_the_ones_in_question():
         a, b = (Node("dense", (4, 4), (stem,), name) for name in "AB")
         return op("add", op("add", op("relu", a), stem), op("add", op("relu", b), stem))
 
-    with pytest.raises(AmbiguousAlignment) as caught:
+    with pytest.raises(AmbiguousAlignment) as error_info:
         places(graph(), graph())
-    assert [line.split()[-1] for line in str(caught.value).splitlines()[1:5]] == ["A", "B"] * 2
+    assert [line.split()[-1] for line in str(error_info.value).splitlines()[1:5]] == ["A", "B"] * 2
 
 
 def test_operands_that_share_all_their_layers_are_paired_either_way():

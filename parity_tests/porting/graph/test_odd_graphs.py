@@ -1,4 +1,4 @@
-"""Operators that lack what they need, and ends that are none: named with their place."""
+"""Operators without the operands they need, and graphs without proper inputs and outputs."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def refused(tmp_path):
         spoil(graph, file)
         path = tmp_path / "model.tflite"
         path.write_bytes(packed(file.file.model))
-        with within(mebibytes=256, seconds=20), pytest.raises(MappingError) as caught:
+        with within(mebibytes=256, seconds=20), pytest.raises(MappingError) as error_info:
             porting.port(path, model, verify=False)
-        return str(caught.value)
+        return str(error_info.value)
 
     return refuse
 

@@ -66,9 +66,9 @@ def branches(graph, activation="none"):
 def test_branches_that_cannot_be_told_apart_are_shown(graph, ported):
     with pytest.raises(AmbiguousAlignment) as raised:
         ported(branches(graph), Branches(torch.add))
-    told = str(raised.value)
+    message = str(raised.value)
     for place in ("'left'", "'right'", "network: left (conv2d)", "and: right (conv2d)"):
-        assert place in told
+        assert place in message
 
 
 def test_branches_are_told_apart_by_what_stands_behind_them(graph, ported):
@@ -108,10 +108,10 @@ def test_activations_spelled_out_are_those_of_one_operator(graph, ported, sixth_
 def test_the_first_difference_is_named_on_both_sides(graph, ported):
     with pytest.raises(GraphMismatch) as raised:
         ported(plain(graph), Plain(channels=16))
-    told = str(raised.value)
-    assert "differ after 0 layers" in told
-    assert "source:  operator 0 CONV_2D 'conv'" in told and "3 -> 8" in told
-    assert "network: first (conv2d)" in told and "3 -> 16" in told
+    message = str(raised.value)
+    assert "differ after 0 layers" in message
+    assert "source:  operator 0 CONV_2D 'conv'" in message and "3 -> 8" in message
+    assert "network: first (conv2d)" in message and "3 -> 16" in message
 
 
 def test_another_activation_is_a_difference(graph, ported):

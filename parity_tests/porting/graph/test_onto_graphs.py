@@ -1,4 +1,4 @@
-"""Modules filled from frozen graphs and SavedModels, where batch norms stand apart."""
+"""Modules filled from frozen graphs and SavedModels, whose batch norms are not folded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operands and options of a source's operators that change what is computed, or only look so."""
+"""Operands and options that change what a source's operators compute, and some that do not."""
 
 from __future__ import annotations
 

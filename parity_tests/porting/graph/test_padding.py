@@ -1,4 +1,4 @@
-"""Explicit padding before VALID convolutions: which network pads so, told by the amounts."""
+"""Explicit padding before VALID convolutions: its amounts tell which network pads so."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def written(tmp_path):
 
 
 def at_parity(path, size):
-    ported = porting.port(path, pixels=seeded_pixels(1, size))
-    assert ported.comparison, ported.comparison.summary()
-    return ported.model
+    result = porting.port(path, pixels=seeded_pixels(1, size))
+    assert result.comparison, result.comparison.summary()
+    return result.model
 
 
 @pytest.mark.parametrize("size", [64, 96])
@@ -42,8 +42,8 @@ def test_the_amounts_tell_tensorflows_network_from_pytorchs(written, model, size
 
 def test_a_port_onto_a_plain_network_can_be_compared_again(written, tmp_path):
     path = written("mnasnet_small", 64, symmetric_amounts)
-    ported = porting.port(path, pixels=seeded_pixels(1, 64))
-    weights = write_release(ported, tmp_path / "out").weights
+    result = porting.port(path, pixels=seeded_pixels(1, 64))
+    weights = write_release(result, tmp_path / "out").weights
     assert porting.compare(path, weights, seeded_pixels(1, 64))
 
 
@@ -64,9 +64,9 @@ def test_zeros_of_a_padv2_are_zeros(written):
 
 def test_wrong_amounts_are_named_on_both_sides(written):
     path = written("tf_mnasnet_small", amounts=lambda *_: (1, 0))
-    with pytest.raises(MappingError) as caught:
+    with pytest.raises(MappingError) as error_info:
         porting.port(path, "tf_mnasnet_small", verify=False)
-    lines = str(caught.value).splitlines()
+    lines = str(error_info.value).splitlines()
     assert "operator 1 CONV_2D 'stem/out'" in lines[1]
     assert "VALID behind an explicit one of rows (1, 0), columns (1, 0)" in lines[1]
     assert lines[2].startswith("  network: conv_stem (conv 3x3, stride 2")

@@ -1,4 +1,4 @@
-"""Each rule of the table: what it makes of an expression, and that the two compute the same."""
+"""Each rewrite rule: its result, and that expression and result compute the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Graphs of unusual size and shape: reading and comparing them takes time in proportion."""
+"""Graphs of unusual size and shape are read and compared in proportional time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks as one exporter or another writes them: recognised, and at parity with LiteRT."""
+"""Networks as different exporters write them: recognised, and at parity with LiteRT."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def written(tmp_path):
 
 
 def at_parity(path, model, classes=17):
-    ported = porting.port(path, pixels=seeded_pixels(1, 64))
-    assert ported.model == model
-    assert ported.comparison, ported.comparison.summary()
-    assert ported.comparison["classifier"]
-    return ported
+    result = porting.port(path, pixels=seeded_pixels(1, 64))
+    assert result.model == model
+    assert result.comparison, result.comparison.summary()
+    assert result.comparison["classifier"]
+    return result
 
 
 def joined(*kinds):
@@ -108,9 +108,9 @@ def test_a_grey_stem_written_as_a_depthwise_convolution(written):
             return output
 
     config = replace(get_config(RELU6), num_classes=17, in_chans=1)
-    ported = porting.port(written(Grey, RELU6, config=config))
-    assert ported.model == RELU6
-    assert ported.comparison, ported.comparison.summary()
+    result = porting.port(written(Grey, RELU6, config=config))
+    assert result.model == RELU6
+    assert result.comparison, result.comparison.summary()
 
 
 def test_a_softmax_by_another_beta_is_not_that_behind_the_logits(written):
@@ -157,10 +157,10 @@ GREY = (127.5,) * 3
 @pytest.mark.parametrize("cast", [False, True])
 def test_normalisation_in_the_graph(written, steps, mean, std, cast):
     kind = type("Kind", (variants.Normalised,), {"steps": steps, "cast": cast})
-    ported = at_parity(written(kind, PLAIN), PLAIN)
-    assert ported.convention.mean == pytest.approx(mean, rel=1e-5)
-    assert ported.convention.std == pytest.approx(std, rel=1e-5)
-    assert ", ".join(step[0] for step in steps) in ported.convention.evidence
+    result = at_parity(written(kind, PLAIN), PLAIN)
+    assert result.convention.mean == pytest.approx(mean, rel=1e-5)
+    assert result.convention.std == pytest.approx(std, rel=1e-5)
+    assert ", ".join(step[0] for step in steps) in result.convention.evidence
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Spoiled graphs against a module: refused by name, or aligned, never more."""
+"""Damaged graphs matched with a module: refused with a message, or matched correctly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a module's operators counts: each difference is seen, each likeness too."""
+"""Operators of a module: each difference that matters is found, and no other."""
 
 from __future__ import annotations
 

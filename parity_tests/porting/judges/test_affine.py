@@ -1,4 +1,4 @@
-"""Integers for real numbers, as LiteRT's own QUANTIZE and DEQUANTIZE trade them."""
+"""Affine quantisation, against LiteRT's QUANTIZE and DEQUANTIZE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TensorFlow runs graphs as they stand, and only such as do no harm."""
+"""TensorFlow runs graphs unchanged, and only graphs of harmless operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading TensorFlow's operations: every fact comes from the operation itself."""
+"""Steps read from TensorFlow's operations: every property comes from the operation itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keras as judge: what every layer gives, and clear refusals."""
+"""Keras as judge: the output of every layer, and clear refusals."""
 
 from __future__ import annotations
 

@@ -26,10 +26,10 @@ def written(path, root=None, **children):
 @pytest.mark.parametrize("application", SMALL, ids=lambda a: f"{a.family}{a.alpha}")
 def test_a_checkpoint_of_a_model_is_judged_by_keras(application, tmp_path):
     prefix = written(tmp_path / "checkpoint", build(application))
-    ported = porting.port(prefix, pixels=PIXELS)
-    assert ported.comparison, ported.comparison.summary()
-    assert ported.comparison.judge == "Keras"
-    assert ported.basis.structure == "Keras's own model, that of keras.applications"
+    result = porting.port(prefix, pixels=PIXELS)
+    assert result.comparison, result.comparison.summary()
+    assert result.comparison.judge == "Keras"
+    assert result.basis.structure == "Keras's own model, that of keras.applications"
 
 
 def as_keras_2_names(model):
@@ -56,16 +56,16 @@ def test_names_of_keras_2_with_an_optimizer_beside_the_model(tmp_path):
     optimizer = tf.Module()
     optimizer._iterations, optimizer._learning_rate = step, tf.Variable(0.1, name="Adam/lr")
     prefix = written(tmp_path / "checkpoint", model=model, optimizer=optimizer)
-    ported = porting.port(prefix, pixels=PIXELS)
-    assert ported.comparison, ported.comparison.summary()
+    result = porting.port(prefix, pixels=PIXELS)
+    assert result.comparison, result.comparison.summary()
 
 
 def test_a_spoiled_port_of_one_is_seen(tmp_path):
     prefix = written(tmp_path / "checkpoint", build(SMALL[1]))
-    ported = porting.port(prefix, verify=False)
+    result = porting.port(prefix, verify=False)
     from genmobilenet.factory import build as build_network
 
-    network = build_network(ported.config, ported.state_dict)
+    network = build_network(result.config, result.state_dict)
     weight = network.blocks[2][1].conv_dw.weight.data
     weight[:2] = weight[[1, 0]]
     comparison = porting.compare(prefix, network, PIXELS)

@@ -1,4 +1,4 @@
-"""Files of Keras that state another precision than float32 are judged in float32."""
+"""Keras files with another precision than float32 are judged in float32."""
 
 from __future__ import annotations
 
@@ -153,18 +153,20 @@ def test_a_fault_in_the_port_of_such_a_file_is_seen(tmp_path):
     state = dict(port.state_dict)
     state["blocks.1.0.conv_dw.weight"] = state["blocks.1.0.conv_dw.weight"] * 1.001
     torch.save(state, weights)
-    found = porting.compare(path, weights, name=port.model)
-    assert not found
-    assert found.culprit.tap == "blocks.1.0.conv_dw"
+    actual = porting.compare(path, weights, name=port.model)
+    assert not actual
+    assert actual.culprit.tap == "blocks.1.0.conv_dw"
 
 
 def test_the_command_says_so_and_warns_of_nothing(tmp_path):
     path = write(build(V1, policy="mixed_float16"), tmp_path)["archive"]
-    done = porting_command("port", path, "--out", tmp_path, PYTHONWARNINGS="error::RuntimeWarning")
-    assert (done.returncode, done.stderr) == (0, "")
-    said = " ".join(done.stdout.split())
-    assert "note its layers state the dtype policy mixed_float16; port and judge compute" in said
-    assert "verdict at parity with Keras in float32 (" in said
+    result = porting_command(
+        "port", path, "--out", tmp_path, PYTHONWARNINGS="error::RuntimeWarning"
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    text = " ".join(result.stdout.split())
+    assert "note its layers state the dtype policy mixed_float16; port and judge compute" in text
+    assert "verdict at parity with Keras in float32 (" in text
 
 
 def test_a_real_file_trained_under_mixed_precision(artifacts):

@@ -1,4 +1,4 @@
-"""The judge of TFLite files: every result whole, weights dequantised, clear refusals."""
+"""The judge of TFLite files: complete results, dequantised weights, clear refusals."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ def test_all_results_as_outputs_change_no_value(tmp_path, written):
 
 @pytest.mark.parametrize("weights", ["int8", "int8_channels", "uint8_legacy"])
 def test_dequantised_weights_run_as_the_float_file_does(tmp_path, written, weights):
-    made = NetworkFile(SMALL, weights=weights)
-    content = made.build()
+    result = NetworkFile(SMALL, weights=weights)
+    content = result.build()
     source = written(content)
     changed = tmp_path / "changed.tflite"
     changed.write_bytes(dequantise(content, changed))
     in_float = TFLiteSource(changed)
-    for name, values in made.real.items():
+    for name, values in result.real.items():
         np.testing.assert_array_equal(in_float.read(name), values, err_msg=name)
     x = pixels()
     taps = {"logits": source.graph.outputs[0]}

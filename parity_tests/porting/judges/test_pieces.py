@@ -1,4 +1,4 @@
-"""Judges that run their network piece by piece, each tap from values fed at those before it."""
+"""Judges that run their network in pieces, each from values fed at the taps before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judging files that compute in integers: in float32, and as they are."""
+"""Judging files that compute in integers: in float32, and unchanged."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ def test_in_float_it_is_the_float_file(written, dtype, activation, named, conver
     file = QuantisedFile(dtype, activation, named, conversions)
     x = images()
     source = written(file.build())
-    found = LiteRTJudge(source, in_float=True).run(x, TAPS)
+    actual = LiteRTJudge(source, in_float=True).run(x, TAPS)
     file.conversions = False
     expected = LiteRTJudge(written(file.build(integers=False), "float.tflite")).run(x, TAPS)
     for tap in TAPS:
-        np.testing.assert_array_equal(found.taps[tap], expected.taps[tap], err_msg=tap)
-    assert found.steps == {}
+        np.testing.assert_array_equal(actual.taps[tap], expected.taps[tap], err_msg=tap)
+    assert actual.steps == {}
     # Were the activation not put back, nothing would end at 0 and, in uint8, at the top.
-    assert min(found.taps[tap].min() for tap in ("conv", "deep", "sum")) == 0
-    top = max(found.taps[tap].max() for tap in ("conv", "deep", "sum"))
+    assert min(actual.taps[tap].min() for tap in ("conv", "deep", "sum")) == 0
+    top = max(actual.taps[tap].max() for tap in ("conv", "deep", "sum"))
     assert top == 6 if activation == "relu6" else top > 6
 
 
 def test_int8_from_zero_on_implies_no_activation(written):
     file = QuantisedFile("int8", "relu")
     x = images()
-    found = LiteRTJudge(written(file.build()), in_float=True).run(x, TAPS)
+    actual = LiteRTJudge(written(file.build()), in_float=True).run(x, TAPS)
     content = file.build(integers=False, activation="none")
     expected = LiteRTJudge(written(content, "float.tflite")).run(x, TAPS)
     for tap in TAPS:
-        np.testing.assert_array_equal(found.taps[tap], expected.taps[tap], err_msg=tap)
-    assert found.taps["conv"].min() < 0
+        np.testing.assert_array_equal(actual.taps[tap], expected.taps[tap], err_msg=tap)
+    assert actual.taps["conv"].min() < 0
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
@@ -95,8 +95,8 @@ def sparse_layer(dtype, densify, dense=False):
     stored, layout = (matrix, None) if dense else (stored, layout)
     weight = file.tensor("w", [6, 8], dtype, stored, parameters, layout)
     if densify:
-        made = file.tensor("made", [6, 8], dtype, quantisation=parameters)
-        weight = file.operator("DENSIFY", [weight], made, schema.DensifyOptionsT())
+        result = file.tensor("made", [6, 8], dtype, quantisation=parameters)
+        weight = file.operator("DENSIFY", [weight], result, schema.DensifyOptionsT())
     options = schema.FullyConnectedOptionsT()
     file.operator("FULLY_CONNECTED", [x, weight, -1], y, options)
     scale = 1 if parameters is None else parameters[0][:, None]
@@ -108,8 +108,8 @@ def sparse_layer(dtype, densify, dense=False):
 def test_sparse_weights_in_float(written, dtype, densify):
     content, matrix = sparse_layer(dtype, densify)
     x = RANDOM.standard_normal((2, 8)).astype(np.float32)
-    found = LiteRTJudge(written(content), in_float=True).run(x, {"y": "y"}).taps["y"]
-    np.testing.assert_allclose(found, x @ matrix.T, rtol=1e-5, atol=1e-6)
+    actual = LiteRTJudge(written(content), in_float=True).run(x, {"y": "y"}).taps["y"]
+    np.testing.assert_allclose(actual, x @ matrix.T, rtol=1e-5, atol=1e-6)
 
 
 def test_sparse_weights_that_contradict_themselves(written):

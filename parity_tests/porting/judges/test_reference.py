@@ -200,14 +200,14 @@ def test_roots(model):
 @pytest.mark.slow
 class TestRehearsal:
     def test_what_is_written(self, small_rehearsal):
-        made = small_rehearsal
-        assert sorted(p.name for p in made.checkpoint.parent.iterdir()) == [
+        result = small_rehearsal
+        assert sorted(p.name for p in result.checkpoint.parent.iterdir()) == [
             "checkpoint",
             "rehearsal-mnasnet-small_dynamic.tflite",
             "rehearsal-mnasnet-small_float.tflite",
             "rehearsal.json",
         ]
-        mark = json.loads((made.checkpoint.parent / "rehearsal.json").read_text())
+        mark = json.loads((result.checkpoint.parent / "rehearsal.json").read_text())
         assert (mark["model"], mark["scheme"]) == ("tf_mnasnet_small", "keras")
 
     def test_averages_slots_and_step(self, tf, small_rehearsal):

@@ -1,4 +1,4 @@
-"""Constants that share their bytes, as converters keep equal bytes once, and differ in meaning."""
+"""Constants that share one buffer, because their bytes are equal, but differ in meaning."""
 
 from __future__ import annotations
 
@@ -170,10 +170,10 @@ def test_biases_that_share_their_bytes_compute_what_the_float_file_computes(writ
     models[1].buffers[reals[b"deep/b"].buffer].data = real.view(np.uint8)
     x = RANDOM.uniform(-1, 1, (3, 8, 8, 3)).astype(np.float32)
     taps = {name: name for name in ("conv", "deep", "sum", "dense")}
-    found = LiteRTJudge(written(packed(models[0])), in_float=True).run(x, taps)
+    actual = LiteRTJudge(written(packed(models[0])), in_float=True).run(x, taps)
     expected = LiteRTJudge(written(packed(models[1]), "float.tflite")).run(x, taps)
     for tap in taps:
-        np.testing.assert_array_equal(found.taps[tap], expected.taps[tap], err_msg=tap)
+        np.testing.assert_array_equal(actual.taps[tap], expected.taps[tap], err_msg=tap)
 
 
 def test_zeros_are_shared_on(tmp_path):
@@ -260,8 +260,8 @@ def test_plain_numbers_behind_the_model_stay_where_they_are(written):
     given = RANDOM.uniform(0, 1, (1, 2, 2, 3)).astype(np.float32)
     expected = given.mean((1, 2)) + np.array([1, 2, 3])
     for in_float in (False, True):
-        found = LiteRTJudge(source, in_float).run(given, {"y": "y"}).taps["y"]
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        actual = LiteRTJudge(source, in_float).run(given, {"y": "y"}).taps["y"]
+        np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
 def test_metadata_keep_their_buffer(tmp_path):

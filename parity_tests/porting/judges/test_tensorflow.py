@@ -65,14 +65,14 @@ def save_objects(tf, folder, values):
 def test_every_form_is_at_parity(tf, tmp_path, values, save, whole):
     kept = {n: v for n, v in values.items() if whole or not ("/moving_" in n and AVERAGE in n)}
     save(tf, tmp_path, kept)
-    ported = porting.port(tmp_path, pixels=PIXELS)
-    assert ported.model == "tf_mnasnet_small"
-    assert ported.plan.weight_set == "ema"
-    assert bool(ported.plan.notes) != whole
-    assert ported.comparison, ported.comparison.summary()
+    result = porting.port(tmp_path, pixels=PIXELS)
+    assert result.model == "tf_mnasnet_small"
+    assert result.plan.weight_set == "ema"
+    assert bool(result.plan.notes) != whole
+    assert result.comparison, result.comparison.summary()
     suffix = AVERAGE if whole else ""
     mean = values[f"mnasnet-small/mnas_stem/batch_normalization/moving_mean{suffix}"]
-    np.testing.assert_array_equal(ported.state_dict["bn1.running_mean"].numpy(), mean)
+    np.testing.assert_array_equal(result.state_dict["bn1.running_mean"].numpy(), mean)
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_the_judge_restores_averages_of_statistics_where_there_are_some(tf, tmp_
     bare = {n: v for n, v in values.items() if not ("/moving_" in n and AVERAGE in n)}
     save_v2(tf, tmp_path / "partial", bare)
     save_v2(tf, tmp_path, values)
-    ported = porting.port(tmp_path / "partial", verify=False)
-    network = build(ported.config, ported.state_dict)
+    result = porting.port(tmp_path / "partial", verify=False)
+    network = build(result.config, result.state_dict)
     with pytest.raises(AssertionError, match="NOT at parity"):
         assert porting.compare(tmp_path, network.eval(), PIXELS)

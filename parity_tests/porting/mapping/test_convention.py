@@ -1,4 +1,4 @@
-"""What a source says of its input, put together with what its graph makes of it."""
+"""The input convention of a source, combined with the normalisation in its graph."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ class TestWhatIsAssumed:
         assert read.evidence.endswith("whose range nothing in the file says; 0 to 255 is taken")
 
     def test_what_nobody_knows(self, tmp_path):
-        """A module of a user's own, filled from a graph that is no known network's."""
+        """A user-defined module, filled from a graph that is not of a known network."""
         torch = pytest.importorskip("torch")
         from parity_tests.building.small_graphs import SmallGraph
 

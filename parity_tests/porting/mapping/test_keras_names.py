@@ -1,4 +1,4 @@
-"""Keras's layer names onto our modules: every variable of the real models, every key of ours."""
+"""Keras's layer names mapped to module names: every variable and every key of the real models."""
 
 from __future__ import annotations
 
@@ -80,13 +80,13 @@ def test_names_cover_both_sides_with_their_shapes(name, classes):
 
 def numbered(model, modules):
     """Groups by Keras's rule: the class in snake case, counted in the model's order."""
-    found = {}
+    actual = {}
     for layer in model.layers:
         kind = {"Conv2D": "conv2d", "DepthwiseConv2D": "depthwise_conv2d", "Dense": "dense",
                 "BatchNormalization": "batch_normalization"}.get(type(layer).__name__)  # fmt: skip
         if kind:
-            found.setdefault(("", kind), []).append(modules[layer.name])
-    return found
+            actual.setdefault(("", kind), []).append(modules[layer.name])
+    return actual
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def numbered(model, modules):
     ],
 )  # fmt: skip
 def test_names(model, naming, expected):
-    found = modules_by_name(layers_of(get_config(model)), naming)
-    assert {name: found.get(name) for name in expected} == expected
+    actual = modules_by_name(layers_of(get_config(model)), naming)
+    assert {name: actual.get(name) for name in expected} == expected
 
 
 def test_keras_2_names_v3_with_slashes():

@@ -1,4 +1,4 @@
-"""Files that are nothing of the kind: the message says what they are."""
+"""Files that are not of a known network: the message says what they are."""
 
 from __future__ import annotations
 

@@ -31,11 +31,11 @@ def port(prefix, **options):
 @pytest.mark.parametrize("weights", ["ema", "raw"])
 def test_every_tensor_lands_where_it_belongs(prefix, scheme, root, weights):
     made = write_network(prefix, MODEL, scheme, root)
-    ported = port(prefix, weights=weights)
-    assert ported.model == MODEL
+    result = port(prefix, weights=weights)
+    assert result.model == MODEL
     scopes = layer_scopes(get_config(MODEL), scheme)
     suffix = EMA if weights == "ema" else ""
-    state = {key: value.numpy() for key, value in ported.state_dict.items()}
+    state = {key: value.numpy() for key, value in result.state_dict.items()}
 
     def stored(path, variable):
         return made[f"{root}/{scopes[path]}/{variable}{suffix}"]
@@ -93,21 +93,21 @@ def without_averages(made, *endings):
 def test_statistics_without_averages_are_taken_raw_and_the_plan_says_so(prefix):
     made = without_averages(with_averages(variables(MODEL, "keras", "m")), *STATISTICS)
     write_checkpoint(prefix, made)
-    ported = port(prefix)
-    assert ported.plan.weight_set == "ema"
+    result = port(prefix)
+    assert result.plan.weight_set == "ema"
     count = sum(name.endswith(STATISTICS) for name in made)
     first = sorted(name for name in made if name.endswith(STATISTICS))[:3]
-    assert ported.plan.notes == (
+    assert result.plan.notes == (
         f"{count} batch-norm statistics have no moving average and are taken raw: "
         f"{', '.join(first)} and {count - 3} more",
     )
-    assert ported.plan.to_json()["notes"] == ported.plan.notes
-    for fill in ported.plan.fills:
+    assert result.plan.to_json()["notes"] == result.plan.notes
+    for fill in result.plan.fills:
         if fill.source:
             averaged = fill.source.endswith(EMA)
             assert averaged != fill.target.endswith(("running_mean", "running_var"))
     mean = made["m/mnas_stem/batch_normalization/moving_mean"]
-    np.testing.assert_array_equal(ported.state_dict["bn1.running_mean"].numpy(), mean)
+    np.testing.assert_array_equal(result.state_dict["bn1.running_mean"].numpy(), mean)
     assert not port(prefix, weights="raw").plan.notes
 
 
@@ -130,9 +130,9 @@ def test_a_trainable_variable_without_average_is_not_taken_raw(prefix):
     made = with_averages(variables(MODEL, "keras", "m"))
     del made["m/mnas_stem/batch_normalization/beta" + EMA]
     write_checkpoint(prefix, made)
-    with pytest.raises(WeightSetError) as caught:
+    with pytest.raises(WeightSetError) as error_info:
         port(prefix)
-    assert str(caught.value) == (
+    assert str(error_info.value) == (
         f"{prefix}: 1 trainable variable has no moving average: "
         "m/mnas_stem/batch_normalization/beta; ask for the raw weights"
     )
@@ -143,9 +143,9 @@ def test_ten_of_many_trainable_variables_are_listed(prefix):
     made = without_averages(with_averages(variables(MODEL, "keras", "m")), "gamma", *STATISTICS)
     write_checkpoint(prefix, made)
     gammas = sorted(name for name in made if name.endswith("gamma"))
-    with pytest.raises(WeightSetError) as caught:
+    with pytest.raises(WeightSetError) as error_info:
         port(prefix)
-    message = str(caught.value)
+    message = str(error_info.value)
     assert f"{len(gammas)} trainable variables have no moving average: {gammas[0]}, " in message
     assert f"{gammas[9]} and {len(gammas) - 10} more; ask for the raw weights" in message
     assert gammas[10] not in message
@@ -165,10 +165,10 @@ def test_a_missing_variable_is_named(prefix):
     made = variables(MODEL, "keras", "m")
     del made["m/mnas_blocks_3/batch_normalization_1/gamma"]
     write_checkpoint(prefix, made)
-    with pytest.raises(MappingError) as caught:
+    with pytest.raises(MappingError) as error_info:
         port(prefix, model=MODEL)
-    assert "does not fit tf_semnasnet_050, 1 problem:" in str(caught.value)
-    assert "nothing in the source fills blocks.2.0.bn2.weight" in str(caught.value)
+    assert "does not fit tf_semnasnet_050, 1 problem:" in str(error_info.value)
+    assert "nothing in the source fills blocks.2.0.bn2.weight" in str(error_info.value)
 
 
 def test_an_extra_variable_is_named(prefix):

@@ -1,4 +1,4 @@
-"""Spoiled graphs from the file to the state dict: refused by name, or ported, never more."""
+"""Damaged graphs, from file to state dict: refused with a message, or ported correctly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints with spoiled names and shapes: refused by name, or ported, never more."""
+"""Checkpoints with damaged names and shapes: refused with a message, or ported correctly."""
 
 from __future__ import annotations
 

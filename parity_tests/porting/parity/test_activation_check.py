@@ -1,4 +1,4 @@
-"""Activations that compute another function than the source's, whatever images show."""
+"""Activations that compute another function than the source's are found for any images."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def test_networks_as_described_have_none(name):
 def test_another_function_is_named(other):
     model = create_model("mnasnet_small")
     model.blocks[0][0].act1 = other
-    found = wrong_activations(model, layers_of(model.config))
-    assert list(found) == ["blocks.0.0.act1"]
-    assert "another function than the source's relu" in found["blocks.0.0.act1"]
+    actual = wrong_activations(model, layers_of(model.config))
+    assert list(actual) == ["blocks.0.0.act1"]
+    assert "another function than the source's relu" in actual["blocks.0.0.act1"]

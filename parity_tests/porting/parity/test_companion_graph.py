@@ -1,4 +1,4 @@
-"""A graph beside a checkpoint: found, aligned, and run where it holds the same weights."""
+"""A graph beside a checkpoint: found, matched, and run if it has the same weights."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ AVERAGE = f"{KERNEL}/ExponentialMovingAverage"
 
 def tflite(model=MODEL, seed=4):
     """A TFLite file of a network, and its classifier (O, I)."""
-    made = NetworkFile(get_config(model), seed=seed)
-    content = made.build()
+    file = NetworkFile(get_config(model), seed=seed)
+    content = file.build()
     shape = tuple(reversed(TRAINED[KERNEL].shape))
-    (classifier,) = (values for values in made.real.values() if values.shape == shape)
+    (classifier,) = (values for values in file.real.values() if values.shape == shape)
     return content, classifier
 
 
@@ -237,11 +237,11 @@ class TestWhole:
     @pytest.mark.parametrize("shipped", [False, True], ids=["folder", "archive"])
     def test_the_graphs_own_judge_agrees(self, beside, tmp_path, shipped):
         place = packed(beside, tmp_path / "shipped.tgz") if shipped else beside
-        ported = porting.port(place, pixels=seeded_pixels(1, 64))
-        assert ported.comparison, ported.comparison.summary()
-        assert ported.basis.graph.comparison
-        assert "rehearsal-mnasnet-small_float.tflite beside it" in ported.basis.summary()
-        assert ported.basis.to_json()["graph"]["weight_set"] == "ema"
+        result = porting.port(place, pixels=seeded_pixels(1, 64))
+        assert result.comparison, result.comparison.summary()
+        assert result.basis.graph.comparison
+        assert "rehearsal-mnasnet-small_float.tflite beside it" in result.basis.summary()
+        assert result.basis.to_json()["graph"]["weight_set"] == "ema"
 
     def test_a_frozen_graph_is_run_by_tensorflow(self, tmp_path):
         from parity_tests.matrix.files import trained
@@ -251,10 +251,10 @@ class TestWhole:
         held |= {f"{n}/ExponentialMovingAverage": v for n, v in averaged.weights.items()}
         write_checkpoint(tmp_path / "model.ckpt", held)
         averaged.write_frozen(tmp_path / "frozen.pb")
-        ported = porting.port(tmp_path / "model.ckpt", pixels=seeded_pixels(1, 64))
-        assert ported.comparison, ported.comparison.summary()
-        assert ported.basis.graph.comparison.judge == "TensorFlow"
-        assert ported.basis.graph.file == "frozen.pb"
+        result = porting.port(tmp_path / "model.ckpt", pixels=seeded_pixels(1, 64))
+        assert result.comparison, result.comparison.summary()
+        assert result.basis.graph.comparison.judge == "TensorFlow"
+        assert result.basis.graph.file == "frozen.pb"
 
     @pytest.mark.parametrize(
         ("mutation", "told"),
@@ -269,9 +269,9 @@ class TestWhole:
         """Without the description outside: in a network that nothing describes."""
         monkeypatch.setattr("porting.parity.structure_evidence.descriptions_of", lambda model: ())
         MUTATIONS[mutation].apply(monkeypatch, MODEL)
-        ported = porting.port(beside, pixels=seeded_pixels(1, 64))
-        assert all(tap.agrees for tap in ported.comparison.taps)
-        assert not ported.comparison
-        (refusal,) = ported.comparison.refusals
+        result = porting.port(beside, pixels=seeded_pixels(1, 64))
+        assert all(tap.agrees for tap in result.comparison.taps)
+        assert not result.comparison
+        (refusal,) = result.comparison.refusals
         assert told in refusal
-        assert not ported.basis.described
+        assert not result.basis.described

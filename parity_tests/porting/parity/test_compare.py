@@ -1,4 +1,4 @@
-"""Comparing arrays: verdicts, and what is refused."""
+"""Comparing arrays: verdicts and refusals."""
 
 from __future__ import annotations
 

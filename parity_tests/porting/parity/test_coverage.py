@@ -1,4 +1,4 @@
-"""Which weights a comparison rests on: channels asleep on all images are compared all the same."""
+"""Which weights a comparison covers: channels inactive on all images are compared too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each figure against its definition, computed another way."""
+"""Each figure against its definition, computed in another way."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ def pair():
 
 def test_against_the_definitions(pair):
     judge, port = (values.astype(np.float64) for values in pair)
-    found, difference = figures_of(*pair), np.abs(pair[0] - pair[1]).astype(np.float64)
-    assert found.elements == judge.size
-    assert found.max_abs == difference.max()
-    assert found.mean_abs == pytest.approx(difference.mean(), rel=1e-5)
-    assert found.scale == pytest.approx(np.abs(judge).max())
-    assert found.relative == pytest.approx(difference.max() / np.abs(judge).max())
+    actual, difference = figures_of(*pair), np.abs(pair[0] - pair[1]).astype(np.float64)
+    assert actual.elements == judge.size
+    assert actual.max_abs == difference.max()
+    assert actual.mean_abs == pytest.approx(difference.mean(), rel=1e-5)
+    assert actual.scale == pytest.approx(np.abs(judge).max())
+    assert actual.relative == pytest.approx(difference.max() / np.abs(judge).max())
     snr = 10 * np.log10((judge**2).sum() / ((judge - port) ** 2).sum())
-    assert found.snr_db == pytest.approx(snr, abs=1e-3)
+    assert actual.snr_db == pytest.approx(snr, abs=1e-3)
     cosine = (judge * port).sum() / np.sqrt((judge**2).sum() * (port**2).sum())
-    assert found.cosine == pytest.approx(cosine, abs=1e-6)
-    assert found.beyond == pytest.approx((difference > 1e-3).mean(), rel=1e-9)
-    assert found.ratio == pytest.approx(difference.max() / 1e-3)
+    assert actual.cosine == pytest.approx(cosine, abs=1e-6)
+    assert actual.beyond == pytest.approx((difference > 1e-3).mean(), rel=1e-9)
+    assert actual.ratio == pytest.approx(difference.max() / 1e-3)
     place = np.unravel_index(difference.argmax(), difference.shape)
-    assert (found.worst_input, found.worst_channel, *found.worst_position) == place
-    np.testing.assert_allclose(found.details.channels, difference.max(axis=(0, 2, 3)), rtol=1e-6)
+    assert (actual.worst_input, actual.worst_channel, *actual.worst_position) == place
+    np.testing.assert_allclose(actual.details.channels, difference.max(axis=(0, 2, 3)), rtol=1e-6)
     plane = difference[place[0], place[1]]
-    assert np.max(found.details.heat) == pytest.approx(plane.max())
-    assert np.shape(found.details.heat) == (HEAT, HEAT)
+    assert np.max(actual.details.heat) == pytest.approx(plane.max())
+    assert np.shape(actual.details.heat) == (HEAT, HEAT)
     exact = ulps(*pair).astype(np.float64)
-    assert found.ulp_max == exact.max()
-    assert found.ulp_median == pytest.approx(np.median(exact), rel=0.1)
+    assert actual.ulp_max == exact.max()
+    assert actual.ulp_median == pytest.approx(np.median(exact), rel=0.1)
 
 
 def test_quantiles_over_few_elements_are_exact():
     judge = np.linspace(1, 2, 500, dtype=np.float32).reshape(1, 5, 10, 10)
     port = judge.copy()
     port.ravel()[:10] = np.nextafter(port.ravel()[:10], np.float32(9))
-    found = figures_of(judge, port)
-    assert (found.ulp_median, found.ulp_p99, found.ulp_max) == (0, 1, 1)
-    counts = found.details.histogram
+    actual = figures_of(judge, port)
+    assert (actual.ulp_median, actual.ulp_p99, actual.ulp_max) == (0, 1, 1)
+    counts = actual.details.histogram
     assert (counts[0], sum(counts)) == (490, 500)
     # 1.19e-7 lies between 10 ** (-12 + 20 / 4) and the next edge.
     assert counts[21] == 10
@@ -78,23 +78,23 @@ def test_ulps(left, right, apart):
 
 def test_vectors_have_no_position():
     judge = np.array([[1.0, 2.0, 3.0]], np.float32)
-    found = figures_of(judge, judge + np.array([[0, 0.5, 0]], np.float32))
-    assert (found.worst_channel, found.worst_position, found.details.heat) == (1, (), ())
+    actual = figures_of(judge, judge + np.array([[0, 0.5, 0]], np.float32))
+    assert (actual.worst_channel, actual.worst_position, actual.details.heat) == (1, (), ())
 
 
 def test_equal_arrays():
     judge = np.ones((1, 2, 3, 3), np.float32)
-    found = figures_of(judge, judge.copy(), noise=0.0)
-    assert found.agrees
-    assert (found.max_abs, found.ratio, found.beyond) == (0, 0, 0)
-    assert found.snr_db == np.inf
+    actual = figures_of(judge, judge.copy(), noise=0.0)
+    assert actual.agrees
+    assert (actual.max_abs, actual.ratio, actual.beyond) == (0, 0, 0)
+    assert actual.snr_db == np.inf
 
 
 def test_noise_is_never_below_one_rounding():
     judge = np.full((1, 1, 2, 2), 8.0, np.float32)
-    found = figures_of(judge, np.nextafter(judge, np.float32(9)), noise=0.0)
-    assert found.agrees
-    assert found.noise == pytest.approx(8 * 2**-23)
+    actual = figures_of(judge, np.nextafter(judge, np.float32(9)), noise=0.0)
+    assert actual.agrees
+    assert actual.noise == pytest.approx(8 * 2**-23)
 
 
 def test_the_heat_map_keeps_the_largest():
@@ -109,6 +109,6 @@ def test_the_heat_map_keeps_the_largest():
 def test_points_are_pairs(pair):
     scatter = figures_of(*pair).details.scatter
     judge, port = pair[0][0].ravel().tolist(), pair[1][0].ravel().tolist()
-    found = set(zip(judge, port, strict=True))
+    actual = set(zip(judge, port, strict=True))
     assert len(scatter) > 100
-    assert all(point in found for point in scatter)
+    assert all(point in actual for point in scatter)

@@ -1,4 +1,4 @@
-"""Reading a PyTorch network: every fact comes from what is called."""
+"""Steps read from a PyTorch network: every property comes from the functions called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The photographs that ship: the same everywhere, for every input, and licensed."""
+"""The photographs in the package: the same on every platform, for every input, and licensed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The check from pixels: the source as it is, and the port by its card's convention."""
+"""The check from pixels: the unchanged source, and the port by its card's input convention."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def file_of(tmp_path):
 
 def walked(path, **options):
     """The road of a port that is at parity."""
-    ported = porting.port(path, **options)
-    assert ported.comparison, ported.comparison.summary()
-    assert ported.pixels is not None
-    assert ported.pixels.agrees
-    return ported.pixels
+    result = porting.port(path, **options)
+    assert result.comparison, result.comparison.summary()
+    assert result.pixels is not None
+    assert result.pixels.agrees
+    return result.pixels
 
 
 class TestRoads:
@@ -188,19 +188,19 @@ class TestMutants:
         path = file_of(kind)
         walked(path, pixels=seeded_pixels(1, 64))
         plant(monkeypatch, module, old, new)
-        ported = porting.port(path, pixels=seeded_pixels(1, 64))
+        result = porting.port(path, pixels=seeded_pixels(1, 64))
         # Tap by tap the two agree: both begin behind what is wrong.
-        assert all(tap.agrees for tap in ported.comparison.taps)
-        assert not ported.pixels.agrees
-        assert not ported.comparison
-        assert ported.comparison.refusals == (ported.pixels.summary(),)
+        assert all(tap.agrees for tap in result.comparison.taps)
+        assert not result.pixels.agrees
+        assert not result.comparison
+        assert result.comparison.refusals == (result.pixels.summary(),)
 
     def test_nothing_is_released(self, file_of, monkeypatch, tmp_path):
         plant(monkeypatch, *MUTANTS["the family's deviation"][1:])
-        ported = porting.port(file_of(SCALED), pixels=seeded_pixels(1, 64))
+        result = porting.port(file_of(SCALED), pixels=seeded_pixels(1, 64))
         expected = r"NOT at parity with .*: fed pixels 0..255 as uint8, the source as it is and"
         with pytest.raises(NotAtParity, match=expected):
-            write_release(ported, tmp_path / "out")
+            write_release(result, tmp_path / "out")
         assert not list((tmp_path / "out").glob("*"))
 
     def test_compare_refuses_too(self, file_of, monkeypatch):

@@ -1,4 +1,4 @@
-"""The check from pixels of what TensorFlow and Keras write: graphs, whole models, int8 files."""
+"""The check from pixels for graphs, SavedModels, Keras models and int8 files."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ def v2(first, dtype="float32"):
     data = image
     for layer in first(keras):
         data = layer(data)
-    made = keras.applications.MobileNetV2(
+    result = keras.applications.MobileNetV2(
         input_tensor=data, alpha=0.35, classes=7, weights=None, classifier_activation=None
     )
-    for layer in made.layers:
+    for layer in result.layers:
         if layer.weights and layer.name in {other.name for other in network.layers}:
             layer.set_weights(network.get_layer(layer.name).get_weights())
-    return keras.Model(image, made.output)
+    return keras.Model(image, result.output)
 
 
 LAYERS = {

@@ -1,4 +1,4 @@
-"""The port's side: means and depthwise convolutions computed another way, values aligned."""
+"""The port's run: means and depthwise convolutions in another order of sums, aligned values."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def test_shifted_products_are_the_convolution(size, stride, kernel, padding):
     with torch.inference_mode():
         expected = conv(x)
         with DepthwiseByShifts():
-            found = conv(x)
-    torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
-    assert found.shape == expected.shape
+            actual = conv(x)
+    torch.testing.assert_close(actual, expected, rtol=1e-13, atol=1e-13)
+    assert actual.shape == expected.shape
 
 
 def test_what_is_not_depthwise_is_left_alone():
@@ -57,12 +57,12 @@ def test_means_are_summed_one_by_one(mean):
     x = torch.from_numpy(np.random.default_rng(0).random((2, 3, 28, 28), np.float32))
     plain = mean(x)
     with SequentialSums():
-        found = mean(x)
-    assert found.shape == plain.shape
+        actual = mean(x)
+    assert actual.shape == plain.shape
     expected = np.zeros((2, 3), np.float32)
     for value in np.moveaxis(x.flatten(2).numpy(), -1, 0):
         expected += value
-    np.testing.assert_array_equal(found.numpy().reshape(2, 3), expected / np.float32(784))
+    np.testing.assert_array_equal(actual.numpy().reshape(2, 3), expected / np.float32(784))
 
 
 def test_layers_on_single_places_are_summed_one_by_one():
@@ -78,8 +78,8 @@ def test_layers_on_single_places_are_summed_one_by_one():
     data = torch.from_numpy(x)
     with torch.inference_mode(), SequentialSums():
         np.testing.assert_array_equal(dense(data).numpy(), expected + bias)
-        found = conv(data[:, :, None, None])
-    np.testing.assert_array_equal(found.numpy()[..., 0, 0], expected + bias)
+        actual = conv(data[:, :, None, None])
+    np.testing.assert_array_equal(actual.numpy()[..., 0, 0], expected + bias)
     assert not np.array_equal(dense(data).detach().numpy(), expected + bias)
 
 

@@ -1,4 +1,4 @@
-"""What the built-in images wake of real networks, and a fault that only photographs show."""
+"""Channels that the built-in images activate, and a fault that only photographs show."""
 
 from __future__ import annotations
 
@@ -130,10 +130,10 @@ def test_the_default_inputs_of_compare_show_it(sound, change):
 
 def test_those_of_diff_show_it(sound, tmp_path):
     torch.save(sound.spoiled(exchanged), tmp_path / "exchanged.pth")
-    done = run("diff", sound.port.source.path, tmp_path / "exchanged.pth")
-    assert done.returncode == 1, done.stderr
-    assert "NOT at parity" in done.stdout
-    assert "8 photographs" in done.stdout
+    result = run("diff", sound.port.source.path, tmp_path / "exchanged.pth")
+    assert result.returncode == 1, result.stderr
+    assert "NOT at parity" in result.stdout
+    assert "8 photographs" in result.stdout
 
 
 def test_those_of_port_show_it(sound, monkeypatch):

@@ -1,4 +1,4 @@
-"""What a verdict rests on: descriptions from outside, held to judge and network."""
+"""The evidence for a verdict: published tables, compared with judge and network."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def described_steps(model, number=None):
 
 
 def network_steps(model):
-    """The network that the zoo describes now."""
+    """The network of the zoo's current configuration."""
     return steps_of_network(GenMobileNet(get_config(model)).eval(), 3)
 
 
@@ -182,7 +182,7 @@ def test_counts_far_from_what_is_stated_are_refused(monkeypatch):
 
 
 def test_a_mistake_in_a_table_is_seen_too(monkeypatch):
-    """What is described is held to the network as the network is to it."""
+    """The table is checked against the network, as the network is against the table."""
     rows = list(published_tables.MNASNET_A1)
     rows[3] = rows[3]._replace(kernel=5)
     monkeypatch.setattr(published_tables, "MNASNET_A1", tuple(rows))
@@ -201,8 +201,8 @@ def test_a_file_of_keras_rests_on_keras(tmp_path):
     from parity_tests.matrix.files import PIXELS, keras
 
     pytest.importorskip("tensorflow")
-    made = keras("legacy weights")("tf_mobilenetv1_025", tmp_path / "file")
-    ported = porting.port(made.path, pixels=PIXELS)
+    result = keras("legacy weights")("tf_mobilenetv1_025", tmp_path / "file")
+    ported = porting.port(result.path, pixels=PIXELS)
     assert ported.basis.summary() == "Keras's own model, that of keras.applications"
 
 

@@ -1,4 +1,4 @@
-"""The second order of sums computes the same functions, and rounds otherwise."""
+"""The second order of sums computes the same functions with other rounding."""
 
 from __future__ import annotations
 

@@ -252,7 +252,7 @@ def test_what_was_folded_from_another_weight_set(exported, raw, checkpoint):
 
 
 def test_folded_with_another_epsilon(checkpoint):
-    """What a converter does that has the epsilon wrong."""
+    """A converter with a wrong epsilon."""
     state = dict(checkpoint.state)
     key, norm = "conv_stem.weight", "bn1"
     gamma, beta, mean, variance = (
@@ -290,7 +290,7 @@ def test_calibrated_batch_norms_are_equal_once_folded(small):
 
 
 class Mine(nn.Module):
-    """The same network under keys of somebody's own."""
+    """The same network with other keys."""
 
     def __init__(self, network):
         super().__init__()
@@ -339,7 +339,7 @@ def frozen(tmp_path):
 
 
 class Wrapped(nn.Module):
-    """A network inside of somebody's own."""
+    """A network inside a user-defined module."""
 
     def __init__(self, inner):
         super().__init__()

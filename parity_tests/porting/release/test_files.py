@@ -1,4 +1,4 @@
-"""What a port leaves on disk, and what it does not."""
+"""The files that a port writes, and those that it does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels that a source brings along go into the card."""
+"""A source's labels are written to the card."""
 
 from __future__ import annotations
 
@@ -47,5 +47,5 @@ def test_the_wrong_number_of_labels_is_noted(labelled, tmp_path):
 
 
 def test_inspect_says_them(labelled):
-    done = run("inspect", labelled(NAMES))
-    assert "labels     1001: class 0 ... class 1000" in done.stdout
+    result = run("inspect", labelled(NAMES))
+    assert "labels     1001: class 0 ... class 1000" in result.stdout

@@ -1,4 +1,4 @@
-"""A made-up source is known as one, whatever its files are called."""
+"""A synthetic source is recognised, whatever its files are called."""
 
 from __future__ import annotations
 

@@ -12,6 +12,6 @@ def browser():
     playwright = pytest.importorskip("playwright.sync_api")
     options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield opened
-        opened.close()
+        result = driver.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield result
+        result.close()

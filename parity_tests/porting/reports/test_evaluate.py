@@ -1,4 +1,4 @@
-"""An evaluation as text and as JSON, made up."""
+"""An invented evaluation as text and as JSON."""
 
 from __future__ import annotations
 
@@ -114,9 +114,9 @@ def test_a_page_from_either_or_both(tmp_path):
     assert porting("report", tmp_path / "c.json", *both).returncode == 0
     text = (tmp_path / "both.html").read_text(encoding="utf-8")
     assert text == page(report_of(3), WHOLE)
-    done = porting("report", tmp_path / "e.json", *both)
-    assert done.returncode == 2
-    assert "e.json: not a report of `porting diff --json`" in " ".join(done.stderr.split())
+    result = porting("report", tmp_path / "e.json", *both)
+    assert result.returncode == 2
+    assert "e.json: not a report of `porting diff --json`" in " ".join(result.stderr.split())
 
 
 def test_an_evaluation_of_something_else_is_refused(tmp_path):

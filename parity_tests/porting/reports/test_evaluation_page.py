@@ -50,10 +50,10 @@ def files(tmp_path_factory):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", [*PAGES, "both"])
 def test_it_opens_quietly_at_both_widths_in_both_schemes(browser, files, width, scheme, name):
-    opened = Opened(browser, files / f"{name}.html", width, scheme)
-    assert opened.page.locator("#accuracies svg.interval circle").count() >= 2
-    opened.check_fits()
-    opened.check_quiet()
+    result = Opened(browser, files / f"{name}.html", width, scheme)
+    assert result.page.locator("#accuracies svg.interval circle").count() >= 2
+    result.check_fits()
+    result.check_quiet()
 
 
 @pytest.mark.parametrize(
@@ -68,11 +68,11 @@ def test_it_opens_quietly_at_both_widths_in_both_schemes(browser, files, width, 
     ],
 )
 def test_the_verdict_is_in_the_first_lines(browser, files, name, badge, kind):
-    opened = Opened(browser, files / f"{name}.html").page
-    assert opened.locator("#badge").inner_text() == badge
-    assert opened.locator("#badge").get_attribute("class") == kind
-    assert "of 80 answers differ." in opened.locator("#summary").inner_text()
-    assert not opened.locator("#evaluation-verdict").is_visible()
+    result = Opened(browser, files / f"{name}.html").page
+    assert result.locator("#badge").inner_text() == badge
+    assert result.locator("#badge").get_attribute("class") == kind
+    assert "of 80 answers differ." in result.locator("#summary").inner_text()
+    assert not result.locator("#evaluation-verdict").is_visible()
 
 
 @pytest.mark.parametrize(
@@ -90,9 +90,9 @@ def test_of_an_earlier_version_which_does_not_say_whether_the_two_agree(
     data = evaluation_data(images, differs=differs)
     del data["verdict"]["agrees"]
     (tmp_path / "p.html").write_text(page(data), encoding="utf-8")
-    found = Opened(browser, tmp_path / "p.html").page.locator("#badge")
-    assert found.inner_text() == badge
-    assert found.get_attribute("class") == kind
+    element = Opened(browser, tmp_path / "p.html").page.locator("#badge")
+    assert element.inner_text() == badge
+    assert element.get_attribute("class") == kind
 
 
 def test_a_port_of_which_nobody_can_tell(browser, tmp_path):
@@ -105,8 +105,8 @@ def test_a_port_of_which_nobody_can_tell(browser, tmp_path):
 
 
 def test_accuracies_with_intervals(browser, files):
-    opened = Opened(browser, files / "ties.html").page
-    top1 = opened.locator("#accuracies figure").nth(0)
+    result = Opened(browser, files / "ties.html").page
+    top1 = result.locator("#accuracies figure").nth(0)
     assert top1.locator(".value").all_inner_texts() == [
         "87.50 % (78.50 to 93.07)", "86.25 % (77.03 to 92.15)", "49.80 %",
     ]  # fmt: skip
@@ -117,23 +117,23 @@ def test_accuracies_with_intervals(browser, files):
     )
     # On the page as in the figures: the dot divides the bar as the share its interval.
     assert (dot - left) / (right - left) == pytest.approx((86.25 - 77.03) / (92.15 - 77.03), 0.01)
-    facts = opened.locator("#evaluation-facts b").all_inner_texts()
+    facts = result.locator("#evaluation-facts b").all_inner_texts()
     assert facts == ["79 of 80", "20 of 80", f"{MINUS}1.25", "0.25"]
-    assert opened.locator("#accuracies figure").nth(1).locator("svg").count() == 3
+    assert result.locator("#accuracies figure").nth(1).locator("svg").count() == 3
 
 
 def test_images_that_differ_are_shown(browser, files):
-    opened = Opened(browser, files / "ties.html").page
-    assert opened.locator("#differing-heading").inner_text() == "1 image on which the two differ"
-    card = opened.locator("#images li")
+    result = Opened(browser, files / "ties.html").page
+    assert result.locator("#differing-heading").inner_text() == "1 image on which the two differ"
+    card = result.locator("#images li")
     assert card.locator("img").get_attribute("src") == PIXEL
     assert card.locator("p").all_inner_texts() == [
         "tench", "judge: tench\nright, by 1.25",
         "port: sleeping bag\nwrong, by 0.0824", "a near tie", "val/003.jpg",
     ]  # fmt: skip
-    assert not opened.locator("#failed").is_visible()
-    assert not opened.locator("#explanation").is_visible()
-    assert not opened.locator("#by-quantisation").is_visible()
+    assert not result.locator("#failed").is_visible()
+    assert not result.locator("#explanation").is_visible()
+    assert not result.locator("#by-quantisation").is_visible()
     quantised = Opened(browser, files / "quantised.html").page
     assert quantised.locator("#images li p").all_inner_texts()[3] == "by quantisation"
     assert quantised.locator("#by-quantisation").is_visible()
@@ -144,28 +144,28 @@ def test_images_that_differ_are_shown(browser, files):
 def test_a_page_holds_the_first_images_and_counts_the_others(browser, files):
     text = (files / "differs.html").read_text(encoding="utf-8")
     assert text.count(PIXEL) == SHOWN - 1
-    opened = Opened(browser, files / "differs.html").page
-    assert opened.locator("#images li").count() == SHOWN
-    assert opened.locator("#images div.picture").inner_text() == "no picture"
-    assert opened.locator("#differing-heading").inner_text() == "65 images on which the two differ"
+    result = Opened(browser, files / "differs.html").page
+    assert result.locator("#images li").count() == SHOWN
+    assert result.locator("#images div.picture").inner_text() == "no picture"
+    assert result.locator("#differing-heading").inner_text() == "65 images on which the two differ"
     more = "The first 60 are shown; there are 5 more."
-    assert opened.locator("#more-images").inner_text() == more
+    assert result.locator("#more-images").inner_text() == more
 
 
 def test_what_came_in_as_text_stays_text(browser, files):
-    opened = Opened(browser, files / "differs.html")
-    assert opened.page.locator("#images .called").nth(0).inner_text() == HOSTILE
-    assert opened.page.locator("#failures dt").nth(0).inner_text() == f"{HOSTILE}.jpg"
-    assert opened.page.locator("#changes tbody tr").nth(2).locator("td").nth(1).inner_text() == (
+    result = Opened(browser, files / "differs.html")
+    assert result.page.locator("#images .called").nth(0).inner_text() == HOSTILE
+    assert result.page.locator("#failures dt").nth(0).inner_text() == f"{HOSTILE}.jpg"
+    assert result.page.locator("#changes tbody tr").nth(2).locator("td").nth(1).inner_text() == (
         HOSTILE
     )
-    assert opened.page.locator("img[src=x]").count() == 0
-    opened.check_quiet()
+    assert result.page.locator("img[src=x]").count() == 0
+    result.check_quiet()
 
 
 def test_the_explanation(browser, files):
-    opened = Opened(browser, files / "differs.html").page
-    rows = opened.locator("#changes tbody tr")
+    result = Opened(browser, files / "differs.html").page
+    rows = result.locator("#changes tbody tr")
     assert [rows.nth(n).locator("td").nth(0).inner_text() for n in range(4)] == [
         "preprocessing", "weights", "channel order", "together",
     ]  # fmt: skip
@@ -178,8 +178,8 @@ def test_the_explanation(browser, files):
     # On one axis: what loses more lies further left, and 0 is marked in each.
     dots = [float(rows.nth(n).locator("circle").get_attribute("cx")[:-1]) for n in range(3)]
     assert dots[2] < dots[0] < dots[1]
-    assert opened.locator("#changes .zero").count() == 4
-    assert opened.locator("#unchanged").inner_text() == "Not changed: background (there is none)."
+    assert result.locator("#changes .zero").count() == 4
+    assert result.locator("#unchanged").inner_text() == "Not changed: background (there is none)."
 
 
 def test_no_change_at_all_is_on_the_axis_of_changes(browser, tmp_path):
@@ -209,20 +209,20 @@ def test_a_pipeline_that_is_not_the_authors(browser, tmp_path):
 
 
 def test_a_section_in_a_comparison(browser, files):
-    opened = Opened(browser, files / "both.html")
-    assert opened.page.locator("#badge").inner_text() == "At parity"
-    assert opened.page.locator("#evaluation-badge").inner_text() == "Accuracy differs"
-    assert opened.page.locator("#evaluation-summary").inner_text() == "65 of 80 answers differ."
-    assert "87.50 % / 6.25 %" in opened.page.locator("#facts").inner_text()
-    assert opened.page.locator("#images li").count() == SHOWN
-    assert opened.page.locator("#taps tbody tr").count() == 12
-    opened.check_quiet()
+    result = Opened(browser, files / "both.html")
+    assert result.page.locator("#badge").inner_text() == "At parity"
+    assert result.page.locator("#evaluation-badge").inner_text() == "Accuracy differs"
+    assert result.page.locator("#evaluation-summary").inner_text() == "65 of 80 answers differ."
+    assert "87.50 % / 6.25 %" in result.page.locator("#facts").inner_text()
+    assert result.page.locator("#images li").count() == SHOWN
+    assert result.page.locator("#taps tbody tr").count() == 12
+    result.check_quiet()
 
 
 def test_on_paper(browser, files, tmp_path):
-    opened = Opened(browser, files / "ties.html")
-    opened.page.emulate_media(media="print")
-    assert opened.page.locator("#images img").is_visible()
-    opened.page.pdf(path=tmp_path / "report.pdf")
+    result = Opened(browser, files / "ties.html")
+    result.page.emulate_media(media="print")
+    assert result.page.locator("#images img").is_visible()
+    result.page.pdf(path=tmp_path / "report.pdf")
     assert (tmp_path / "report.pdf").stat().st_size > 10_000
-    opened.check_quiet()
+    result.check_quiet()

@@ -120,8 +120,8 @@ def test_weights_that_agree_or_were_not_compared(browser, files):
     assert many.locator("tr.bad").count() == 0
     assert equal.locator("#weights-headline").inner_text() == "All 300 keys are the source's."
     assert not equal.locator("details").is_visible()
-    said = unpaired.locator("#weights-headline").inner_text()
-    assert said == "Cannot be compared: no plan says <b>which</b>."
+    text = unpaired.locator("#weights-headline").inner_text()
+    assert text == "Cannot be compared: no plan says <b>which</b>."
     assert not none.is_visible()
 
 

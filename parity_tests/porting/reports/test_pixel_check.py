@@ -1,4 +1,4 @@
-"""How sure an input convention is, and the check from pixels, wherever they are reported."""
+"""How reports show the evidence for an input convention, and the check from pixels."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def words(text):
 
 def test_a_port_in_the_terminal_and_its_card(files, tmp_path):
     folder, released = files
-    done = run("port", folder / "bytes.tflite", "--out", tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "pixels fed pixels 0..255 as uint8, source and port agree" in words(done.stdout)
-    assert "known from: the source's graph normalises its input (MUL, SUB)" in words(done.stdout)
+    result = run("port", folder / "bytes.tflite", "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "pixels fed pixels 0..255 as uint8, source and port agree" in words(result.stdout)
+    assert "known from: the source's graph normalises its input (MUL, SUB)" in words(result.stdout)
     card = json.loads(released.card.read_text())
     assert card["verdict"]["pixels"]["agrees"] is True
     assert card["verdict"]["pixels"]["takes"] == "uint8"
@@ -51,25 +51,25 @@ def test_a_port_in_the_terminal_and_its_card(files, tmp_path):
 
 
 def test_what_is_not_proved_says_so(files, tmp_path):
-    done = run("port", files[0] / "float.tflite", "--out", tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "as 0 to 1 in float32 (not proved), source" in words(done.stdout)
+    result = run("port", files[0] / "float.tflite", "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "as 0 to 1 in float32 (not proved), source" in words(result.stdout)
     assert "not proved: the source's graph normalises its input (MUL, SUB), assumed" in words(
-        done.stdout
+        result.stdout
     )
 
 
 def test_weights_alone_are_not_judged_from_pixels_on(small_rehearsal, tmp_path):
-    done = run("port", small_rehearsal.checkpoint, "--out", tmp_path)
-    assert "pixels not judged: the judge is fed" in words(done.stdout)
+    result = run("port", small_rehearsal.checkpoint, "--out", tmp_path)
+    assert "pixels not judged: the judge is fed" in words(result.stdout)
 
 
 def test_a_comparison_in_json(files, tmp_path):
     folder, released = files
     report = tmp_path / "report.json"
-    done = run("diff", folder / "bytes.tflite", released.weights, "--random", 1, "--json", report)
-    assert done.returncode == 0, done.stderr
-    assert "pixels fed pixels 0..255 as uint8" in words(done.stdout)
+    result = run("diff", folder / "bytes.tflite", released.weights, "--random", 1, "--json", report)
+    assert result.returncode == 0, result.stderr
+    assert "pixels fed pixels 0..255 as uint8" in words(result.stdout)
     data = json.loads(report.read_text())
     jsonschema.validate(data, schema())
     assert data["refusals"] == []
@@ -85,24 +85,24 @@ class TestOptions:
             ("port", folder / "bytes.tflite", "--out", tmp_path),
             ("diff", folder / "bytes.tflite", released.weights),
         ):
-            done = run(*command, *stated)
-            assert done.returncode == 2
-            assert "--mean 0 --std 255 contradict the file" in words(done.stderr)
-            assert "minus (127.5), over (127.5)" in words(done.stderr)
+            result = run(*command, *stated)
+            assert result.returncode == 2
+            assert "--mean 0 --std 255 contradict the file" in words(result.stderr)
+            assert "minus (127.5), over (127.5)" in words(result.stderr)
         assert not list(tmp_path.iterdir())
 
     def test_a_convention_that_is_taken(self, files, tmp_path):
-        done = run(
+        result = run(
             "port", files[0] / "float.tflite", "--mean", "0,0,0", "--std", "255", "--out", tmp_path
         )
-        assert done.returncode == 0, done.stderr
-        assert "the user's: --mean 0 --std 255" in words(done.stdout)
-        assert "stated, not proved" in words(done.stdout)
+        assert result.returncode == 0, result.stderr
+        assert "the user's: --mean 0 --std 255" in words(result.stdout)
+        assert "stated, not proved" in words(result.stdout)
 
     def test_half_of_one(self, files, tmp_path):
-        done = run("port", files[0] / "float.tflite", "--mean", "0", "--out", tmp_path)
-        assert done.returncode == 2
-        assert "--std is missing" in words(done.stderr)
+        result = run("port", files[0] / "float.tflite", "--mean", "0", "--out", tmp_path)
+        assert result.returncode == 2
+        assert "--std is missing" in words(result.stderr)
 
 
 @pytest.mark.slow
@@ -113,8 +113,8 @@ def test_the_page(browser, tmp_path):
     data["inputs"]["convention"]["certainty"] = "assumed"
     place = tmp_path / "page.html"
     place.write_text(page(data), encoding="utf-8")
-    opened = Opened(browser, place)
-    shown = words(opened.page.locator("#provenance").inner_text())
+    view = Opened(browser, place)
+    shown = words(view.page.locator("#provenance").inner_text())
     assert "From pixels fed <i>pixels</i> as uint8" in shown
     assert "not proved the graph" in shown
-    opened.check_quiet()
+    view.check_quiet()

@@ -1,4 +1,4 @@
-"""Progress on a terminal, and none where there is no terminal."""
+"""Progress on a terminal, and none without a terminal."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ def test_it_moves_also_while_standard_error_leads_elsewhere():
 
 
 def test_quiet_without_a_terminal():
-    done = run(subprocess.PIPE)
-    assert (done.stdout, done.stderr) == (b"False\n", b"")
+    result = run(subprocess.PIPE)
+    assert (result.stdout, result.stderr) == (b"False\n", b"")

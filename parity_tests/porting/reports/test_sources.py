@@ -64,17 +64,17 @@ def test_a_network_is_listed_once(monkeypatch, capsys, folder):
 
 
 def test_lines_where_there_is_no_terminal(folder):
-    done = porting("sources", "mnasnet_1.0", "--folder", folder)
-    assert done.stdout.splitlines()[:2] == [
+    result = porting("sources", "mnasnet_1.0", "--folder", folder)
+    assert result.stdout.splitlines()[:2] == [
         "mnasnet_1.0_224\ttf_mnasnet_100\ttflite\t224\t74.08/91.75\tyes 3.0 MiB",
         "mnasnet_1.0_192\ttf_mnasnet_100\ttflite\t192\t72.56/90.76\tno",
     ]
-    assert len(done.stdout.splitlines()) == 5
+    assert len(result.stdout.splitlines()) == 5
 
 
 def test_json_holds_everything(folder):
-    done = porting("sources", "--model", "semnasnet_100", "--folder", folder, "--json")
-    data = json.loads(done.stdout)
+    result = porting("sources", "--model", "semnasnet_100", "--folder", folder, "--json")
+    data = json.loads(result.stdout)
     assert data["folder"] == str(folder)
     assert [source["size"] for source in data["sources"]] == [224, 192, 160, 128, 96]
     assert data["sources"][0] == {
@@ -113,6 +113,6 @@ def test_patterns(pattern, count):
     ],
 )
 def test_nothing_to_list(words, message):
-    done = porting("sources", *words)
-    assert done.returncode == 2
-    assert message in done.stderr
+    result = porting("sources", *words)
+    assert result.returncode == 2
+    assert message in result.stderr

@@ -1,4 +1,4 @@
-"""Archives as Google ships them, and what is said of what lies in them."""
+"""Archives as Google publishes them, and messages about their members."""
 
 from __future__ import annotations
 
@@ -44,9 +44,11 @@ def test_two_real_checkpoints_are_still_refused(shipped, tmp_path):
 def test_errors_name_the_archive_and_the_member(shipped, tmp_path):
     (shipped / "model.ckpt-9.data-00000-of-00001").unlink()
     archive = packed(shipped, tmp_path / "a1.tgz")
-    with pytest.raises(BadSource) as caught:
+    with pytest.raises(BadSource) as error_info:
         open_source(archive)
-    assert str(caught.value).startswith(f"{archive}, mnasnet/model.ckpt-9.data-00000-of-00001: no ")
+    assert str(error_info.value).startswith(
+        f"{archive}, mnasnet/model.ckpt-9.data-00000-of-00001: no "
+    )
 
 
 def test_so_do_errors_that_come_later(shipped, tmp_path):
@@ -56,20 +58,20 @@ def test_so_do_errors_that_come_later(shipped, tmp_path):
     shard.write_bytes(content)
     archive = packed(shipped, tmp_path / "a1.tgz")
     source = open_source(archive)
-    with pytest.raises(BadSource) as caught:
+    with pytest.raises(BadSource) as error_info:
         for name in source.tensors:
             source.read(name)
-    assert str(caught.value).startswith(f"{archive}, mnasnet/model.ckpt-9.data")
+    assert str(error_info.value).startswith(f"{archive}, mnasnet/model.ckpt-9.data")
 
 
 def test_a_tflite_file_in_an_archive_is_named_by_both(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "b.tflite").write_bytes(network_file(get_config(MODEL)))
     archive = packed(tmp_path / "in", tmp_path / "b1.tgz")
-    ported = port(archive, verify=False)
-    assert inspect_source(ported.source)["source"] == f"{archive}, mnasnet/b.tflite"
-    assert card_of(ported, "x.pth", "0").to_json()["source"]["lay_at"] == str(archive)
+    result = port(archive, verify=False)
+    assert inspect_source(result.source)["source"] == f"{archive}, mnasnet/b.tflite"
+    assert card_of(result, "x.pth", "0").to_json()["source"]["lay_at"] == str(archive)
     (tmp_path / "in" / "b.tflite").write_bytes(b"\0\0\0\0TFL3" + bytes(40))
-    with pytest.raises(BadSource) as caught:
+    with pytest.raises(BadSource) as error_info:
         open_source(packed(tmp_path / "in", archive))
-    assert str(caught.value).startswith(f"{archive}, mnasnet/b.tflite: damaged or cut short")
+    assert str(error_info.value).startswith(f"{archive}, mnasnet/b.tflite: damaged or cut short")

@@ -24,7 +24,7 @@ def check(source, expected=TENSORS):
 
 
 def against_tensorflow(path):
-    """Every tensor as TensorFlow's own reader gives it."""
+    """Check every tensor against TensorFlow's own reader."""
     tf = pytest.importorskip("tensorflow")
     reader = tf.train.load_checkpoint(str(path))
     source = open_source(path)

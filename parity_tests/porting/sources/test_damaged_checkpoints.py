@@ -1,4 +1,4 @@
-"""Damaged checkpoints: each refused with its place, none at the cost of memory or time."""
+"""Damaged checkpoints are refused with the place of the damage, in little memory and time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged checkpoints of format V1: each refused with its place, none at the cost of memory."""
+"""Damaged checkpoints of format V1 are refused with the place of the damage, in little memory."""
 
 from __future__ import annotations
 
@@ -106,9 +106,9 @@ def spoilt(path, key, value):
 )
 def test_a_slice_that_is_not_what_is_listed(path, value, message):
     source = spoilt(path, FIRST, value)
-    with pytest.raises(BadSource, match=message) as caught:
+    with pytest.raises(BadSource, match=message) as error_info:
         source.read("net/kernel")
-    assert r"model.ckpt-7: tensor 'net/kernel', slice [0:1, :, :]: " in str(caught.value)
+    assert r"model.ckpt-7: tensor 'net/kernel', slice [0:1, :, :]: " in str(error_info.value)
 
 
 @pytest.mark.parametrize(
@@ -162,9 +162,9 @@ def listed(name=b"w", shape=(4,), code=1, parts=(((0, 4),),)):
 )
 def test_a_list_that_makes_no_sense(path, content, message):
     slice_tables.write_v1(path, TENSORS, spoilt_meta=field(1, content))
-    with pytest.raises(BadSource, match=message) as caught:
+    with pytest.raises(BadSource, match=message) as error_info:
         open_source(path)
-    assert "model.ckpt-7: " in str(caught.value)
+    assert "model.ckpt-7: " in str(error_info.value)
 
 
 def test_resources_are_unsupported_not_invalid(path):

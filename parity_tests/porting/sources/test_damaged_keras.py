@@ -1,4 +1,4 @@
-"""Damaged and hostile HDF5 of Keras: each refused with its place, within bounds."""
+"""Damaged and hostile HDF5 files are refused with the place of the damage, within limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged and hostile archives and configurations of Keras: each refused with its place."""
+"""Damaged and hostile Keras archives and configurations are refused, with the place named."""
 
 from __future__ import annotations
 

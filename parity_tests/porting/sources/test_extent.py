@@ -1,4 +1,4 @@
-"""Shapes with more sides or elements than anything has, in both readers."""
+"""Shapes with too many axes or elements, in both readers."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ ONE = np.ones(1, np.float32)
 )
 def test_shapes_beyond_all_bounds(request, kind, shape, message):
     path = request.getfixturevalue(kind)(shape, ONE)
-    with within(mebibytes=64, seconds=5), pytest.raises(BadSource, match=message) as caught:
+    with within(mebibytes=64, seconds=5), pytest.raises(BadSource, match=message) as error_info:
         open_source(path)
-    assert len(str(caught.value)) < 1000
+    assert len(str(error_info.value)) < 1000
 
 
 def test_more_sides_than_numpy_holds_are_unsupported(tflite):

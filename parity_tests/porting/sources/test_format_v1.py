@@ -1,4 +1,4 @@
-"""Checkpoints of format V1 against TensorFlow's own reader, and in every place they may lie."""
+"""Checkpoints of format V1 against TensorFlow's reader, and every path that may name one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of Keras damaged at random.
+"""Keras files with random damage.
 
 HDF5 itself crashes and loops on some of them; the reader lists a file in a
 process of its own, so that this costs no more than an error.

@@ -1,4 +1,4 @@
-"""The Keras reader on files made by hand: every layout, every name."""
+"""The Keras reader on hand-made files: every layout, every name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Keras reader on files that Keras writes: every tensor as Keras itself has it."""
+"""The Keras reader on files that Keras writes: every tensor as in Keras."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = [
 
 
 def expected(model, depthwise="depthwise_kernel"):
-    """Names and values of a model's variables, by Keras's own account."""
+    """Names and values of a model's variables, as Keras reports them."""
     made = {}
     for layer in model.layers:
         for variable, array in zip(layer.weights, layer.get_weights(), strict=True):

@@ -1,4 +1,4 @@
-"""TF2 checkpoints: names by their object graph, what is no weight, and damaged graphs."""
+"""TF2 checkpoints: names from the object graph, entries other than weights, and damaged graphs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Variables kept in slices: put together as TensorFlow does, refused where they make no whole."""
+"""Partitioned variables: joined as by TensorFlow, refused if slices are missing."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ def test_written_by_a_partitioner(tmp_path):
     tf = pytest.importorskip("tensorflow")
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
-        made = v1.get_variable("w", (7, 5), partitioner=v1.fixed_size_partitioner(3, axis=1))
+        result = v1.get_variable("w", (7, 5), partitioner=v1.fixed_size_partitioner(3, axis=1))
         v1.get_variable("b", (5,))
         session.run(v1.global_variables_initializer())
         v1.train.Saver().save(session, str(tmp_path / "model.ckpt"), write_meta_graph=False)
-        expected = session.run(made.as_tensor())
+        expected = session.run(result.as_tensor())
     source = open_source(tmp_path)
     assert set(source.tensors) == {"b", "w"}
     np.testing.assert_array_equal(source.read("w"), expected)
@@ -134,9 +134,9 @@ FIRST, SECOND = (slice_key("b/kernel", part) for part in ROWS)
     ],
 )
 def test_slices_that_make_no_whole(tmp_path, key, numbers, message):
-    with pytest.raises(BadSource, match=message) as caught:
+    with pytest.raises(BadSource, match=message) as error_info:
         open_source(spoilt(tmp_path / "model.ckpt", key, **numbers))
-    assert "model.ckpt.index" in str(caught.value)
+    assert "model.ckpt.index" in str(error_info.value)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which of an archive's models is opened, where Google ships several of one network."""
+"""Which model of an archive is opened, if Google publishes several of one network."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def test_else_the_averages_which_are_not_called_raw(ship):
     assert source.prefix.parent.name == "ema"
     with pytest.raises(WeightSetError, match="no raw weights to choose; its weights: as stored"):
         choose_weight_set(source, "raw")
-    ported = porting.port(source, verify=False)
-    assert card_of(ported, "x.pth", "0").to_json()["source"]["weight_set"] == "as stored"
-    stem = next(fill.source for fill in ported.plan.fills if fill.target == "conv_stem.weight")
+    result = porting.port(source, verify=False)
+    assert card_of(result, "x.pth", "0").to_json()["source"]["weight_set"] == "as stored"
+    stem = next(fill.source for fill in result.plan.fills if fill.target == "conv_stem.weight")
     np.testing.assert_array_equal(
-        ported.state_dict["conv_stem.weight"].numpy(), AVERAGES[stem].transpose(3, 2, 0, 1)
+        result.state_dict["conv_stem.weight"].numpy(), AVERAGES[stem].transpose(3, 2, 0, 1)
     )
 
 
@@ -106,10 +106,10 @@ def test_checkpoints_as_tensorflow_writes_them_are_judged_at_parity(tmp_path):
     tf = pytest.importorskip("tensorflow")
     from porting.judges.reference.rehearse import rehearse
 
-    made = rehearse("mobilenetv3_small_minimal_100", tmp_path / "made")
+    rehearsal = rehearse("mobilenetv3_small_minimal_100", tmp_path / "made")
     (home := tmp_path / "in").mkdir()
-    shutil.copytree(made.checkpoint, home / "pristine")
-    _save_averages(tf, made.checkpoint, home / "ema" / "model-1000")
+    shutil.copytree(rehearsal.checkpoint, home / "pristine")
+    _save_averages(tf, rehearsal.checkpoint, home / "ema" / "model-1000")
     both = porting.port(packed(home, tmp_path / "both.tgz"))
     assert (both.plan.weight_set, bool(both.comparison)) == ("ema", True)
     shutil.rmtree(home / "pristine")

@@ -1,4 +1,4 @@
-"""Graphs that are damaged, or made to do harm."""
+"""Damaged and hostile graphs."""
 
 from __future__ import annotations
 

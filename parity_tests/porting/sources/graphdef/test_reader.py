@@ -1,4 +1,4 @@
-"""What is read of graphs: operators, shapes, constants; and what is refused."""
+"""Reading graphs: operators, shapes, constants; and refusals."""
 
 from __future__ import annotations
 
@@ -140,9 +140,9 @@ def test_types_and_ways_to_store(tf, written, kind, values):
 
     source = open_source(written(build, dtype=kind))
     name = source.graph.operators[0].inputs[1]
-    found = source.read(name)
-    np.testing.assert_array_equal(found, values)
-    assert str(found.dtype) == ("float32" if kind == "bfloat16" else kind)
+    actual = source.read(name)
+    np.testing.assert_array_equal(actual, values)
+    assert str(actual.dtype) == ("float32" if kind == "bfloat16" else kind)
     assert source.tensors[name].stored_as == kind
     assert source.tensors[name].shape == np.shape(values)
 

@@ -1,4 +1,4 @@
-"""TFLite files on disk: a small network's, from bytes, or from one constant."""
+"""TFLite files on disk: of a small network, from bytes, or from one constant."""
 
 from __future__ import annotations
 

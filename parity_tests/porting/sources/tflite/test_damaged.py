@@ -1,4 +1,4 @@
-"""TFLite files that are cut, damaged or hostile: named, and never more than they are worth."""
+"""Truncated, damaged and hostile TFLite files are refused, in little memory and time."""
 
 import os
 import struct
@@ -18,9 +18,9 @@ from porting.sources.tflite import TFLiteSource
 
 def test_a_cut_file_is_refused_at_each_of_fifty_lengths(written, small):
     for length in np.linspace(0, len(small) - 4, 50).astype(int):
-        with pytest.raises(BadSource) as caught:
+        with pytest.raises(BadSource) as error_info:
             open_source(written(small[:length]))
-        message = str(caught.value)
+        message = str(error_info.value)
         assert "model.tflite" in message
         assert "\n" not in message
 
@@ -116,7 +116,7 @@ def test_two_subgraphs_are_unsupported_not_invalid(written):
 
 
 def exercise(path: Path) -> None:
-    """Open, read everything: it works, or it raises what it says it raises."""
+    """Open the file and read everything: it succeeds, or raises a documented error."""
     try:
         source = TFLiteSource(path)
         for name in source.tensors:

@@ -1,4 +1,4 @@
-"""Labels behind the model: which file they are, and what is refused."""
+"""Labels after the model: which file has them, and refusals."""
 
 from __future__ import annotations
 

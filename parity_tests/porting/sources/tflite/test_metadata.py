@@ -1,4 +1,4 @@
-"""The normalisation of images that a file's metadata state."""
+"""The normalisation stated in a file's metadata."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_damaged(opened):
 
 
 def test_bytes_at_random_end_in_a_message(opened):
-    """Whatever the metadata hold, they are read, refused, or have nothing to say."""
+    """Any metadata are read, refused, or ignored."""
     random = np.random.default_rng(0)
     sound = normalising_metadata([1, 2, 3], [4, 5, 6], (SCORES, NORMALISATION))
     refused = 0

@@ -59,8 +59,8 @@ def operator(opened):
     ],
 )  # fmt: skip
 def test_options(operator, kind, made, expected):
-    found = operator(kind, made)
-    assert (found.kind, found.options) == (kind, expected)
+    actual = operator(kind, made)
+    assert (actual.kind, actual.options) == (kind, expected)
 
 
 @pytest.mark.parametrize("kind", ["PAD", "PADV2", "MIRROR_PAD"])
@@ -102,9 +102,9 @@ def refused(opened):
         for kind, inputs, output in operators:
             file.operator(kind, [numbers[name] for name in inputs], numbers[output])
         content = file.finish([numbers["x"]], [numbers["y"]])
-        with within(mebibytes=64, seconds=5), pytest.raises(BadSource) as caught:
+        with within(mebibytes=64, seconds=5), pytest.raises(BadSource) as error_info:
             opened(content)
-        return str(caught.value)
+        return str(error_info.value)
 
     return refuse
 

@@ -15,12 +15,12 @@ WEIGHTS = ("float32", "float16", "int8", "int8_channels", "uint8_legacy")
 
 @pytest.mark.parametrize("weights", WEIGHTS)
 def test_constants_are_read_as_what_they_stand_for(written, weights):
-    made = NetworkFile(get_config("tf_mnasnet_small"), weights=weights, seed=2)
-    source = open_source(written(made.build()))
+    result = NetworkFile(get_config("tf_mnasnet_small"), weights=weights, seed=2)
+    source = open_source(written(result.build()))
     assert isinstance(source, TFLiteSource)
-    read = {name: source.read(name) for name in source.tensors if name in made.real}
-    assert set(read) == set(made.real)
-    for name, values in made.real.items():
+    read = {name: source.read(name) for name in source.tensors if name in result.real}
+    assert set(read) == set(result.real)
+    for name, values in result.real.items():
         assert read[name].dtype == np.float32
         np.testing.assert_array_equal(read[name], values, err_msg=name)
 
@@ -37,8 +37,8 @@ def test_operators_and_names_are_those_that_litert_sees(written, small):
         for op in interpreter._get_ops_details()
         if op["op_name"] != "DELEGATE"
     ]
-    found = [(op.kind, list(op.inputs), list(op.outputs)) for op in source.graph.operators]
-    assert found == seen
+    actual = [(op.kind, list(op.inputs), list(op.outputs)) for op in source.graph.operators]
+    assert actual == seen
 
 
 @pytest.mark.parametrize(

@@ -94,9 +94,9 @@ def test_the_range_of_a_result(opened):
     plain = file.tensor("plain", [1, 4])
     for before, after in ((x, y), (y, z), (z, plain)):
         file.operator("QUANTIZE", [before], after)
-    found = {name: info.range for name, info in
+    actual = {name: info.range for name, info in
              opened(file.finish([x], [plain])).activations.items()}  # fmt: skip
-    assert found == {"x": (-1.5, 126.0), "y": (0.0, 63.75), "z": None, "plain": None}
+    assert actual == {"x": (-1.5, 126.0), "y": (0.0, 63.75), "z": None, "plain": None}
 
 
 def compressed(matrix, dtype="i4"):
@@ -262,8 +262,8 @@ def test_weights_that_tensorflow_stores_sparse(tmp_path, stored_as):
         converter.optimizations.append(tf.lite.Optimize.DEFAULT)
     (tmp_path / "sparse.tflite").write_bytes(converter.convert())
     source = TFLiteSource(tmp_path / "sparse.tflite")
-    found = [n for n, info in source.tensors.items() if info.stored_as == f"sparse {stored_as}"]
-    read = {source.read(name).ndim: source.read(name) for name in found}
+    actual = [n for n, info in source.tensors.items() if info.stored_as == f"sparse {stored_as}"]
+    read = {source.read(name).ndim: source.read(name) for name in actual}
     for axes, expected in ((4, kernel.transpose(3, 0, 1, 2)), (2, dense.T)):
         step = np.abs(expected).max() / 127 if stored_as == "int8" else 0
         np.testing.assert_allclose(read[axes], expected, atol=0.51 * step)

@@ -53,7 +53,7 @@ def test_the_ends_of_real_files(artifacts, file, unseen):
 
 
 def everything():
-    """A file with all that the schema declares and weights do not need."""
+    """A file with all that the schema declares beyond the weights."""
     file = TFLiteBuilder()
     x, y = file.tensor("x", [1, 4]), file.tensor("y", [1, 4])
     file.operator("LOGISTIC", [x], y)
