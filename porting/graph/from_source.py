@@ -22,6 +22,7 @@ from porting.graph.node import (
     takes,
 )
 from porting.graph.operators import (
+    AFFINE,
     CASTS,
     OperatorFacts,
     averages_space,
@@ -29,9 +30,11 @@ from porting.graph.operators import (
     describe,
     facts_of,
     is_constant,
+    moves_channels_last,
     operand,
     pads_of,
     stored_name,
+    takes_channels_first,
 )
 from porting.graph.padding import NO_PADS, Padding, Pads, same_pads
 from porting.graph.rewrites import Operation, plain, rewrite
@@ -53,7 +56,6 @@ _OF_ONE_CHANNEL = {"1 h w c": "i h w o", "h w c 1": "h w i o", "h w c m": "h w i
 """Axes of a depthwise weight -> those of a convolution, where there is but one input channel."""
 _OF_ONE_CHANNEL_A_GROUP = {"o h w i": "c h w 1", "h w i o": "h w 1 c"}
 """Axes of a grouped convolution's weight -> those of a depthwise one."""
-_NORMALISES = ("ADD", "SUB", "MUL", "DIV")
 _SCALES = ("MUL", "DIV")
 _OF_ONE_VALUE = (*CASTS, *_SHAPES, *_LAYERS, *_MEANS, *_PADS, *_POOLS, "BATCH_NORM")
 """Operators that take data first, and behind it weights, axes, amounts or a shape."""
@@ -94,7 +96,13 @@ class SourceGraph:
 def readings(source: Source) -> tuple[Reading, ...]:
     """The ways to read a source's graph, the most likely first."""
     implied: tuple[str | None, ...] = (None,)
-    if any(_cuts_at_zero(source, op) for op in _operators(source) if op.kind in _LAYERS):
+    makers = {op.outputs[0]: op.kind for op in _operators(source)}
+    if any(
+        _cuts_at_zero(source, op)
+        for op in _operators(source)
+        if op.kind in _LAYERS
+        or (op.kind == "FAKE_QUANT" and makers.get(op.inputs[0] or "") in (*_LAYERS, "BATCH_NORM"))
+    ):
         implied = (None, "relu6", "relu")
     return tuple(Reading(lifted, name) for name, lifted in product(implied, (False, True)))
 
@@ -182,18 +190,19 @@ class _Reader:
             GraphMismatch: a step is other than by one finite number, or one a channel.
         """
         indices: set[int] = set()
+        channel_axis = -3 if takes_channels_first(self.source) else -1
         while True:
             following = self._consumers.get(self.data, ())
             if len(following) != 1 or following[0].index in indices:
                 return indices
             (operator,) = following
-            if operator.kind in _NORMALISES and operator.options.get("activation", "none") == (
-                "none"
-            ):
+            if channel_axis == -3 and moves_channels_last(operator, self.source):
+                channel_axis = -1
+            elif operator.kind in AFFINE and operator.options.get("activation", "none") == ("none"):
                 place = _constant_place(operator, self.source)
                 if place is None:
                     return indices
-                if not _is_even(operator, place, self.channels, self.source):
+                if not _is_even(operator, place, self.channels, channel_axis, self.source):
                     raise GraphMismatch(
                         str(self.source.path), 0, describe(operator, self.source),
                         "a normalisation by one finite number, or one for each of "
@@ -219,7 +228,7 @@ class _Reader:
         inputs = tuple(self.values[name] for name in operator.inputs if name in self.values)
         if not inputs:
             return
-        value, activation = self._value(operator, inputs), self._activation(operator)
+        value, activation = self._value(operator, inputs), self._activation(operator, inputs[0])
         name = operator.outputs[0]
         if activation != "none":
             # The graph shows a layer with a fused activation behind it alone.
@@ -398,10 +407,14 @@ class _Reader:
         channels = self._shape(operator.outputs[0])[-1:]
         return values.size > 1 and values.shape[-1:] == channels == (values.size,)
 
-    def _activation(self, operator: Operator) -> str:
-        """The activation fused into an operator, or left to the range of what it gives."""
+    def _activation(self, operator: Operator, x: Value) -> str:
+        """The activation fused into an operator, or left to the range of what it gives.
+
+        ``x`` is what it takes: a layer's result that is rounded to a range has it too.
+        """
         activation = str(operator.options.get("activation", "none"))
-        if activation != "none" or operator.kind not in (*_LAYERS, "ADD"):
+        rounds_a_layer = operator.kind == "FAKE_QUANT" and x.node.weighted
+        if activation != "none" or not (operator.kind in (*_LAYERS, "ADD") or rounds_a_layer):
             return activation
         ends = self.source.activations.get(operator.outputs[0])
         if ends is None or ends.range is None or not _starts_at_zero(ends.range):
@@ -510,13 +523,19 @@ def _constant_place(operator: Operator, source: Source) -> int | None:
     return places[0] if len(places) == 1 and not is_first else None
 
 
-def _is_even(operator: Operator, place: int, channels: int, source: Source) -> bool:
-    """Whether a constant treats every pixel alike, and can be undone."""
+def _is_even(
+    operator: Operator, place: int, channels: int, channel_axis: int, source: Source
+) -> bool:
+    """Whether a constant treats every pixel alike, and can be undone.
+
+    ``channel_axis`` is that of the channels, counted from the last: -1, or -3 where they are first.
+    """
     name = operand(operator, place, source)
     shape = source.tensors[name].shape if name is not None else ()
-    if name is None or any(side != 1 for side in shape[:-1]) or shape[-1:] not in (
-        (), (1,), (channels,)
-    ):  # fmt: skip
+    axis = len(shape) + channel_axis
+    if name is None or any(
+        side != 1 and not (n == axis and side == channels) for n, side in enumerate(shape)
+    ):
         return False
     values = source.read(name)
     divides = operator.kind in _SCALES and not values.all()

@@ -9,8 +9,12 @@ import numpy as np
 from porting.graph.padding import Pads
 from porting.sources.source import Operator, Source
 
-CASTS = ("QUANTIZE", "DEQUANTIZE", "CAST")
-"""Operators that hand the same real values on in another type."""
+CASTS = ("QUANTIZE", "DEQUANTIZE", "CAST", "FAKE_QUANT")
+"""Operators that pass the same real values on in another type, or rounded to its steps."""
+
+AFFINE = ("ADD", "SUB", "MUL", "DIV")
+
+NCHW_TO_NHWC = (0, 2, 3, 1)
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,29 @@ def averages_space(operator: Operator, source: Source) -> bool:
     if not is_plain(operator):
         return False
     return data.shape[1:3] == window and result.shape[1:3] == (1, 1)
+
+
+def moves_channels_last(operator: Operator, source: Source) -> bool:
+    """Whether an operator turns NCHW into NHWC."""
+    order = integers_of(operator, 1, source) if operator.kind == "TRANSPOSE" else None
+    return order is not None and tuple(order.ravel().tolist()) == NCHW_TO_NHWC
+
+
+def takes_channels_first(source: Source) -> bool:
+    """Whether the graph's input is NCHW, of which it makes NHWC before its first layer."""
+    graph = source.graph
+    name, passed = graph.inputs[0] if graph is not None and graph.inputs else "", set()
+    while graph is not None and name not in passed:
+        passed.add(name)
+        takers = graph.consumers.get(name, ())
+        if len(takers) != 1:
+            return False
+        if moves_channels_last(takers[0], source):
+            return True
+        if takers[0].kind not in (*CASTS, *AFFINE):
+            return False
+        name = takers[0].outputs[0]
+    return False
 
 
 def pads_of(operator: Operator, source: Source) -> Pads | None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from porting.errors import BadInput, NoPieces
+from porting.graph.operators import takes_channels_first
 from porting.judges.op_allow_list import check_operations
 from porting.judges.run import Run
 from porting.judges.tensorflow import (
@@ -28,7 +29,9 @@ class GraphJudge:
     """Runs a frozen graph or a SavedModel as it stands, in a session of its own.
 
     Only what leads to the graph's output, and what restores its variables, is
-    handed to TensorFlow, and that only if all of it reads or computes.
+    handed to TensorFlow, and that only if all of it reads or computes. With
+    ``in_float`` what flows is not rounded to the steps of an integer type, as
+    quantisation-aware training has it; the weights stay rounded.
 
     Raises:
         MissingJudge: TensorFlow is not installed.
@@ -36,24 +39,35 @@ class GraphJudge:
         UnsupportedSource: an operation might do more than read and compute.
     """
 
-    def __init__(self, source: GraphDefSource) -> None:
+    def __init__(self, source: GraphDefSource, in_float: bool = False) -> None:
         self._tf = tf = import_tensorflow()
-        self.name, self.version = "TensorFlow", str(tf.__version__)
+        self.name = "TensorFlow without rounding" if in_float else "TensorFlow"
+        self.version = str(tf.__version__)
+        self._channels_first = takes_channels_first(source)
         assert source.graph is not None  # every such source has one
         self._source, self._image = source, source.graph.inputs[0]
         try:
             message = _graph_to_run(tf, source, source.graph.outputs[0])
-            graph = tf.Graph()
-            with graph.as_default():
-                tf.graph_util.import_graph_def(message, name="")
-            self._session = tf.compat.v1.Session(graph=graph, config=_session_without_rewrites(tf))
-            if isinstance(source, SavedModelSource) and source.meta.restore:
-                feed = {source.meta.restores_from: str(source.folder / VARIABLES)}
-                self._session.run(source.meta.restore, feed)
+            self._session = self._opened(message)
+            if in_float:
+                _remove_rounding(tf, message, self._image, self._session)
+                self._session = self._opened(message)
         except (ValueError, RuntimeError, tf.errors.OpError) as error:
             raise BadInput(
                 f"{source.path}: TensorFlow cannot run it: {reason_of(error)}"
             ) from error
+
+    def _opened(self, message: Any) -> Any:
+        """A session of a graph, its variables restored."""
+        tf, source = self._tf, self._source
+        graph = tf.Graph()
+        with graph.as_default():
+            tf.graph_util.import_graph_def(message, name="")
+        session = tf.compat.v1.Session(graph=graph, config=_session_without_rewrites(tf))
+        if isinstance(source, SavedModelSource) and source.meta.restore:
+            feed = {source.meta.restores_from: str(source.folder / VARIABLES)}
+            session.run(source.meta.restore, feed)
+        return session
 
     @property
     def input_type(self) -> str:
@@ -67,6 +81,7 @@ class GraphJudge:
         """
         tf = self._tf
         dtype = self._source.activations[self._image].dtype
+        inputs = inputs.transpose(0, 3, 1, 2) if self._channels_first else inputs
         fetches = {tap: _tensor_name(name) for tap, name in taps.items()}
         arrays_by_tap: dict[str, list[np.ndarray]] = {tap: [] for tap in taps}
         try:
@@ -94,6 +109,7 @@ class GraphJudge:
         """
         graph, tf = self._session.graph, self._tf
         dtype = self._source.activations[self._image].dtype
+        inputs = inputs.transpose(0, 3, 1, 2) if self._channels_first else inputs
         entry = {graph.get_tensor_by_name(_tensor_name(self._image)): inputs.astype(dtype)}
         try:
             tensors = {tap: graph.get_tensor_by_name(_tensor_name(n)) for tap, n in taps.items()}
@@ -131,6 +147,58 @@ def _graph_to_run(tf: Any, source: GraphDefSource, output: str) -> Any:
     message = tf.compat.v1.graph_util.extract_sub_graph(whole, output_names)
     check_operations(message, source.path)
     return _inline_functions(tf, message, output_names)
+
+
+_LAYERS = (
+    "Conv2D", "DepthwiseConv2dNative", "MatMul", "BiasAdd", "FusedBatchNorm", "FusedBatchNormV2",
+    "FusedBatchNormV3",
+)  # fmt: skip
+
+
+def _remove_rounding(tf: Any, message: Any, image: str, session: Any) -> None:
+    """Let every FakeQuant operation behind the image pass its values on, or clamp them.
+
+    Directly behind a layer a range that begins at 0 stands for an activation, as in a quantised
+    TFLite file: from 0 to 6, to within a step, for a ReLU6, else for a ReLU. ``session`` runs the
+    graph as it is, and gives the ends of the ranges.
+    """
+    nodes = {node.name: node for node in message.node}
+    inputs = {
+        node.name: [name.lstrip("^").partition(":")[0] for name in node.input]
+        for node in message.node
+    }
+    takers: dict[str, list[str]] = {}
+    for name, sources in inputs.items():
+        for source in sources:
+            takers.setdefault(source, []).append(name)
+    reached, pending = {image}, [image]
+    while pending:
+        following = set(takers.get(pending.pop(), ())) - reached
+        reached |= following
+        pending += following
+
+    for name in reached:
+        node = nodes[name]
+        if not node.op.startswith("FakeQuant") or inputs[name][0] not in reached:
+            continue
+        low, high = (
+            (node.attr["min"].f, node.attr["max"].f)
+            if node.op.endswith("Args")
+            else session.run([_tensor_name(tensor) for tensor in node.input[1:3]])
+        )
+        layer = nodes[inputs[name][0]]
+        while layer.op == "Identity":
+            layer = nodes[inputs[layer.name][0]]
+        is_bias = layer.op in ("Add", "AddV2") and len(reached & set(inputs[layer.name])) == 1
+        kind, data, dtype = "Identity", node.input[0], tf.float32.as_datatype_enum
+        if np.size(low) == np.size(high) == 1 and (layer.op in _LAYERS or is_bias):
+            step = (high - low) / 255
+            if abs(low) < step / 2:
+                kind = "Relu6" if abs(high - 6) <= step else "Relu"
+        node.Clear()
+        node.name, node.op = name, kind
+        node.input.append(data)
+        node.attr["T"].type = dtype
 
 
 def _inline_functions(tf: Any, message: Any, output_names: list[str]) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from porting.errors import BadInput, MissingJudge, NoPieces
+from porting.graph.operators import takes_channels_first
 from porting.judges.affine import Affine, affine_of
 from porting.judges.operator_order import piece_by_piece
 from porting.judges.quiet_stderr import stderr_silenced
@@ -49,7 +50,7 @@ class LiteRTJudge:
         self, source: TFLiteSource, in_float: bool = False, only: str | None = None
     ) -> None:
         _, name, self.version = _runtime()
-        self._source = source
+        self._source, self._channels_first = source, takes_channels_first(source)
         self.name = f"{name} on dequantised weights" if in_float else name
         content = _content(source.path, in_float, name == TFLITE_RUNTIME and only is None)
         if only is not None:
@@ -71,6 +72,7 @@ class LiteRTJudge:
         """
         numbers = {tap: self._source.index_of(tensor) for tap, tensor in taps.items()}
         arrays_by_tap: dict[str, list[np.ndarray]] = {tap: [] for tap in taps}
+        inputs = inputs.transpose(0, 3, 1, 2) if self._channels_first else inputs
         self._fit((1, *inputs.shape[1:]))
         for image in inputs:
             self._interpreter.set_tensor(self._input["index"], self._to_input_type(image[None]))
@@ -125,6 +127,7 @@ class LiteRTJudge:
                     piece_by_piece(whole, substitutes), keep=True
                 )
             interpreter = self._pieces[substitutes]
+            inputs = inputs.transpose(0, 3, 1, 2) if self._channels_first else inputs
             _fit(interpreter, (1, *inputs.shape[1:]), self._source.path)
             interpreter.set_tensor(self._input["index"], self._to_input_type(inputs))
             open_taps = []

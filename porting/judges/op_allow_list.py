@@ -20,6 +20,8 @@ ALLOWED = frozenset(
     Add AddV2 AddN Sub Mul RealDiv Div Neg Sqrt Rsqrt Square Maximum Minimum
     Relu Relu6 LeakyRelu Elu Selu Sigmoid Tanh Softplus Softmax Exp Log
     Mean Sum Max MaxPool AvgPool Pad PadV2 MirrorPad
+    FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel
+    RandomUniform Floor GreaterEqual Select SelectV2
     Shape StridedSlice Slice Pack Unpack ConcatV2 Reshape Squeeze ExpandDims Transpose Fill Prod
     PartitionedCall StatefulPartitionedCall
     Variable VariableV2 VarHandleOp ReadVariableOp VarIsInitializedOp DisableCopyOnRead

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from porting.errors import BadInput
+from porting.graph.operators import takes_channels_first
 from porting.mapping.families import ROUNDED, Affine, family_of
 from porting.mapping.input_range import (
     NOTHING_SAYS_SO,
@@ -162,6 +163,8 @@ def convention_of(source: Source, match: Match, by_user: Affine | None = None) -
             source, steps, (entry, certainty, evidence), _of_user(by_user, ends.channels)
         )
     whole = composed(entry, steps.scale, steps.offset)
+    if takes_channels_first(source):
+        evidence += "; the source's own input is NCHW"
     text = family.preprocessing(ends.side)
     if _takes_bytes(source):
         text += ROUNDED

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from porting.errors import BadInput, MappingError
+from porting.graph.operators import takes_channels_first
 from porting.sources.source import Source
 
 LOGITS, SOFTMAX = "classifier", "softmax"
@@ -44,7 +45,8 @@ def not_a_classifier(source: Source) -> str | None:
         if names and names[0] in source.activations
     }
     image, result = shapes.get("input", ()), shapes.get("output", ())
-    if len(image) == 4 and image[1] in (1, 3) and image[3] > 4 and image[2] == image[3]:
+    nchw = len(image) == 4 and image[1] in (1, 3) and image[3] > 4 and image[2] == image[3]
+    if nchw and not takes_channels_first(source):
         return (
             f"its input is NCHW, of shape {image}: it was converted from another framework, where "
             "its weights can be had as they are"
@@ -90,6 +92,8 @@ def ends_of(source: Source) -> Ends:
     """
     image = _shape(source, "input", "images (N, H, W, C)")
     result = _shape(source, "output", "one number for each class")
+    if len(image) == 4 and takes_channels_first(source):
+        image = image[0], *image[2:], image[1]
     if len(image) != 4 or not all(0 < side <= MOST_SIDE for side in image[1:]):
         raise _other(source, "input", image, f"images (N, H, W, C) of sides up to {MOST_SIDE:,}")
     if image[1] != image[2]:

@@ -149,8 +149,11 @@ def _litert_judges(source: TFLiteSource, match: Match) -> JudgeSet:
 def _graph_judges(source: GraphDefSource, match: Match) -> JudgeSet:
     from porting.judges.graph import GraphJudge
 
-    judge = GraphJudge(source)
-    return _judges_by_graph([judge], match, judge.input_type, _pixels_to_integers(judge.input_type))
+    judges = [GraphJudge(source)]
+    if source.rounds_activations:
+        judges.insert(0, GraphJudge(source, in_float=True))
+    input_type = judges[0].input_type
+    return _judges_by_graph(judges, match, input_type, _pixels_to_integers(input_type))
 
 
 def _pixels_to_integers(dtype: str) -> Callable[[np.ndarray], np.ndarray] | None:

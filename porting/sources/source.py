@@ -87,6 +87,7 @@ class Graph:
     - ``MEAN`` (data, axes); ``AVERAGE_POOL_2D``, ``MAX_POOL_2D`` (data): ``padding``,
       ``filter_h``, ``filter_w``, ``stride_h``, ``stride_w``.
     - ``PAD`` (data, amounts (4, 2)), ``PADV2`` (data, amounts, what is filled in).
+    - ``TRANSPOSE`` (data, order), ``FAKE_QUANT`` (data).
     - ``RESHAPE``, ``SQUEEZE``, ``EXPAND_DIMS`` (data, ...), ``QUANTIZE``,
       ``DEQUANTIZE``, ``CAST`` (data): passed over. What computes a shape alone is no operator.
 

@@ -10,33 +10,12 @@ import torch
 from torch import nn
 
 import porting
+from parity_tests.building.frozen_graphs import classified, frozen, seeded
 from parity_tests.building.small_modules import Middle
 from parity_tests.building.tflite_files import convolution_options
 from porting.errors import MappingError
-from porting.judges.tensorflow import import_tensorflow
 
 VECTORS = [(8,), (1, 8), (1, 1, 8), (1, 1, 1, 8)]
-
-
-def frozen(path, build, side=32):
-    """A frozen graph: what ``build`` makes of TensorFlow and a placeholder of images."""
-    tf = import_tensorflow()
-    with tf.Graph().as_default() as graph:
-        image = tf.compat.v1.placeholder(tf.float32, (None, side, side, 3), "image")
-        build(tf, image)
-        path.write_bytes(graph.as_graph_def().SerializeToString())
-    return path
-
-
-def seeded(*shape, seed=0):
-    return np.random.default_rng((seed, *shape)).normal(0, 0.3, shape).astype(np.float32)
-
-
-def classified(tf, x):
-    """Mean over space and a dense layer of five classes."""
-    mean = tf.reduce_mean(x, (1, 2))
-    dense = tf.matmul(mean, seeded(mean.shape[-1], 5))
-    return tf.nn.bias_add(dense, seeded(5), name="logits")
 
 
 needs_tensorflow = pytest.mark.skipif(
@@ -105,7 +84,7 @@ def test_a_depthwise_kernel_that_multiplies_channels(tmp_path, multiplier):
         x = tf.nn.depthwise_conv2d(x, kernel, (1, 2, 2, 1), "SAME")
         classified(tf, tf.nn.relu6(x + seeded(8 * multiplier)))
 
-    path = frozen(tmp_path / "graph.pb", build, side=33)
+    path = frozen(tmp_path / "graph.pb", build, (None, 33, 33, 3))
     channels = 8 * multiplier
     function = nn.Sequential(nn.Conv2d(8, channels, 3, 2, 1, groups=8), nn.ReLU6())
     port = porting.port(path, onto=Middle(function, features=channels))

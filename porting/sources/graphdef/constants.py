@@ -181,6 +181,45 @@ def _rsqrt(values: np.ndarray) -> np.ndarray:
     return np.asarray(1 / np.sqrt(values))
 
 
+def fake_quant_range(
+    node: FlatNode, low: np.ndarray | None, high: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Least value, largest value and step, float32, to which a FakeQuant operation rounds.
+
+    ``low`` and ``high`` are its operands, None where they are attributes. The range is moved so
+    that it holds 0 exactly.
+
+    Source: ``Nudge`` in tensorflow/core/kernels/fake_quant_ops_functor.h.
+    """
+    one = np.float32
+    least = one(node.attributes.flag("narrow_range", False))
+    most = one(2 ** node.attributes.whole("num_bits", 8) - 1)
+    lowest, highest = (
+        np.asarray(node.attributes.real(name, default) if end is None else end, one)
+        for name, default, end in (("min", -6.0, low), ("max", 6.0, high))
+    )
+    step = (highest - lowest) / (most - least)
+    zero = np.clip(np.floor(least - lowest / step + one(0.5)), least, most)
+    return (least - zero) * step, (most - zero) * step, step
+
+
+def _fake_quant(node: FlatNode, values: np.ndarray, *ends: np.ndarray) -> np.ndarray:
+    """What weights are rounded to, to the last bit as TensorFlow computes it."""
+    low, high = ends if len(ends) == 2 else (None, None)
+    if low is not None and high is not None and low.size == 1 and not low.any() and not high.any():
+        return np.zeros_like(values)
+    least, most, step = fake_quant_range(node, low, high)
+    half, inverse = np.float32(0.5), 1 / step
+    zero = np.floor(-least * inverse + half)
+    moved = np.clip(values, least, most) - least
+    return np.asarray(np.floor(moved * inverse - zero + half) * step)
+
+
+FAKE_QUANTS = (
+    "FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel",
+)  # fmt: skip
+"""Operations of quantisation-aware training, which round to the steps of an integer type."""
+
 _RESHAPING = ("Reshape", "Squeeze", "ExpandDims")
 _SPREADING = ("Add", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum")
 _COMPUTED: Mapping[str, Callable[..., np.ndarray]] = {
@@ -201,5 +240,6 @@ _COMPUTED: Mapping[str, Callable[..., np.ndarray]] = {
     "Sqrt": _same_type(np.sqrt),
     "Square": _same_type(np.square),
     "Rsqrt": _same_type(_rsqrt),
+    **dict.fromkeys(FAKE_QUANTS, _fake_quant),
 }
 """Operations that graphs prepare their constants with -> what they compute."""

@@ -12,7 +12,7 @@ from porting.errors import UnsupportedSource
 from porting.sources.checkpoint.wire import Malformed
 from porting.sources.graphdef import shapes
 from porting.sources.graphdef.attributes import Shape
-from porting.sources.graphdef.constants import Constants
+from porting.sources.graphdef.constants import FAKE_QUANTS, Constants, fake_quant_range
 from porting.sources.graphdef.flat import FlatGraph, FlatNode, number_of
 from porting.sources.graphdef.merging import Merged
 from porting.sources.source import Operator
@@ -29,7 +29,8 @@ _BINARY = {
 _NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 _LEAST = {
     "Conv2D": 2, "DepthwiseConv2dNative": 2, "MatMul": 2, "Mean": 2, "Reshape": 2, "ExpandDims": 2,
-    "Pad": 2, "PadV2": 3, **dict.fromkeys(_NORMS, 5), **dict.fromkeys(_BINARY, 2), "AddN": 1,
+    "Pad": 2, "PadV2": 3, "Transpose": 2,
+    **dict.fromkeys(_NORMS, 5), **dict.fromkeys(_BINARY, 2), "AddN": 1,
 }  # fmt: skip
 """Fewest inputs of an operation, where that is more than one."""
 _NORM_EPSILON = 1e-4
@@ -39,7 +40,8 @@ _NORM_EPSILON = 1e-4
 class Lowering:
     """Turns nodes, in an order in which each stands behind its inputs, into operators.
 
-    ``operators`` are those found; ``shapes`` those of the tensors between them.
+    ``operators`` are those found; ``shapes`` those of the tensors between them, and ``ranges`` the
+    least and largest value of those that are rounded as an integer type would.
 
     Raises:
         Malformed: an operation has fewer inputs than it takes.
@@ -49,6 +51,7 @@ class Lowering:
     def __init__(self, graph: FlatGraph, constants: Constants, where: str) -> None:
         self._graph, self.constants, self._where = graph, constants, where
         self.shapes: dict[str, Shape] = {}
+        self.ranges: dict[str, tuple[float, float]] = {}
         self._data: dict[str, bool] = {}
         self._merged = Merged(graph, constants)
 
@@ -85,7 +88,10 @@ class Lowering:
         if len(inputs) < _LEAST.get(node.op, 1):
             raise Malformed(f"{node.op} {node.name!r} has {len(inputs)} inputs")
         made = _LOWERED.get(node.op)
-        if made is not None:
+        kept = self._dropout_data(node, inputs)
+        if kept is not None:
+            self.emit(node, "CAST", (kept,), self.shape(kept))
+        elif made is not None:
             made(self, node, inputs)
         elif node.op in _ELEMENTWISE:
             self.emit(node, _ELEMENTWISE[node.op], inputs[:1], self.shape(inputs[0]))
@@ -141,6 +147,53 @@ class Lowering:
             each = [self.integers(name) for name in node.inputs]
             return tuple(-1 if n is None or n.size != 1 else int(n.ravel()[0]) for n in each)
         return None
+
+    def _dropout_data(self, node: FlatNode, inputs: Sequence[str]) -> str | None:
+        """What a dropout that drops nothing passes on; None for any other operation.
+
+        TensorFlow 1 multiplies by ``floor(keep_prob + uniform)``, later by
+        ``cast(uniform >= rate)``, TensorFlow 2 selects by ``uniform >= rate``.
+
+        Raises:
+            UnsupportedSource: it drops values, or may be told to.
+        """
+        if node.op not in ("Mul", "Select", "SelectV2") or len(inputs) < 2:
+            return None
+        one, other = inputs[:2]
+        for data, mask in ((other, one), (one, other))[: 2 if node.op == "Mul" else 1]:
+            maker = self._graph.producer(mask)
+            while maker is not None and maker.op in ("Cast", "Floor") and maker.inputs:
+                maker = self._graph.producer(maker.inputs[0])
+            if maker is None or maker.op not in ("Add", "AddV2", "GreaterEqual"):
+                continue
+            sides = self._graph.inputs(maker)
+            random = [self._is_random(side) for side in sides]
+            if sorted(random) != [False, True]:
+                continue
+            probability = sides[random.index(False)]
+            stated = self.constants.values(probability)
+            if stated is not None and stated.size == 1:
+                kept = float(stated.ravel()[0])
+                kept = 1 - kept if maker.op == "GreaterEqual" else kept
+                if kept >= 1:
+                    return data
+                how = f"keeps each value with a probability of {kept:.4g}"
+            else:
+                how = f"keeps values with a probability that {probability!r} gives"
+            raise self.unsupported(
+                node,
+                f"is a dropout left from training, which {how}: export the graph for inference, "
+                "or with a keep_prob of 1",
+            )
+        return None
+
+    def _is_random(self, tensor: str) -> bool:
+        """Whether a tensor is uniformly distributed: drawn so, and perhaps scaled and moved."""
+        node = self._graph.producer(tensor)
+        for _ in range(2):
+            if node is not None and node.op in ("Add", "AddV2", "Mul") and node.inputs:
+                node = self._graph.producer(node.inputs[0])
+        return node is not None and node.op == "RandomUniform"
 
     def unsupported(self, node: FlatNode, why: str) -> UnsupportedSource:
         """The error for a node."""
@@ -224,6 +277,21 @@ def _expand(low: Lowering, node: FlatNode, inputs: Sequence[str]) -> None:
     low.emit(node, "EXPAND_DIMS", inputs, shape)
 
 
+def _transpose(low: Lowering, node: FlatNode, inputs: Sequence[str]) -> None:
+    shape = shapes.transposed(low.shape(inputs[0]), low.integers(inputs[1]))
+    low.emit(node, "TRANSPOSE", inputs, shape)
+
+
+def _fake_quant(low: Lowering, node: FlatNode, inputs: Sequence[str]) -> None:
+    ends = [low.constants.values(tensor) for tensor in inputs[1:3]]
+    stated = all(end is not None and end.size == 1 for end in ends)
+    if stated and len(ends) == (0 if node.op.endswith("Args") else 2):
+        least, most, _ = fake_quant_range(node, *(ends or (None, None)))
+        if np.isfinite([least, most]).all() and least < most:
+            low.ranges[node.name] = float(least), float(most)
+    low.emit(node, "FAKE_QUANT", inputs[:1], low.shape(inputs[0]))
+
+
 def _pad(low: Lowering, node: FlatNode, inputs: Sequence[str]) -> None:
     shape = shapes.padded(low.shape(inputs[0]), low.integers(inputs[1]))
     low.emit(node, node.op.upper(), inputs, shape)
@@ -239,6 +307,8 @@ _LOWERED: Mapping[str, Callable[[Lowering, FlatNode, Sequence[str]], None]] = {
     "Reshape": _reshape,
     "Squeeze": _squeeze,
     "ExpandDims": _expand,
+    "Transpose": _transpose,
+    **dict.fromkeys(FAKE_QUANTS, _fake_quant),
     "Pad": _pad,
     "PadV2": _pad,
 }

@@ -59,7 +59,13 @@ class GraphDefSource(Source):
         kind = image.attributes.whole("dtype") or image.attributes.whole("element_dtype")
         dtype = TYPES.get(kind, "float32")
         self._activations = {
-            name: TensorInfo(name, shape or (), dtype if name == ends.image else "float32", dtype)
+            name: TensorInfo(
+                name,
+                shape or (),
+                dtype if name == ends.image else "float32",
+                dtype,
+                lowering.ranges.get(name),
+            )
             for name, shape in lowering.shapes.items()
         }
         self._activations[ends.image] = TensorInfo(ends.image, _opened(ends.shape), dtype, dtype)
@@ -68,6 +74,13 @@ class GraphDefSource(Source):
     def activations(self) -> dict[str, TensorInfo]:
         """What operations pass on; () where the shape is not known, -1 for a side left open."""
         return self._activations
+
+    @property
+    def rounds_activations(self) -> bool:
+        """Whether the graph rounds what flows to the steps of an integer type."""
+        return self.graph is not None and any(
+            operator.kind == "FAKE_QUANT" for operator in self.graph.operators
+        )
 
     @property
     def decodes_images(self) -> bool:

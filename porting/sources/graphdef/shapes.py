@@ -65,6 +65,13 @@ def squeezed(data: Shape, axes: Sequence[int]) -> Shape:
     return tuple(side for axis, side in enumerate(data) if axis not in gone)
 
 
+def transposed(data: Shape, order: np.ndarray | None) -> Shape:
+    """With its axes in another order."""
+    if data is None or order is None or sorted(order.ravel()) != list(range(len(data))):
+        return None
+    return tuple(data[int(axis)] for axis in order.ravel())
+
+
 def expanded(data: Shape, axis: np.ndarray | None) -> Shape:
     """With one more axis of one place."""
     if data is None or axis is None or axis.size != 1:
