@@ -27,8 +27,8 @@ LOCK = "catalog.lock.json"
 ATTEMPTS = 3
 """Connections that one download may take."""
 
-_PART, _ETAG, _REFUSED = ".part", ".etag", ".refused"
-NOT_SOURCES = (_PART, _ETAG, _REFUSED, ".json")
+_PART, _ETAG, _MISMATCH = ".part", ".etag", ".refused"
+NOT_SOURCES = (_PART, _ETAG, _MISMATCH, ".json")
 """Endings of files beside downloads: unfinished, its version, of another checksum, the lock."""
 
 FIRST_BYTES = {".tgz": b"\x1f\x8b", ".h5": b"\x89HDF\r\n\x1a\n"}
@@ -93,7 +93,7 @@ def fetch(
                 except _Interrupted as error:
                     if attempt == ATTEMPTS:
                         raise DownloadFailed(
-                            f"{url}: broke off {ATTEMPTS} times ({error}); {part.name} is kept, "
+                            f"{url}: interrupted {ATTEMPTS} times ({error}); {part.name} is kept, "
                             "and the same command resumes from there"
                         ) from error
             etag.unlink(missing_ok=True)
@@ -174,10 +174,9 @@ def _accept(part: Path, target: Path) -> None:
     try:
         check_recorded(target, part)
     except ChecksumMismatch as error:
-        refused = target.with_name(f"{target.name}{_REFUSED}")
-        part.replace(refused)
+        kept_as = part.replace(target.with_name(f"{target.name}{_MISMATCH}"))
         raise ChecksumMismatch(
-            f"{error}. The download is kept as {refused}, and not used"
+            f"{error}. The download is kept as {kept_as}, and not used"
         ) from error
     part.replace(target)
 

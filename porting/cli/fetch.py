@@ -21,9 +21,10 @@ def fetch(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Download a published source; go on where an earlier download broke off.
+    """Download a published source, resuming where an earlier download was interrupted.
 
-    Its checksum is recorded at first sight, in catalog.lock.json beside it, and held from then on.
+    The first download's checksum is recorded in catalog.lock.json beside it, and later ones are
+    compared with it.
     """
     from porting.catalog import find_entry
     from porting.catalog.downloads import DownloadFailed
@@ -37,7 +38,6 @@ def fetch(
             download = fetch_source(entry, out, mirror, progress)
     except DownloadFailed as error:
         raise DownloadFailed(
-            f"{error}; a server that has it too can be named with --mirror, and a file that you "
-            f"have goes into {out}"
+            f"{error}; name another server with --mirror, or copy a file that you have into {out}"
         ) from error
     show(summarise_download(entry, download), as_json, print_download)

@@ -16,12 +16,12 @@ def sources(
         typer.Argument(metavar="PATTERN", help="Part of a name or a network, or a pattern with *."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="Those that hold this network alone.")
+        str | None, typer.Option("--model", help="Only those of this network.")
     ] = None,
     folder: Annotated[Path, typer.Option("--folder", help="Folder of downloads.")] = DOWNLOADED,
     as_json: JsonOption = False,
 ) -> None:
-    """List what is published, its stated accuracy, and what of it is on disk."""
+    """List the published sources, their stated accuracies, and which are on disk."""
     from porting.catalog.published import find_entries
     from porting.reports.sources import print_sources, summarise_sources
 

@@ -17,7 +17,7 @@ _LARGEST_DIRECTORY = 1 << 20
 """Bytes; zipfile takes about ten times as much memory. Archives of models have three entries."""
 _END, _LOCATOR_64 = b"PK\x05\x06", b"PK\x06\x07"
 _END_SIZE, _LOCATOR_SIZE, _LONGEST_COMMENT = 22, 20, 0xFFFF
-_ENCRYPTED = 1
+_ENCRYPTION_FLAG = 1
 _CHUNK = 1 << 20
 
 
@@ -65,7 +65,7 @@ def copy_member(
     """
     name, size = member.filename, member.file_size
     packings = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-    if member.flag_bits & _ENCRYPTED or member.compress_type not in packings:
+    if member.flag_bits & _ENCRYPTION_FLAG or member.compress_type not in packings:
         raise UnsupportedSource(
             f"{path}: its member {name} is encrypted or neither stored nor deflated"
         )

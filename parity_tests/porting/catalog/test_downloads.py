@@ -55,7 +55,7 @@ def test_a_download_that_breaks_off_is_taken_up_where_it_stopped(server, tmp_pat
 
 def test_what_has_come_is_kept_for_the_next_time(server, tmp_path):
     server[0].break_at = [STEP, 2 * STEP, 3 * STEP]
-    with pytest.raises(DownloadFailed, match=r"broke off 3 times .*mnasnet-a1.tgz.part is kept"):
+    with pytest.raises(DownloadFailed, match=r"interrupted 3 times .*mnasnet-a1.tgz.part is kept"):
         fetch(ENTRY, tmp_path, server[1])
     assert (tmp_path / "mnasnet-a1.tgz.part").stat().st_size == 3 * STEP
     assert not (tmp_path / "mnasnet-a1.tgz").exists()

@@ -28,7 +28,7 @@ def test_layers_in_another_order_than_the_configuration(tmp_path):
     entries = [entry(name, "Conv2D", {"use_bias": False}) for name in ("b", "a")]
     layers = {name: {"kernel": values(1, 1, 2, 2)} for name in ("a", "b")}
     path = write_legacy(tmp_path / "m.h5", layers=layers, config=configuration(entries))
-    refused(path, BadSource, "layer 'b' stands behind 'a'; in the model's configuration it comes")
+    refused(path, BadSource, "layer 'b' comes after 'a'; in the model's configuration it comes")
     path = write_archive(
         tmp_path / "m.keras", config=configuration(entries), layers=layers,
         groups={"a": "conv2d", "b": "conv2d_1"},

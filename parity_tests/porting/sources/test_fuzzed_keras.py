@@ -36,13 +36,13 @@ def dying(tmp_path, monkeypatch, code):
 
 def test_a_crash_of_hdf5_is_an_error(tmp_path, monkeypatch):
     path = dying(tmp_path, monkeypatch, "import os\nos.kill(os.getpid(), 11)")
-    refused(path, BadSource, r"damaged: HDF5 itself fails on it \(SIGSEGV\)")
+    refused(path, BadSource, r"damaged: HDF5 crashes on it \(SIGSEGV\)")
 
 
 def test_a_loop_of_hdf5_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(hdf5, "TIME_LIMIT", 0.5)
     path = dying(tmp_path, monkeypatch, "while True: pass")
-    refused(path, BadSource, "damaged: HDF5 does not come to an end reading it")
+    refused(path, BadSource, "damaged: HDF5 does not finish reading it in 0.5 seconds")
 
 
 def test_a_missing_h5py_is_named(tmp_path, monkeypatch):

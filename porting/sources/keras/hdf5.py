@@ -83,10 +83,12 @@ def list_hdf5(file: Path, where: str) -> HDF5Listing:
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         )
     except subprocess.TimeoutExpired:
-        raise BadSource(f"{where}: damaged: HDF5 does not come to an end reading it") from None
+        raise BadSource(
+            f"{where}: damaged: HDF5 does not finish reading it in {TIME_LIMIT:g} seconds"
+        ) from None
     if process.returncode < 0:
         name = signal.Signals(-process.returncode).name
-        raise BadSource(f"{where}: damaged: HDF5 itself fails on it ({name})")
+        raise BadSource(f"{where}: damaged: HDF5 crashes on it ({name})")
     if process.returncode:
         reason = process.stderr.decode("utf-8", "replace").strip().rsplit("\n", 1)[-1]
         raise BadSource(f"{where}: cannot be listed: {reason[:300]}")

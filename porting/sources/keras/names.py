@@ -76,7 +76,8 @@ def tensor_names(
 
     Raises:
         BadSource: the file is not one of Keras, something that it or its configuration lists is
-            not there, or its layers are in another order than the configuration's.
+            not there, a layer has another number of variables than its settings ask for, or the
+            layers are in another order than the configuration's.
         UnsupportedSource: a layer is quantised.
     """
     for root in _LEGACY_ROOTS:
@@ -94,12 +95,7 @@ def tensor_names(
 def legacy_names(
     listing: HDF5Listing, root: str, layers: Sequence[KerasLayer], where: str
 ) -> dict[str, str]:
-    """Path of a dataset -> name of the tensor in an ``.h5``, in the order of the layers.
-
-    Raises:
-        BadSource: a layer or weight that is listed is not there, or the layers
-            are in another order than the configuration's.
-    """
+    """Path of a dataset -> name of the tensor in an ``.h5``, in the order of the layers."""
     kinds = {layer.name: layer.kind for outer in layers for layer in outer}
     places = {layer.name: place for place, layer in enumerate(layers)}
     names: dict[str, str] = {}
@@ -120,20 +116,20 @@ def legacy_names(
                 raise BadSource(f"{where}: layer {layer!r} is not in the model's configuration")
             if place < previous:
                 raise BadSource(
-                    f"{where}: layer {layer!r} stands behind {layers[previous].name!r}; in the "
+                    f"{where}: layer {layer!r} comes after {layers[previous].name!r}; in the "
                     "model's configuration it comes before: its layers are in another order"
                 )
             previous = place
         paths = [weight.removesuffix(":0").rpartition("/") for weight in weights]
         # Several variables of one name are those of the layers of a model inside the model.
-        nested = max(Counter(name for *_, name in paths).values(), default=0) > 1
+        has_layers = max(Counter(name for *_, name in paths).values(), default=0) > 1
         for weight, (owner, _, variable) in zip(weights, paths, strict=True):
             path = f"{group}/{weight}"
             if path not in listing.datasets:
                 raise BadSource(f"{where}: layer {layer!r} lists {weight!r}, which is not there")
             is_depthwise = kinds.get(owner, kinds.get(layer)) == "DepthwiseConv2D"
             plain = "depthwise_kernel" if is_depthwise and variable == "kernel" else variable
-            names[path] = "/".join(filter(None, (layer, owner if nested else "", plain)))
+            names[path] = "/".join(filter(None, (layer, owner if has_layers else "", plain)))
     return names
 
 
@@ -144,11 +140,6 @@ def numbered_names(
 
     Without ``layers`` they are called as Keras notes at ``vars``, or by their group where it
     notes nothing.
-
-    Raises:
-        BadSource: a layer of the configuration has no group, another number of
-            variables, or the group of another layer.
-        UnsupportedSource: a layer is quantised.
     """
     place = re.compile(re.escape(root) + r"/[^/]+(?=/vars/\d+$)")
     groups: dict[str, list[str]] = defaultdict(list)

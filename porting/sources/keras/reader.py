@@ -94,7 +94,7 @@ class KerasSource(Source):
             names.get(path, path): dataset for path, dataset in listing.datasets.items()
         }
         if len(self._datasets) < len(listing.datasets):
-            raise BadSource(f"{where}: two of its tensors come to the same name")
+            raise BadSource(f"{where}: two of its tensors have the same name")
         # In the order of the layers, which HDF5 does not keep.
         order = dict.fromkeys([*names.values(), *self._datasets])
         self.tensors = {name: _info(name, self._datasets[name]) for name in order}

@@ -136,18 +136,16 @@ class Table:
         self._buffer.charge(length * kind.itemsize, start, what)
         return np.frombuffer(self._buffer.data, kind, length, start)
 
-    def span(
-        self, slot: int, what: str, item: int = 1, terminated: bool = False
-    ) -> tuple[int, int]:
+    def span(self, slot: int, what: str, item: int = 1, is_text: bool = False) -> tuple[int, int]:
         """Position and length of a vector, unread; (0, 0) where absent.
 
-        An element takes ``item`` bytes; a ``terminated`` vector, a text, is followed by a zero.
+        An element takes ``item`` bytes; behind a text stands a zero.
         """
         at = self._field(slot)
         if at is None:
             return 0, 0
         start, length = self._buffer.vector(at, item, what)
-        if terminated and start + length >= self._buffer.size:
+        if is_text and start + length >= self._buffer.size:
             raise self._buffer.fail(start, what, "does not end")
         return start, length
 

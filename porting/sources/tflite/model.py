@@ -26,7 +26,7 @@ from porting.sources.tflite.schema import (
 )
 from porting.sources.tflite.tensors import Level, Quantisation, Sparsity, StoredTensor
 
-_COMPRESSED = 1  # ``DimensionType.SPARSE_CSR``
+_SPARSE_CSR = 1  # ``DimensionType``: a compressed level
 _INDEX_TYPES = {1: "i4", 2: "u2", 3: "u1"}
 """``SparseIndexVector``: the union's type -> its elements."""
 
@@ -152,7 +152,7 @@ def _sparsity(table: Table) -> Sparsity:
     block_map = table.array(1, "i4", "block map")
     levels = []
     for level in table.tables(2, "levels of a sparse tensor"):
-        if level.scalar(0, "b") == _COMPRESSED:
+        if level.scalar(0, "b") == _SPARSE_CSR:
             segments, indices = (
                 index_vector(level, 2, "segments"),
                 index_vector(level, 4, "indices"),
@@ -175,7 +175,7 @@ def _check_ends(table: Table, layout: Layout, what: str) -> None:
         if isinstance(part, int):
             table.span(slot, place, part)
         elif isinstance(part, str):
-            table.span(slot, place, 1, terminated=True)
+            table.span(slot, place, 1, is_text=True)
         elif isinstance(part, list):
             for element in table.tables(slot, place):
                 _check_ends(element, part[0], place)
@@ -202,30 +202,27 @@ def _graph(subgraph: Table, kinds: Sequence[str], names: Sequence[str], path: Pa
         outputs = names_of(table, 2, where)
         if not inputs or not outputs:
             raise UnsupportedSource(f"{path}: {where} ({kinds[code]}) has no inputs or no outputs")
-        options = _options(table, kinds[code], path, where)
+        fields = table.table(4, f"options of {where}")
+        options: dict[str, Any] = {}
+        for name, option in OPTIONS.get(kinds[code], {}).items():
+            value: Any = () if option.code == VECTOR else option.default
+            if fields is not None and option.code == VECTOR:
+                value = tuple(fields.array(option.slot, "i4", f"{name} of {where}").tolist())
+            elif fields is not None:
+                value = fields.scalar(option.slot, option.code, option.default)
+            if option.names is not None:
+                if value not in option.names:
+                    raise BadSource(
+                        f"{path}: {where} ({kinds[code]}) has unknown {name} code {value}"
+                    )
+                value = option.names[value]
+            options[name] = value
         operators.append(Operator(index, kinds[code], inputs, outputs, options))
     return Graph(
         tuple(operators),
         names_of(subgraph, 1, "the list of inputs"),
         names_of(subgraph, 2, "the list of outputs"),
     )
-
-
-def _options(table: Table, kind: str, path: Path, where: str) -> dict[str, Any]:
-    options = table.table(4, f"options of {where}")
-    values: dict[str, Any] = {}
-    for name, option in OPTIONS.get(kind, {}).items():
-        value: Any = () if option.code == VECTOR else option.default
-        if options is not None and option.code == VECTOR:
-            value = tuple(options.array(option.slot, "i4", f"{name} of {where}").tolist())
-        elif options is not None:
-            value = options.scalar(option.slot, option.code, option.default)
-        if option.names is not None:
-            if value not in option.names:
-                raise BadSource(f"{path}: {where} ({kind}) has unknown {name} code {value}")
-            value = option.names[value]
-        values[name] = value
-    return values
 
 
 def _check_order(graph: Graph, constants: Sequence[str], path: Path) -> None:

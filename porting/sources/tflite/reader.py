@@ -47,6 +47,7 @@ class TFLiteSource(Source):
         self._model = parse(self._data, path)
         self.graph = self._model.graph
         self._stored = {tensor.name: tensor for tensor in self._model.tensors}
+        self._numbers = {name: number for number, name in enumerate(self._stored)}
         self.tensors = {
             tensor.name: _info(tensor) for tensor in self._model.tensors if tensor.constant
         }
@@ -114,10 +115,6 @@ class TFLiteSource(Source):
     def index_of(self, name: str) -> int:
         """The tensor's number in the file, by which LiteRT knows it."""
         return self._numbers[name]
-
-    @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return {name: number for number, name in enumerate(self._stored)}
 
 
 def _info(tensor: StoredTensor) -> TensorInfo:

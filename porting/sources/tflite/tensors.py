@@ -188,11 +188,11 @@ class StoredTensor:
                     f"of {file_size:,} bytes may claim {most:,} elements"
                 )
             return
-        expected = _byte_count(self.type, count)
-        if expected is not None and expected != self.size:
+        size = _byte_count(self.type, count)
+        if size is not None and size != self.size:
             raise BadSource(
                 f"{path}: tensor {self.name!r} of shape {self.shape} and type {self.type} "
-                f"takes {told(expected)} bytes, its buffer has {self.size:,}"
+                f"takes {told(size)} bytes, its buffer has {self.size:,}"
             )
 
     def read(self, data: memoryview, kind: str, path: Path) -> np.ndarray:
