@@ -57,8 +57,8 @@ def say(text: str) -> None:
         sys.stderr.flush()
 
 
-def nobody_reads_on() -> None:
-    """Send the rest of the output nowhere: whoever reads it has seen enough."""
+def discard_output() -> None:
+    """Send the rest of standard output nowhere, since its reader has closed it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -87,7 +87,7 @@ def _code_of(command: Callable[[], object]) -> int:
         command()
         sys.stdout.flush()
     except BrokenPipeError:
-        nobody_reads_on()
+        discard_output()
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else DONE
     except Exception as error:

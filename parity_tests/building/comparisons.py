@@ -9,7 +9,7 @@ import numpy as np
 from parity_tests.building.browsing import PIXEL
 from porting.parity.compare import Comparer
 from porting.parity.weights import Farthest, WeightComparison, WeightFinding
-from porting.reports.comparison_json import figures_json
+from porting.reports.comparison import comparison_json
 
 
 def weights_of(keys, *, bad=True):
@@ -41,7 +41,7 @@ def report_of(taps, bad=None, weights=None):
         comparer.add(reading, judge, port, dict.fromkeys(names, np.array([4e-6])))
     comparison = replace(comparer.finish("Judge <b>", "1.0"), weights=weights)
     return {
-        **figures_json(comparison),
+        **comparison_json(comparison),
         "source": {"file": "</script>.tflite", "format": "tflite", "sha256": "0" * 64,
                    "weight_set": "as stored"},
         "subject": {"model": "net", "file": "net.pth", "sha256": "1" * 64, "notes": ["a note"]},

@@ -1,8 +1,27 @@
-"""Invented evaluations, as the data that ``porting evaluate --json`` writes."""
+"""Made-up evaluations, as reports and as the JSON that ``porting evaluate --json`` writes."""
 
 from __future__ import annotations
 
-from porting.accuracy.evaluation.significance import share
+from porting.accuracy.evaluation.agreement import Quantisation
+from porting.accuracy.evaluation.predictors import Side
+from porting.accuracy.evaluation.provenance import (
+    CheckpointProvenance,
+    DataProvenance,
+    Provenance,
+    SourceProvenance,
+)
+from porting.accuracy.evaluation.significance import Difference, share
+from porting.mapping.convention import InputConvention
+from porting.reports.evaluation import (
+    Agreement,
+    Answer,
+    DataSummary,
+    DifferingImage,
+    EvaluationReport,
+    Failure,
+    SideResult,
+    Verdict,
+)
 
 HOSTILE = "</script><img src=x onerror=alert(1)>{{data}}"
 """A name that would do harm where it is taken for anything but text."""
@@ -10,75 +29,61 @@ HOSTILE = "</script><img src=x onerror=alert(1)>{{data}}"
 PIPELINE = "decode tf, crop fraction 0.875, resize legacy bilinear 224"
 
 
-def share_of(count, of):
-    actual = share(count, of)
-    return {"count": count, "of": of, "low": actual.low, "high": actual.high,
-            "percent": actual.percent}  # fmt: skip
-
-
 def side_of(name, right, used, pipeline=PIPELINE):
-    return {
-        "name": name, "runs": "judge" if name == "judge" else "checkpoint", "pipeline": pipeline,
-        "mean": [127.5] * 3, "std": [127.5] * 3, "background": 1, "weights": None,
-        "top1": share_of(right, used), "top5": share_of(used - 1, used),
-    }  # fmt: skip
+    runs = "judge" if name == "judge" else "checkpoint"
+    side = Side(name, runs, pipeline, (127.5,) * 3, (127.5,) * 3, 1)
+    return SideResult(side, share(right, used), share(used - 1, used))
 
 
 def differing_image(number, thumbnail=None, near_tie=False, called="tench", quantised=None):
-    return {
-        "number": number, "name": f"val/{number:03}.jpg", "label": 0, "called": called,
-        "near_tie": near_tie, "by_quantisation": quantised,
-        "judge": {"answer": 0, "called": called, "margin": 1.25, "right": True},
-        "port": {"answer": 7, "called": "sleeping bag", "margin": 0.0824, "right": False},
-        "thumbnail": thumbnail,
-    }  # fmt: skip
+    return DifferingImage(
+        number, f"val/{number:03}.jpg", 0, called, near_tie, quantised,
+        Answer(0, called, 1.25, True), Answer(7, "sleeping bag", 0.0824, False), thumbnail,
+    )  # fmt: skip
 
 
-def evaluation_data(images=(), failed=(), differs=False, **changes):
-    """Judge and port on 80 images, with those ``images`` on which they differ."""
+def evaluation_of(images=(), failed=(), differs=False, **changes):
+    """The report on judge and port and 80 images, with those ``images`` on which they differ."""
     used, apart = 80, len(images)
-    asked = [image["by_quantisation"] for image in images if image["by_quantisation"] is not None]
-    agrees = not differs and all(i["near_tie"] or i["by_quantisation"] for i in images)
-    difference = {"gained": 0, "lost": apart, "of": used, "points": -100 * apart / used,
-                  "low": -20.0, "high": 2.0, "p": 0.25}  # fmt: skip
-    data = {
-        "schema": "genmobilenet.evaluation", "version": 2,
-        "verdict": {
-            "sentence": f"{apart} of 80 answers differ", "p": 0.25, "differs": differs,
-            "agrees": agrees if "agreement" not in changes else None,
-        },
-        "data": {
-            "path": "photos", "kind": "folder of files named by synset", "label_order": "sorted",
-            "classes": 1000, "examples": used + len(failed), "used": used,
-            "failed": [{"name": name, "reason": "cut short"} for name in failed],
-            "notes": ["1 file is no image"],
-        },
-        "sides": {"judge": side_of("judge", 70, used), "port": side_of("port", 70 - apart, used)},
+    by_quantisation = [i.by_quantisation for i in images if i.by_quantisation is not None]
+    alone = sum(by_quantisation)
+    quantisation = Quantisation(
+        frozenset(range(alone)), frozenset(range(alone, len(by_quantisation)))
+    )
+    agrees = not differs and all(i.near_tie or i.by_quantisation for i in images)
+    parts = {
+        "verdict": Verdict(
+            f"{apart} of 80 answers differ", 0.25, differs,
+            agrees if "agreement" not in changes else None,
+        ),
+        "data": DataSummary(
+            "photos", "folder of files named by synset", "sorted", 1000, used + len(failed), used,
+            tuple(Failure(name, "cut short") for name in failed), ("1 file is no image",),
+        ),
+        "sides": (side_of("judge", 70, used), side_of("port", 70 - apart, used)),
         "stated": 49.8,
-        "agreement": {
-            "top1": share_of(used - apart, used), "top5_sets": share_of(20, used),
-            "difference": difference, "tie": 0.0003 if images else None,
-            "quantisation": {
-                "alone": sum(asked), "others": len(asked) - sum(asked), "enough": False,
-                "refused": None,
-            } if asked else None,
-            "differing": list(images),
-        },
+        "agreement": Agreement(
+            share(used - apart, used), share(20, used),
+            Difference(0, apart, used, -20.0, 2.0, 0.25), 0.0003 if images else None,
+            quantisation if by_quantisation else None, tuple(images),
+        ),
         "explanation": None,
-        "convention": {
-            "size": 224, "channels": 3, "classes": 1001, "mean": [127.5] * 3, "std": [127.5] * 3,
-            "evidence": "the graph", "preprocessing": PIPELINE,
-        },
-        "made_from": {
-            "data": {"kind": "folder", "examples": used, "sha256": "d" * 64},
-            "source": {"file": "net.tflite", "sha256": "0" * 64, "weights": "as stored",
-                       "judge": "LiteRT 2"},
-            "checkpoint": {"file": "net.pth", "sha256": "1" * 64, "model": "net",
-                           "weights": None},
-            "sides": {}, "versions": {"torch": "2"}, "batch": 16, "device": "cpu",
-        },
+        "convention": InputConvention(
+            224, 3, 1001, (127.5,) * 3, (127.5,) * 3, "the graph", PIPELINE
+        ),
+        "provenance": Provenance(
+            DataProvenance("folder", used, "d" * 64),
+            SourceProvenance("net.tflite", "0" * 64, "as stored", "LiteRT 2"),
+            CheckpointProvenance("net.pth", "1" * 64, "net", None), (), {"torch": "2"}, None, 16,
+            "cpu",
+        ),
     }  # fmt: skip
-    return {**data, **changes}
+    return EvaluationReport(**{**parts, **changes})
+
+
+def evaluation_data(*images, explanation=None, **changes):
+    """The same as JSON; ``explanation`` is JSON already."""
+    return {**evaluation_of(*images, **changes).to_json(), "explanation": explanation}
 
 
 def change_of(topic, change, points, helps=False):

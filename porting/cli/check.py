@@ -40,7 +40,7 @@ def check(
     from porting.atomic_files import check_folder
     from porting.cli.processes import Outcome, Wording, run_each, show_outcomes
     from porting.release.card import read_card
-    from porting.reports.report_files import write_report
+    from porting.reports.documents import write_report
     from porting.sha256 import sha256_of
 
     cards: dict[Path, Card | None] = {}

@@ -16,7 +16,7 @@ from porting.cli.options import (
     WeightsOption,
 )
 from porting.exits import NOT_AT_PARITY
-from porting.reports.terminal import show
+from porting.reports.terminal import print_output, show
 
 
 def diff(
@@ -68,14 +68,13 @@ def diff(
     from porting.diff import diff as diff_source
     from porting.mapping.convention import parse_affine
     from porting.parity.noise import Tolerance
-    from porting.reports.comparison_json import comparison_report
-    from porting.reports.diff import print_diff, print_written
-    from porting.reports.html import write_reports
-    from porting.reports.progress import progress_bar
+    from porting.reports.comparison import diff_json, print_diff
+    from porting.reports.documents import print_files, write_reports
+    from porting.reports.terminal import progress_bar
     from porting.subject import subject_from_file
 
-    printed = json_file is not None and str(json_file) == "-"
-    data_file = None if printed else json_file
+    as_json = json_file is not None and str(json_file) == "-"
+    data_file = None if as_json else json_file
     files = [file for file in (report, data_file) if file is not None]
     check_files(files, (source, checkpoint))
     affine = parse_affine(mean, std)
@@ -86,10 +85,10 @@ def diff(
             opened, subject, images, count=random, mode=mode,
             tolerance=Tolerance(atol=atol, rtol=rtol), affine=affine, progress=progress,
         )  # fmt: skip
-    data = comparison_report(result)
-    show(data, printed, print_diff)
-    written = write_reports(data, report, data_file)
-    if not printed:
-        show({"wrote": written}, False, print_written)
-    if not data["agrees"]:
+    data = diff_json(result)
+    show(as_json, lambda: data, lambda: print_diff(result))
+    write_reports(data, report, data_file)
+    if not as_json:
+        print_output(lambda: print_files(report, data_file))
+    if not result.comparison:
         raise typer.Exit(NOT_AT_PARITY)

@@ -16,7 +16,7 @@ from porting.cli.options import (
     resolve_source,
 )
 from porting.exits import NOT_AT_PARITY, Interrupted
-from porting.reports.terminal import show
+from porting.reports.terminal import print_output, show
 
 
 def evaluate(
@@ -99,14 +99,12 @@ def evaluate(
     from porting.accuracy.evaluation.journal import check_apart
     from porting.accuracy.evaluation.results import check_rows_file, write_rows
     from porting.atomic_files import check_files
-    from porting.reports.diff import print_written
-    from porting.reports.evaluate import print_evaluation
-    from porting.reports.evaluation_json import evaluation_report
-    from porting.reports.html import write_reports
-    from porting.reports.progress import evaluation_bar
+    from porting.reports.documents import print_files, write_reports
+    from porting.reports.evaluation import evaluation_report, print_evaluation
+    from porting.reports.terminal import evaluation_bar
 
-    printed = json_file is not None and str(json_file) == "-"
-    data_file = None if printed else json_file
+    as_json = json_file is not None and str(json_file) == "-"
+    data_file = None if as_json else json_file
     if rows is not None:
         check_rows_file(rows)
     files = [file for file in (rows, report, data_file) if file is not None]
@@ -125,13 +123,13 @@ def evaluate(
         raise Interrupted("what is finished is kept: the same command goes on") from None
     if evaluation is None:
         return  # of torchrun's ranks the first alone reports
-    report_data = evaluation_report(evaluation)
-    show(report_data, printed, print_evaluation)
-    written = write_reports(report_data, report, data_file)
+    summary = evaluation_report(evaluation)
+    report_data = summary.to_json()
+    show(as_json, lambda: report_data, lambda: print_evaluation(summary))
+    write_reports(report_data, report, data_file)
     if rows is not None:
         write_rows(evaluation, rows)
-        written = [str(rows), *written]
-    if not printed:
-        show({"wrote": written}, False, print_written)
-    if report_data["verdict"]["agrees"] is False:
+    if not as_json:
+        print_output(lambda: print_files(rows, report, data_file))
+    if summary.verdict.agrees is False:
         raise typer.Exit(NOT_AT_PARITY)

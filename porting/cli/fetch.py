@@ -29,8 +29,8 @@ def fetch(
     from porting.catalog import find_entry
     from porting.catalog.downloads import DownloadFailed
     from porting.catalog.downloads import fetch as fetch_source
-    from porting.reports.fetch import print_download, summarise_download
-    from porting.reports.progress import progress_bar
+    from porting.reports.sources import download_json, print_download
+    from porting.reports.terminal import progress_bar
 
     entry = find_entry(name)
     try:
@@ -40,4 +40,4 @@ def fetch(
         raise DownloadFailed(
             f"{error}; name another server with --mirror, or copy a file that you have into {out}"
         ) from error
-    show(summarise_download(entry, download), as_json, print_download)
+    show(as_json, lambda: download_json(entry, download), lambda: print_download(entry, download))

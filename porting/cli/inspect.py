@@ -7,6 +7,7 @@ from porting.reports.terminal import show
 def inspect(source: SourceArgument, as_json: JsonOption = False) -> None:
     """Say what a source holds and which networks it fits."""
     from porting.catalog.local import open_published
-    from porting.reports.inspection import inspect_source, print_inspection
+    from porting.reports.sources import inspect_source, print_inspection
 
-    show(inspect_source(open_published(source)), as_json, print_inspection)
+    inspection = inspect_source(open_published(source))
+    show(as_json, inspection.to_json, lambda: print_inspection(inspection))

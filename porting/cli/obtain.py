@@ -17,7 +17,7 @@ from porting.exits import say
 from porting.folders import DOWNLOADED, SYNTHETIC
 from porting.mapping.recognise import candidates
 from porting.mapping.rules import choose_weight_set
-from porting.reports.progress import progress_bar
+from porting.reports.terminal import progress_bar
 from porting.sources import open_source
 
 DEFAULTS = {"tf_mnasnet_100": ("float",), "tf_semnasnet_100": ("checkpoint",)}

@@ -93,8 +93,8 @@ def port(
     from porting.api import port as port_source
     from porting.catalog.local import source_path
     from porting.release import write_release
-    from porting.reports.port import print_port, summarise_port
-    from porting.reports.progress import progress_bar
+    from porting.reports.comparison import port_json, print_port
+    from porting.reports.terminal import progress_bar
 
     with progress_bar("judging" if images is None else "calibrating, judging") as progress:
         ported = port_source(
@@ -102,14 +102,17 @@ def port(
             normalisation=normalisation, verify=verify, bn=bn, images=images, mean=mean, std=std,
             progress=progress,
         )  # fmt: skip
+    files, failure = None, None
     try:
         files = write_release(ported, out)
     except PortingError as error:
-        # The verdict took minutes, and is worth having whatever became of the files.
-        if as_json or not isinstance(error, NotAtParity):
-            show(summarise_port(ported, None), as_json, print_port)
-        raise
-    show(summarise_port(ported, files), as_json, print_port)
+        failure = error
+    # The verdict took minutes: it is printed even if no file could be written. A disagreement is
+    # its own message.
+    if as_json or not isinstance(failure, NotAtParity):
+        show(as_json, lambda: port_json(ported, files), lambda: print_port(ported, files))
+    if failure is not None:
+        raise failure
 
 
 def _places(

@@ -16,8 +16,7 @@ import typer
 
 from porting.exits import DEFECT, DONE, NOT_AT_PARITY, WRONG_USE, Interrupted, say
 from porting.one_thread import ONE_THREAD, cores
-from porting.reports.progress import progress_bar
-from porting.reports.terminal import print_lines, show
+from porting.reports.terminal import print_lines, progress_bar, show
 
 PORTING = (sys.executable, "-m", "porting")
 
@@ -123,19 +122,22 @@ def show_outcomes(outcomes: Sequence[Outcome], wording: Wording, as_json: bool) 
 
     A defect is worse than a disagreement, and that is worse than bad input.
     """
-    rows = [{**asdict(o), "file": str(o.file), "outcome": wording.of(o.code)} for o in outcomes]
     kinds = (wording.done, "not at parity", wording.refused)
-    counts = {kind: sum(row["outcome"] == kind for row in rows) for kind in kinds}
-    show({"outcomes": rows, "counts": counts}, as_json, _print_outcomes)
+    by_kind = {kind: [o for o in outcomes if wording.of(o.code) == kind] for kind in kinds}
+
+    def to_json() -> dict[str, Any]:
+        rows = [{**asdict(o), "file": str(o.file), "outcome": wording.of(o.code)} for o in outcomes]
+        return {"outcomes": rows, "counts": {kind: len(of) for kind, of in by_kind.items()}}
+
+    def print_text() -> None:
+        for kind, of_kind in by_kind.items():
+            for outcome in of_kind:
+                parts = (str(outcome.file), outcome.result, outcome.text)
+                print_lines([(kind.ljust(13), ": ".join(filter(None, parts)))])
+        typer.echo(", ".join(f"{len(of_kind)} {kind}" for kind, of_kind in by_kind.items()))
+
+    show(as_json, to_json, print_text)
     raise typer.Exit(max((outcome.code for outcome in outcomes), key=_SEVERITY.index, default=DONE))
-
-
-def _print_outcomes(data: dict[str, Any]) -> None:
-    for kind in data["counts"]:
-        rows = [row for row in data["outcomes"] if row["outcome"] == kind]
-        for file, result, text in ((row["file"], row["result"], row["text"]) for row in rows):
-            print_lines([(kind.ljust(13), ": ".join(filter(None, (file, result, text))))])
-    typer.echo(", ".join(f"{count} {kind}" for kind, count in data["counts"].items()))
 
 
 def _complaint(code: int, complaints: str, file: Path) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from porting.reports.terminal import show
+from porting.reports.terminal import print_output
 
 
 def report(
@@ -28,11 +28,10 @@ def report(
 ) -> None:
     """Make the HTML report from a comparison's or an evaluation's JSON, or one from both."""
     from porting.atomic_files import check_files
-    from porting.reports.html import print_page, write_page
-    from porting.reports.report_files import read_report, read_together
+    from porting.reports.documents import read_report, read_together, write_page
 
     both = (read_report(data), None) if evaluation is None else read_together(data, evaluation)
     page = out or data.with_suffix(".html")
     check_files([page], (data, evaluation))
     write_page(both[0], page, both[1])
-    show({"report": str(page)}, False, print_page)
+    print_output(lambda: typer.echo(page))

@@ -47,7 +47,7 @@ def reproduce(
     from porting.catalog.published import find_entry
     from porting.cli.processes import PORTING
     from porting.release import write_release
-    from porting.reports.progress import progress_bar
+    from porting.reports.terminal import progress_bar
 
     further = context.args
     for name, value in (("DATA", str(data)), ("SOURCE", source)):

@@ -23,6 +23,7 @@ def sources(
 ) -> None:
     """List the published sources, their stated accuracies, and which are on disk."""
     from porting.catalog.published import find_entries
-    from porting.reports.sources import print_sources, summarise_sources
+    from porting.reports.sources import list_sources, print_sources
 
-    show(summarise_sources(find_entries(pattern, model), folder), as_json, print_sources)
+    listing = list_sources(find_entries(pattern, model), folder)
+    show(as_json, listing.to_json, lambda: print_sources(listing))

@@ -20,9 +20,10 @@ def synthesize(
     The weights are seeded and mean nothing; names, formats and scales are those of the real ones.
     """
     from porting.judges.reference.rehearse import rehearse
-    from porting.reports.progress import progress_bar
     from porting.reports.rehearsal import print_rehearsal, summarise_rehearsal
+    from porting.reports.terminal import progress_bar
 
     with progress_bar(f"synthesizing {model}"):
         files = rehearse(model, out, seed)
-    show(summarise_rehearsal(files), as_json, print_rehearsal)
+    data = summarise_rehearsal(files)
+    show(as_json, lambda: data, lambda: print_rehearsal(data))

@@ -1,1 +1,1 @@
-"""What people see: terminal text and progress."""
+"""What people see: text on the terminal, JSON, and HTML pages."""

@@ -16,7 +16,7 @@ from parity_tests.building.photos import jpeg_of
 from porting.accuracy.datasets.classes import imagenet
 from porting.accuracy.evaluation import batch
 from porting.accuracy.evaluation.evaluate import evaluate
-from porting.reports.evaluation_json import evaluation_report
+from porting.reports.evaluation import evaluation_report
 
 IMAGES = 70
 
@@ -108,6 +108,7 @@ def explained(small, colours, tmp_path, monkeypatch):
         options.setdefault("journal", tmp_path / "journal")
         files = files or {"checkpoint": small[1]}
         evaluation = evaluate(colours, **files, labels=colours / "labels.csv", **options)
-        return evaluation_report(evaluation)
+        run.report = evaluation_report(evaluation)
+        return run.report.to_json()
 
     return run

@@ -17,7 +17,7 @@ from porting.accuracy.evaluation.preparing import prepare
 from porting.accuracy.evaluation.results import write_rows
 from porting.accuracy.preprocessing import named_pipeline
 from porting.errors import BadInput, MissingPackage
-from porting.reports.evaluation_json import evaluation_report
+from porting.reports.evaluation import evaluation_report
 
 SIZE = 64  # of the images that the small network takes
 MEAN, STD = np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 57.375])
@@ -62,7 +62,7 @@ def test_judge_and_port_answer_as_they_do_by_themselves(small, photos, evaluated
 
 def test_the_report_of_a_sound_port(evaluated):
     actual = evaluated()
-    data = evaluation_report(actual)
+    data = evaluation_report(actual).to_json()
     assert data["verdict"] == {
         "sentence": "the port is the judge: 0 of 70 answers differ", "p": 1.0, "differs": False,
         "agrees": True,
@@ -82,7 +82,7 @@ def test_a_port_with_a_fault_is_another(small, photos, evaluated, tmp_path):
     state["blocks.3.1.conv_dw.weight"] *= 2
     torch.save(state, tmp_path / "faulty.pth")
     actual = evaluated(checkpoint=tmp_path / "faulty.pth")
-    data = evaluation_report(actual)
+    data = evaluation_report(actual).to_json()
     differing = data["agreement"]["differing"]
     best = actual.answers.best
     assert len(differing) == int((best[:, 0, 0] != best[:, 1, 0]).sum()) > 5
@@ -107,10 +107,10 @@ def test_either_side_alone(small, photos, evaluated, tmp_path):
     port = evaluated(source=None, journal=tmp_path / "port")
     assert np.array_equal(judge.answers.best[:, 0], both.answers.best[:, 0])
     assert np.array_equal(port.answers.best[:, 0], both.answers.best[:, 1])
-    assert evaluation_report(port)["agreement"] is None
-    sentence = evaluation_report(port)["verdict"]["sentence"]
+    assert evaluation_report(port).to_json()["agreement"] is None
+    sentence = evaluation_report(port).to_json()["verdict"]["sentence"]
     assert sentence == f"the port is right on {port.right(0).sum()} of 70 images"
-    assert evaluation_report(port)["verdict"]["agrees"] is None
+    assert evaluation_report(port).to_json()["verdict"]["agrees"] is None
 
 
 def test_a_checkpoint_without_a_card_needs_its_network_named(small, photos, evaluated, tmp_path):
@@ -237,7 +237,7 @@ def test_arguments_that_are_none(evaluated, wrong, said):
 
 
 def test_which_weights_the_file_has_is_said(evaluated):
-    told = evaluation_report(evaluated())["made_from"]
+    told = evaluation_report(evaluated()).to_json()["made_from"]
     assert (told["source"]["weights"], told["checkpoint"]["weights"]) == ("as stored", "as stored")
 
 

@@ -16,8 +16,8 @@ from parity_tests.accuracy.evaluation.colours import (
     change_of,
 )
 from porting.errors import BadInput
-from porting.reports.evaluate import print_evaluation
-from porting.reports.report_files import EVALUATION, read_report, write_report
+from porting.reports.documents import EVALUATION, read_report, write_report
+from porting.reports.evaluation import print_evaluation
 
 
 class TestOneCause:
@@ -152,7 +152,7 @@ def test_the_text_fits_in_80_columns_and_the_data_their_schema(
 ):
     monkeypatch.setenv("COLUMNS", "80")
     report = explained(by_group)
-    print_evaluation(report)
+    print_evaluation(explained.report)
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines if str(tmp_path) not in line) <= 80
     text = " ".join(" ".join(lines).split())

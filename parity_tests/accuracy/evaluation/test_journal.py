@@ -16,7 +16,7 @@ from porting.accuracy.evaluation.journal import RUN, Journal, check_apart, disca
 from porting.accuracy.evaluation.running import BATCH
 from porting.errors import BadInput
 from porting.folders import EVALUATED
-from porting.reports.evaluation_json import evaluation_report
+from porting.reports.evaluation import evaluation_report
 
 
 def batch(number, failures=None):
@@ -110,7 +110,7 @@ def test_discarding_removes_what_is_a_journal_s_and_nothing_else(tmp_path):
 
 class TestAnEvaluationGoesOn:
     def test_with_the_same_figures_and_nothing_done_twice(self, evaluated, tmp_path, monkeypatch):
-        whole = evaluation_report(evaluated(journal=tmp_path / "whole"))
+        whole = evaluation_report(evaluated(journal=tmp_path / "whole")).to_json()
         done, work = [], Evaluator.evaluate
 
         def interrupted(self, number):
@@ -124,7 +124,7 @@ class TestAnEvaluationGoesOn:
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 evaluated()
-        assert evaluation_report(evaluated()) == whole
+        assert evaluation_report(evaluated()).to_json() == whole
         assert [number for number in done if number != "stop"] == [0, 1, 2, 3, 4]
         evaluated()
         assert len(done) == 7

@@ -24,8 +24,8 @@ from porting.errors import UnsupportedSource
 from porting.judges import litert
 from porting.judges.litert import LiteRTJudge
 from porting.release import write_release
-from porting.reports.evaluation_json import evaluation_report
-from porting.reports.report_files import EVALUATION, schema
+from porting.reports.documents import EVALUATION, schema
+from porting.reports.evaluation import evaluation_report
 from porting.sources.tflite import TFLiteSource
 
 
@@ -49,7 +49,7 @@ def spoiled(weights, path, name="blocks.3.1.conv_dw.weight", factor=2.0):
 def test_a_port_of_a_quantised_source_is_the_judge_in_float32(quantised, photos, evaluated):
     source, weights = quantised
     actual = evaluated(source, weights)
-    data = evaluation_report(actual)
+    data = evaluation_report(actual).to_json()
     jsonschema.validate(data, schema(EVALUATION))
     differing = actual.differing
     assert len(differing) > 2, "the file would show nothing"
@@ -77,7 +77,7 @@ def test_a_fault_in_the_port_of_a_quantised_source_is_no_quantisation(
     source, weights = quantised
     faulty = spoiled(weights, tmp_path / "faulty.pth")
     actual = evaluated(source, faulty)
-    data = evaluation_report(actual)
+    data = evaluation_report(actual).to_json()
     asked = actual.quantisation
     assert len(asked.others) > 5
     assert data["verdict"]["agrees"] is False
@@ -86,7 +86,7 @@ def test_a_fault_in_the_port_of_a_quantised_source_is_no_quantisation(
     marks = {i["number"]: i["by_quantisation"] for i in data["agreement"]["differing"]}
     assert {number for number, mark in marks.items() if mark is False} == asked.others
     monkeypatch.setattr(agreement, "ENOUGH", 2)
-    few = evaluation_report(evaluated(source, faulty))
+    few = evaluation_report(evaluated(source, faulty)).to_json()
     assert few["agreement"]["quantisation"]["others"] == 2
     assert "at least 2 of them neither" in few["verdict"]["sentence"]
     assert few["verdict"]["agrees"] is False
@@ -97,7 +97,7 @@ def test_a_source_that_has_no_counterpart_in_float32(quantised, evaluated, monke
         raise UnsupportedSource(f"{path}: keeps constants behind the model")
 
     monkeypatch.setattr(litert, "dequantise", refuse)
-    data = evaluation_report(evaluated(*quantised))
+    data = evaluation_report(evaluated(*quantised)).to_json()
     assert data["verdict"]["agrees"] is None
     assert (
         "int8.tflite: keeps constants behind the model"
@@ -119,7 +119,7 @@ def test_images_that_are_gone_in_the_end_are_accounted_for_by_nothing(
     (folder / prepared.dataset.example(numbers[0]).name).unlink()
     asked = agreement.quantisation_on(work, actual.answers, numbers, actual.tie)
     assert (sorted(asked.alone), asked.others) == (numbers[1:], frozenset())
-    gone = evaluation_report(replace(actual, quantisation=asked))["verdict"]
+    gone = evaluation_report(replace(actual, quantisation=asked)).to_json()["verdict"]
     assert gone["agrees"] is False
     assert "1 of them beyond a tie" in gone["sentence"]
 

@@ -14,10 +14,9 @@ from PIL import Image
 
 from parity_tests.building.command import porting
 from porting.accuracy.preprocessing import parse_pipeline
-from porting.reports import evaluation_json
-from porting.reports.evaluation_json import evaluation_report
-from porting.reports.html import page
-from porting.reports.report_files import EVALUATION, read_report, schema, write_report
+from porting.reports import evaluation as reporting
+from porting.reports.documents import EVALUATION, page, read_report, schema, write_report
+from porting.reports.evaluation import evaluation_report
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +37,7 @@ def decoded(uri):
 
 @pytest.mark.parametrize("alone", [{}, {"source": None}, {"checkpoint": None}], ids=str)
 def test_it_keeps_to_its_schema_whoever_answers(evaluated, wrong, tmp_path, alone):
-    data = evaluation_report(evaluated(**(alone or {"checkpoint": wrong})))
+    data = evaluation_report(evaluated(**(alone or {"checkpoint": wrong}))).to_json()
     jsonschema.validate(data, schema(EVALUATION))
     write_report(data, tmp_path / "e.json")
     assert read_report(tmp_path / "e.json") == data
@@ -46,7 +45,7 @@ def test_it_keeps_to_its_schema_whoever_answers(evaluated, wrong, tmp_path, alon
 
 def test_thumbnails_are_what_the_networks_saw(evaluated, wrong, photos):
     evaluation = evaluated(checkpoint=wrong)
-    images = evaluation_report(evaluation)["agreement"]["differing"]
+    images = evaluation_report(evaluation).to_json()["agreement"]["differing"]
     pipeline = parse_pipeline(evaluation.sides[0].pipeline)
     for image in images[:3]:
         seen = decoded(image["thumbnail"])
@@ -57,9 +56,9 @@ def test_thumbnails_are_what_the_networks_saw(evaluated, wrong, photos):
 
 
 def test_the_first_alone_have_thumbnails(evaluated, wrong, monkeypatch):
-    monkeypatch.setattr(evaluation_json, "SHOWN", 2)
+    monkeypatch.setattr(reporting, "LISTED_IMAGES", 2)
     evaluation = evaluated(checkpoint=wrong)
-    images = evaluation_report(evaluation)["agreement"]["differing"]
+    images = evaluation_report(evaluation).to_json()["agreement"]["differing"]
     assert [image["number"] for image in images] == evaluation.differing
     assert [image["thumbnail"] is None for image in images] == [False] * 2 + [True] * (
         len(images) - 2
@@ -74,7 +73,7 @@ def test_an_image_that_is_gone_has_no_thumbnail(evaluated, wrong, photos, tmp_pa
     evaluation = evaluated(checkpoint=wrong, data=folder)
     gone = evaluation.differing[0]
     (folder / evaluation.dataset.example(gone).name).unlink()
-    images = evaluation_report(evaluation)["agreement"]["differing"]
+    images = evaluation_report(evaluation).to_json()["agreement"]["differing"]
     assert images[0]["thumbnail"] is None
     assert images[1]["thumbnail"] is not None
 

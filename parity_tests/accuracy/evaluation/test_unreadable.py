@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from porting.errors import BadExample
-from porting.reports.evaluation_json import evaluation_report
+from porting.reports.evaluation import evaluation_report
 
 
 class TestImagesThatCannotBeRead:
@@ -32,7 +32,7 @@ class TestImagesThatCannotBeRead:
         rest = [number for number in range(70) if number not in (11, 50)]
         assert np.flatnonzero(evaluation.usable).tolist() == rest
         assert np.array_equal(evaluation.answers.best[rest], whole.answers.best[rest])
-        data = evaluation_report(evaluation)
+        data = evaluation_report(evaluation).to_json()
         assert data["data"]["used"] == 68
         assert [failed["name"] for failed in data["data"]["failed"]] == ["011.jpg", "050.jpg"]
         assert "begins with b'this is no i'" in data["data"]["failed"][1]["reason"]
@@ -49,4 +49,4 @@ class TestImagesThatCannotBeRead:
         for file in spoiled.glob("*.jpg"):
             file.write_text("nothing")
         with pytest.raises(BadExample, match=r"none of the 70 images can be used; .*000\.jpg"):
-            evaluation_report(evaluated(data=spoiled, on_error="skip"))
+            evaluation_report(evaluated(data=spoiled, on_error="skip")).to_json()

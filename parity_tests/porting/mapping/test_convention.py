@@ -24,7 +24,7 @@ from porting.mapping.input_range import (
 )
 from porting.mapping.normalisation import steps_of
 from porting.mapping.recognise import find_match
-from porting.reports.inspection import input_lines
+from porting.reports.sources import input_lines
 from porting.sources import open_source
 
 MNASNET, V2 = "tf_mnasnet_small", "tf_mobilenetv2_035"
@@ -353,5 +353,5 @@ class TestCards:
          ("unknown", "unknown")],
     )  # fmt: skip
     def test_the_terminal_says_how_sure_it_is(self, convention, certainty, lead):
-        data = replace(convention(normalising()), certainty=certainty).to_json()
-        assert (("", f"{lead}: {data['evidence']}")) in input_lines(data)
+        stated = replace(convention(normalising()), certainty=certainty)
+        assert ("", f"{lead}: {stated.evidence}") in input_lines(stated)

@@ -26,9 +26,7 @@ from porting.parity.network_steps import steps_of_network
 from porting.parity.structure_evidence import evidence_from_tables
 from porting.release import write_release
 from porting.release.card import verdict_json
-from porting.reports.comparison_json import comparison_report
-from porting.reports.diff import print_diff
-from porting.reports.port import print_port, summarise_port
+from porting.reports.comparison import diff_json, print_diff, print_port
 from porting.subject import subject_from_file
 
 ENDS = Ends(224, 3, 1000)
@@ -221,14 +219,15 @@ class TestCheckpoint:
         assert "with 68.34 M multiply-adds (68 M stated)" in line
         files = write_release(ported, tmp_path)
         assert json.loads(files.card.read_text())["verdict"]["rests_on"] == line
-        print_port(summarise_port(ported, files))
+        print_port(ported, files)
         assert f"rests on  {line[:30]}" in capsys.readouterr().out
         subject = subject_from_file(source, files.weights)
-        data = comparison_report(diff(source, subject, seeded_pixels(1, 64)))
+        result = diff(source, subject, seeded_pixels(1, 64))
+        data = diff_json(result)
         assert data["rests_on"]["summary"] == line
         schema = resources.files("porting.reports").joinpath("schema.json").read_text()
         jsonschema.validate(data, json.loads(schema))
-        print_diff(data)
+        print_diff(result)
         assert f"rests on  {line[:30]}" in capsys.readouterr().out
 
     @pytest.mark.parametrize("mutation", ["i16 dropped from mnasnet-small", "epsilon in both"])

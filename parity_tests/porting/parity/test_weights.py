@@ -20,7 +20,7 @@ from porting.mapping.convention import convention_of
 from porting.mapping.recognise import find_match
 from porting.parity.weights import LINES, WeightComparison, WeightFinding, compare_weights
 from porting.plain_json import encoded
-from porting.reports.report_files import schema
+from porting.reports.documents import schema
 from porting.sources import open_source
 from porting.subject import subject_from_module
 

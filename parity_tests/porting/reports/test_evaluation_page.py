@@ -14,19 +14,22 @@ from parity_tests.building.evaluations import (
     explanation_data,
     side_of,
 )
-from porting.reports.html import SHOWN, page
+from porting.reports.documents import LISTED_IMAGES, page
 
 PAGES = {
     "same": evaluation_data(),
     "ties": evaluation_data([differing_image(3, PIXEL, near_tie=True)]),
     "differs": evaluation_data(
-        [differing_image(n, PIXEL if n else None, called=HOSTILE) for n in range(SHOWN + 5)],
+        [
+            differing_image(n, PIXEL if n else None, called=HOSTILE)
+            for n in range(LISTED_IMAGES + 5)
+        ],
         failed=[f"{HOSTILE}.jpg", "b.jpg"], differs=True, explanation=explanation_data(),
     ),
     "quantised": evaluation_data([differing_image(3, PIXEL, quantised=True)]),
     "answers": evaluation_data([differing_image(3, PIXEL, near_tie=True), differing_image(5)]),
     "alone": evaluation_data(
-        sides={"port": side_of("port", 70, 80)}, agreement=None, stated=None,
+        sides=(side_of("port", 70, 80),), agreement=None, stated=None,
     ),
 }  # fmt: skip
 
@@ -143,9 +146,9 @@ def test_images_that_differ_are_shown(browser, files):
 
 def test_a_page_holds_the_first_images_and_counts_the_others(browser, files):
     text = (files / "differs.html").read_text(encoding="utf-8")
-    assert text.count(PIXEL) == SHOWN - 1
+    assert text.count(PIXEL) == LISTED_IMAGES - 1
     result = Opened(browser, files / "differs.html").page
-    assert result.locator("#images li").count() == SHOWN
+    assert result.locator("#images li").count() == LISTED_IMAGES
     assert result.locator("#images div.picture").inner_text() == "no picture"
     assert result.locator("#differing-heading").inner_text() == "65 images on which the two differ"
     more = "The first 60 are shown; there are 5 more."
@@ -201,7 +204,7 @@ def test_what_the_figures_rest_on(browser, files):
 
 
 def test_a_pipeline_that_is_not_the_authors(browser, tmp_path):
-    sides = {"judge": side_of("judge", 7, 80, "decode pillow"), "port": side_of("port", 7, 80)}
+    sides = (side_of("judge", 7, 80, "decode pillow"), side_of("port", 7, 80))
     (tmp_path / "p.html").write_text(page(evaluation_data(sides=sides)), encoding="utf-8")
     words = Opened(browser, tmp_path / "p.html").page.locator("#rests-on").inner_text()
     assert "Pixels of the judge\ndecode pillow\n" in words
@@ -214,7 +217,7 @@ def test_a_section_in_a_comparison(browser, files):
     assert result.page.locator("#evaluation-badge").inner_text() == "Accuracy differs"
     assert result.page.locator("#evaluation-summary").inner_text() == "65 of 80 answers differ."
     assert "87.50 % / 6.25 %" in result.page.locator("#facts").inner_text()
-    assert result.page.locator("#images li").count() == SHOWN
+    assert result.page.locator("#images li").count() == LISTED_IMAGES
     assert result.page.locator("#taps tbody tr").count() == 12
     result.check_quiet()
 

@@ -7,7 +7,7 @@ import pytest
 from parity_tests.building.browsing import Opened, needs_chromium
 from parity_tests.building.comparisons import report_of, weights_of
 from porting.parity.weights import WeightComparison
-from porting.reports.html import page
+from porting.reports.documents import page
 
 TAPS = 300
 BAD = 211

@@ -15,8 +15,7 @@ from parity_tests.building.comparisons import report_of
 from parity_tests.building.tflite_variants import normalising
 from porting.parity.inputs import seeded_pixels
 from porting.release import write_release
-from porting.reports.html import page
-from porting.reports.report_files import schema
+from porting.reports.documents import page, schema
 
 MODEL = "tf_mnasnet_small"
 KIND = normalising([("MUL", 2.0), ("SUB", 1.0)], quantised=("uint8", 1 / 255, 0))

@@ -12,7 +12,7 @@ import pytest
 from parity_tests.building.command import porting
 from porting.catalog import CATALOG
 from porting.catalog.published import find_entries
-from porting.reports.sources import print_sources, summarise_sources
+from porting.reports.sources import list_sources, print_sources
 
 MIB = 1 << 20
 
@@ -30,7 +30,7 @@ def on_a_terminal(monkeypatch, capsys, entries, folder, columns=80):
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: True, write=sys.stdout.write,
                                                        flush=sys.stdout.flush))  # fmt: skip
-    print_sources(summarise_sources(entries, folder))
+    print_sources(list_sources(entries, folder))
     return re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).splitlines()
 
 

@@ -11,7 +11,7 @@ from parity_tests.building.tflite_networks import network_file
 from porting.api import port
 from porting.errors import BadSource
 from porting.release.card import card_of
-from porting.reports.inspection import inspect_source
+from porting.reports.sources import inspect_source
 from porting.sources import open_source
 
 MODEL = "tf_mnasnet_small"
@@ -69,7 +69,7 @@ def test_a_tflite_file_in_an_archive_is_named_by_both(tmp_path):
     (tmp_path / "in" / "b.tflite").write_bytes(network_file(get_config(MODEL)))
     archive = packed(tmp_path / "in", tmp_path / "b1.tgz")
     result = port(archive, verify=False)
-    assert inspect_source(result.source)["source"] == f"{archive}, mnasnet/b.tflite"
+    assert inspect_source(result.source).to_json()["source"] == f"{archive}, mnasnet/b.tflite"
     assert card_of(result, "x.pth", "0").to_json()["source"]["lay_at"] == str(archive)
     (tmp_path / "in" / "b.tflite").write_bytes(b"\0\0\0\0TFL3" + bytes(40))
     with pytest.raises(BadSource) as error_info:

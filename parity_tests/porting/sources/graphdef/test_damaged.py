@@ -10,7 +10,7 @@ import pytest
 from parity_tests.building.limits import within
 from parity_tests.porting.sources.refusing import refused
 from porting.errors import BadSource, PortingError
-from porting.reports.inspection import inspect_source
+from porting.reports.sources import inspect_source
 from porting.sources import open_source
 
 

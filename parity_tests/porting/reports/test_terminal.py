@@ -10,7 +10,7 @@ import sys
 MOVING = """
 import sys, time
 from porting.judges.quiet_stderr import stderr_silenced
-from porting.reports.progress import progress_bar
+from porting.reports.terminal import progress_bar
 with progress_bar("judging") as progress:
     with stderr_silenced():  # as while TensorFlow starts
         time.sleep(1)

@@ -16,34 +16,35 @@ from parity_tests.building.evaluations import (
     PIPELINE,
     differing_image,
     evaluation_data,
+    evaluation_of,
     explanation_data,
     side_of,
 )
 from porting.errors import BadInput
-from porting.reports.evaluate import print_evaluation
-from porting.reports.html import SHOWN, page
-from porting.reports.report_files import (
+from porting.reports.documents import (
     EVALUATION,
+    LISTED_IMAGES,
+    page,
     read_report,
     read_together,
     schema,
     write_report,
 )
+from porting.reports.evaluation import print_evaluation
 
-WHOLE = evaluation_data(
-    [differing_image(n, PIXEL, called=HOSTILE) for n in range(SHOWN + 1)],
-    failed=["a.jpg", "b.jpg"], explanation=explanation_data(),
-)  # fmt: skip
+IMAGES = [differing_image(n, PIXEL, called=HOSTILE) for n in range(LISTED_IMAGES + 1)]
+FAILED = ["a.jpg", "b.jpg"]
+WHOLE = evaluation_data(IMAGES, failed=FAILED, explanation=explanation_data())
 """With something under every key."""
 
 
 @pytest.fixture
 def said(capsys, monkeypatch):
-    """What is printed of data at 80 columns."""
+    """What is printed of a report at 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
 
-    def lines(data):
-        print_evaluation({**data, "explanation": None})
+    def lines(report):
+        print_evaluation(report)
         return capsys.readouterr().out.splitlines()
 
     return lines
@@ -67,7 +68,6 @@ def test_what_earlier_versions_wrote_is_read(tmp_path):
     jsonschema.validate(data, schema(EVALUATION))
     write_report(data, tmp_path / "e.json")
     assert read_report(tmp_path / "e.json") == data
-    print_evaluation(data)
 
 
 def test_there_and_back(tmp_path):
@@ -79,19 +79,27 @@ def test_there_and_back(tmp_path):
     ("place", "value", "message"),
     [
         (("version",), 1, "a report of version 1; version 2 is read"),
-        (("verdict", "differs"), "no", "verdict.differs is 'no', expected boolean"),
-        (("verdict", "agrees"), 1, "verdict.agrees is 1, expected boolean or null"),
-        (("agreement",), 5, "agreement is 5, expected"),
-        (("agreement", "differing", 1, "thumbnail"), 7, r"agreement.differing\[1\].thumbnail is 7"),
+        (("verdict", "differs"), "no", "verdict.differs: 'no' is not of type 'boolean'"),
+        (("verdict", "agrees"), 1, "verdict.agrees: 1 is not of type 'boolean', 'null'"),
+        (("agreement",), 5, "agreement: 5 is not valid"),
+        (
+            ("agreement", "differing", 1, "thumbnail"),
+            7,
+            r"differing\[1\].thumbnail: 7 is not",
+        ),
         (
             ("agreement", "differing", 1, "port"),
             {},
-            r"agreement.differing\[1\].port without answer",
+            r"agreement.differing\[1\].port: 'answer' is a required",
         ),
-        (("sides", "port", "top1", "low"), None, "sides.port.top1.low is null, expected number"),
-        (("data", "failed", 0), "a.jpg", r"data.failed\[0\] is 'a.jpg', expected object"),
-        (("explanation", "changes", 2, "p"), "x", r"explanation.changes\[2\].p is 'x'"),
-        (("made_from", "source"), {}, "made_from.source without file, judge, sha256, weights"),
+        (
+            ("sides", "port", "top1", "low"),
+            None,
+            "sides.port.top1.low: None is not of type",
+        ),
+        (("data", "failed", 0), "a.jpg", r"data.failed\[0\]: 'a.jpg' is not of type 'object'"),
+        (("explanation", "changes", 2, "p"), "x", r"explanation.changes\[2\].p: 'x' is not"),
+        (("made_from", "source"), {}, "made_from.source: 'file' is a required"),
     ],
 )
 def test_fields_of_another_type_are_refused(tmp_path, place, value, message):
@@ -155,31 +163,31 @@ def test_names_end_no_script_and_take_no_place():
 
 
 def test_text_fits_80_columns_and_says_no_pipeline_twice(said):
-    lines = said(WHOLE)
+    lines = said(evaluation_of(IMAGES, failed=FAILED))
     assert max(map(len, lines)) <= 80
     words = " ".join(" ".join(lines).split())
     assert words.count(PIPELINE) == 1
     assert f"as its authors made them: {PIPELINE}" in words
-    other = said(evaluation_data(sides={"port": side_of("port", 7, 80, "decode pillow")}))
+    other = said(evaluation_of(sides=(side_of("port", 7, 80, "decode pillow"),)))
     words = " ".join(" ".join(other).split())
     assert f"of image files, as its authors have it: {PIPELINE} pixels decode pillow" in words
 
 
 def test_text_lists_ten_images_and_counts_the_others(said):
-    lines = said(evaluation_data([differing_image(n) for n in range(12)], failed=["a.jpg"]))
+    lines = said(evaluation_of([differing_image(n) for n in range(12)], failed=["a.jpg"]))
     at = next(number for number, line in enumerate(lines) if line.startswith("differ"))
     assert lines[at].split() == ["differ", "000.jpg,", "tench:"]
     assert lines[at + 1].strip() == "judge tench by 1.25, port sleeping bag by 0.0824"
     assert lines[at + 20].strip() == "and 2 more"
     assert "left out      a.jpg: cut short" in lines
-    tie = said(evaluation_data([differing_image(0, near_tie=True)]))
+    tie = said(evaluation_of([differing_image(0, near_tie=True)]))
     assert any(line.endswith("by 0.0824; a near tie") for line in tie)
-    quantised = said(evaluation_data([differing_image(0, quantised=True)]))
+    quantised = said(evaluation_of([differing_image(0, quantised=True)]))
     assert "sleeping bag by 0.0824; by quantisation" in " ".join(" ".join(quantised).split())
 
 
 def test_answers_stay_under_their_image(said):
-    lines = said(evaluation_data([differing_image(0, called="flat-coated retriever, long")]))
+    lines = said(evaluation_of([differing_image(0, called="flat-coated retriever, long")]))
     at = next(number for number, line in enumerate(lines) if line.startswith("differ"))
     first, second = lines[at + 1 : at + 3]
     assert first.startswith(" " * 16 + "judge flat-coated")
