@@ -1,20 +1,52 @@
-"""The TFLite reader: weights and graph without TensorFlow or LiteRT."""
+"""The TFLite reader: weights, graph and metadata without TensorFlow or LiteRT.
+
+The metadata are a flatbuffer of their own in a buffer of the model. For each input they may list
+*process units*, one of which is the normalisation of an image; for each output, which text files
+label it. Those are in a zip archive behind the model. Older files have the archive alone.
+
+Format of the metadata: ``metadata_schema.fbs`` (schema version 1.5.0) of TensorFlow Lite Support:
+``ModelMetadata``, ``SubGraphMetadata``, ``TensorMetadata``, ``ProcessUnit``,
+``NormalizationOptions`` and ``AssociatedFile``.
+"""
 
 from __future__ import annotations
 
+import io
+import zipfile
+from collections.abc import Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from porting.errors import BadSource
 from porting.sources.mapped import mapped_whole
 from porting.sources.source import Normalisation, Source, TensorInfo
-from porting.sources.tflite.metadata import labels_of, metadata_normalisation
+from porting.sources.tflite.flatbuffer import Flatbuffer, Table
 from porting.sources.tflite.model import parse
 from porting.sources.tflite.schema import IDENTIFIER
 from porting.sources.tflite.tensors import StoredTensor
+from porting.sources.zip_archive import copy_member, open_zip
 
 _HYBRID_KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
+_SUBGRAPHS, _INPUTS, _OUTPUTS = 3, 2, 3
+_PROCESS_UNITS, _KIND, _OPTIONS, _MEAN, _STD = 4, 0, 1, 0, 1
+_ASSOCIATED_FILES, _FILE_NAME, _FILE_TYPE = 6, 0, 2
+"""Slots in the tables of the metadata."""
+
+_NORMALIZATION = 1
+"""``NormalizationOptions`` in the union ``ProcessUnitOptions``."""
+
+_AXIS_LABELS = 2
+"""``AssociatedFileType.TENSOR_AXIS_LABELS``."""
+
+_MOST_CHANNELS = 64
+"""Most numbers of a mean; an image has one or three channels."""
+
+_LABELS_LIMIT = 8 << 20
+"""Most bytes that labels may unpack to; the 21,843 of ImageNet-21k take under 1 MiB."""
 
 
 def looks_like_tflite(path: Path) -> bool:
@@ -73,23 +105,80 @@ class TFLiteSource(Source):
         """What operators pass on, and the inputs: tensors without stored values."""
         return {t.name: _info(t) for t in self._model.tensors if not t.constant}
 
+    def _subgraph_metadata(self) -> Iterator[Table]:
+        start, size = self._model.metadata or (0, 0)
+        if size:
+            root = Flatbuffer(self._data[start : start + size], self.path).root()
+            yield from root.tables(_SUBGRAPHS, "subgraph metadata")
+
     @cached_property
     def metadata_normalisation(self) -> Normalisation | None:
-        """The normalisation of images in the file's metadata, None where they state none.
+        """Mean and deviation of pixels 0..255 in the metadata of the first input, None without any.
 
         Raises:
-            BadSource: the metadata are damaged.
+            BadSource: the metadata are damaged, or claim more channels than an image has.
         """
-        return metadata_normalisation(self._data, self._model.metadata, self.path)
+        units = (
+            unit
+            for graph in self._subgraph_metadata()
+            for image in islice(graph.tables(_INPUTS, "input metadata"), 1)
+            for unit in image.tables(_PROCESS_UNITS, "process units")
+        )
+        for unit in units:
+            options = unit.table(_OPTIONS, "normalisation options")
+            if int(unit.scalar(_KIND, "B")) != _NORMALIZATION or options is None:
+                continue
+            mean = options.array(_MEAN, "f4", "mean of the normalisation")
+            std = options.array(_STD, "f4", "its deviation")
+            if not (1 <= len(mean) <= _MOST_CHANNELS and 1 <= len(std) <= _MOST_CHANNELS):
+                raise BadSource(
+                    f"{self.path}: its metadata normalise by {len(mean):,} means and "
+                    f"{len(std):,} deviations; expected one number of each, or one a channel"
+                )
+            return tuple(mean.tolist()), tuple(std.tolist())
+        return None
 
     @cached_property
     def labels(self) -> tuple[str, ...] | None:
         """The class labels that are packed behind the model, None without any.
 
+        They are the lines of the file that the metadata name as the labels of an output's axis;
+        where they name none or several, of the one with the most lines.
+
         Raises:
             BadSource: they are damaged, or larger than labels are.
+            UnsupportedSource: they are encrypted, or packed by an unusual method.
         """
-        return labels_of(self._data, self._model.metadata, self.path)
+        label_files = set()
+        for graph in self._subgraph_metadata():
+            for output in graph.tables(_OUTPUTS, "output metadata"):
+                for file in output.tables(_ASSOCIATED_FILES, "associated files"):
+                    name = file.text(_FILE_NAME, "associated file name")
+                    if file.scalar(_FILE_TYPE, "b") == _AXIS_LABELS:
+                        label_files.add(name)
+        if not zipfile.is_zipfile(self.path):
+            return None
+        candidates = []
+        with open_zip(self.path) as archive:
+            members = archive.infolist()
+            texts = [member for member in members if member.filename in label_files]
+            texts = texts or [member for member in members if member.filename.endswith(".txt")]
+            limit = _LABELS_LIMIT
+            for member in texts:
+                raw = io.BytesIO()
+                copy_member(archive, member, raw, limit, self.path)
+                limit -= raw.tell()
+                try:
+                    text = raw.getvalue().decode("utf-8-sig")
+                except UnicodeDecodeError:
+                    raise BadSource(
+                        f"{self.path}: the labels {member.filename} are not UTF-8 text"
+                    ) from None
+                lines = [line.strip() for line in text.split("\n")]
+                while lines and not lines[-1]:
+                    lines.pop()
+                candidates.append(tuple(lines))
+        return max(candidates, key=len, default=None)
 
     @property
     def quantised_weights(self) -> bool:
