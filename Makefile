@@ -96,4 +96,4 @@ bench: $(INSTALLED) $(VENV)-others/.installed ## speed and memory, side by side 
 	PORTING_OTHERS="$(abspath $(VENV)-others)" $(BIN)/python -m benchmarks.deploy_time
 
 clean: ## remove the environment and what was ported
-	rm -rf $(VENV) $(VENV)-tflite-runtime $(VENV)-others $(OUT) $(REPORTS) checkpoints/rehearsal
+	rm -rf $(VENV) $(VENV)-tflite-runtime $(VENV)-others $(OUT) $(REPORTS) checkpoints/synthetic

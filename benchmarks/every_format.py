@@ -37,12 +37,12 @@ def make(folder: Path) -> None:
     from parity_tests.building.graphs import Network
     from parity_tests.building.keras_models import build, write
     from porting.judges.keras import Application
-    from porting.judges.reference.rehearse import rehearse
+    from porting.judges.reference.synthesize import synthesize
 
-    rehearsal = rehearse(MODEL, folder / "rehearsal")
-    for path, name in ((rehearsal.float, "float"), (rehearsal.dynamic, "dynamic")):
+    files = synthesize(MODEL, folder / "synthetic")
+    for path, name in ((files.float, "float"), (files.dynamic, "dynamic")):
         path.rename(folder / f"{name}.tflite")
-    rehearsal.checkpoint.rename(folder / "checkpoint")
+    files.checkpoint.rename(folder / "checkpoint")
     network = Network(MODEL, classes=1000, size=224)
     network.write_frozen(folder / "graph.pb")
     network.write_saved_model(folder / "saved")

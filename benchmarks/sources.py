@@ -1,4 +1,4 @@
-"""What the benchmarks port: real files where they are at hand, else rehearsals."""
+"""What the benchmarks port: real files where they are at hand, else synthetic files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class BenchSources:
 
 @contextmanager
 def bench_sources() -> Iterator[BenchSources]:
-    """Sources named by ``PORTING_ARTIFACTS``, or rehearsals made for the occasion."""
+    """Sources named by ``PORTING_ARTIFACTS``, or synthetic files."""
     if "PORTING_ARTIFACTS" in os.environ:
         real = Path(os.environ["PORTING_ARTIFACTS"])
         a1 = real / "mnasnet-a1-050"
@@ -46,10 +46,10 @@ def bench_sources() -> Iterator[BenchSources]:
             real / "images",
         )
         return
-    print("sources: rehearsals (PORTING_ARTIFACTS is not set)", file=sys.stderr)
+    print("sources: synthetic files (PORTING_ARTIFACTS is not set)", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
-        b1 = _rehearsed("tf_mnasnet_100", Path(folder, "b1"))
-        a1 = _rehearsed("tf_semnasnet_050", Path(folder, "a1"))
+        b1 = _synthesized("tf_mnasnet_100", Path(folder, "b1"))
+        a1 = _synthesized("tf_semnasnet_050", Path(folder, "a1"))
         yield BenchSources(
             Path(b1["float"]),
             Path(a1["float"]),
@@ -58,7 +58,7 @@ def bench_sources() -> Iterator[BenchSources]:
         )
 
 
-def _rehearsed(model: str, folder: Path) -> dict[str, Any]:
+def _synthesized(model: str, folder: Path) -> dict[str, Any]:
     """What ``porting synthesize --json`` says it made, in a process of its own.
 
     A process starts with the peak memory of the one it comes from: TensorFlow in this one

@@ -35,12 +35,12 @@ def artifacts():
 
 
 @pytest.fixture(scope="session")
-def small_rehearsal(tmp_path_factory):
+def small_synthetic(tmp_path_factory):
     """MNASNet-small as a checkpoint and TFLite files, written by TensorFlow."""
     pytest.importorskip("tensorflow")
-    from porting.judges.reference.rehearse import rehearse
+    from porting.judges.reference.synthesize import synthesize
 
-    return rehearse("tf_mnasnet_small", tmp_path_factory.mktemp("rehearsal") / "small")
+    return synthesize("tf_mnasnet_small", tmp_path_factory.mktemp("synthetic") / "small")
 
 
 @pytest.fixture(scope="session")

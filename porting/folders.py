@@ -10,4 +10,4 @@ EVALUATED = Path("checkpoints/evaluations")
 
 PORTED = Path("checkpoints/ported")
 REPORTED = Path("checkpoints/reports")
-SYNTHETIC = Path("checkpoints/rehearsal")
+SYNTHETIC = Path("checkpoints/synthetic")

@@ -12,7 +12,7 @@ import numpy as np
 
 from genmobilenet import create_model, get_config
 from parity_tests.building.tables import write_checkpoint
-from porting.judges.reference.naming import layer_scopes
+from porting.judges.reference.graphs import layer_scopes
 
 _VARIABLES = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean",
               "running_var": "moving_variance"}  # fmt: skip

@@ -9,10 +9,18 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from genmobilenet import get_config
-from porting.judges.reference import mnasnet, slim
-from porting.judges.reference.builder import BATCH_NORM_EPSILON, Builder, ReferenceGraph
-from porting.judges.reference.naming import SLIM, root_and_scheme
-from porting.judges.reference.seeded_weights import load_weights, seeded_weights
+from porting.judges.reference.graphs import (
+    BATCH_NORM_EPSILON,
+    MNASNET_VARIABLES,
+    SLIM,
+    SLIM_VARIABLES,
+    Builder,
+    MnasNet,
+    ReferenceGraph,
+    Slim,
+    root_and_scheme,
+)
+from porting.judges.reference.synthesize import load_weights, seeded_weights
 from porting.judges.tensorflow import import_tensorflow
 
 MEAN, DEVIATION = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -66,12 +74,12 @@ class Network:
 
     def build(self, made, builder=None):
         """Add the network after ``made.image``."""
-        names = slim.NAMES if self.scheme == SLIM else mnasnet.NAMES
+        names = SLIM_VARIABLES if self.scheme == SLIM else MNASNET_VARIABLES
         built = (builder or self.builder)(self.tf, made, self.config, self.root, names, False)
         if self.scheme == SLIM:
-            slim.Slim(built).build()
+            Slim(built).build()
         else:
-            mnasnet.MnasNet(built, self.scheme).build()
+            MnasNet(built, self.scheme).build()
         return made.logits
 
     def session(self, write, image=None):

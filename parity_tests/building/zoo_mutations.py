@@ -58,29 +58,28 @@ def taken_from(other):
 
 
 def epsilon(monkeypatch, model):
-    from porting.judges.reference import builder
+    from porting.judges.reference import graphs
 
     in_zoo(monkeypatch, model, bn_epsilon=1e-5)
-    monkeypatch.setattr(builder, "BATCH_NORM_EPSILON", 1e-5)
+    monkeypatch.setattr(graphs, "BATCH_NORM_EPSILON", 1e-5)
 
 
 def rounding(monkeypatch, model):
     """Round widths without the rule that none may lose more than a tenth."""
     from genmobilenet import config
-    from porting.judges.reference import blocks, mnasnet, slim
+    from porting.judges.reference import graphs
 
     def rounded(channels, divisor=8, limit=0.9):
         return max(divisor, int(channels + divisor / 2) // divisor * divisor)
 
     in_zoo(monkeypatch, model)  # a new configuration: an existing one has computed its blocks
     monkeypatch.setattr(config, "round_channels", rounded)
-    for module in (blocks, mnasnet):
-        monkeypatch.setattr(module, "round_filters", lambda f, m: rounded(f * m) if m else f)
-    monkeypatch.setattr(slim, "make_divisible", rounded)
+    monkeypatch.setattr(graphs, "round_filters", lambda f, m: rounded(f * m) if m else f)
+    monkeypatch.setattr(graphs, "make_divisible", rounded)
 
 
 def judge_pads_valid(monkeypatch, model):
-    from porting.judges.reference.builder import Builder
+    from porting.judges.reference.graphs import Builder
 
     real = Builder.depthwise
 
@@ -112,17 +111,17 @@ def network_pads_at_the_start(monkeypatch, model):
 
 
 def judge_gates_by_a_sixth(monkeypatch, model):
-    from porting.judges.reference import slim
+    from porting.judges.reference import graphs
 
     def squeeze_excite(self, x, scope, path, ratio):
         tf, channels = self.tf, int(x.shape[-1])
         gate = tf.reduce_mean(x, [1, 2], keepdims=True)
-        squeeze = slim.make_divisible(channels * ratio)
+        squeeze = graphs.make_divisible(channels * ratio)
         gate = tf.nn.relu(self.b.conv(gate, f"{scope}/Conv", squeeze, 1, bias=True))
         gate = self.b.conv(gate, f"{scope}/Conv_1", channels, 1, bias=True)
         return tf.multiply(tf.nn.relu6(gate + 3.0) * (1 / 6), x)
 
-    monkeypatch.setattr(slim.Slim, "squeeze_excite", squeeze_excite)
+    monkeypatch.setattr(graphs.Slim, "squeeze_excite", squeeze_excite)
 
 
 def no_sum_in_the_network(monkeypatch, model):

@@ -1,7 +1,7 @@
 """Plant six hundred faults and print which were detected, and where: ``make faults``.
 
-On real files where ``PORTING_ARTIFACTS`` names a folder of them, else on rehearsals. Exits with 1
-where a fault that matters was not seen, or was given another place.
+On real files where ``PORTING_ARTIFACTS`` names a folder of them, else on synthetic files.
+Exits with 1 where a fault that matters was not seen, or was given another place.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ REAL = (
     ("mnasnet-a1-050", "ema"),
     ("mobilenet-v2-035-96", "ema"),
 )
-REHEARSED = ("mnasnet_small", "mobilenetv3_small_100")
+SYNTHESIZED = ("mnasnet_small", "mobilenetv3_small_100")
 PER_KIND = 2
 
 
 @contextmanager
 def subjects() -> Iterator[list[Subject]]:
     """Ports of all real files, and of synthetic files for the other networks."""
-    from porting.judges.reference.rehearse import rehearse
+    from porting.judges.reference.synthesize import synthesize
 
     ports = []
     if "PORTING_ARTIFACTS" in os.environ:
         real = Path(os.environ["PORTING_ARTIFACTS"])
         ports += [Subject(real / file, weights) for file, weights in REAL]
     with tempfile.TemporaryDirectory() as folder:
-        for model in REHEARSED:
-            rehearsal = rehearse(model, Path(folder, model))
-            ports.append(Subject(rehearsal.float))
-            ports.append(Subject(rehearsal.checkpoint, name=f"rehearsal of {model}, checkpoint"))
+        for model in SYNTHESIZED:
+            files = synthesize(model, Path(folder, model))
+            ports.append(Subject(files.float))
+            ports.append(Subject(files.checkpoint, name=f"synthetic {model}, checkpoint"))
         yield ports
 
 

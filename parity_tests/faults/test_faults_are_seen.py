@@ -108,8 +108,8 @@ def test_a_fault_is_seen_where_it_was_made(small, fault, tap):
 
 
 @pytest.fixture(scope="module")
-def rehearsal_port(small_rehearsal):
-    source = open_source(small_rehearsal.checkpoint)
+def synthetic_port(small_synthetic):
+    source = open_source(small_synthetic.checkpoint)
     match = find_match(source, None)
     return source, match, carry_out(match.plan, source, match.config)
 
@@ -118,24 +118,24 @@ def rehearsal_port(small_rehearsal):
 class TestCheckpointFaults:
     """The same against TensorFlow, with batch norms that are not folded."""
 
-    def test_without_a_fault_all_agree(self, rehearsal_port):
-        assert compare_with_judge(*rehearsal_port)
+    def test_without_a_fault_all_agree(self, synthetic_port):
+        assert compare_with_judge(*synthetic_port)
 
-    def test_raw_weights_for_averages(self, rehearsal_port):
-        source, match, _ = rehearsal_port
+    def test_raw_weights_for_averages(self, synthetic_port):
+        source, match, _ = synthetic_port
         raw = find_match(source, None, "raw")
         comparison = compare_with_judge(source, match, carry_out(raw.plan, source, raw.config))
         assert not comparison
         assert comparison.first_bad.tap == "bn1"
 
-    def test_epsilon(self, rehearsal_port):
-        source, match, state = rehearsal_port
+    def test_epsilon(self, synthetic_port):
+        source, match, state = synthetic_port
         comparison = compare_with_judge(source, *small_epsilon(match, state))
         assert not comparison
         assert comparison.first_bad.tap == "bn1"
 
-    def test_equal_shaped_kernels_swapped(self, rehearsal_port):
-        source, match, state = rehearsal_port
+    def test_equal_shaped_kernels_swapped(self, synthetic_port):
+        source, match, state = synthetic_port
         fault, _ = FAULTS["two depthwise kernels of one shape swap_keys"]
         comparison = compare_with_judge(source, *fault(match, state))
         assert not comparison

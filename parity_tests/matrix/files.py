@@ -21,8 +21,8 @@ from parity_tests.building.keras_models import build, write
 from parity_tests.building.tables import write_checkpoint
 from parity_tests.building.tflite_networks import NetworkFile
 from porting.judges.keras import Application
-from porting.judges.reference.naming import root_and_scheme
-from porting.judges.reference.seeded_weights import seeded_weights
+from porting.judges.reference.graphs import root_and_scheme
+from porting.judges.reference.synthesize import seeded_weights
 from porting.parity.inputs import seeded_pixels
 
 SIZE, CLASSES = 64, 11

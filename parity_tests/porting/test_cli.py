@@ -196,8 +196,8 @@ def test_a_checkpoint_needs_no_tensorflow_without_a_judge(tmp_path):
 
 
 @pytest.mark.slow
-def test_synthesize_and_port_all_that_it_makes(small_rehearsal, tmp_path):
-    made = small_rehearsal
+def test_synthesize_and_port_all_that_it_makes(small_synthetic, tmp_path):
+    made = small_synthetic
     for source in (made.checkpoint, made.float, made.dynamic):
         result = porting("port", source, "--out", tmp_path)
         assert result.returncode == 0, result.stderr

@@ -164,8 +164,8 @@ def test_real_files_agree_at_every_tap_in_both_readings(artifacts, source, taps)
 
 
 @pytest.mark.slow
-def test_rehearsals_agree_at_every_tap_in_both_readings(small_rehearsal):
-    for source in (small_rehearsal.checkpoint, small_rehearsal.float, small_rehearsal.dynamic):
+def test_synthetic_files_agree_at_every_tap_in_both_readings(small_synthetic):
+    for source in (small_synthetic.checkpoint, small_synthetic.float, small_synthetic.dynamic):
         result = porting.port(source, verify=False)
         comparison = porting.compare(source, build(result.config, result.state_dict))
         assert comparison, comparison.summary()

@@ -61,4 +61,4 @@ app.command()(report.report)
 app.command()(sources.sources)
 app.command()(fetch.fetch)
 app.command()(synthesize.synthesize)
-app.command("rehearse", hidden=True)(synthesize.synthesize)
+app.command("rehearse", hidden=True)(synthesize.synthesize)  # the name until 0.1; goes next

@@ -95,10 +95,10 @@ def _has_weights(place: Path, weights: str | None) -> bool:
 
 
 def _synthetic(folder: Path, model: str, files: tuple[str, ...]) -> list[Path]:
-    from porting.judges.reference.rehearse import find_rehearsal, rehearse
+    from porting.judges.reference.synthesize import find_synthetic, synthesize
 
-    made = find_rehearsal(folder)
-    if made is None:
+    network_files = find_synthetic(folder)
+    if network_files is None:
         with progress_bar(f"synthesizing {model}"):
-            made = rehearse(model, folder)
-    return [getattr(made, file) for file in files]
+            network_files = synthesize(model, folder)
+    return [getattr(network_files, file) for file in files]

@@ -1,4 +1,4 @@
-"""The command ``porting synthesize``, which was called ``rehearse``."""
+"""The command ``porting synthesize``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from porting.cli.options import JsonOption
-from porting.reports.terminal import show
+from porting.reports.terminal import print_lines, show
 
 
 def synthesize(
@@ -19,11 +19,10 @@ def synthesize(
 
     The weights are seeded and mean nothing; names, formats and scales are those of the real ones.
     """
-    from porting.judges.reference.rehearse import rehearse
-    from porting.reports.rehearsal import print_rehearsal, summarise_rehearsal
+    from porting.judges.reference.synthesize import synthesize as make_files
     from porting.reports.terminal import progress_bar
 
     with progress_bar(f"synthesizing {model}"):
-        files = rehearse(model, out, seed)
-    data = summarise_rehearsal(files)
-    show(as_json, lambda: data, lambda: print_rehearsal(data))
+        files = make_files(model, out, seed)
+    data = {name: str(value) for name, value in vars(files).items()}
+    show(as_json, lambda: data, lambda: print_lines(list(data.items())))

@@ -1,1 +1,1 @@
-"""Whatever runs the TensorFlow side for real. Knows sources; knows neither mapping nor torch."""
+"""What runs the TensorFlow side for real. It knows sources, and neither mapping nor torch."""

@@ -1,21 +1,23 @@
 """The judge of graphs: TensorFlow runs the graph itself and gives any of its tensors.
 
-Neither a plan nor a reading of this package goes into it. Of a SavedModel
-TensorFlow puts the functions in the place of their calls, and the graph's own
-operation restores the variables.
+Neither a plan nor a reader of this package has a part in it. TensorFlow puts the functions of a
+SavedModel in the place of their calls, and the graph's own operation restores the variables.
+
+TensorFlow's operations can read and write files and run Python. A graph is run only if everything
+in it is listed here: it computes, or restores variables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from porting.errors import BadInput, NoPieces
+from porting.errors import BadInput, NoPieces, UnsupportedSource
 from porting.graph.operators import takes_channels_first
-from porting.judges.op_allow_list import check_operations
-from porting.judges.run import Run
+from porting.judges.judge import Run
 from porting.judges.tensorflow import (
     import_tensorflow,
     reason_of,
@@ -24,14 +26,64 @@ from porting.judges.tensorflow import (
 )
 from porting.sources.graphdef.reader import VARIABLES, GraphDefSource, SavedModelSource
 
+ALLOW_LIST = frozenset(
+    """
+    Const Placeholder PlaceholderWithDefault NoOp Identity IdentityN StopGradient PreventGradient
+    Snapshot CheckNumerics EnsureShape Cast
+    Conv2D DepthwiseConv2dNative MatMul BiasAdd FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3
+    Add AddV2 AddN Sub Mul RealDiv Div Neg Sqrt Rsqrt Square Maximum Minimum
+    Relu Relu6 LeakyRelu Elu Selu Sigmoid Tanh Softplus Softmax Exp Log
+    Mean Sum Max MaxPool AvgPool Pad PadV2 MirrorPad
+    Shape StridedSlice Slice Pack Unpack ConcatV2 Reshape Squeeze ExpandDims Transpose Fill Prod
+    PartitionedCall StatefulPartitionedCall
+    FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel
+    RandomUniform Floor GreaterEqual Select SelectV2
+    Variable VariableV2 VarHandleOp ReadVariableOp VarIsInitializedOp DisableCopyOnRead
+    Assign AssignVariableOp RestoreV2
+    """.split()
+)
+"""Operations that compute, and those that restore variables."""
+
+
+def check_operations(message: Any, path: Path) -> None:
+    """Check that a ``GraphDef``, and every function that it can call, only reads and computes.
+
+    Functions that nothing calls are taken out of it.
+
+    Raises:
+        UnsupportedSource: an operation is not known to.
+    """
+
+    def called_by(node: Any) -> Iterator[str]:
+        """Every function that the node is, or that an attribute of it names."""
+        yield node.op
+        for value in node.attr.values():
+            yield value.func.name
+            yield from (function.name for function in value.list.func)
+
+    functions = {function.signature.name: function for function in message.library.function}
+    reachable: set[str] = set()
+    pending = [message.node]
+    while pending:
+        for node in pending.pop():
+            if node.op not in ALLOW_LIST and node.op not in functions:
+                raise UnsupportedSource(
+                    f"{path}: {node.op} {node.name!r} is not known to compute alone, so that the "
+                    "graph is not run. Port it with --no-verify"
+                )
+            for name in functions.keys() & set(called_by(node)) - reachable:
+                reachable.add(name)
+                pending.append(functions[name].node_def)
+    del message.library.function[:]
+    message.library.function.extend(functions[name] for name in sorted(reachable))
+
 
 class GraphJudge:
     """Runs a frozen graph or a SavedModel as it stands, in a session of its own.
 
-    Only what leads to the graph's output, and what restores its variables, is
-    handed to TensorFlow, and that only if all of it reads or computes. With
-    ``in_float`` what flows is not rounded to the steps of an integer type, as
-    quantisation-aware training has it; the weights stay rounded.
+    TensorFlow is given only what leads to the graph's output and what restores its variables,
+    and only if all of it is on the allow-list. With ``in_float`` values are not rounded to the
+    steps of an integer type, as quantisation-aware training does; the weights stay rounded.
 
     Raises:
         MissingJudge: TensorFlow is not installed.
@@ -63,7 +115,10 @@ class GraphJudge:
         graph = tf.Graph()
         with graph.as_default():
             tf.graph_util.import_graph_def(message, name="")
-        session = tf.compat.v1.Session(graph=graph, config=_session_without_rewrites(tf))
+        # Operations run one by one, none fused or folded.
+        config = session_settings(tf)
+        config.graph_options.rewrite_options.disable_meta_optimizer = True
+        session = tf.compat.v1.Session(graph=graph, config=config)
         if isinstance(source, SavedModelSource) and source.meta.restore:
             feed = {source.meta.restores_from: str(source.folder / VARIABLES)}
             session.run(source.meta.restore, feed)
@@ -122,11 +177,13 @@ class GraphJudge:
 
 
 def _graph_to_run(tf: Any, source: GraphDefSource, output: str) -> Any:
-    """The ``GraphDef`` to run, without what does not lead from the images to the output.
+    """The ``GraphDef`` to run: what leads from the images to the output, functions inlined.
 
-    What makes the images of files is left off: they are put in its place.
+    Where the graph reads its images from files, a placeholder takes the place of that part.
     """
+    from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+    from tensorflow.python.grappler import tf_optimizer
 
     assert source.graph is not None
     image, output_names = source.graph.inputs[0], [output.partition(":")[0]]
@@ -146,7 +203,17 @@ def _graph_to_run(tf: Any, source: GraphDefSource, output: str) -> Any:
             node.attr["dtype"].type = kind
     message = tf.compat.v1.graph_util.extract_sub_graph(whole, output_names)
     check_operations(message, source.path)
-    return _inline_functions(tf, message, output_names)
+    if not len(message.library.function):
+        return message
+    # TensorFlow's own optimizer puts every function in the place of its call.
+    meta = MetaGraphDef(graph_def=message)
+    # What grappler is to keep.
+    meta.collection_def["train_op"].node_list.value.extend(output_names)
+    config = tf.compat.v1.ConfigProto()
+    options = config.graph_options.rewrite_options
+    options.min_graph_nodes = -1
+    options.optimizers.append("function")
+    return tf_optimizer.OptimizeGraph(config, meta)
 
 
 _LAYERS = (
@@ -199,30 +266,6 @@ def _remove_rounding(tf: Any, message: Any, image: str, session: Any) -> None:
         node.name, node.op = name, kind
         node.input.append(data)
         node.attr["T"].type = dtype
-
-
-def _inline_functions(tf: Any, message: Any, output_names: list[str]) -> Any:
-    """With every function in the place of its call, by TensorFlow's own optimizer."""
-    from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
-    from tensorflow.python.grappler import tf_optimizer
-
-    if not len(message.library.function):
-        return message
-    meta = MetaGraphDef(graph_def=message)
-    # What grappler is to keep.
-    meta.collection_def["train_op"].node_list.value.extend(output_names)
-    config = tf.compat.v1.ConfigProto()
-    options = config.graph_options.rewrite_options
-    options.min_graph_nodes = -1
-    options.optimizers.append("function")
-    return tf_optimizer.OptimizeGraph(config, meta)
-
-
-def _session_without_rewrites(tf: Any) -> Any:
-    """A session's settings by which operations run one by one, none fused or folded."""
-    config = session_settings(tf)
-    config.graph_options.rewrite_options.disable_meta_optimizer = True
-    return config
 
 
 def _tensor_name(tensor: str) -> str:

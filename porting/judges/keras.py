@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import tempfile
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +16,7 @@ from typing import Any
 import numpy as np
 
 from porting.errors import BadInput, MissingJudge
-from porting.judges.keras_float32 import (
-    globally_float32,
-    in_float32,
-    policies_of_keras_2,
-    write_without_bfloat16,
-)
-from porting.judges.pieces import direct_inputs, groups_of
-from porting.judges.run import Run
+from porting.judges.judge import Run, direct_inputs, groups_of
 from porting.judges.tensorflow import import_tensorflow
 from porting.sources.checkpoint import CheckpointSource
 from porting.sources.checkpoint.object_graph import GRAPH_KEY
@@ -28,13 +24,15 @@ from porting.sources.keras import KerasSource
 
 FAMILIES = ("MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small")
 
-KERAS = "Keras"
-KERAS_IN_FLOAT32 = "Keras in float32"
-"""The judge's name for a file whose layers state that they compute in another precision."""
-
 _LONGEST = 200
-"""Characters of Keras's own words: it quotes whole configurations."""
+"""Characters that are quoted of Keras's messages, which hold whole configurations."""
 _WAY_OUT = "; told which network of keras.applications it is, it loads the weights alone"
+
+_OTHER_FLOATS = re.compile(r"\b(mixed_)?(b?float16|float64)\b")
+"""Names of dtypes and policies of floats that are not float32."""
+_POLICIES = ("DTypePolicy", "FloatDTypePolicy", "DTypePolicyMap", "Policy")
+"""Classes of policies that say in which floats a layer computes; the last is Keras 2's."""
+_FLOAT32 = "float32"
 
 
 @dataclass(frozen=True)
@@ -67,15 +65,20 @@ class KerasStep:
     activation: str
 
 
+def keras_name(source: KerasSource | CheckpointSource) -> str:
+    """The judge's name for a source: it says so where layers state another precision."""
+    policies = source.dtype_policies if isinstance(source, KerasSource) else ()
+    return "Keras in float32" if policies else "Keras"
+
+
 class KerasJudge:
     """Runs a file's model in Keras, and keeps what every layer gives.
 
     Without ``application`` Keras loads the whole model (``safe_mode``, so that
     no code in the file is run); with it, it builds that network and loads the
     weights into it by its own order of layers. An ``.h5`` of a whole MobileNetV3
-    with squeeze-excite needs it too: Keras 3 does not load what it wrote itself,
-    nor Keras 2's. The source tells where the file is and how it is laid out; its
-    tensors are not used.
+    with squeeze-excite needs it too: Keras 3 loads neither its own nor Keras 2's. Of the source
+    the path and the layout of the file are used; its tensors are not.
 
     A softmax inside the last layer is left off: behind it one class at 1 hides what all others
     were. What is shown of that layer are its logits.
@@ -96,18 +99,24 @@ class KerasJudge:
     def __init__(
         self, source: KerasSource | CheckpointSource, application: Application | None = None
     ) -> None:
-        keras = _import_keras()
+        try:
+            import_tensorflow()
+            import keras
+        except (MissingJudge, ImportError) as error:
+            raise MissingJudge(
+                "the judge of a file of Keras is Keras, which is not installed: "
+                "pip install 'genmobilenet[tensorflow]', or port with --no-verify"
+            ) from error
         self.version = f"{keras.__version__} on {keras.backend.backend()}"
         self._keras = keras
         layers = source.layers if isinstance(source, KerasSource) else ()
-        policies = source.dtype_policies if isinstance(source, KerasSource) else ()
         if application is None and not layers:
             raise BadInput(
                 f"{source.path}: holds weights alone, so that Keras has to be told the network: "
                 f"one of {', '.join(FAMILIES)}, its alpha and its classes"
             )
         self._source, self._application = source, application
-        self.name = KERAS_IN_FLOAT32 if policies else KERAS
+        self.name = keras_name(source)
         self._load()
         # Keras numbers what has no name anew each time that a model is made.
         self._names = tuple(step.name for step in self._steps)
@@ -124,9 +133,12 @@ class KerasJudge:
             raise BadInput(
                 f"{self._source.path}: Keras cannot load it: {reason}{way_out}"
             ) from error
-        tensor = self._keras.KerasTensor
-        self._steps = [s for s in self._model.operations if isinstance(s.output, tensor)]
-        _remove_final_softmax(self._keras, self._steps[-1])
+        keras = self._keras
+        self._steps = [s for s in self._model.operations if isinstance(s.output, keras.KerasTensor)]
+        last = self._steps[-1]
+        activation = getattr(getattr(last, "activation", None), "__name__", "")
+        if isinstance(last, (keras.layers.Dense, keras.layers.Conv2D)) and activation == "softmax":
+            last.activation = keras.activations.linear
 
     def _fit(self, side: int) -> None:
         """A network of keras.applications for images of this side; its weights fit any.
@@ -134,12 +146,12 @@ class KerasJudge:
         Raises:
             BadInput: the file's model is made for images of another side.
         """
-        made_for = self._model.inputs[0].shape[1]
-        if made_for in (None, side):
+        model_side = self._model.inputs[0].shape[1]
+        if model_side in (None, side):
             return
         if self._application is None:
             raise BadInput(
-                f"{self._source.path}: is a model for images of {made_for} pixels, given were "
+                f"{self._source.path}: is a model for images of {model_side} pixels; these have "
                 f"{side}"
             )
         self._application = replace(self._application, size=side)
@@ -229,25 +241,6 @@ class KerasJudge:
         return Run({tap: results[name] for tap, name in taps.items()}, self.name, self.version)
 
 
-def _remove_final_softmax(keras: Any, last: Any) -> None:
-    if isinstance(last, (keras.layers.Dense, keras.layers.Conv2D)) and (
-        getattr(last.activation, "__name__", "") == "softmax"
-    ):
-        last.activation = keras.activations.linear
-
-
-def _import_keras() -> Any:
-    try:
-        import_tensorflow()
-        import keras
-    except (MissingJudge, ImportError) as error:
-        raise MissingJudge(
-            "the judge of a file of Keras is Keras, which is not installed: "
-            "pip install 'genmobilenet[tensorflow]', or port with --no-verify"
-        ) from error
-    return keras
-
-
 def _load_model(
     keras: Any, source: KerasSource | CheckpointSource, application: Application | None
 ) -> Any:
@@ -312,3 +305,95 @@ def _build_application(keras: Any, application: Application) -> Any:
         weights=None,
         **options,
     )
+
+
+# --- everything in float32 ---
+#
+# A dtype policy such as ``mixed_float16`` makes a layer compute in half precision, whatever its
+# weights are stored in. A port computes in float32, so its judge has to as well.
+
+
+@contextmanager
+def globally_float32(keras: Any) -> Iterator[None]:
+    """Layers that state no policy are in float32, whatever this process has set for its own."""
+    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
+    keras.config.set_floatx(_FLOAT32)
+    keras.config.set_dtype_policy(_FLOAT32)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+
+
+def in_float32(keras: Any, model: Any) -> Any:
+    """The model with everything in float32: layers, those of models inside it, inputs, casts.
+
+    Weights keep their values: float16 and bfloat16 are widened, float64 is rounded.
+    """
+    settings = keras.saving.serialize_keras_object(model)
+    new_settings = _with_float32(settings)
+    if new_settings == settings:
+        return model
+    other = keras.saving.deserialize_keras_object(new_settings)
+    other.set_weights(
+        [
+            np.asarray(value).astype(np.float32) if variable.dtype == _FLOAT32 else value
+            for variable, value in zip(other.weights, model.get_weights(), strict=True)
+        ]
+    )
+    return other
+
+
+def policies_of_keras_2(keras: Any) -> dict[str, Any]:
+    """Keras 2's class of policies, for a configuration that names it and Keras 3 does not know."""
+
+    class Policy:
+        """A policy by its name; those of TensorFlow 2.3 have a scale for losses beside it."""
+
+        @classmethod
+        def from_config(cls, config: dict[str, Any]) -> Any:
+            return keras.dtype_policies.DTypePolicy(config["name"])
+
+    return {"Policy": Policy}
+
+
+def write_without_bfloat16(file: Path, copy: Path) -> None:
+    """Copy an ``.h5``, with the weights in bfloat16 as float32.
+
+    Keras writes them there as two bytes without a type, which it does not read again.
+    """
+    import h5py
+
+    shutil.copyfile(file, copy)
+    with h5py.File(copy, "r+", locking=False) as h5:
+        names: list[str] = []
+        h5.visititems(lambda name, _: names.append(name))
+        for name in names:
+            dtype = getattr(h5[name], "dtype", None)
+            if dtype is None or dtype.kind != "V" or dtype.itemsize != 2:
+                continue
+            halves = np.frombuffer(h5[name][()].tobytes(), "<u2").reshape(h5[name].shape)
+            del h5[name]
+            h5[name] = (halves.astype(np.uint32) << 16).view(np.float32)
+
+
+def _with_float32(settings: Any) -> Any:
+    """A configuration with float32 wherever it states a dtype."""
+    if isinstance(settings, (list, tuple)):
+        return type(settings)(_with_float32(each) for each in settings)
+    if not isinstance(settings, dict):
+        return settings
+    return {
+        key: _FLOAT32 if key == "dtype" and _is_other_float(value) else _with_float32(value)
+        for key, value in settings.items()
+    }
+
+
+def _is_other_float(dtype: Any) -> bool:
+    """Whether a dtype or policy is one of other floats: integers and quantised ones stay."""
+    if isinstance(dtype, dict):
+        text = str(dtype)
+        is_policy = dtype.get("class_name") in _POLICIES and "Quantized" not in text
+        return is_policy and _OTHER_FLOATS.search(text) is not None
+    return isinstance(dtype, str) and _OTHER_FLOATS.fullmatch(dtype) is not None

@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,56 @@ import numpy as np
 
 from porting.errors import BadInput, MissingJudge, NoPieces
 from porting.graph.operators import takes_channels_first
-from porting.judges.affine import Affine, affine_of
-from porting.judges.operator_order import piece_by_piece
+from porting.judges.judge import Run
 from porting.judges.quiet_stderr import stderr_silenced
-from porting.judges.run import Run
 from porting.judges.tflite_rewriting import (
     dequantise,
     layer_behind,
+    piece_by_piece,
     with_every_result,
     with_output,
 )
 from porting.sources.tflite import TFLiteSource
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Affine quantisation as TFLite's kernels do it: ``real = scale * (stored - zero)``.
+
+    One scale for a whole tensor: the step between neighbours, in real units.
+    """
+
+    scale: float
+    zero: int
+    dtype: np.dtype[Any]
+
+    def to_integers(self, real: np.ndarray) -> np.ndarray:
+        """Real values as integers: halves go away from zero, what is beyond the type to its end.
+
+        As ``AffineQuantize`` in tensorflow/lite/kernels/internal/reference/quantize.h.
+        LiteRT's own kernel has lately sent halves to the even side; inputs that
+        lie half way between two integers are few.
+        """
+        quotient = real.astype(np.float64) / self.scale
+        whole = np.trunc(quotient)
+        whole += np.sign(quotient) * (np.abs(quotient - whole) >= 0.5)
+        limits = np.iinfo(self.dtype)
+        return np.asarray(np.clip(whole + self.zero, limits.min, limits.max).astype(self.dtype))
+
+    def to_real(self, integers: np.ndarray) -> np.ndarray:
+        """Integers as the float32 numbers that they stand for."""
+        steps = integers.astype(np.float64) - self.zero
+        return np.asarray((steps * self.scale).astype(np.float32))
+
+
+def affine_of(detail: Mapping[str, Any]) -> Affine | None:
+    """A tensor's quantisation by the interpreter's details; None for none, or for one a channel."""
+    parameters, dtype = detail["quantization_parameters"], np.dtype(detail["dtype"])
+    if parameters["scales"].size != 1 or not np.issubdtype(dtype, np.integer):
+        return None
+    zero = parameters["zero_points"]
+    return Affine(float(parameters["scales"][0]), int(zero[0]) if zero.size else 0, dtype)
+
 
 TFLITE_RUNTIME = "tflite-runtime"
 RUNTIMES = {"ai-edge-litert": "LiteRT", TFLITE_RUNTIME: TFLITE_RUNTIME}
@@ -52,10 +92,17 @@ class LiteRTJudge:
         _, name, self.version = _runtime()
         self._source, self._channels_first = source, takes_channels_first(source)
         self.name = f"{name} on dequantised weights" if in_float else name
-        content = _content(source.path, in_float, name == TFLITE_RUNTIME and only is None)
+        rewrites: list[Callable[[bytes], bytes]] = []
+        if in_float:
+            rewrites.append(lambda content: dequantise(content, source.path))
         if only is not None:
-            whole = source.path.read_bytes() if content is None else content
-            content = with_output(whole, source.index_of(only))
+            rewrites.append(lambda content: with_output(content, source.index_of(only)))
+        elif name == TFLITE_RUNTIME:
+            rewrites.append(with_every_result)
+        content: bytes | None = None
+        for rewrite in rewrites:
+            content = rewrite(source.path.read_bytes() if content is None else content)
+        # None where the file is run as it is.
         self._content = content
         self._interpreter: Any = self._interpreting(content, keep=only is None)
         self._pieces: dict[frozenset[int], Any] = {}
@@ -213,7 +260,7 @@ def _fit(interpreter: Any, shape: tuple[int, ...], path: Path) -> dict[str, Any]
     except (ValueError, RuntimeError) as error:
         expected_shape = tuple(map(int, entry["shape"]))
         raise BadInput(
-            f"{path}: takes inputs of shape {expected_shape}, given was {shape}"
+            f"{path}: takes inputs of shape {expected_shape}, and not {shape}"
         ) from error
     return dict(interpreter.get_input_details()[0])
 
@@ -249,12 +296,3 @@ def _runtime() -> tuple[Any, str, str]:
         "the judge of a TFLite file is LiteRT, which is not installed: "
         "pip install 'genmobilenet[litert]', or port with --no-verify"
     )
-
-
-def _content(path: Path, in_float: bool, keep_every_result: bool) -> bytes | None:
-    """The bytes to run where they are not the file's own."""
-    if not in_float and not keep_every_result:
-        return None
-    content = path.read_bytes()
-    content = dequantise(content, path) if in_float else content
-    return with_every_result(content) if keep_every_result else content

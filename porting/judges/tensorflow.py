@@ -13,9 +13,8 @@ import numpy as np
 
 from genmobilenet.config import NetworkConfig
 from porting.errors import BadInput, MissingJudge
-from porting.judges.pieces import direct_inputs, groups_of
+from porting.judges.judge import INPUT, Run, direct_inputs, groups_of
 from porting.judges.quiet_stderr import stderr_silenced
-from porting.judges.run import INPUT, Run
 from porting.sources.checkpoint.object_graph import GRAPH_KEY
 from porting.sources.checkpoint.weight_sets import EMA_SUFFIX, is_statistic
 
@@ -51,7 +50,7 @@ def session_settings(tf: Any) -> Any:
 
 
 def reason_of(error: Exception) -> str:
-    """The first line of TensorFlow's own words that says something."""
+    """The first line of TensorFlow's message that is not a heading."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = (line for line in lines if not line.endswith(":"))
     return next(telling, type(error).__name__)
@@ -74,7 +73,7 @@ class TensorFlowJudge:
         self, prefix: Path, config: NetworkConfig, scheme: str, root: str, weight_set: str
     ) -> None:
         tf = import_tensorflow()
-        from porting.judges.reference.reference_graph import build_reference
+        from porting.judges.reference.graphs import build_reference
 
         self.name, self.version = "TensorFlow", str(tf.__version__)
         self._reference = build_reference(config, scheme, root)
@@ -85,9 +84,11 @@ class TensorFlowJudge:
             names = dict(self._reference.variables)
             if weight_set == "ema":
                 stored_names = _names_in(tf, prefix)
-                names = {
-                    _average_name(name, stored_names): variable for name, variable in names.items()
-                }
+                for name in list(names):
+                    average = name + EMA_SUFFIX
+                    # A statistic without an average is restored under its own name.
+                    if average in stored_names or not is_statistic(name):
+                        names[average] = names.pop(name)
             with self._reference.graph.as_default():
                 tf.compat.v1.train.Saver(names).restore(self._session, str(prefix))
         except (ValueError, tf.errors.OpError) as error:
@@ -100,7 +101,7 @@ class TensorFlowJudge:
 
     def steps(self) -> Steps:
         """What the graph computes, read off its own operations."""
-        from porting.judges.reference.graph_steps import steps_of_graph
+        from porting.judges.reference.steps import steps_of_graph
 
         return steps_of_graph(self._reference)
 
@@ -135,26 +136,20 @@ def run_pieces(
     ``entry`` is what is fed at the graph's input, by its tensor.
     """
     names = {tensor.ref(): tap for tap, tensor in tensors.items()}
-    fed_at = {tensor.ref(): values[tap] for tap, tensor in tensors.items() if tap in values}
+    substitutes = {tensor.ref(): values[tap] for tap, tensor in tensors.items() if tap in values}
 
     def inputs_of(reference: Any) -> list[Any]:
         return [tensor.ref() for tensor in reference.deref().op.inputs]
 
-    inputs = {name: direct_inputs(name, fed_at, inputs_of) for name in names}
+    inputs = {name: direct_inputs(name, substitutes, inputs_of) for name in names}
     results: dict[str, np.ndarray] = {}
     for group in groups_of(inputs):
         entries = set().union(*(inputs[name] for name in group))
-        feed = {name.deref(): fed_at[name] for name in entries}
+        feed = {name.deref(): substitutes[name] for name in entries}
         fetches = {names[name]: name.deref() for name in group}
         results |= session.run(fetches, {**entry, **feed})
     # A tensor that two taps name is computed once.
     return {tap: results[names[tensor.ref()]] for tap, tensor in tensors.items()}
-
-
-def _average_name(name: str, there: set[str]) -> str:
-    """The average of a variable; of a statistic without one, its own name."""
-    average = name + EMA_SUFFIX
-    return name if is_statistic(name) and average not in there else average
 
 
 def _names_in(tf: Any, prefix: Path) -> set[str]:

@@ -1,28 +1,27 @@
-"""Rewriting TFLite files for a judge: in float32 throughout, or with more outputs.
+"""Rewriting TFLite files for a judge: in float32, with other outputs, or in another order.
 
-The reader of ``porting.sources`` takes no part in it, but the schema classes of
-the ``tflite`` package: a mistake there must not reach the judge.
+The reader of ``porting.sources`` takes no part in it, but the schema classes of the ``tflite``
+package: a mistake there must not reach the judge. So a file's constants are read here a second
+time, in another way.
+
+A flatbuffer is patched by appending to it: nothing in it moves. Tables are those of the generated
+classes, read from the file as it was. A table's fields are found through its list of places, which
+may lie anywhere: a table gets another list where a field is to go, and is copied whole where one
+is to come.
 """
 
 from __future__ import annotations
 
+import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from porting.errors import BadInput, MissingJudge, UnsupportedSource
-from porting.judges.flatbuffer_patching import (
-    append_buffers,
-    append_vector,
-    field_position,
-    remove_field,
-    set_byte,
-)
-from porting.judges.tflite_constants import layer_behind as read_layer_behind
-from porting.judges.tflite_constants import real_values, stands_for_reals
+from porting.errors import BadInput, MissingJudge, NoPieces, UnsupportedSource
 
 _MODEL_BUFFERS, _TENSOR_TYPE, _TENSOR_BUFFER, _TENSOR_SPARSITY = 12, 6, 8, 16
 _GRAPH_OUTPUTS, _OPTIONS = 8, 12
@@ -60,8 +59,24 @@ def dequantise(content: bytes, path: Path) -> bytes:
     model = tflite.Model.GetRootAsModel(content, 0)
     try:
         _change_constants(result, model, path, tflite)
-        _change_types(result, model, tflite)
-        _restore_activations(result, model, path, tflite)
+        graph, float32 = model.Subgraphs(0), tflite.TensorType.FLOAT32
+        for index in range(graph.TensorsLength()):
+            tensor = graph.Tensors(index)
+            if not stands_for_reals(tensor, tflite):
+                continue
+            if tensor.Type() != float32:
+                result[field_position(tensor, _TENSOR_TYPE)] = float32
+            if tensor.Sparsity() is not None:
+                remove_field(result, tensor, _TENSOR_SPARSITY)
+        for operator, field, activation in _implied_clamps(model, tflite):
+            options = operator.BuiltinOptions()
+            if options is None:
+                name = model.Subgraphs(0).Tensors(operator.Outputs(0)).Name().decode()
+                raise UnsupportedSource(
+                    f"{path}: the range of {name!r} implies an activation, but its operator has no "
+                    "options to name one"
+                )
+            set_byte(result, field_position(operator, _OPTIONS), options, field, activation)
     except (ValueError, IndexError, KeyError, TypeError, struct.error) as error:
         raise BadInput(f"{path}: cannot be turned into a float file: {error}") from error
     _copy_in_place_of_conversions(result, model, tflite)
@@ -100,13 +115,39 @@ def with_output(content: bytes, tensor: int) -> bytes:
 
 
 def layer_behind(content: bytes, tensor: int) -> tuple[str, np.ndarray, np.ndarray] | None:
-    """Kind, weight (OIHW or OI) and bias of the layer that a tensor comes from, in float32.
+    """The convolution or dense layer that a tensor comes from, with no other layer between.
+
+    Kind (``conv``, ``depthwise`` or ``dense``), weight and bias, float32. The weight is OIHW, or
+    OI; a file without a bias for the layer gives zeros. None where there is no such layer.
 
     Raises:
         MissingJudge: the schema classes are not installed.
     """
     tflite = _schema()
-    return read_layer_behind(tflite.Model.GetRootAsModel(content, 0), tensor, tflite)
+    model = tflite.Model.GetRootAsModel(content, 0)
+    graph, kinds = model.Subgraphs(0), tflite.BuiltinOperator
+    layers = {
+        kinds.CONV_2D: ("conv", (0, 3, 1, 2)),
+        kinds.DEPTHWISE_CONV_2D: ("depthwise", (3, 0, 1, 2)),
+        kinds.FULLY_CONNECTED: ("dense", (0, 1)),
+    }
+    producers = {
+        int(output): graph.Operators(number)
+        for number in range(graph.OperatorsLength())
+        for output in graph.Operators(number).OutputsAsNumpy()
+    }
+    while (operator := producers.get(tensor)) is not None:
+        layer = layers.get(_operator_code(model, operator))
+        if layer is None:
+            tensor = int(operator.Inputs(0))
+            continue
+        kind, axes = layer
+        weight = _constant(model, int(operator.Inputs(1)), producers, tflite).transpose(axes)
+        bias = np.zeros(len(weight), np.float32)
+        if operator.InputsLength() > 2 and operator.Inputs(2) >= 0:
+            bias = _constant(model, int(operator.Inputs(2)), producers, tflite)
+        return kind, weight, bias
+    return None
 
 
 def _schema() -> Any:
@@ -166,18 +207,6 @@ def _content_of(buffer: Any) -> bytes | tuple[int, int]:
     return (int(buffer.Offset()), int(buffer.Size())) if buffer.Size() else b""
 
 
-def _change_types(file: bytearray, model: Any, tflite: Any) -> None:
-    graph, float32 = model.Subgraphs(0), tflite.TensorType.FLOAT32
-    for index in range(graph.TensorsLength()):
-        tensor = graph.Tensors(index)
-        if not stands_for_reals(tensor, tflite):
-            continue
-        if tensor.Type() != float32:
-            file[field_position(tensor, _TENSOR_TYPE)] = float32
-        if tensor.Sparsity() is not None:
-            remove_field(file, tensor, _TENSOR_SPARSITY)
-
-
 def _int8_in_uint8(model: Any, tflite: Any) -> set[int]:
     """Weights typed uint8 whose bytes are int8, as hybrid kernels take the files of 2018."""
     graph, kinds = model.Subgraphs(0), tflite.BuiltinOperator
@@ -192,18 +221,6 @@ def _int8_in_uint8(model: Any, tflite: Any) -> set[int]:
         if (data.Type(), weight.Type()) == hybrid:
             tensors.add(int(operator.Inputs(1)))
     return tensors
-
-
-def _restore_activations(file: bytearray, model: Any, path: Path, tflite: Any) -> None:
-    for operator, field, activation in _implied_clamps(model, tflite):
-        options = operator.BuiltinOptions()
-        if options is None:
-            name = model.Subgraphs(0).Tensors(operator.Outputs(0)).Name().decode()
-            raise UnsupportedSource(
-                f"{path}: the range of {name!r} implies an activation, but its operator has no "
-                "options to name one"
-            )
-        set_byte(file, field_position(operator, _OPTIONS), options, field, activation)
 
 
 def _copy_in_place_of_conversions(file: bytearray, model: Any, tflite: Any) -> None:
@@ -241,18 +258,15 @@ def _implied_clamps(model: Any, tflite: Any) -> Iterator[tuple[Any, int, int]]:
     for number in range(graph.OperatorsLength()):
         operator = graph.Operators(number)
         field = fields.get(_operator_code(model, operator))
-        if field is None or _activation(operator, field):
+        if field is None:
             continue
+        options = operator.BuiltinOptions()
+        offset = options.Offset(field) if options is not None else 0
+        if offset and options.Bytes[options.Pos + offset]:
+            continue  # the options name an activation
         clamp = _implied_activation(graph.Tensors(operator.Outputs(0)), tflite)
         if clamp is not None:
             yield operator, field, clamp
-
-
-def _activation(operator: Any, field: int) -> int:
-    """The code of the activation that the options name; 0 stands for none."""
-    options = operator.BuiltinOptions()
-    offset = options.Offset(field) if options is not None else 0
-    return int(options.Bytes[options.Pos + offset]) if offset else 0
 
 
 def _implied_activation(output: Any, tflite: Any) -> int | None:
@@ -274,3 +288,279 @@ def _implied_activation(output: Any, tflite: Any) -> int | None:
     if abs(step * 255 - 6) <= step:
         return int(tflite.ActivationFunctionType.RELU6)
     return int(tflite.ActivationFunctionType.RELU) if dtype is np.uint8 else None
+
+
+# --- another order of operators ---
+#
+# The flatbuffer is walked by hand: importing the schema classes takes longer than this does.
+
+_SUBGRAPHS, _OPERATORS, _INPUTS, _OUTPUTS = 8, 10, 6, 8
+"""Places of ``Model.subgraphs``, ``SubGraph.operators``, ``Operator.inputs`` and ``.outputs``."""
+
+
+def piece_by_piece(content: bytes, substitutes: Collection[int]) -> bytes:
+    """A file whose operators each run before what would overwrite the values fed to them.
+
+    ``substitutes`` are tensors, by index, that are set before a run. What takes one of them runs
+    before the operator that computes it, so that every operator works on the fed values, and
+    each of these tensors holds afterwards what the piece of the graph before it made of them.
+
+    Raises:
+        NoPieces: the operators have no such order.
+    """
+    reordered_file = bytearray(content)
+    graph = _vector(content, _offset(content, 0), _SUBGRAPHS)[0]
+    places = _vector(content, _target(content, graph), _OPERATORS)
+    operators = [_target(content, place) for place in places]
+    producers = {
+        int(tensor): number
+        for number, operator in enumerate(operators)
+        for tensor in _indices_in(content, operator, _OUTPUTS)
+    }
+    order = TopologicalSorter({number: set() for number in range(len(operators))})
+    for number, operator in enumerate(operators):
+        for tensor in map(int, _indices_in(content, operator, _INPUTS)):
+            producer = producers.get(tensor)
+            if producer is not None:
+                order.add(*((producer, number) if tensor in substitutes else (number, producer)))
+    try:
+        numbers = list(order.static_order())
+    except CycleError as error:
+        raise NoPieces("its operators cannot be run piece by piece") from error
+    for place, number in zip(places, numbers, strict=True):
+        # An offset leads forward only, which holds wherever the tables lie behind their vector.
+        if operators[number] <= place:
+            raise NoPieces("its operators lie before the list of them")
+        struct.pack_into("<I", reordered_file, place, operators[number] - place)
+    return bytes(reordered_file)
+
+
+def _offset(content: bytes, place: int) -> int:
+    return int(struct.unpack_from("<I", content, place)[0])
+
+
+def _target(content: bytes, place: int) -> int:
+    """Where the offset at a place leads."""
+    return place + _offset(content, place)
+
+
+def _vector(content: bytes, table: int, field: int) -> range:
+    """The places of the elements of a table's vector, four bytes each."""
+    vtable = table - int(struct.unpack_from("<i", content, table)[0])
+    size = struct.unpack_from("<H", content, vtable)[0]
+    place = int(struct.unpack_from("<H", content, vtable + field)[0]) if field < size else 0
+    if not place:
+        return range(0)
+    start = _target(content, table + place)
+    return range(start + 4, start + 4 + 4 * _offset(content, start), 4)
+
+
+def _indices_in(content: bytes, table: int, field: int) -> np.ndarray:
+    """A table's vector of tensors, by index."""
+    places = _vector(content, table, field)
+    return np.frombuffer(content, "<i4", len(places), places.start if places else 0)
+
+
+# --- real values of constants ---
+
+_NUMBERS = {
+    "FLOAT32": "<f4", "FLOAT16": "<f2", "INT8": "i1", "UINT8": "u1", "INT16": "<i2",
+    "UINT16": "<u2", "INT32": "<i4", "UINT32": "<u4", "INT64": "<i8", "UINT64": "<u8",
+}  # fmt: skip
+_HALVES = ("FLOAT16", "BFLOAT16")
+_INTEGERS = ("INT4", "INT8", "UINT8", "INT16", "UINT16", "INT32", "UINT32", "INT64", "UINT64")
+
+
+def _type_name(tensor: Any, tflite: Any) -> str:
+    """The name of a tensor's type in the schema."""
+    types = vars(tflite.TensorType).items()
+    return next((name for name, code in types if code == tensor.Type()), str(tensor.Type()))
+
+
+def stands_for_reals(tensor: Any, tflite: Any) -> bool:
+    """Whether a tensor holds real numbers in another form than dense float32."""
+    kind, quantisation = _type_name(tensor, tflite), tensor.Quantization()
+    if kind in _INTEGERS:
+        return quantisation is not None and quantisation.ScaleLength() > 0
+    return kind in _HALVES or (kind == "FLOAT32" and tensor.Sparsity() is not None)
+
+
+def real_values(tensor: Any, raw: np.ndarray, is_int8: bool, tflite: Any) -> np.ndarray:
+    """A constant as float32 in its shape; ``raw`` are its bytes.
+
+    ``is_int8`` says that a tensor of type UINT8 holds int8.
+    """
+    kind = "INT8" if is_int8 else _type_name(tensor, tflite)
+    numbers = _numbers(raw, kind)
+    shape = [tensor.Shape(axis) for axis in range(tensor.ShapeLength())]
+    if tensor.Sparsity() is not None:
+        numbers = _dense(numbers, shape, tensor.Sparsity(), tflite)
+    numbers = numbers[: math.prod(shape)].reshape(shape)
+    if kind not in _INTEGERS:
+        return numbers.astype(np.float32)
+    quantisation = tensor.Quantization()
+    scale = np.asarray(quantisation.ScaleAsNumpy(), np.float64)
+    zero = np.asarray(quantisation.ZeroPointAsNumpy(), np.float64)
+    along = [1] * len(shape)
+    if max(scale.size, zero.size) > 1:
+        along[quantisation.QuantizedDimension()] = -1
+    real = (numbers - zero.reshape(along)) * scale.reshape(along)
+    return np.ascontiguousarray(real.astype(np.float32))
+
+
+def _constant(model: Any, tensor: int, producers: Mapping[int, Any], tflite: Any) -> np.ndarray:
+    """A stored tensor's real values, behind whatever unpacks it."""
+    while tensor in producers:
+        tensor = int(producers[tensor].Inputs(0))
+    constant = model.Subgraphs(0).Tensors(tensor)
+    raw = model.Buffers(constant.Buffer()).DataAsNumpy()
+    if stands_for_reals(constant, tflite):
+        return real_values(constant, raw, False, tflite)
+    shape = [constant.Shape(axis) for axis in range(constant.ShapeLength())]
+    return np.asarray(raw.view("<f4").reshape(shape))
+
+
+def _numbers(raw: np.ndarray, kind: str) -> np.ndarray:
+    """Flat; one more than there are where an odd number of INT4 was packed."""
+    if kind == "INT4":
+        return np.stack([raw << 4, raw & 0xF0], axis=-1).ravel().view(np.int8) >> 4
+    if kind == "BFLOAT16":
+        halves = raw.reshape(-1, 2)
+        return np.concatenate([np.zeros_like(halves), halves], axis=1).view("<f4").ravel()
+    return raw.view(_NUMBERS[kind])
+
+
+def _dense(numbers: np.ndarray, shape: list[int], sparsity: Any, tflite: Any) -> np.ndarray:
+    """Sparse values in their places in the dense tensor, flattened.
+
+    Raises:
+        ValueError, IndexError: the sparse levels do not fit the shape.
+    """
+    rank = len(shape)
+    order = [sparsity.TraversalOrder(i) for i in range(sparsity.TraversalOrderLength())]
+    block_axes = [sparsity.BlockMap(i) for i in range(sparsity.BlockMapLength())]
+    nodes = np.zeros((1, len(order)), np.int64)  # a coordinate for each dimension and block
+    sides = [1] * len(block_axes)
+    for number, dimension in enumerate(order):
+        level = sparsity.DimMetadata(number)
+        counts, coordinates = _children(level, len(nodes), math.prod(shape), tflite)
+        nodes = np.repeat(nodes, counts, axis=0)
+        nodes[:, dimension] = coordinates
+        if dimension >= rank:
+            sides[dimension - rank] = level.DenseSize()
+    for block, axis in enumerate(block_axes):
+        nodes[:, axis] = nodes[:, axis] * sides[block] + nodes[:, rank + block]
+    dense = np.zeros(shape, numbers.dtype)
+    dense[tuple(nodes[:, :rank].T)] = numbers
+    return dense.ravel()
+
+
+def _children(level: Any, parents: int, most: int, tflite: Any) -> tuple[np.ndarray, np.ndarray]:
+    """How many children each parent has, and the coordinate of each child."""
+    if level.Format() == tflite.DimensionType.DENSE:
+        size = level.DenseSize()
+        if parents * size > most:
+            raise ValueError("more values than the dense tensor has")
+        return np.full(parents, size), np.tile(np.arange(size), parents)
+    segments = _indices(level.ArraySegmentsType(), level.ArraySegments(), tflite)
+    return np.diff(segments), _indices(level.ArrayIndicesType(), level.ArrayIndices(), tflite)
+
+
+def _indices(kind: int, union: Any, tflite: Any) -> np.ndarray:
+    names = {getattr(tflite.SparseIndexVector, n): n for n in _INDEX_VECTORS}
+    vector = getattr(tflite, names[kind])()
+    vector.Init(union.Bytes, union.Pos)
+    return np.asarray(vector.ValuesAsNumpy(), np.int64)
+
+
+_INDEX_VECTORS = ("Int32Vector", "Uint16Vector", "Uint8Vector")
+
+
+# --- patching a flatbuffer ---
+
+_ALIGNMENT = 16
+
+_EMPTY = struct.pack("<2H", 4, 4)
+_WITH_DATA = struct.pack("<3H", 6, 8, 4)
+_ELSEWHERE = struct.pack("<5H", 10, 24, 0, 8, 16)
+"""Lists of places of a ``Buffer`` with no field, with ``data``, with ``offset`` and ``size``."""
+
+
+def field_position(table: Any, field: int) -> int:
+    """Where a field that is present lies in the file; ``field`` is its place in the list."""
+    return int(table._tab.Pos + table._tab.Offset(field))
+
+
+def append_vector(content: bytearray, at: int, length: int, values: bytes) -> None:
+    """Append a vector of ``length`` elements and let the offset at ``at`` lead to it."""
+    content.extend(bytes(-(len(content) + 4) % _ALIGNMENT))
+    struct.pack_into("<I", content, at, len(content) - at)
+    content.extend(struct.pack("<I", length))
+    content.extend(values)
+
+
+def append_buffers(content: bytearray, at: int, buffers: Sequence[bytes | tuple[int, int]]) -> None:
+    """Append ``Buffer`` tables and let the offset at ``at`` lead to a vector of them.
+
+    All of them are written: offsets lead forward alone, so that a vector behind the tables that
+    were there before could not name them. A buffer is its bytes, or where in the file they
+    begin and how many they are.
+    """
+    append_vector(content, at, len(buffers), bytes(4 * len(buffers)))
+    entry = len(content) - 4 * len(buffers)
+    for buffer in buffers:
+        if not isinstance(buffer, bytes):
+            table = _append_table(content, _ELSEWHERE, struct.pack("<4x2Q", *buffer))
+        elif not buffer:
+            table = _append_table(content, _EMPTY, b"")
+        else:
+            table = _append_table(content, _WITH_DATA, bytes(4))
+            append_vector(content, table + 4, len(buffer), buffer)
+        struct.pack_into("<I", content, entry, table - entry)
+        entry += 4
+
+
+def _append_table(content: bytearray, fields: bytes, values: bytes) -> int:
+    """Append a table behind its list of places, and return where it lies, a multiple of 8."""
+    content.extend(bytes(-(len(content) + len(fields)) % 8))
+    content.extend(fields)
+    content.extend(struct.pack("<i", len(fields)))
+    content.extend(values)
+    return len(content) - len(values) - 4
+
+
+def remove_field(content: bytearray, table: Any, field: int) -> None:
+    """Remove a field from a table."""
+    start, fields = int(table._tab.Pos), _fields(content, table._tab)
+    struct.pack_into("<H", fields, field, 0)
+    content.extend(bytes(len(content) % 2))
+    # Signed: the list may lie on either side of the table.
+    struct.pack_into("<i", content, start, start - len(content))
+    content.extend(fields)
+
+
+def set_byte(content: bytearray, at: int, table: Any, field: int, value: int) -> None:
+    """Set a field of one byte in a table of scalars, to which the offset at ``at`` leads."""
+    if table.Offset(field):
+        content[table.Pos + table.Offset(field)] = value
+        return
+    fields = _fields(content, table)
+    size = struct.unpack_from("<H", fields, 2)[0]
+    fields.extend(bytes(max(0, field + 2 - len(fields))))
+    struct.pack_into("<HH", fields, 0, len(fields), size + 1)
+    struct.pack_into("<H", fields, field, size)
+    content.extend(bytes(len(content) % 2))
+    places = len(content)
+    content.extend(fields)
+    content.extend(bytes((table.Pos - len(content)) % _ALIGNMENT))  # scalars stay aligned
+    table_copy = len(content)
+    content.extend(struct.pack("<i", table_copy - places))
+    content.extend(content[table.Pos + 4 : table.Pos + size])
+    content.append(value)
+    struct.pack_into("<I", content, at, table_copy - at)
+
+
+def _fields(content: bytearray, table: Any) -> bytearray:
+    """A table's list of places: its own size, the table's size, then a place for each field."""
+    start = table.Pos - struct.unpack_from("<i", content, table.Pos)[0]
+    return content[start : start + struct.unpack_from("<H", content, start)[0]]

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from porting.errors import NoPieces
-from porting.judges.run import INPUT
+from porting.judges.judge import INPUT
 from porting.parity.pairing import JudgeRuns, TapPairing
 from porting.parity.tap_names import INPUT_OF
 

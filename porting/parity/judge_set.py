@@ -10,7 +10,7 @@ import numpy as np
 
 from porting.errors import BadInput
 from porting.graph.layers import NORMALISES, layers_of
-from porting.judges.run import INPUT, Run
+from porting.judges.judge import INPUT, Run
 from porting.mapping.keras_taps import keras_taps, last_normalising
 from porting.mapping.match import Match
 from porting.mapping.rules import is_named_by_keras
@@ -37,7 +37,7 @@ class Judge(Protocol):
         self, inputs: np.ndarray, values: Mapping[str, np.ndarray], taps: Mapping[str, str]
     ) -> Run:
         """Compute each tap from ``values``, fed at taps before it; see
-        :mod:`porting.judges.pieces`."""
+        :mod:`porting.judges.judge`."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _judges_by_graph(
 
 
 def _tensorflow_judges(source: CheckpointSource, match: Match) -> JudgeSet:
-    from porting.judges.reference.naming import detect_scheme
+    from porting.judges.reference.graphs import detect_scheme
     from porting.judges.tensorflow import TensorFlowJudge
 
     scheme, root = detect_scheme(source.tensors)

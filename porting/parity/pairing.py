@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from genmobilenet.network import GenMobileNet
 from porting.graph.layers import layers_of
-from porting.judges.run import INPUT, Run
+from porting.judges.judge import INPUT, Run
 from porting.mapping.flows import LayerFlow
 from porting.mapping.match import Match
 from porting.parity.judge_set import JudgeSet

@@ -4,7 +4,7 @@ A TFLite file, a graph and a Keras file bring their own structure, and the judge
 checkpoint holds weights alone. Its judge is a graph that this package builds, from the description
 that the PyTorch network is built from too: a mistake there is on both sides, and no tap shows it.
 So both are compared with a description from outside this package
-(:mod:`porting.judges.reference.published_tables`), step by step, and their weights and
+(:mod:`porting.judges.reference.descriptions`), step by step, and their weights and
 multiplications are counted and compared with the figures that the authors state.
 """
 
@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from porting.judges.reference.descriptions import Description, descriptions_of
-from porting.judges.reference.published_tables import NEAR
+from porting.judges.reference.descriptions import NEAR, Description, descriptions_of
 from porting.judges.reference.steps import (
     SIXTH,
     Steps,
@@ -126,11 +125,11 @@ def evidence_from_tables(
     refusals = tuple(_refusals(form, ends, judge, network, extra_classes))
     if refusals:
         return StructureEvidence(
-            f"nothing: this is not {form.name} as in {form.cited}", refusals=refusals
+            f"nothing: this is not {form.name} as in {form.citation}", refusals=refusals
         )
     sides = "the judge's graph has" if network is None else "the judge's graph and the network have"
     return StructureEvidence(
-        f"{form.name} as in {form.cited}, transcribed apart from the network's own description: "
+        f"{form.name} as in {form.citation}, transcribed apart from the network's own description: "
         f"{sides} each of its {len(judge)} steps{_counts(form, network or judge)}"
     )
 
@@ -161,7 +160,7 @@ def _refusals(
     if network is not None:
         sides.append(("the network", network, ends.classes, SIXTH))
     differences = [
-        f"{whose} is not {form.name} as in {form.cited}: {difference}"
+        f"{whose} is not {form.name} as in {form.citation}: {difference}"
         for whose, steps, classes, number in sides
         if (difference := first_difference(form.steps(ends.channels, classes, number), steps))
     ]
@@ -201,7 +200,7 @@ def _figures(form: Description, steps: Steps) -> list[tuple[str, float, float, s
         ("parameters", parameters(plain), form.figures.parameters),
     )
     return [
-        (what, count / 1e6, target, form.figures.cited)
+        (what, count / 1e6, target, form.figures.citation)
         for what, count, target in figures
         if target is not None
     ]

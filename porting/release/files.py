@@ -17,7 +17,7 @@ from pathlib import Path
 from porting.api import Port
 from porting.atomic_files import is_stale, sync, temporary
 from porting.errors import BadInput, NotAtParity, OutputError
-from porting.judges.reference.rehearsal_mark import MARK, PREFIX
+from porting.judges.reference.synthesize import OLD_PREFIX, PREFIX, begins_as_synthetic, has_mark
 from porting.places import origin
 from porting.release.card import card_of, read_card
 from porting.sha256 import sha256_of
@@ -43,7 +43,7 @@ def write_release(port: Port, out: Path) -> ReleaseFiles:
     """Write a port to ``out/<model>-<first 8 of sha256>.pth`` and ``.json``.
 
     The name of a port that no judge has seen contains ``unverified``, and that of one of a
-    synthetic source ``rehearsal``.
+    synthetic source ``synthetic``.
 
     Raises:
         NotAtParity: the judge disagrees; nothing is written.
@@ -78,22 +78,20 @@ def write_release(port: Port, out: Path) -> ReleaseFiles:
 
 def is_synthetic(source: Source) -> bool:
     """Whether a source is synthetic, by its tensors, its description, its name or its folder."""
-    if any(name.startswith(f"{PREFIX}/") for name in source.tensors):
+    if any(name.startswith((f"{PREFIX}/", f"{OLD_PREFIX}/")) for name in source.tensors):
         return True
     if isinstance(source, TFLiteSource):
         content = memoryview(source.path.read_bytes())
         description = Flatbuffer(content, source.path).root().text(_DESCRIPTION, "description")
-        if description.startswith(PREFIX):
+        if begins_as_synthetic(description):
             return True
     files = [file.absolute() for file in (*source.files, origin(source.path))]
     homes = {home for file in files for home in file.parents[:2]}
-    return any(file.name.startswith(PREFIX) for file in files) or any(
-        (home / MARK).is_file() for home in homes
-    )
+    return any(begins_as_synthetic(file.name) for file in files) or any(map(has_mark, homes))
 
 
 def _names(port: Port, out: Path, digest: str) -> ReleaseFiles:
-    marks = ["rehearsal"] * is_synthetic(port.source)
+    marks = ["synthetic"] * is_synthetic(port.source)
     marks += ["unverified"] * (port.comparison is None)
     stem = "-".join([port.model, *marks, digest[:8]])
     with contextlib.suppress(BadInput):  # a damaged card is written anew

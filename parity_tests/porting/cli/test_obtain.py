@@ -54,7 +54,7 @@ def synthesized(tmp_path, monkeypatch):
 
     def make(folder, model, _files):
         models.append(model)
-        prefix = folder / "checkpoint" / "rehearsal.ckpt"
+        prefix = folder / "checkpoint" / "synthetic.ckpt"
         prefix.parent.mkdir(parents=True, exist_ok=True)
         write_network(prefix, "tf_mnasnet_small")
         return [prefix.parent]
@@ -159,9 +159,9 @@ def test_offline_files_are_synthesized_and_one_line_says_so(tmp_path, model, cap
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert "cannot be reached; synthetic files of tf_mnasnet_small are ported instead" in lines[0]
-    made = (home / "rehearsal.json").stat().st_mtime_ns
+    made = (home / "synthetic.json").stat().st_mtime_ns
     assert obtain(tmp_path / "google", tmp_path / "made", model, "raw") == actual[:1]
-    assert (home / "rehearsal.json").stat().st_mtime_ns == made
+    assert (home / "synthetic.json").stat().st_mtime_ns == made
 
 
 def test_a_networks_plain_name_stands_for_its_tensorflow_form(google, tmp_path):

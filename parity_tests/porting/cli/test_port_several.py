@@ -218,14 +218,14 @@ def wait_for(*files: Path):
 
 
 @pytest.mark.slow
-def test_real_files_of_several_networks(tmp_path, small_rehearsal):
+def test_real_files_of_several_networks(tmp_path, small_synthetic):
     google = tmp_path / "checkpoints" / "google"
     google.mkdir(parents=True)
     small = network_file(get_config("tf_mnasnet_small"), seed=4)
     (google / "mobilenet.tflite").write_bytes(network_file(get_config("tf_mobilenetv1_025")))
     (google / "small.tgz").write_bytes(archive_of(**{"m/small.tflite": small}))
     (google / "cut.tflite").write_bytes(small[:5000])
-    result = porting_in(tmp_path, "port", "--all", "checkpoints/google", small_rehearsal.checkpoint)
+    result = porting_in(tmp_path, "port", "--all", "checkpoints/google", small_synthetic.checkpoint)
     assert result.returncode == 2, result.stderr
     lines = result.stdout.splitlines()
     assert lines[-1] == "3 ported, 0 not at parity, 1 refused"
@@ -234,8 +234,8 @@ def test_real_files_of_several_networks(tmp_path, small_rehearsal):
     assert text.count("at parity with") == 3
     # A path is not broken, however long the folder of a test is called.
     beyond = [line for line in lines if len(line) > 80]
-    assert all(str(small_rehearsal.checkpoint) in line for line in beyond)
+    assert all(str(small_synthetic.checkpoint) in line for line in beyond)
     made = sorted(place.name for place in (tmp_path / "checkpoints" / "ported").glob("*.pth"))
     assert [name.rsplit("-", 1)[0] for name in made] == [
-        "tf_mnasnet_small", "tf_mnasnet_small-rehearsal", "tf_mobilenetv1_025",
+        "tf_mnasnet_small", "tf_mnasnet_small-synthetic", "tf_mobilenetv1_025",
     ]  # fmt: skip

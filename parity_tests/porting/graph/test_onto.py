@@ -182,9 +182,9 @@ def test_a_module_that_cannot_be_traced(graph, ported):
         ported(plain(graph), Deciding())
 
 
-def test_weights_alone_have_no_structure(small_rehearsal):
+def test_weights_alone_have_no_structure(small_synthetic):
     with pytest.raises(BadInput, match="no graph to align a module with"):
-        porting.port(small_rehearsal.checkpoint, onto=Plain())
+        porting.port(small_synthetic.checkpoint, onto=Plain())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from parity_tests.building.graphs import Network
 from parity_tests.building.small_modules import Middle
 from porting.errors import UnsupportedSource
 from porting.graph.match import GraphMismatch
-from porting.judges.reference.builder import Builder
+from porting.judges.reference.graphs import Builder
 from porting.parity.inputs import seeded_pixels
 from porting.sources import open_source
 

@@ -10,7 +10,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from parity_tests.building.tflite_files import TFLiteBuilder
-from porting.judges.affine import Affine, affine_of
+from porting.judges.litert import Affine, affine_of
 
 RUNTIME = "tflite_runtime" if os.environ.get("WITHOUT_LITERT") else "ai_edge_litert"
 RANDOM = np.random.default_rng(2)

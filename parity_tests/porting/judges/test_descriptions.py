@@ -9,9 +9,14 @@ import torch
 
 from genmobilenet import get_config, list_models
 from genmobilenet.network import GenMobileNet
-from porting.judges.reference.descriptions import descriptions_of, round_to_eighths
-from porting.judges.reference.naming import ROOTS
-from porting.judges.reference.published_tables import FIGURES, NEAR, SLIM_GATE
+from porting.judges.reference.descriptions import (
+    FIGURES,
+    NEAR,
+    SLIM_GATE,
+    descriptions_of,
+    round_to_eighths,
+)
+from porting.judges.reference.graphs import ROOTS
 from porting.judges.reference.steps import (
     SIXTH,
     first_difference,
@@ -50,7 +55,7 @@ def test_the_zoo_resolves_to_the_blocks_described(model):
         for b in blocks
     ]  # fmt: skip
     described = [
-        (b.path, b.inputs, b.expanded or b.inputs, b.outputs, b.kernel, b.stride, b.squeeze,
+        (b.path, b.inputs, b.expansion or b.inputs, b.outputs, b.kernel, b.stride, b.squeeze,
          b.residual, b.activation, b.activates_last)
         for b in description.blocks
     ]  # fmt: skip
@@ -170,25 +175,25 @@ def test_single_path_has_the_weights_that_pytorchcv_counts():
 
 
 def test_mnasnet_small_alone_declares_inputs_that_it_does_not_get():
-    from porting.judges.reference import published_tables
+    from porting.judges.reference import descriptions
 
-    tables = (published_tables.MNASNET_A1, published_tables.MNASNET_B1, published_tables.MNASNET_D1,
-              published_tables.MNASNET_D1_320)  # fmt: skip
+    tables = (descriptions.MNASNET_A1, descriptions.MNASNET_B1, descriptions.MNASNET_D1,
+              descriptions.MNASNET_D1_320)  # fmt: skip
     for rows in tables:
         assert [row.inputs for row in rows[1:]] == [row.filters for row in rows[:-1]]
         assert rows[0].inputs == 32
-    rows = published_tables.MNASNET_SMALL
+    rows = descriptions.MNASNET_SMALL
     assert [row.inputs for row in rows] == [16, *(row.filters for row in rows[:-1])]
 
 
 def test_input_sides_of_papers_follow_from_their_strides():
-    from porting.judges.reference import published_tables
+    from porting.judges.reference import descriptions
 
     side = 112
-    for row in published_tables.MOBILENET_V2:
+    for row in descriptions.MOBILENET_V2:
         assert row.side == side
         side //= row.s
-    for rows in (published_tables.MOBILENET_V3_LARGE, published_tables.MOBILENET_V3_SMALL):
+    for rows in (descriptions.MOBILENET_V3_LARGE, descriptions.MOBILENET_V3_SMALL):
         side = 112
         for row in rows:
             assert row.side == side

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from porting.judges.reference.builder import ReferenceGraph
-from porting.judges.reference.graph_steps import steps_of_graph
-from porting.judges.reference.steps import SAME, Step
+from porting.judges.reference.graphs import ReferenceGraph
+from porting.judges.reference.steps import SAME, Step, steps_of_graph
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,8 @@ from parity_tests.building.keras_models import SMALL, build, write
 from parity_tests.building.mutations import packed
 from parity_tests.building.tflite_networks import network_file
 from porting.errors import NoPieces
-from porting.judges.operator_order import piece_by_piece
-from porting.judges.pieces import direct_inputs, groups_of
-from porting.judges.run import INPUT
+from porting.judges.judge import INPUT, direct_inputs, groups_of
+from porting.judges.tflite_rewriting import piece_by_piece
 from porting.mapping.recognise import find_match
 from porting.parity.judge_set import judges_of
 from porting.sources import open_source
@@ -65,9 +64,9 @@ def keras(folder):
 
 
 def checkpoint(folder):
-    from porting.judges.reference.rehearse import rehearse
+    from porting.judges.reference.synthesize import synthesize
 
-    return rehearse("tf_mnasnet_small", folder / "rehearsal").checkpoint
+    return synthesize("tf_mnasnet_small", folder / "synthetic").checkpoint
 
 
 @pytest.fixture(

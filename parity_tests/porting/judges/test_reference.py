@@ -1,4 +1,4 @@
-"""The TensorFlow reference: names, arithmetic, and the rehearsal made with it."""
+"""The TensorFlow reference: names, arithmetic, and the synthetic files made with it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import pytest
 from genmobilenet import get_config, list_models
 from porting.errors import BadInput, MissingJudge, OutputError
 from porting.graph.layers import layers_of
-from porting.judges.reference.blocks import reference_blocks
 from porting.judges.reference.descriptions import descriptions_of
-from porting.judges.reference.graph_steps import steps_of_graph
-from porting.judges.reference.naming import detect_scheme, layer_scopes, root_and_scheme
-from porting.judges.reference.steps import first_difference
+from porting.judges.reference.graphs import (
+    detect_scheme,
+    layer_scopes,
+    reference_blocks,
+    root_and_scheme,
+)
+from porting.judges.reference.steps import first_difference, steps_of_graph
 
 TF_MODELS = list_models("tf_*")
 
@@ -26,7 +29,7 @@ def tf():
 
 
 def names_in(config, scheme, root):
-    from porting.judges.reference.reference_graph import build_reference
+    from porting.judges.reference.graphs import build_reference
 
     return set(build_reference(config, scheme, root).variables)
 
@@ -74,7 +77,7 @@ MNASNETS = [model for model in TF_MODELS if "mobilenet" not in model]
 
 @pytest.mark.parametrize("model", sorted(set(TF_MODELS) - set(MNASNETS)))
 def test_slims_reading_of_the_block_strings_has_the_networks_shapes(tf, model):
-    from porting.judges.reference.reference_graph import build_reference
+    from porting.judges.reference.graphs import build_reference
 
     config = get_config(model)
     reference = build_reference(config, *root_and_scheme(model)[::-1])
@@ -111,14 +114,14 @@ def test_both_readings_of_the_block_strings_agree(model):
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MNASNETS)
 def test_mnasnets_graph_is_as_described(tf, model):
-    from porting.judges.reference.reference_graph import build_reference
+    from porting.judges.reference.graphs import build_reference
 
     check_described(model, build_reference(get_config(model), *root_and_scheme(model)[::-1]))
 
 
 @pytest.mark.parametrize(("model", "adds"), [("tf_mnasnet_small", 9), ("tf_mnasnet_100", 10)])
 def test_mnasnet_small_has_no_residual_in_its_first_block(tf, model, adds):
-    from porting.judges.reference.reference_graph import build_reference
+    from porting.judges.reference.graphs import build_reference
 
     reference = build_reference(get_config(model), "keras", "x")
     names = [op.name for op in reference.graph.get_operations() if op.name.endswith("/Add")]
@@ -163,7 +166,7 @@ def test_a_checkpoint_of_another_network_is_refused_by_tensorflow(tf, tmp_path):
 
 
 def test_a_plain_network_has_no_reference(tf):
-    from porting.judges.reference.reference_graph import build_reference
+    from porting.judges.reference.graphs import build_reference
 
     with pytest.raises(BadInput, match="give the tf_ form"):
         build_reference(get_config("mnasnet_small"), "keras", "x")
@@ -198,20 +201,20 @@ def test_roots(model):
 
 
 @pytest.mark.slow
-class TestRehearsal:
-    def test_what_is_written(self, small_rehearsal):
-        result = small_rehearsal
+class TestSyntheticFiles:
+    def test_what_is_written(self, small_synthetic):
+        result = small_synthetic
         assert sorted(p.name for p in result.checkpoint.parent.iterdir()) == [
             "checkpoint",
-            "rehearsal-mnasnet-small_dynamic.tflite",
-            "rehearsal-mnasnet-small_float.tflite",
-            "rehearsal.json",
+            "synthetic-mnasnet-small_dynamic.tflite",
+            "synthetic-mnasnet-small_float.tflite",
+            "synthetic.json",
         ]
-        mark = json.loads((result.checkpoint.parent / "rehearsal.json").read_text())
+        mark = json.loads((result.checkpoint.parent / "synthetic.json").read_text())
         assert (mark["model"], mark["scheme"]) == ("tf_mnasnet_small", "keras")
 
-    def test_averages_slots_and_step(self, tf, small_rehearsal):
-        reader = tf.train.load_checkpoint(str(small_rehearsal.checkpoint))
+    def test_averages_slots_and_step(self, tf, small_synthetic):
+        reader = tf.train.load_checkpoint(str(small_synthetic.checkpoint))
         names = set(reader.get_variable_to_shape_map())
         kernel = "mnasnet-small/mnas_net_model/mnas_stem/conv2d_49/kernel"
         if kernel not in names:
@@ -223,11 +226,11 @@ class TestRehearsal:
         assert 0.01 < distance < 0.2
         assert reader.get_tensor("global_step") == 1000
 
-    def test_activations_keep_their_scale(self, tf, small_rehearsal):
+    def test_activations_keep_their_scale(self, tf, small_synthetic):
         from porting.judges.tensorflow import TensorFlowJudge
 
         config = get_config("tf_mnasnet_small")
-        prefix = small_rehearsal.checkpoint / "rehearsal.ckpt-1000"
+        prefix = small_synthetic.checkpoint / "synthetic.ckpt-1000"
         inputs = np.random.default_rng(3).standard_normal((2, 96, 96, 3)).astype(np.float32)
         for weights in ("ema", "raw"):
             judge = TensorFlowJudge(prefix, config, "keras", "mnasnet-small", weights)
@@ -237,7 +240,7 @@ class TestRehearsal:
             assert max(spread.values()) < 20, max(spread, key=spread.get)
 
     def test_the_same_seed_gives_the_same_weights(self, tf, tmp_path):
-        from porting.judges.reference.seeded_weights import seeded_weights
+        from porting.judges.reference.synthesize import seeded_weights
 
         config = get_config("tf_mnasnet_small")
         first, again, other = (seeded_weights(config, "keras", "x", seed) for seed in (1, 1, 2))
@@ -247,17 +250,17 @@ class TestRehearsal:
         assert all(not np.array_equal(first.raw[n], other.raw[n]) for n in kernels)
 
     def test_a_folder_of_something_else_is_left_alone(self, tf, tmp_path):
-        from porting.judges.reference.rehearse import rehearse
+        from porting.judges.reference.synthesize import synthesize
 
         (tmp_path / "mine.txt").write_text("mine")
-        with pytest.raises(OutputError, match="holds files that are not a rehearsal"):
-            rehearse("tf_mnasnet_small", tmp_path)
+        with pytest.raises(OutputError, match="holds files that are not synthetic"):
+            synthesize("tf_mnasnet_small", tmp_path)
         with pytest.raises(OutputError, match="is a file"):
-            rehearse("tf_mnasnet_small", tmp_path / "mine.txt")
+            synthesize("tf_mnasnet_small", tmp_path / "mine.txt")
         assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
-    def test_an_interrupted_rehearsal_leaves_nothing(self, tf, tmp_path, monkeypatch):
-        from porting.judges.reference import rehearse as module
+    def test_interrupted_synthesis_leaves_nothing(self, tf, tmp_path, monkeypatch):
+        from porting.judges.reference import synthesize as module
 
         def interrupted(*_):
             raise KeyboardInterrupt
@@ -265,5 +268,5 @@ class TestRehearsal:
         monkeypatch.setattr(module, "_write_tflite", interrupted)
         monkeypatch.setattr(module, "seeded_weights", lambda *_: module.Weights({}, {}))
         with pytest.raises(KeyboardInterrupt):
-            module.rehearse("tf_mnasnet_small", tmp_path / "out")
+            module.synthesize("tf_mnasnet_small", tmp_path / "out")
         assert list(tmp_path.iterdir()) == []

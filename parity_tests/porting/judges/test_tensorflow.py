@@ -19,9 +19,9 @@ def tf():
 
 
 @pytest.fixture(scope="module")
-def values(small_rehearsal):
-    """All that the rehearsal's checkpoint holds."""
-    source = porting.open_source(small_rehearsal.checkpoint)
+def values(small_synthetic):
+    """All that the synthetic checkpoint holds."""
+    source = porting.open_source(small_synthetic.checkpoint)
     return {name: source.read(name) for name in source.tensors}
 
 

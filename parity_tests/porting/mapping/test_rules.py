@@ -10,7 +10,7 @@ from genmobilenet import get_config
 from parity_tests.building.checkpoints import variables, with_averages, write_network
 from parity_tests.building.tables import write_checkpoint
 from porting.errors import MappingError, WeightSetError
-from porting.judges.reference.naming import layer_scopes
+from porting.judges.reference.graphs import layer_scopes
 from porting.mapping.rules.mnasnet import PATTERN
 
 MODEL = "tf_semnasnet_050"

@@ -15,7 +15,7 @@ from parity_tests.building.tables import write_checkpoint
 from parity_tests.building.tflite_networks import NetworkFile, network_file
 from parity_tests.building.zoo_mutations import MUTATIONS
 from porting.errors import BadInput, MissingJudge
-from porting.judges.reference.rehearse import Rehearsal
+from porting.judges.reference.synthesize import SyntheticFiles
 from porting.mapping.recognise import find_match
 from porting.parity.companion_graph import INPUTS, companion_graph
 from porting.parity.inputs import seeded_pixels
@@ -222,16 +222,16 @@ class TestLookingBeside:
 
 @pytest.mark.slow
 class TestWhole:
-    """Rehearsed checkpoints, with the TFLite files that TensorFlow converted of them."""
+    """Synthetic checkpoints, with the TFLite files that TensorFlow converted of them."""
 
     @pytest.fixture
-    def beside(self, small_rehearsal: Rehearsal, tmp_path):
+    def beside(self, small_synthetic: SyntheticFiles, tmp_path):
         """The checkpoint with the float file beside it, in a folder or in an archive."""
         import shutil
 
         home = tmp_path / "home"
-        shutil.copytree(small_rehearsal.checkpoint, home)
-        shutil.copy(small_rehearsal.float, home)
+        shutil.copytree(small_synthetic.checkpoint, home)
+        shutil.copy(small_synthetic.float, home)
         return home
 
     @pytest.mark.parametrize("shipped", [False, True], ids=["folder", "archive"])
@@ -240,7 +240,7 @@ class TestWhole:
         result = porting.port(place, pixels=seeded_pixels(1, 64))
         assert result.comparison, result.comparison.summary()
         assert result.basis.graph.comparison
-        assert "rehearsal-mnasnet-small_float.tflite beside it" in result.basis.summary()
+        assert "synthetic-mnasnet-small_float.tflite beside it" in result.basis.summary()
         assert result.basis.to_json()["graph"]["weight_set"] == "ema"
 
     def test_a_frozen_graph_is_run_by_tensorflow(self, tmp_path):

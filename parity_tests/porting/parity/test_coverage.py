@@ -263,8 +263,8 @@ class Functional(torch.nn.Module):
 
 
 @pytest.mark.slow
-def test_dense_values_pass_through_what_cannot_be_replaced(small_rehearsal):
-    port = porting.port(small_rehearsal.checkpoint, verify=False)
+def test_dense_values_pass_through_what_cannot_be_replaced(small_synthetic):
+    port = porting.port(small_synthetic.checkpoint, verify=False)
     module = Functional(build(port.config, port.state_dict)).eval()
     covered = porting.compare(port.source, module, seeded_pixels(1, 64)).coverage
     # A checkpoint has no graph by which to pair what sleeps: it must not sleep.

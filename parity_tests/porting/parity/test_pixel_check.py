@@ -122,8 +122,8 @@ class TestRoads:
         assert (road.certainty, road.low, road.high) == ("stated", -50, 50)
         assert "-50 to 50 in float32 (stated, not proved)" in road.summary()
 
-    def test_without_an_input_of_its_own(self, small_rehearsal):
-        assert porting.port(small_rehearsal.checkpoint).pixels is None
+    def test_without_an_input_of_its_own(self, small_synthetic):
+        assert porting.port(small_synthetic.checkpoint).pixels is None
 
 
 SUBTRACTED = normalising([("SUB", RGB_MEAN), ("DIV", RGB_STD)], cast=True)

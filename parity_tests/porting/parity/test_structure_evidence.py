@@ -15,10 +15,9 @@ from genmobilenet.network import GenMobileNet
 from parity_tests.building.zoo_mutations import MUTATIONS
 from porting.diff import diff
 from porting.errors import NotAtParity
-from porting.judges.reference import descriptions, published_tables
-from porting.judges.reference.descriptions import descriptions_of
-from porting.judges.reference.naming import root_and_scheme
-from porting.judges.reference.published_tables import Figures
+from porting.judges.reference import descriptions
+from porting.judges.reference.descriptions import Figures, descriptions_of
+from porting.judges.reference.graphs import root_and_scheme
 from porting.judges.reference.steps import SIXTH
 from porting.mapping.ends import Ends
 from porting.parity.inputs import seeded_pixels
@@ -43,8 +42,8 @@ def network_steps(model):
 
 def graph_steps(model):
     """The judge's graph of it."""
-    from porting.judges.reference.graph_steps import steps_of_graph
-    from porting.judges.reference.reference_graph import build_reference
+    from porting.judges.reference.graphs import build_reference
+    from porting.judges.reference.steps import steps_of_graph
 
     return steps_of_graph(build_reference(get_config(model), *root_and_scheme(model)[::-1]))
 
@@ -181,9 +180,9 @@ def test_counts_far_from_what_is_stated_are_refused(monkeypatch):
 
 def test_a_mistake_in_a_table_is_seen_too(monkeypatch):
     """The table is checked against the network, as the network is against the table."""
-    rows = list(published_tables.MNASNET_A1)
+    rows = list(descriptions.MNASNET_A1)
     rows[3] = rows[3]._replace(kernel=5)
-    monkeypatch.setattr(published_tables, "MNASNET_A1", tuple(rows))
+    monkeypatch.setattr(descriptions, "MNASNET_A1", tuple(rows))
     basis = evidence_from_tables("tf_semnasnet_100", ENDS, network_steps("tf_semnasnet_100"), None)
     assert "blocks.3.0.conv_dw: described depthwise 5x5" in basis.summary()
 
@@ -209,9 +208,9 @@ class TestCheckpoint:
     """Whole ports of a checkpoint."""
 
     def test_card_terminal_and_report_say_what_the_verdict_rests_on(
-        self, small_rehearsal, tmp_path, capsys
+        self, small_synthetic, tmp_path, capsys
     ):
-        source = porting.open_source(small_rehearsal.checkpoint)
+        source = porting.open_source(small_synthetic.checkpoint)
         ported = porting.port(source, pixels=seeded_pixels(1, 64))
         assert ported.comparison
         line = ported.basis.summary()
@@ -232,10 +231,10 @@ class TestCheckpoint:
 
     @pytest.mark.parametrize("mutation", ["i16 dropped from mnasnet-small", "epsilon in both"])
     def test_a_mistake_on_both_sides_is_not_at_parity(
-        self, small_rehearsal, tmp_path, monkeypatch, mutation
+        self, small_synthetic, tmp_path, monkeypatch, mutation
     ):
         MUTATIONS[mutation].apply(monkeypatch, "tf_mnasnet_small")
-        ported = porting.port(small_rehearsal.checkpoint, pixels=seeded_pixels(1, 64))
+        ported = porting.port(small_synthetic.checkpoint, pixels=seeded_pixels(1, 64))
         assert all(tap.agrees for tap in ported.comparison.taps)
         assert not ported.comparison
         assert "NOT at parity" in ported.comparison.summary()

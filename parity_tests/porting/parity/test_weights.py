@@ -65,19 +65,19 @@ def tflite(small):
 
 
 @pytest.fixture(scope="module")
-def checkpoint(small_rehearsal):
-    return Ported(open_source(small_rehearsal.checkpoint))
+def checkpoint(small_synthetic):
+    return Ported(open_source(small_synthetic.checkpoint))
 
 
 @pytest.fixture(scope="module")
-def raw(small_rehearsal):
-    return Ported(open_source(small_rehearsal.checkpoint), "raw")
+def raw(small_synthetic):
+    return Ported(open_source(small_synthetic.checkpoint), "raw")
 
 
 @pytest.fixture(scope="module")
-def exported(small_rehearsal):
+def exported(small_synthetic):
     """The checkpoint's averages, their batch norms folded by TensorFlow's converter."""
-    return Ported(open_source(small_rehearsal.float))
+    return Ported(open_source(small_synthetic.float))
 
 
 def with_exchanged(values):

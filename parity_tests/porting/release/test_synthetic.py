@@ -17,6 +17,9 @@ from porting.sources import open_source
 
 MODEL = "tf_mnasnet_small"
 
+MARKS = ("synthetic", "rehearsal")
+"""The mark of today and that of earlier versions."""
+
 
 @pytest.fixture
 def plain(tmp_path):
@@ -30,44 +33,48 @@ def test_a_real_file_is_none(plain):
     assert not is_synthetic(open_source(plain))
 
 
-def test_by_the_name_of_a_file(plain):
-    path = plain.rename(plain.with_name("rehearsal.tflite"))
+@pytest.mark.parametrize("mark", MARKS)
+def test_by_the_name_of_a_file(plain, mark):
+    path = plain.rename(plain.with_name(f"{mark}.tflite"))
     assert is_synthetic(open_source(path))
 
 
-def test_by_the_mark_beside_or_above(plain):
-    mark = plain.with_name("rehearsal.json")
-    mark.write_text("{}")
+@pytest.mark.parametrize("mark", MARKS)
+def test_by_the_mark_beside_or_above(plain, mark):
+    file = plain.with_name(f"{mark}.json")
+    file.write_text("{}")
     assert is_synthetic(open_source(plain))
-    mark.rename(plain.parents[1] / mark.name)
+    file.rename(plain.parents[1] / file.name)
     assert is_synthetic(open_source(plain))
 
 
-def test_by_what_the_file_itself_says(plain):
+@pytest.mark.parametrize("mark", MARKS)
+def test_by_what_the_file_itself_says(plain, mark):
     content = plain.read_bytes()
     assert content.count(b"made in a test") == 1
-    plain.write_bytes(content.replace(b"made in a test", b"rehearsal: abc"))
+    plain.write_bytes(content.replace(b"made in a test", f"{mark}: abc".encode()))
     assert is_synthetic(open_source(plain))
 
 
-def test_by_a_variable_that_is_no_weight(tmp_path):
+@pytest.mark.parametrize("mark", MARKS)
+def test_by_a_variable_that_is_no_weight(tmp_path, mark):
     values = with_averages(variables(MODEL, "keras", "mnasnet"))
     write_checkpoint(tmp_path / "a.ckpt", values)
     assert not is_synthetic(open_source(tmp_path / "a.ckpt"))
-    write_checkpoint(tmp_path / "b.ckpt", values | {"rehearsal/global_step": np.int64(1)})
+    write_checkpoint(tmp_path / "b.ckpt", values | {f"{mark}/global_step": np.int64(1)})
     source = open_source(tmp_path / "b.ckpt")
     assert is_synthetic(source)
     left_out = {entry.source: entry.reason for entry in port(source, verify=False).plan.left_out}
-    assert left_out["rehearsal/global_step"] == "training step"
+    assert left_out[f"{mark}/global_step"] == "training step"
 
 
 @pytest.mark.slow
-def test_rehearsals_stay_so_when_they_are_renamed_and_moved(small_rehearsal, tmp_path):
-    for number, path in enumerate((small_rehearsal.float, small_rehearsal.dynamic)):
+def test_synthetic_files_stay_so_when_they_are_renamed_and_moved(small_synthetic, tmp_path):
+    for number, path in enumerate((small_synthetic.float, small_synthetic.dynamic)):
         moved = tmp_path / f"{number}.tflite"
         shutil.copy(path, moved)
         assert is_synthetic(open_source(moved))
-    for path in small_rehearsal.checkpoint.iterdir():
-        name = path.name.replace("rehearsal.ckpt", "model.ckpt")
+    for path in small_synthetic.checkpoint.iterdir():
+        name = path.name.replace("synthetic.ckpt", "model.ckpt")
         shutil.copy(path, tmp_path / name)
     assert is_synthetic(open_source(next(tmp_path.glob("*.index"))))

@@ -58,8 +58,8 @@ def test_what_is_not_proved_says_so(files, tmp_path):
     )
 
 
-def test_weights_alone_are_not_judged_from_pixels_on(small_rehearsal, tmp_path):
-    result = run("port", small_rehearsal.checkpoint, "--out", tmp_path)
+def test_weights_alone_are_not_judged_from_pixels_on(small_synthetic, tmp_path):
+    result = run("port", small_synthetic.checkpoint, "--out", tmp_path)
     assert "pixels not judged: the judge is fed" in words(result.stdout)
 
 

@@ -104,12 +104,12 @@ def test_a_float_checkpoint_goes_before_its_tflite_file(ship):
 @pytest.mark.slow
 def test_checkpoints_as_tensorflow_writes_them_are_judged_at_parity(tmp_path):
     tf = pytest.importorskip("tensorflow")
-    from porting.judges.reference.rehearse import rehearse
+    from porting.judges.reference.synthesize import synthesize
 
-    rehearsal = rehearse("mobilenetv3_small_minimal_100", tmp_path / "made")
+    files = synthesize("mobilenetv3_small_minimal_100", tmp_path / "made")
     (home := tmp_path / "in").mkdir()
-    shutil.copytree(rehearsal.checkpoint, home / "pristine")
-    _save_averages(tf, rehearsal.checkpoint, home / "ema" / "model-1000")
+    shutil.copytree(files.checkpoint, home / "pristine")
+    _save_averages(tf, files.checkpoint, home / "ema" / "model-1000")
     both = porting.port(packed(home, tmp_path / "both.tgz"))
     assert (both.plan.weight_set, bool(both.comparison)) == ("ema", True)
     shutil.rmtree(home / "pristine")

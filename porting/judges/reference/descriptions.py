@@ -1,9 +1,14 @@
 """Networks as their authors' tables describe them, resolved into steps.
 
-A third reading, beside the network's own (``genmobilenet.config``) and the judge's (``blocks.py``
-and ``slim.py`` here), which both begin from one block string: strides, declared inputs,
-activations and residuals reach them from one place. This one begins from other tables, and takes
-nothing from those modules.
+A third reading, beside the network's own (``genmobilenet.config``) and the judge's
+(:mod:`porting.judges.reference.graphs`), which both begin from one block string: strides, declared
+inputs, activations and residuals reach them from one place. This one begins from other tables, and
+takes nothing from those modules. A network of the zoo and the judge's graph are compared with it
+whenever a checkpoint is judged.
+
+The tables are in the authors' own form. They are a second transcription, made from the papers and
+from Google's code and not from :mod:`genmobilenet.zoo`: no block strings, sides of images in place
+of strides where the authors give those, sizes of expansions where they give sizes.
 
 Sources of the rules: ``round_filters``, ``MnasBlock._build`` and ``MnasNetModel._build`` in
 tensorflow/tpu ``mnasnet_model.py``; ``mobilenet_v1_base``, ``depth_multiplier``,
@@ -15,27 +20,294 @@ tensorflow/tpu ``mnasnet_model.py``; ``mobilenet_v1_base``, ``depth_multiplier``
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import NamedTuple
 
-from porting.judges.reference import published_tables as tables
-from porting.judges.reference.published_tables import FIGURES, Figures
 from porting.judges.reference.steps import SAME, SIXTH, Step, Steps
+
+# --- published tables ---
+
+EPSILON = 1e-3
+"""Of every batch norm: ``batch_norm_epsilon`` in tensorflow/tpu ``mnasnet_models.py``, the default
+of ``tf.contrib.layers.batch_norm`` in slim, and of ``keras.layers.BatchNormalization``."""
+
+SLIM_GATE = 0.16667
+"""What slim ``mobilenet_v3.py`` multiplies relu6(x + 3) by in its squeeze-excite."""
+
+
+class MnasRow(NamedTuple):
+    """A row of a network of Google's MnasNet code.
+
+    ``side`` is that of its output on the images that the network is published for, ``filters``
+    its output channels, ``inputs`` the input channels *that the code declares*: its rules for
+    residuals, expansion and squeeze-excite go by these.
+    """
+
+    side: int
+    kernel: int
+    expansion: int
+    filters: int
+    layers: int
+    squeeze: float
+    inputs: int
+    identity: bool
+
+
+# tensorflow/tpu models/official/mnasnet/mnasnet_models.py, mnasnet_a1. The paper's own
+# drawing (arXiv:1807.11626, figure 7) was not held against it.
+MNASNET_A1 = (
+    MnasRow(112, 3, 1, 16, 1, 0, 32, False),
+    MnasRow(56, 3, 6, 24, 2, 0, 16, True),
+    MnasRow(28, 5, 3, 40, 3, 0.25, 24, True),
+    MnasRow(14, 3, 6, 80, 4, 0, 40, True),
+    MnasRow(14, 3, 6, 112, 2, 0.25, 80, True),
+    MnasRow(7, 5, 6, 160, 3, 0.25, 112, True),
+    MnasRow(7, 3, 6, 320, 1, 0, 160, True),
+)
+
+# The same file, mnasnet_b1.
+MNASNET_B1 = (
+    MnasRow(112, 3, 1, 16, 1, 0, 32, False),
+    MnasRow(56, 3, 3, 24, 3, 0, 16, True),
+    MnasRow(28, 5, 3, 40, 3, 0, 24, True),
+    MnasRow(14, 5, 6, 80, 3, 0, 40, True),
+    MnasRow(14, 3, 6, 96, 2, 0, 80, True),
+    MnasRow(7, 5, 6, 192, 4, 0, 96, True),
+    MnasRow(7, 3, 6, 320, 1, 0, 192, False),
+)
+
+# The same file, mnasnet_small: its first row declares 16 inputs where the stem gives 8.
+MNASNET_SMALL = (
+    MnasRow(112, 3, 1, 8, 1, 0, 16, True),
+    MnasRow(56, 3, 3, 16, 1, 0, 8, True),
+    MnasRow(28, 3, 6, 16, 2, 0, 16, True),
+    MnasRow(14, 5, 6, 32, 4, 0.25, 16, True),
+    MnasRow(14, 3, 6, 32, 3, 0.25, 32, True),
+    MnasRow(7, 5, 6, 88, 3, 0.25, 32, True),
+    MnasRow(7, 3, 6, 144, 1, 0, 88, True),
+)
+
+# The same file, mnasnet_d1.
+MNASNET_D1 = (
+    MnasRow(112, 3, 9, 24, 1, 0, 32, True),
+    MnasRow(56, 3, 9, 36, 3, 0, 24, True),
+    MnasRow(28, 3, 9, 48, 5, 0, 36, True),
+    MnasRow(14, 5, 9, 96, 4, 0, 48, True),
+    MnasRow(14, 7, 3, 96, 5, 0, 96, True),
+    MnasRow(7, 3, 9, 80, 3, 0, 96, True),
+    MnasRow(7, 7, 6, 320, 1, 0, 80, False),
+)
+
+# The same file, mnasnet_d1_320: for images of 320 pixels.
+MNASNET_D1_320 = (
+    MnasRow(160, 5, 6, 24, 3, 0, 32, True),
+    MnasRow(80, 7, 9, 36, 4, 0, 24, True),
+    MnasRow(40, 5, 9, 48, 5, 0, 36, True),
+    MnasRow(20, 7, 6, 96, 5, 0, 48, True),
+    MnasRow(20, 3, 9, 144, 5, 0, 96, True),
+    MnasRow(10, 5, 6, 160, 5, 0, 144, True),
+    MnasRow(10, 7, 9, 320, 1, 0, 160, True),
+)
+
+
+class Group(NamedTuple):
+    """A group of Single-Path NAS: what the search chose for up to four layers.
+
+    A choice is ``"5x5-6"``, kernel and expansion, in the words of ``candidate_ops``.
+    """
+
+    side: int
+    filters: int
+    choices: tuple[str, ...]
+
+
+# Groups, filters and strides as in train-final/parse_netarch.py of dstamoulis/single-path-nas,
+# which puts them between MNASNet's first and last row. The choices are those that the search found
+# (arXiv:1904.02877); the paper's own drawing, figure 5, was not held against them.
+SINGLE_PATH = (
+    Group(56, 24, ("3x3-3", "3x3-3", "3x3-3")),
+    Group(28, 40, ("5x5-6", "3x3-3", "3x3-3", "3x3-3")),
+    Group(14, 80, ("5x5-6", "3x3-3", "3x3-3", "3x3-3")),
+    Group(14, 96, ("5x5-6", "5x5-3", "5x5-3", "5x5-3")),
+    Group(7, 192, ("5x5-6", "5x5-6", "5x5-6", "5x5-6")),
+)
+
+
+class Separable(NamedTuple):
+    """A depthwise and a pointwise convolution of MobileNet V1: output side and channels."""
+
+    side: int
+    channels: int
+
+
+# arXiv:1704.04861, table 1, and the table of layers at the head of slim's mobilenet_v1.py: the
+# last depthwise convolution has stride 1, where the paper's table prints s2.
+MOBILENET_V1 = (
+    Separable(112, 64),
+    Separable(56, 128),
+    Separable(56, 128),
+    Separable(28, 256),
+    Separable(28, 256),
+    Separable(14, 512),
+    Separable(14, 512),
+    Separable(14, 512),
+    Separable(14, 512),
+    Separable(14, 512),
+    Separable(14, 512),
+    Separable(7, 1024),
+    Separable(7, 1024),
+)
+
+
+class Bottleneck(NamedTuple):
+    """A row of MobileNet V2: input side, expansion, output channels, repeats, first stride."""
+
+    side: int
+    t: int
+    c: int
+    n: int
+    s: int
+
+
+# arXiv:1801.04381, table 2; V2_DEF of slim's mobilenet_v2.py.
+MOBILENET_V2 = (
+    Bottleneck(112, 1, 16, 1, 1),
+    Bottleneck(112, 6, 24, 2, 2),
+    Bottleneck(56, 6, 32, 3, 2),
+    Bottleneck(28, 6, 64, 4, 2),
+    Bottleneck(14, 6, 96, 3, 1),
+    Bottleneck(14, 6, 160, 3, 2),
+    Bottleneck(7, 6, 320, 1, 1),
+)
+
+
+class Bneck(NamedTuple):
+    """A row of MobileNet V3: one block.
+
+    Input side, kernel, *size* of the expansion and output channels at a multiplier of 1,
+    squeeze-excite, non-linearity (``RE`` or ``HS``) and stride.
+    """
+
+    side: int
+    kernel: int
+    exp_size: int
+    out: int
+    squeeze: bool
+    nonlinearity: str
+    stride: int
+
+
+# arXiv:1905.02244, table 1; V3_LARGE of slim's mobilenet_v3.py.
+MOBILENET_V3_LARGE = (
+    Bneck(112, 3, 16, 16, False, "RE", 1),
+    Bneck(112, 3, 64, 24, False, "RE", 2),
+    Bneck(56, 3, 72, 24, False, "RE", 1),
+    Bneck(56, 5, 72, 40, True, "RE", 2),
+    Bneck(28, 5, 120, 40, True, "RE", 1),
+    Bneck(28, 5, 120, 40, True, "RE", 1),
+    Bneck(28, 3, 240, 80, False, "HS", 2),
+    Bneck(14, 3, 200, 80, False, "HS", 1),
+    Bneck(14, 3, 184, 80, False, "HS", 1),
+    Bneck(14, 3, 184, 80, False, "HS", 1),
+    Bneck(14, 3, 480, 112, True, "HS", 1),
+    Bneck(14, 3, 672, 112, True, "HS", 1),
+    Bneck(14, 5, 672, 160, True, "HS", 2),
+    Bneck(7, 5, 960, 160, True, "HS", 1),
+    Bneck(7, 5, 960, 160, True, "HS", 1),
+)
+
+# The same paper, table 2; V3_SMALL of the same file, which has no squeeze-excite behind the last
+# convolution, where the paper's table marks one.
+MOBILENET_V3_SMALL = (
+    Bneck(112, 3, 16, 16, True, "RE", 2),
+    Bneck(56, 3, 72, 24, False, "RE", 2),
+    Bneck(28, 3, 88, 24, False, "RE", 1),
+    Bneck(28, 5, 96, 40, True, "HS", 2),
+    Bneck(14, 5, 240, 40, True, "HS", 1),
+    Bneck(14, 5, 240, 40, True, "HS", 1),
+    Bneck(14, 5, 120, 48, True, "HS", 1),
+    Bneck(14, 5, 144, 48, True, "HS", 1),
+    Bneck(14, 5, 288, 96, True, "HS", 2),
+    Bneck(7, 5, 576, 96, True, "HS", 1),
+    Bneck(7, 5, 576, 96, True, "HS", 1),
+)
+
+LAST_CONVOLUTION = {"large": 960, "small": 576}
+"""Channels of V3's 1x1 convolution before the pooling, the same tables."""
+
+V3_HEAD = {"large": 1280, "small": 1024}
+"""Channels of V3's 1x1 convolution behind the pooling, the same tables."""
+
+
+class Figures(NamedTuple):
+    """What is stated of a network at its published size, in millions; None for what is not."""
+
+    multiply_adds: float | None
+    parameters: float | None
+    citation: str
+
+
+_TPU = "tensorflow/tpu models/official/mnasnet/README.md"
+_SLIM = "tensorflow/models research/slim/nets/mobilenet/README.md"
+_V1 = "arXiv:1704.04861, table 6; slim's mobilenet_v1.md"
+_V3 = "arXiv:1905.02244, table 3"
+
+FIGURES: dict[str, Figures] = {
+    # The table's multiply-adds lie 1 to 3 % above what the convolutions take; the text's 312 for
+    # A1 and 68 for small do not.
+    "semnasnet_140": Figures(591.5, 6.1, _TPU),
+    "semnasnet_100": Figures(312, 3.9, _TPU),
+    "semnasnet_075": Figures(226.7, 2.9, _TPU),
+    "semnasnet_050": Figures(105.2, 2.1, _TPU),
+    "semnasnet_035": Figures(63.2, 1.7, _TPU),
+    "mnasnet_small": Figures(68, 2.0, _TPU),
+    "mnasnet_100": Figures(315, 4.4, "README of rwightman/gen-efficientnet-pytorch"),
+    # Counted by pytorchcv in a transcription of its own.
+    "spnasnet_100": Figures(None, 4.42, "osmr/imgclsmob pytorchcv/models/spnasnet.py"),
+    # mobilenet_v1.md states 317 for 0.75; the paper's 325 is what the convolutions take.
+    "mobilenetv1_100": Figures(569, 4.24, _V1),
+    "mobilenetv1_075": Figures(325, 2.59, _V1),
+    "mobilenetv1_050": Figures(149, 1.34, _V1),
+    "mobilenetv1_025": Figures(41, 0.47, _V1),
+    "mobilenetv2_140": Figures(582, 6.06, _SLIM),
+    "mobilenetv2_130": Figures(509, 5.34, _SLIM),
+    "mobilenetv2_100": Figures(300, 3.47, _SLIM),
+    "mobilenetv2_075": Figures(209, 2.61, _SLIM),
+    "mobilenetv2_050": Figures(97, 1.95, _SLIM),
+    "mobilenetv2_035": Figures(59, 1.66, _SLIM),
+    "mobilenetv3_large_100": Figures(217, 5.4, _SLIM),
+    "mobilenetv3_large_075": Figures(155, 4.0, _V3),
+    # slim's README states 66 and 2.9 for Small, the figures of the paper's first version.
+    "mobilenetv3_small_100": Figures(56, 2.5, _V3),
+    "mobilenetv3_small_075": Figures(44, 2.0, _V3),
+    "mobilenetv3_large_minimal_100": Figures(209, 3.9, _SLIM),
+    # Its 65 there is no count of slim's V3_SMALL_MINIMALISTIC, whose convolutions take 52.
+    "mobilenetv3_small_minimal_100": Figures(None, 2.0, _SLIM),
+}
+"""Plain name -> figures; those at other sizes and of other networks are not stated."""
+
+NEAR = 0.03
+"""How far a count may lie from what is stated, over the latter: authors round, and differ in
+whether batch norms and biases count."""
+
+
+# --- descriptions ---
 
 
 @dataclass(frozen=True)
 class DescribedBlock:
     """One block with every width decided.
 
-    ``path`` is its place in the PyTorch network. ``expanded`` is 0 where no convolution expands,
+    ``path`` is its place in the PyTorch network. ``expansion`` is 0 where no convolution expands,
     ``squeeze`` 0 without squeeze-excite. ``activation`` stands behind the expansion and the
     depthwise convolution and, where ``activates_last``, behind the pointwise one.
     """
 
     path: str
     inputs: int
-    expanded: int
+    expansion: int
     outputs: int
     kernel: int
     stride: int
@@ -49,14 +321,14 @@ class DescribedBlock:
 class Description:
     """A network as it is described outside this package.
 
-    ``title`` and ``cited`` say which and where, ``multiplier`` is its width multiplier, None for
+    ``title`` and ``citation`` say which and where, ``multiplier`` is its width multiplier, None for
     a network that has none. ``last`` is V3's 1x1 convolution before the pooling, 0 for none;
     ``head`` the channels of the head, 0 for none, and ``pools_first`` says that it stands behind
     the pooling, with a bias. ``figures`` are those stated of it, None where none are.
     """
 
     title: str
-    cited: str
+    citation: str
     multiplier: float | None
     stem: int
     blocks: tuple[DescribedBlock, ...]
@@ -92,17 +364,14 @@ def descriptions_of(model: str) -> tuple[Description, ...]:
     outside this package describes it.
     """
     plain = model.removeprefix("tf_")
-    family, multiplier = _split(plain)
+    family, multiplier = plain, None
+    # mobilenetv2_035 -> the family and 0.35; a name that is listed whole has no multiplier.
+    if plain not in FAMILIES and (parts := re.fullmatch(r"(.+)_(\d)(\d\d)", plain)):
+        family, multiplier = parts[1], float(f"{parts[2]}.{parts[3]}")
     if family not in FAMILIES:
         return ()
     usual, *others = FAMILIES[family](multiplier)
     return replace(usual, figures=FIGURES.get(plain)), *others
-
-
-def _split(plain: str) -> tuple[str, float | None]:
-    """``mobilenetv2_035`` -> the family and 0.35; a name that is listed whole has no multiplier."""
-    parts = None if plain in FAMILIES else re.fullmatch(r"(.+)_(\d)(\d\d)", plain)
-    return (plain, None) if parts is None else (parts[1], float(f"{parts[2]}.{parts[3]}"))
 
 
 def round_to_eighths(channels: float) -> int:
@@ -115,41 +384,31 @@ def round_to_eighths(channels: float) -> int:
 
 
 def _mnasnet(
-    title: str, function: str, rows: tuple[tables.MnasRow, ...], multiplier: float | None,
+    title: str, function: str, rows: tuple[MnasRow, ...], multiplier: float | None,
     stem: int = 32, side: int = 224,
 ) -> tuple[Description, ...]:  # fmt: skip
     citation = f"{function} of tensorflow/tpu's mnasnet_models.py"
-    return (_mnas_description(title, citation, rows, multiplier, stem, side),)
+    stages = [(row,) for row in rows]
+    return (_mnas_description(title, citation, stages, multiplier, stem, side),)
 
 
 def _mnas_description(
-    title: str, citation: str, rows: tuple[tables.MnasRow, ...], multiplier: float | None,
-    stem: int, side: int,
+    title: str, citation: str, stages: Sequence[tuple[MnasRow, ...]],
+    multiplier: float | None = None, stem: int = 32, published_side: int = 224,
 ) -> Description:  # fmt: skip
     def scale(channels: int) -> int:
         return round_to_eighths(channels * multiplier) if multiplier else channels
 
-    blocks = tuple(_mnas_blocks(rows, scale, scale(stem), side // 2))
-    return Description(
-        title, citation, multiplier, scale(stem), blocks, last=0, head=1280, pools_first=False,
-        activation="relu", gate="sigmoid", gate_number=0.0, stated_at=side,
-    )  # fmt: skip
-
-
-def _mnas_blocks(
-    rows: tuple[tables.MnasRow, ...],
-    scale: Callable[[int], int],
-    channels: int,
-    side: int,
-) -> Iterator[DescribedBlock]:
-    for stage, row in enumerate(rows):
-        nominal, outputs = scale(row.inputs), scale(row.filters)
-        for layer in range(row.layers):
-            stride = side // row.side
-            yield DescribedBlock(
-                path=f"blocks.{stage}.{layer}",
+    blocks, channels, side = [], scale(stem), published_side // 2
+    for stage, rows in enumerate(stages):
+        layers = (row for row in rows for _ in range(row.layers))
+        nominal = scale(rows[0].inputs)
+        for number, row in enumerate(layers):
+            outputs, stride = scale(row.filters), side // row.side
+            block = DescribedBlock(
+                path=f"blocks.{stage}.{number}",
                 inputs=channels,
-                expanded=nominal * row.expansion if row.expansion != 1 else 0,
+                expansion=nominal * row.expansion if row.expansion != 1 else 0,
                 outputs=outputs,
                 kernel=row.kernel,
                 stride=stride,
@@ -157,35 +416,32 @@ def _mnas_blocks(
                 residual=row.identity and stride == 1 and nominal == outputs,
                 activation="relu",
             )
+            blocks.append(block)
             channels = nominal = outputs
             side = row.side
+    return Description(
+        title, citation, multiplier, scale(stem), tuple(blocks), last=0, head=1280,
+        pools_first=False, activation="relu", gate="sigmoid", gate_number=0.0,
+        stated_at=published_side,
+    )  # fmt: skip
 
 
 def _single_path(multiplier: float | None) -> tuple[Description, ...]:
     """The layers that the search chose, between the first row and the last of MNASNet-B1."""
-    stages: list[tuple[tables.MnasRow, ...]] = [tables.MNASNET_B1[:1]]
-    inputs = tables.MNASNET_B1[0].filters
-    for group in tables.SINGLE_PATH:
+    stages: list[tuple[MnasRow, ...]] = [MNASNET_B1[:1]]
+    inputs = MNASNET_B1[0].filters
+    for group in SINGLE_PATH:
         layers = []
         for choice in group.choices:
             sides, expansion = choice.split("-")
             kernel = int(sides.split("x")[0])
-            row = tables.MnasRow(
-                group.side, kernel, int(expansion), group.filters, 1, 0, inputs, True
-            )
+            row = MnasRow(group.side, kernel, int(expansion), group.filters, 1, 0, inputs, True)
             layers.append(row)
             inputs = group.filters
         stages.append(tuple(layers))
-    stages.append(tables.MNASNET_B1[-1:])
-    rows = tuple(row for stage in stages for row in stage)
-    description = _mnas_description(
-        "Single-Path NAS",
-        "parse_netarch.py of dstamoulis/single-path-nas",
-        rows, None, 32, 224,
-    )  # fmt: skip
-    paths = [f"blocks.{n}.{i}" for n, stage in enumerate(stages) for i in range(len(stage))]
-    blocks = zip(description.blocks, paths, strict=True)
-    return (replace(description, blocks=tuple(replace(block, path=p) for block, p in blocks)),)
+    stages.append(MNASNET_B1[-1:])
+    citation = "parse_netarch.py of dstamoulis/single-path-nas"
+    return (_mnas_description("Single-Path NAS", citation, stages),)
 
 
 # --- slim's MobileNets ---
@@ -195,7 +451,7 @@ def _v1(multiplier: float | None) -> tuple[Description, ...]:
     def scale(channels: int) -> int:
         return max(int(channels * (multiplier or 1.0)), 8)
 
-    rows, channels, side = tables.MOBILENET_V1, scale(32), 112
+    rows, channels, side = MOBILENET_V1, scale(32), 112
     blocks = []
     for path, row in zip(_paths([row.channels for row in rows]), rows, strict=True):
         outputs = scale(row.channels)
@@ -215,15 +471,15 @@ def _v1(multiplier: float | None) -> tuple[Description, ...]:
 def _v2(multiplier: float | None) -> tuple[Description, ...]:
     alpha = multiplier or 1.0
     blocks, channels = [], round_to_eighths(32 * alpha)
-    for stage, row in enumerate(tables.MOBILENET_V2):
+    for stage, row in enumerate(MOBILENET_V2):
         outputs = round_to_eighths(row.c * alpha)
         for number in range(row.n):
             stride = row.s if number == 0 else 1
-            expanded = round_to_eighths(channels * row.t) if row.t > 1 else 0
+            expansion = round_to_eighths(channels * row.t) if row.t > 1 else 0
             residual = stride == 1 and channels == outputs
             blocks.append(
                 DescribedBlock(
-                    f"blocks.{stage}.{number}", channels, expanded, outputs, 3, stride, 0,
+                    f"blocks.{stage}.{number}", channels, expansion, outputs, 3, stride, 0,
                     residual, "relu6",
                 )
             )  # fmt: skip
@@ -240,7 +496,7 @@ def _v2(multiplier: float | None) -> tuple[Description, ...]:
 
 
 def _v3(
-    size: str, rows: tuple[tables.Bneck, ...], table: int, minimalistic: bool,
+    size: str, rows: tuple[Bneck, ...], table: int, minimalistic: bool,
     multiplier: float | None,
 ) -> tuple[Description, ...]:  # fmt: skip
     """V3 as Google's files have it and, below 1, with the head that slim's code scales by itself.
@@ -255,7 +511,7 @@ def _v3(
         # The code has factors, such as 184/80: of the scaled input, and rounded.
         expansion = round_to_eighths(channels * row.exp_size / nominal)
         outputs = round_to_eighths(row.out * alpha)
-        has_squeeze = row.squeezed and not minimalistic
+        has_squeeze = row.squeeze and not minimalistic
         blocks.append(
             DescribedBlock(
                 path, channels, expansion if expansion > channels else 0, outputs,
@@ -265,15 +521,15 @@ def _v3(
             )
         )  # fmt: skip
         channels, nominal = outputs, row.out
-    head = tables.V3_HEAD[size]
+    head = V3_HEAD[size]
     form = "_MINIMALISTIC" if minimalistic else ""
     usual = Description(
         f"MobileNet V3 {size.capitalize()}{' minimalistic' if minimalistic else ''}",
         f"table {table} of arXiv:1905.02244 and V3_{size.upper()}{form} of slim's mobilenet_v3.py",
         multiplier, round_to_eighths(16 * alpha), tuple(blocks),
-        last=round_to_eighths(tables.LAST_CONVOLUTION[size] * alpha),
+        last=round_to_eighths(LAST_CONVOLUTION[size] * alpha),
         head=round_to_eighths(head * max(alpha, 1.0)), pools_first=True, activation=activation,
-        gate="hard_sigmoid", gate_number=tables.SLIM_GATE, stated_classes=1001,
+        gate="hard_sigmoid", gate_number=SLIM_GATE, stated_classes=1001,
     )  # fmt: skip
     return (usual, replace(usual, head=round_to_eighths(head * alpha))) if alpha < 1 else (usual,)
 
@@ -284,17 +540,17 @@ def _paths(widths: list[int]) -> Iterator[str]:
         yield from (f"blocks.{stage}.{number}" for number, _ in enumerate(group))
 
 
-_LARGE, _SMALL = tables.MOBILENET_V3_LARGE, tables.MOBILENET_V3_SMALL
+_LARGE, _SMALL = MOBILENET_V3_LARGE, MOBILENET_V3_SMALL
 
 FAMILIES: dict[str, Callable[[float | None], tuple[Description, ...]]] = {
-    "mnasnet": lambda m: _mnasnet("MNASNet-B1", "mnasnet_b1", tables.MNASNET_B1, m),
-    "semnasnet": lambda m: _mnasnet("MNASNet-A1", "mnasnet_a1", tables.MNASNET_A1, m),
+    "mnasnet": lambda m: _mnasnet("MNASNet-B1", "mnasnet_b1", MNASNET_B1, m),
+    "semnasnet": lambda m: _mnasnet("MNASNet-A1", "mnasnet_a1", MNASNET_A1, m),
     "mnasnet_small": lambda m: _mnasnet(
-        "MNASNet-small", "mnasnet_small", tables.MNASNET_SMALL, m, stem=8
+        "MNASNet-small", "mnasnet_small", MNASNET_SMALL, m, stem=8
     ),
-    "mnasnet_d1": lambda m: _mnasnet("MNASNet-D1", "mnasnet_d1", tables.MNASNET_D1, m),
+    "mnasnet_d1": lambda m: _mnasnet("MNASNet-D1", "mnasnet_d1", MNASNET_D1, m),
     "mnasnet_d1_320": lambda m: _mnasnet(
-        "MNASNet-D1-320", "mnasnet_d1_320", tables.MNASNET_D1_320, m, side=320
+        "MNASNet-D1-320", "mnasnet_d1_320", MNASNET_D1_320, m, side=320
     ),
     "spnasnet_100": _single_path,
     "mobilenetv1": _v1,
@@ -337,8 +593,8 @@ class _Writer:
 
     def block(self, x: int, block: DescribedBlock) -> int:
         entry, path, number = x, block.path, 1
-        if block.expanded:
-            x = self.layer(x, "conv", f"{path}.conv_pw", f"{path}.bn1", block.expanded, 1, 1)
+        if block.expansion:
+            x = self.layer(x, "conv", f"{path}.conv_pw", f"{path}.bn1", block.expansion, 1, 1)
             x = self.activation(x, block.activation, f"{path}.act1")
             number = 2
         width = self.steps[x].channels
@@ -349,7 +605,7 @@ class _Writer:
         x = self.activation(x, block.activation, f"{path}.act{number}")
         if block.squeeze:
             x = self.squeeze(x, block)
-        conv = f"{path}.conv_pwl" if block.expanded else f"{path}.conv_pw"
+        conv = f"{path}.conv_pwl" if block.expansion else f"{path}.conv_pw"
         x = self.layer(x, "conv", conv, f"{path}.bn{number + 1}", block.outputs, 1, 1)
         if block.activates_last:
             x = self.activation(x, block.activation, f"{path}.act{number + 1}")
@@ -376,7 +632,7 @@ class _Writer:
         x = len(self.steps) - 1
         if norm is None:
             return self.add("bias", x, place=path)
-        return self.add("norm", x, number=tables.EPSILON, place=norm)
+        return self.add("norm", x, number=EPSILON, place=norm)
 
     def activation(self, x: int, kind: str, place: str) -> int:
         return self.add(kind, x, number=SIXTH if kind == "hard_swish" else 0.0, place=place)

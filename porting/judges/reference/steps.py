@@ -1,8 +1,8 @@
 """A network as steps: what computes each value, from which values, in the order of execution.
 
 A description written down outside this package, a TensorFlow graph and a PyTorch network all
-come down to steps, and are held against each other as such. Nothing here knows block strings,
-:class:`~genmobilenet.config.NetworkConfig` or either framework.
+come down to steps, and are compared as such. Nothing here knows block strings or
+:class:`~genmobilenet.config.NetworkConfig`. The second half reads the steps of a TensorFlow graph.
 
 ================= =========================================================================
 kind              what it computes
@@ -18,15 +18,20 @@ kind              what it computes
 ``multiply``      of two values; so is ``add``
 ================= =========================================================================
 
-Reshapes, casts and dropout are no steps. A reader that meets anything else gives the step its
-framework's own name for the operation, which no description has.
+Reshapes, casts and dropout are not steps. A reader that meets anything else gives the step the
+framework's name of the operation, which no description has.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from porting.judges.reference.graphs import ReferenceGraph
+
 
 SAME = "SAME"
 """TensorFlow's padding: ``ceil(size / stride)`` places, the odd element at the end."""
@@ -34,7 +39,7 @@ SAME = "SAME"
 SIXTH = 1 / 6
 """The constant of hard sigmoid and hard-swish; slim's squeeze-excite writes 0.16667."""
 
-WEIGHTED = ("conv", "depthwise")
+CONVOLUTIONS = ("conv", "depthwise")
 COMMUTATIVE = ("add", "multiply")
 
 _CLOSE = 1e-6
@@ -62,10 +67,10 @@ class Step:
     def describe(self) -> str:
         """For messages: kind, kernel, stride, padding, number, channels, inputs."""
         words = [self.kind]
-        if self.kind in WEIGHTED:
+        if self.kind in CONVOLUTIONS:
             words.append(f"{self.kernel[0]}x{self.kernel[1]}")
         text = " ".join(words)
-        if self.kind in WEIGHTED:
+        if self.kind in CONVOLUTIONS:
             strides = self.stride[0] if len(set(self.stride)) == 1 else self.stride
             text += f", stride {strides}, padding {self.padding}"
         if self.number:
@@ -111,9 +116,12 @@ def required_steps(steps: Sequence[Step], output: int) -> Steps:
 
 def first_difference(description: Steps, actual: Steps) -> str | None:
     """The first step where a network differs from its description, both named; None for none."""
-    for number, (expected, step) in enumerate(zip(description, actual, strict=False)):
-        if not expected.computes_as(step):
-            return _difference(number, expected, step)
+    for number, (entry, step) in enumerate(zip(description, actual, strict=False)):
+        if not entry.computes_as(step):
+            place = entry.place or step.place
+            text = f"step {number}, {place}: described {entry.describe()}; found {step.describe()}"
+            differs = step.place and entry.place and step.place != entry.place
+            return f"{text} at {step.place}" if differs else text
     if len(description) == len(actual):
         return None
     number = min(len(description), len(actual))
@@ -125,19 +133,12 @@ def first_difference(description: Steps, actual: Steps) -> str | None:
     return f"step {number}, {extra.place or 'at no known path'}: {extra.describe()}, {whose}"
 
 
-def _difference(number: int, expected: Step, actual: Step) -> str:
-    place = expected.place or actual.place
-    text = f"step {number}, {place}: described {expected.describe()}; found {actual.describe()}"
-    other_place = actual.place and expected.place and actual.place != expected.place
-    return f"{text} at {actual.place}" if other_place else text
-
-
 def multiply_adds(steps: Steps, side: int) -> int:
     """Multiplications with a weight on one square image of ``side`` pixels, padding SAME."""
     sides, total = [side], 0
     for step in steps[1:]:
         sides.append(1 if step.kind == "mean" else max(sides[number] for number in step.inputs))
-        if step.kind in WEIGHTED:
+        if step.kind in CONVOLUTIONS:
             sides[-1] = math.ceil(sides[-1] / step.stride[0])
             total += weights_of(step, steps) * sides[-1] ** 2
     return total
@@ -151,8 +152,199 @@ def parameters(steps: Steps) -> int:
 
 def weights_of(step: Step, steps: Steps) -> int:
     """How many weights a convolution has; 0 for any other step."""
-    if step.kind not in WEIGHTED:
+    if step.kind not in CONVOLUTIONS:
         return 0
     area = step.kernel[0] * step.kernel[1]
     depth = steps[step.inputs[0]].channels if step.kind == "conv" else 1
     return area * depth * step.channels
+
+
+# --- steps of a TensorFlow graph ---
+#
+# Of how the graph was built only its placeholder, its logits and the names of its taps are used:
+# kernels, strides, padding, epsilons and constants are those of the operations themselves.
+
+_PASS_THROUGH = ("Identity", "Squeeze", "Reshape")
+_NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
+_ADDITIONS = ("Add", "AddV2", "BiasAdd")
+_WEIGHT_OPERATIONS = ("Conv2D", "DepthwiseConv2dNative", "MatMul")
+_SIMPLE = {"Relu": "relu", "Relu6": "relu6", "Sigmoid": "sigmoid", "Mul": "multiply", "Add": "add",
+           "AddV2": "add"}  # fmt: skip
+
+_SHIFT = 3.0
+_SHIFT_PART, _CLAMP_PART, _SCALE_PART = "x + 3", "relu6(x + 3)", "x * relu6(x + 3)"
+_WHOLE = {_CLAMP_PART: "hard_sigmoid", _SCALE_PART: "hard_swish"}
+"""Parts that a constant completes."""
+
+
+@dataclass(frozen=True)
+class _Weight:
+    """A variable or a constant, which no data flows through: its shape, and a constant's value.
+
+    ``maker`` names the operation that computes it of others, empty where it is as restored.
+    """
+
+    shape: tuple[int, ...]
+    value: float | None = None
+    values: tuple[int, ...] = ()
+    maker: str = ""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Data on its way through a hard sigmoid or hard-swish: ``kind`` says how far."""
+
+    kind: str
+    of: int
+
+
+_Value = int | _Weight | _Part
+"""What a tensor holds; an ``int`` is the place of a step."""
+
+
+def steps_of_graph(reference: ReferenceGraph) -> Steps:
+    """The steps from a graph's placeholder to its logits, each tap's name at its step."""
+    return _Reader(reference).read()
+
+
+class _Reader:
+    def __init__(self, reference: ReferenceGraph) -> None:
+        self.reference = reference
+        self.places = {tensor.name: path for path, tensor in reference.taps.items()}
+        self.steps: list[Step] = []
+        self.values: dict[str, _Value] = {}
+
+    def read(self) -> Steps:
+        for operation in _in_order(self.reference):
+            first = operation.outputs[0].name
+            value = self.values[first] = self.value_of(operation)
+            if first in self.places and isinstance(value, int):
+                place = self.places[first]
+                self.steps[value] = replace(self.steps[value], place=place)
+        return required_steps(self.steps, self.data(self.reference.logits.name))
+
+    def data(self, name: str) -> int:
+        """The step that a tensor holds; what only began as a hard sigmoid becomes one of its own.
+
+        A constant where data is expected becomes a step too, so that it is seen.
+        """
+        value = self.values[name]
+        if isinstance(value, _Part):
+            value = self.step(value.kind, (value.of,), self.steps[value.of].channels)
+        elif isinstance(value, _Weight):
+            value = self.step("constant", (), 0)
+        self.values[name] = value
+        return value
+
+    def step(self, kind: str, inputs: tuple[int, ...], channels: int, **facts: Any) -> int:
+        self.steps.append(Step(kind, inputs, channels, **facts))
+        return len(self.steps) - 1
+
+    def value_of(self, operation: Any) -> _Value:
+        kind, names = operation.type, [tensor.name for tensor in operation.inputs]
+        if operation is self.reference.image.op:
+            return self.step("image", (), int(operation.outputs[0].shape[-1]))
+        if kind == "Const":
+            return _constant(operation)
+        if not names:
+            return _Weight(_shape(operation.outputs[0]))
+        values = [self.values[name] for name in names]
+        if kind in _PASS_THROUGH:
+            return values[0]
+        if all(isinstance(value, _Weight) for value in values):
+            return _Weight(_shape(operation.outputs[0]), maker=kind)
+        part = self.part_of(operation, values)
+        return self.computed(operation, names, values) if part is None else part
+
+    def part_of(self, operation: Any, values: list[_Value]) -> _Value | None:
+        """What an operation makes of a hard sigmoid or hard-swish; None where it is no part."""
+        kind, first = operation.type, values[0]
+        if kind == "Relu6" and isinstance(first, _Part) and first.kind == _SHIFT_PART:
+            return _Part(_CLAMP_PART, first.of)
+        if len(values) != 2 or kind not in (*_ADDITIONS, "Mul"):
+            return None
+        # A constant, where there is one, last.
+        data, other = sorted(values, key=lambda value: isinstance(value, _Weight))
+        if kind == "Mul":
+            return self.product(data, other)
+        shifts = isinstance(other, _Weight) and other.value == _SHIFT
+        return _Part(_SHIFT_PART, data) if isinstance(data, int) and shifts else None
+
+    def product(self, data: _Value, other: _Value) -> _Value | None:
+        """``x * relu6(x + 3)``, or a part times a constant, which completes it."""
+        if isinstance(other, _Weight):
+            if not isinstance(data, _Part) or other.value is None or data.kind not in _WHOLE:
+                return None
+            channels = self.steps[data.of].channels
+            return self.step(_WHOLE[data.kind], (data.of,), channels, number=other.value)
+        for part, factor in ((data, other), (other, data)):
+            if isinstance(part, _Part) and part.kind == _CLAMP_PART and part.of == factor:
+                return _Part(_SCALE_PART, part.of)
+        return None
+
+    def computed(self, operation: Any, names: list[str], values: list[_Value]) -> int:
+        kind = operation.type
+        inputs = tuple(
+            self.data(name)
+            for name, value in zip(names, values, strict=True)
+            if not isinstance(value, _Weight)
+        )
+        weights = [value for value in values if isinstance(value, _Weight)]
+        if kind in _WEIGHT_OPERATIONS and len(weights) == 1 and not weights[0].maker:
+            return self.weighted(operation, inputs, weights[0])
+        channels = self.steps[inputs[0]].channels
+        if kind in _NORMS and not operation.get_attr("is_training"):
+            return self.step("norm", inputs, channels, number=operation.get_attr("epsilon"))
+        step_kind = (
+            "" if any(weight.maker for weight in weights) else _plain_kind(kind, weights, channels)
+        )
+        return self.step(step_kind or f"TensorFlow's {kind}", inputs, channels)
+
+    def weighted(self, operation: Any, inputs: tuple[int, ...], weight: _Weight) -> int:
+        """A convolution, HWIO or HWC1, or a matrix product, IO."""
+        if operation.type == "MatMul":
+            kernel, stride, padding, outputs = (1, 1), (1, 1), SAME, weight.shape[1]
+        else:
+            strides = operation.get_attr("strides")
+            kernel, stride = (weight.shape[0], weight.shape[1]), (strides[1], strides[2])
+            padding, outputs = operation.get_attr("padding").decode(), weight.shape[3]
+        kind = "conv"
+        if operation.type == "DepthwiseConv2dNative":
+            kind, outputs = "depthwise", weight.shape[2] * weight.shape[3]
+        if operation.type != "MatMul" and set(operation.get_attr("dilations")) != {1}:
+            kind = f"{kind} with dilation"
+        return self.step(kind, inputs, outputs, kernel=kernel, stride=stride, padding=padding)
+
+
+def _plain_kind(kind: str, weights: list[_Weight], channels: int) -> str:
+    """What an operation without facts of its own computes; empty where no description has it."""
+    if kind in _ADDITIONS and len(weights) == 1 and weights[0].shape == (channels,):
+        return "bias"
+    if kind == "Mean" and len(weights) == 1 and sorted(weights[0].values) == [1, 2]:
+        return "mean"
+    return "" if weights else _SIMPLE.get(kind, "")
+
+
+def _in_order(reference: ReferenceGraph) -> Iterable[Any]:
+    """The operations that the logits need, inputs before what is made of them."""
+    names, pending = set(), [reference.logits.op]
+    while pending:
+        operation = pending.pop()
+        if operation.name not in names:
+            names.add(operation.name)
+            pending += [tensor.op for tensor in operation.inputs]
+    # An operation is created after those that it takes.
+    return (op for op in reference.graph.get_operations() if op.name in names)
+
+
+def _constant(operation: Any) -> _Weight:
+    import tensorflow as tf
+
+    values = tf.make_ndarray(operation.get_attr("value"))
+    number = float(values.item()) if values.size == 1 and values.dtype.kind in "fiu" else None
+    whole = tuple(int(v) for v in values.ravel()) if values.dtype.kind == "i" else ()
+    return _Weight(values.shape, number, whole)
+
+
+def _shape(tensor: Any) -> tuple[int, ...]:
+    return tuple(tensor.shape.as_list()) if tensor.shape.rank is not None else ()
