@@ -21,7 +21,7 @@ from porting.judges.keras import Application
 from porting.mapping.keras_taps import keras_taps
 from porting.mapping.recognise import find_match
 from porting.parity.inputs import seeded_pixels
-from porting.parity.logits_judge import logits_judge
+from porting.parity.judge_set import logits_judge
 
 pytestmark = [
     pytest.mark.slow,

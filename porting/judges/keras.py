@@ -65,12 +65,6 @@ class KerasStep:
     activation: str
 
 
-def keras_name(source: KerasSource | CheckpointSource) -> str:
-    """The judge's name for a source: it says so where layers state another precision."""
-    policies = source.dtype_policies if isinstance(source, KerasSource) else ()
-    return "Keras in float32" if policies else "Keras"
-
-
 class KerasJudge:
     """Runs a file's model in Keras, and keeps what every layer gives.
 
@@ -116,7 +110,9 @@ class KerasJudge:
                 f"one of {', '.join(FAMILIES)}, its alpha and its classes"
             )
         self._source, self._application = source, application
-        self.name = keras_name(source)
+        policies = source.dtype_policies if isinstance(source, KerasSource) else ()
+        # It says so where layers state another precision.
+        self.name = "Keras in float32" if policies else "Keras"
         self._load()
         # Keras numbers what has no name anew each time that a model is made.
         self._names = tuple(step.name for step in self._steps)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from genmobilenet.config import NetworkConfig
-from porting.errors import BadInput, MappingError, MissingJudge
+from porting.errors import BadInput, MappingError, MissingJudge, WeightSetError
 from porting.graph.layers import layers_of
 from porting.graph.operators import facts_of
 from porting.mapping.match import Match
@@ -24,7 +25,6 @@ from porting.parity.compare import Comparison
 from porting.parity.inputs import seeded_pixels
 from porting.sources import Source
 from porting.sources.checkpoint import CheckpointSource
-from porting.sources.checkpoint.weight_sets import EMA_SUFFIX
 from porting.sources.shipped import graphs_beside
 from porting.sources.source import WEIGHT_AXES
 
@@ -95,7 +95,7 @@ def _graphs(
     from porting.sources.graphdef.reader import FrozenGraphSource
     from porting.sources.tflite import TFLiteSource
 
-    drops_background = any(fill.first_row for fill in match.plan.fills)
+    drops = match.first_class > 0
     for path in graphs_beside(source):
         try:
             reader = TFLiteSource if path.suffix == ".tflite" else FrozenGraphSource
@@ -110,7 +110,7 @@ def _graphs(
             c if c.isprintable() else c.encode("unicode_escape").decode() for c in path.name
         )
         try:
-            alignment = match_network(graph, match.model, graph.weight_sets[0], drops_background)
+            alignment = match_network(graph, match.model, graph.weight_sets[0], drops)
         except MappingError as error:
             # What lies in a folder may be another network of the same shapes; what was shipped
             # with the checkpoint, or has its weights, may not.
@@ -170,19 +170,20 @@ def _weight_set_in(graph: Source, source: CheckpointSource, match: Match) -> str
     """Which of a checkpoint's weight sets a graph holds, by the classifier, which nothing folds."""
     *_, (_, classifier) = _layers(graph)
     values = np.sort(graph.read(classifier.weight), axis=None)
-    fill = next(fill for fill in match.plan.fills if fill.target == "classifier.weight")
-    assert fill.source is not None  # a classifier is read, and no constant
-    names = {match.plan.weight_set: fill.source}
-    if "ema" in source.weight_sets:
-        plain = fill.source.removesuffix(EMA_SUFFIX)
-        names |= {"ema": plain + EMA_SUFFIX, "raw": plain}
-    for weight_set, name in names.items():
-        if name in source.tensors and _all_close(values, np.sort(source.read(name), axis=None)):
+    plans = {match.plan.weight_set: match.plan}
+    for weight_set in source.weight_sets:
+        if weight_set not in plans:
+            # Averages may be missing, of which nothing is said then.
+            with suppress(MappingError, WeightSetError):
+                plans[weight_set] = match_network(
+                    source, match.model, weight_set, match.first_class > 0
+                ).plan
+    for weight_set, plan in plans.items():
+        name = next(fill.source for fill in plan.fills if fill.target == "classifier.weight")
+        assert name is not None  # a classifier is read, and not a constant
+        others = np.sort(source.read(name), axis=None)
+        if values.shape == others.shape and bool(
+            np.abs(values - others).max() <= _SAME * np.abs(others).max()
+        ):
             return weight_set
     return None
-
-
-def _all_close(values: np.ndarray, others: np.ndarray) -> bool:
-    if values.shape != others.shape:
-        return False
-    return bool(np.abs(values - others).max() <= _SAME * np.abs(others).max())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from porting.errors import BadInput
+from genmobilenet.zoo import get_config
+from porting.errors import BadInput, MissingJudge
 from porting.graph.layers import NORMALISES, layers_of
-from porting.judges.judge import INPUT, Run
+from porting.judges.judge import INPUT, Judge, Run
 from porting.mapping.keras_taps import keras_taps, last_normalising
 from porting.mapping.match import Match
 from porting.mapping.rules import is_named_by_keras
@@ -26,18 +28,9 @@ if TYPE_CHECKING:
     from porting.judges.reference.steps import Steps
     from porting.sources.graphdef.reader import GraphDefSource
 
-
-class Judge(Protocol):
-    """Runs the TensorFlow side; ``taps`` gives, by tap, the judge's own name of the tensor."""
-
-    def run(self, inputs: np.ndarray, taps: Mapping[str, str]) -> Run:
-        """Run the network on inputs (N, H, W, C); taps are NHWC or (N, C)."""
-
-    def run_pieces(
-        self, inputs: np.ndarray, values: Mapping[str, np.ndarray], taps: Mapping[str, str]
-    ) -> Run:
-        """Compute each tap from ``values``, fed at taps before it; see
-        :mod:`porting.judges.judge`."""
+Logits = Callable[[np.ndarray], np.ndarray]
+"""What a source's own input stands for, (N, H, W, C), to logits: all classes, also those that a
+port drops."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +95,11 @@ class JudgeSet:
         return replace(judge, taps={tap: judge.taps[tap]})
 
     def in_port_terms(self, taps: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        """A judge's taps with the port's classes alone, and scaled as the port has them."""
-        values = dict(taps)
+        """A judge's taps that have names, with the port's classes alone and in its scale.
+
+        They are in the order of depth.
+        """
+        values = {tap: taps[tap] for tap in self.names if tap in taps}
         if self.first_class and CLASSIFIER in values:
             values[CLASSIFIER] = values[CLASSIFIER][..., self.first_class :]
         for tap, factor in self.factors.items():
@@ -113,7 +109,7 @@ class JudgeSet:
 
 
 def judges_of(source: Source, match: Match) -> JudgeSet:
-    """LiteRT for a TFLite file, TensorFlow for a checkpoint or graph, Keras for its own files.
+    """The judges of a source, by its format as in :data:`JUDGES`.
 
     A source with quantised weights has two judges: on its weights in float32,
     which decides, and as it is.
@@ -121,17 +117,7 @@ def judges_of(source: Source, match: Match) -> JudgeSet:
     Raises:
         MissingJudge: the judge's package is not installed.
     """
-    if isinstance(source, TFLiteSource):
-        return _litert_judges(source, match)
-    from porting.sources.graphdef.reader import GraphDefSource
-
-    if isinstance(source, GraphDefSource):
-        return _graph_judges(source, match)
-    if isinstance(source, CheckpointSource) and not is_named_by_keras(match.plan):
-        return _tensorflow_judges(source, match)
-    if isinstance(source, (CheckpointSource, KerasSource)):
-        return _keras_judges(source, match)
-    raise TypeError(f"no judge for a {source.format} source")
+    return JUDGES[source.format](source, match)
 
 
 def _litert_judges(source: TFLiteSource, match: Match) -> JudgeSet:
@@ -141,9 +127,11 @@ def _litert_judges(source: TFLiteSource, match: Match) -> JudgeSet:
     judges = [as_it_is]
     if source.quantised_weights:
         judges.insert(0, LiteRTJudge(source, in_float=True))
-    judge_set = _judges_by_graph(judges, match, as_it_is.input_type, as_it_is.pixels_to_inputs)
-    deciding = judges[0]
-    return replace(judge_set, stored_layer=lambda tap: deciding.layer_behind(judge_set.names[tap]))
+    tensors = dict(match.taps)
+    return _judges_by_graph(
+        judges, match, as_it_is.input_type, as_it_is.pixels_to_inputs,
+        lambda tap: judges[0].layer_behind(tensors[tap]),
+    )  # fmt: skip
 
 
 def _graph_judges(source: GraphDefSource, match: Match) -> JudgeSet:
@@ -167,6 +155,7 @@ def _pixels_to_integers(dtype: str) -> Callable[[np.ndarray], np.ndarray] | None
 def _judges_by_graph(
     judges: Sequence[Judge], match: Match, input_type: str,
     pixels_to_inputs: Callable[[np.ndarray], np.ndarray] | None,
+    stored_layer: Callable[[str], StoredLayer | None] | None = None,
 ) -> JudgeSet:  # fmt: skip
     """Judges that run the graph with which the network is aligned, under the alignment's names."""
     assert match.data is not None  # what has a graph is always matched by it
@@ -174,25 +163,31 @@ def _judges_by_graph(
     other = {t: _SPREAD for t, _ in match.taps if first and t == SOFTMAX}
     names = {t: n for t, n in match.taps if t not in other}
     tensors = {**names, INPUT: match.data}
-    not_comparable = {n: other[t] for t, n in match.taps if t in other}
     return JudgeSet(
-        tuple(BoundJudge(judge, tensors) for judge in judges), names, first, match.factors,
-        not_comparable, input_type, pixels_to_inputs,
-    )  # fmt: skip
+        judges=tuple(BoundJudge(judge, tensors) for judge in judges),
+        names=names,
+        first_class=first,
+        factors=match.factors,
+        not_comparable={n: other[t] for t, n in match.taps if t in other},
+        input_type=input_type,
+        pixels_to_inputs=pixels_to_inputs,
+        stored_layer=stored_layer,
+    )
 
 
-def _tensorflow_judges(source: CheckpointSource, match: Match) -> JudgeSet:
+def _checkpoint_judges(source: CheckpointSource, match: Match) -> JudgeSet:
+    if is_named_by_keras(match.plan):
+        return _keras_judges(source, match)
     from porting.judges.reference.graphs import detect_scheme
     from porting.judges.tensorflow import TensorFlowJudge
 
     scheme, root = detect_scheme(source.tensors)
     first = match.first_class
-    # The checkpoint's graph has the classes too that the port drops.
+    # The checkpoint's graph also has the classes that the port drops.
     config = replace(match.config, num_classes=match.config.num_classes + first)
     judge = TensorFlowJudge(source.prefix, config, scheme, root, match.plan.weight_set)
     names = judge.tap_names
-    runs = (BoundJudge(judge, names),)
-    return JudgeSet(runs, names, first, match.factors, steps=judge.steps)
+    return JudgeSet((BoundJudge(judge, names),), names, first, match.factors, steps=judge.steps)
 
 
 def _keras_judges(source: CheckpointSource | KerasSource, match: Match) -> JudgeSet:
@@ -211,30 +206,84 @@ def _keras_judges(source: CheckpointSource | KerasSource, match: Match) -> Judge
         layers[INPUT] = last
         names = {NORMALISES: last, **names} if match.normalises else names
     layers |= names
-    judge_set = JudgeSet((BoundJudge(judge, layers),), names, match.first_class, match.factors)
-    if not whole:
-        return judge_set
-    return replace(
-        judge_set, input_type=judge.input_type,
-        pixels_to_inputs=_pixels_to_integers(judge.input_type),
-    )  # fmt: skip
+    return JudgeSet(
+        judges=(BoundJudge(judge, layers),),
+        names=names,
+        first_class=match.first_class,
+        factors=match.factors,
+        input_type=judge.input_type if whole else None,
+        pixels_to_inputs=_pixels_to_integers(judge.input_type) if whole else None,
+    )
+
+
+JUDGES: dict[str, Callable[[Any, Match], JudgeSet]] = {
+    "tflite": _litert_judges,
+    "frozen graph": _graph_judges,
+    "saved model": _graph_judges,
+    "checkpoint": _checkpoint_judges,
+    "keras": _keras_judges,
+}
+"""Format of a source -> what makes its judges."""
 
 
 def application_of(match: Match) -> Application:
     """Which network of keras.applications a match is."""
     from porting.judges.keras import Application
 
-    family, config = match.model.removeprefix("tf_"), match.config
-    name = next(keras for start, keras in _APPLICATIONS.items() if family.startswith(start))
+    config, published = match.config, get_config(match.model)
     return Application(
-        name, config.width or 1.0, "minimal" in family, config.num_classes, config.input_size
-    )
+        _APPLICATIONS[published.head, published.head_channels], config.width or 1.0,
+        published.head == "after_pool" and published.activation == "relu",
+        config.num_classes, config.input_size,
+    )  # fmt: skip
 
 
 _APPLICATIONS = {
-    "mobilenetv1": "MobileNet",
-    "mobilenetv2": "MobileNetV2",
-    "mobilenetv3_large": "MobileNetV3Large",
-    "mobilenetv3_small": "MobileNetV3Small",
+    ("none", 1280): "MobileNet",
+    ("conv", 1280): "MobileNetV2",
+    ("after_pool", 1280): "MobileNetV3Large",
+    ("after_pool", 1024): "MobileNetV3Small",
 }
-"""Start of a network's name -> what keras.applications calls the family."""
+"""Place and channels of a network's head in the zoo -> what keras.applications calls the family."""
+
+
+def logits_judge(source: Source, match: Match, in_float: bool = False) -> Logits:
+    """The judge of :func:`judges_of` that runs the source as it is, as fast as possible.
+
+    With ``in_float`` it runs a TFLite file with everything in float32. No taps before the logits
+    are kept.
+
+    Raises:
+        MissingJudge: the judge's package is not installed.
+        UnsupportedSource: with ``in_float``, the file has no counterpart in float32.
+    """
+    if not isinstance(source, TFLiteSource):
+        judge = judges_of(source, match).with_one_tap(CLASSIFIER)
+        return lambda inputs: judge.run(inputs).taps[CLASSIFIER]
+    from porting.judges.litert import LiteRTJudge
+
+    tensors = {CLASSIFIER: dict(match.taps)[CLASSIFIER]}
+    runner = LiteRTJudge(source, in_float, only=tensors[CLASSIFIER])
+    return lambda inputs: runner.run(inputs, tensors).taps[CLASSIFIER]
+
+
+def judge_label(source: Source) -> str:
+    """Name and version of a source's judge, without starting it.
+
+    Raises:
+        MissingJudge: the judge's package is not installed.
+    """
+    if isinstance(source, TFLiteSource):
+        from porting.judges.litert import installed_runtime
+
+        return installed_runtime()
+    name = "Keras" if isinstance(source, KerasSource) else "TensorFlow"
+    try:
+        version = importlib.metadata.version(name.lower())
+    except importlib.metadata.PackageNotFoundError:
+        raise MissingJudge(
+            f"the judge of {source.path} is {name}, which is not installed: "
+            "pip install 'genmobilenet[tensorflow]', or leave --source out"
+        ) from None
+    in_float32 = isinstance(source, KerasSource) and source.dtype_policies
+    return f"{name} {version}{' in float32' if in_float32 else ''}"

@@ -1,4 +1,4 @@
-"""Judge and port with their taps paired: which value of one side is which of the other."""
+"""The taps of judge and port, paired: which value of one side is which of the other."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class TapPairing:
         self, taps: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
     ) -> dict[str, Tensor]:
         """A judge's values under the port's taps, in the port's axes, units and ``shapes``."""
-        values = _in_port_terms(self.judge_set, taps)
+        values = self.judge_set.in_port_terms(taps)
         return {
             port_tap: as_port(values[tap], shapes[port_tap])
             for tap, port_tap in self.taps.items()
@@ -98,7 +98,7 @@ def pair_taps(judge_set: JudgeSet, match: Match, model: nn.Module, image: JudgeR
     """
     by_structure = match.architecture is None
     foreign = by_structure or not isinstance(model, GenMobileNet)
-    judge = _in_port_terms(judge_set, image.taps)
+    judge = judge_set.in_port_terms(image.taps)
     matching = TapMatching({tap: tap for tap in judge}, (), CLASSIFIER)
     mistaken: Mapping[str, str] = {}
     if foreign:
@@ -140,9 +140,3 @@ def _port_input(
 ) -> Tensor:  # fmt: skip
     """Pixels for a network that normalises by itself, else what the judge's first layer gets."""
     return channels_first(pixels if match.normalises else judge.get(INPUT, inputs))
-
-
-def _in_port_terms(judge_set: JudgeSet, taps: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-    """A judge's taps that have names, as the port has them, in the order of depth."""
-    values = judge_set.in_port_terms(taps)
-    return {tap: values[tap] for tap in judge_set.names if tap in values}

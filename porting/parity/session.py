@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from genmobilenet.network import GenMobileNet
+from porting.errors import BadInput
 from porting.graph.layers import layers_of
 from porting.mapping.convention import InputConvention
+from porting.mapping.match import Match
 from porting.parity.compare import Comparer, Comparison, Reading, TapResult
 from porting.parity.coverage import ChannelActivity, Coverage
 from porting.parity.dense_reading import dense_runs
+from porting.parity.judge_set import JudgeSet
 from porting.parity.module_checks import (
     batch_dependence,
     output_mismatch,
@@ -22,10 +25,62 @@ from porting.parity.module_checks import (
     unsoundness,
 )
 from porting.parity.noise import Differences, NoiseEstimator, Tolerance
-from porting.parity.pairing import JudgeRuns, TapPairing
+from porting.parity.pairing import JudgeRuns, TapPairing, pair_taps
 from porting.parity.pixel_check import PixelCheck, PixelChecker
 from porting.parity.port_runner import PortRunner
 from porting.parity.tap_names import INPUT_OF
+
+
+@dataclass(frozen=True)
+class TapVerdict:
+    """What the comparison by taps gives, as in :class:`~porting.parity.verify.Verdict`."""
+
+    comparison: Comparison
+    quantised: Comparison | None
+    pixels: PixelCheck | None
+
+
+def compare_taps(  # noqa: PLR0913 - those of verify_port
+    judge_set: JudgeSet,
+    match: Match,
+    model: nn.Module,
+    convention: InputConvention,
+    pixels: Iterable[np.ndarray],
+    *,
+    readings: tuple[Reading, ...],
+    tolerance: Tolerance | None = None,
+    details: bool,
+    progress: Callable[[int], None] | None = None,
+) -> TapVerdict:
+    """Run judges and network on images (H, W, C), 0..255, and compare every tap.
+
+    Taps are paired on the first image.
+
+    Raises:
+        BadInput: there was no image.
+    """
+
+    def run_judges(image: np.ndarray) -> JudgeRuns:
+        inputs = convention.as_source_input(image[None])
+        runs = tuple(judge.run(inputs) for judge in judge_set.judges)
+        return JudgeRuns(image[None], inputs, runs)
+
+    images = map(run_judges, pixels)
+    first = next(images, None)
+    if first is None:
+        raise BadInput("nothing to compare: there was no image to run")
+    pairing = pair_taps(judge_set, match, model, first)
+    with ThreadPoolExecutor(1) as background:
+        session = Session(
+            pairing, convention, first, readings, tolerance or Tolerance(), details, background
+        )
+        if progress is not None:
+            progress(1)
+        for number, image in enumerate(images, start=2):
+            session.add(image)
+            if progress is not None:
+                progress(number)
+        return session.finish()
 
 
 class Session:
@@ -135,15 +190,20 @@ class Session:
         differences: Differences,
     ) -> None:  # fmt: skip
         """Take a reading's figures; those that go over all elements in the background."""
-        left, right, channels = (
+        judge_arrays, port_arrays, channels = (
             {tap: v.numpy() for tap, v in side.items()}
             for side in (judge, values, differences.channels)
         )
         add = self._comparers[number].add
         if not self._details:
-            add(reading, left, right, noise, is_measured, channels, differences.scales)
+            add(
+                reading, judge_arrays, port_arrays, noise, is_measured, channels,
+                differences.scales,
+            )  # fmt: skip
             return
-        self._tasks.append(self._background.submit(add, reading, left, right, noise, is_measured))
+        self._tasks.append(
+            self._background.submit(add, reading, judge_arrays, port_arrays, noise, is_measured)
+        )
 
     def _wait(self) -> None:
         """Wait for the figures in the background: one input's values at most are held for them."""
@@ -151,8 +211,8 @@ class Session:
             task.result()
         self._tasks = []
 
-    def finish(self) -> tuple[Comparison, Comparison | None, PixelCheck | None]:
-        """The comparison that decides, that with the quantised run, and the check from pixels."""
+    def finish(self) -> TapVerdict:
+        """The verdict on all images that were counted in."""
         if "dense" in self._readings and not self._unsound:
             self._count_dense()
         self._wait()
@@ -175,7 +235,7 @@ class Session:
             quantised = self._comparers[1].finish(
                 others[0].judge, others[0].version, self._pairing.steps(others[0])
             )
-        return deciding, quantised, check
+        return TapVerdict(deciding, quantised, check)
 
     def _coverage(self) -> Coverage:
         """Which weights the comparison has exercised."""
@@ -204,5 +264,5 @@ class Session:
         runner = PortRunner(model, [*substitutes, layer_input])
         data = pairing.port_input(image.inputs, image.pixels, image.taps)
         values = runner.run(data, substitutes)[layer_input]
-        expected = substitutes[flow.entry].reshape(values.shape)
-        return None if values.equal(expected) else flow.entry
+        entry = substitutes[flow.entry].reshape(values.shape)
+        return None if values.equal(entry) else flow.entry

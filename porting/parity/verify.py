@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from porting.errors import BadInput
 from porting.mapping.convention import InputConvention
 from porting.mapping.match import Match
 from porting.parity.compare import Comparison, Reading
-from porting.parity.judge_set import JudgeSet, judges_of
+from porting.parity.judge_set import judges_of
 from porting.parity.noise import Tolerance
 from porting.parity.structure_evidence import StructureEvidence, structure_evidence
 from porting.sources import Source
@@ -42,7 +41,7 @@ class Verdict:
     basis: StructureEvidence | None = None
 
 
-def verify_port(  # noqa: PLR0913 - by keyword, each what a comparison is asked for
+def verify_port(  # noqa: PLR0913 - by keyword, each an option of a comparison
     source: Source,
     match: Match,
     model: nn.Module,
@@ -65,55 +64,25 @@ def verify_port(  # noqa: PLR0913 - by keyword, each what a comparison is asked 
         MissingJudge: the judge's package is not installed.
         BadInput: there was no image.
     """
-
     import torch
 
+    from porting.parity.session import compare_taps
+
     def compare_with_graph(graph: Source, alignment: Match, images: np.ndarray) -> Comparison:
-        verdict, _ = _tap_verdict(
-            graph, alignment, model, convention, images, readings=("accumulated", "dense"),
-            tolerance=None, details=False,
-        )  # fmt: skip
-        return verdict.comparison
+        return compare_taps(
+            judges_of(graph, alignment), alignment, model, convention, images,
+            readings=("accumulated", "dense"), details=False,
+        ).comparison  # fmt: skip
 
     # Whoever calls may be in inference mode, whose tensors do not say how often they were written.
     with torch.inference_mode(False):
-        verdict, judge_set = _tap_verdict(
-            source, match, model, convention, pixels, readings=readings, tolerance=tolerance,
+        judge_set = judges_of(source, match)
+        taps = compare_taps(
+            judge_set, match, model, convention, pixels, readings=readings, tolerance=tolerance,
             details=details, progress=progress,
         )  # fmt: skip
         evidence = structure_evidence(source, match, model, judge_set, compare_with_graph)
-    refusals = (*verdict.comparison.refusals, *evidence.refusals)
-    comparison = replace(verdict.comparison, refusals=refusals)
-    return replace(verdict, comparison=comparison, basis=evidence)
-
-
-def _tap_verdict(  # noqa: PLR0913 - those of verify_port
-    source: Source, match: Match, model: nn.Module, convention: InputConvention,
-    pixels: Iterable[np.ndarray], *, readings: tuple[Reading, ...], tolerance: Tolerance | None,
-    details: bool, progress: Callable[[int], None] | None = None,
-) -> tuple[Verdict, JudgeSet]:  # fmt: skip
-    """The verdict by taps alone, and the judges that gave it."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from porting.parity.pairing import JudgeRuns, pair_taps
-    from porting.parity.session import Session
-
-    session: Session | None = None
-    with ThreadPoolExecutor(1) as background:
-        judge_set = judges_of(source, match)
-        for number, image in enumerate(pixels, start=1):
-            inputs = convention.as_source_input(image[None])
-            runs = tuple(judge.run(inputs) for judge in judge_set.judges)
-            judge_runs = JudgeRuns(image[None], inputs, runs)
-            if session is None:
-                session = Session(
-                    pair_taps(judge_set, match, model, judge_runs), convention, judge_runs,
-                    readings, tolerance or Tolerance(), details, background,
-                )  # fmt: skip
-            else:
-                session.add(judge_runs)
-            if progress is not None:
-                progress(number)
-        if session is None:
-            raise BadInput("nothing to compare: there was no image to run")
-        return Verdict(*session.finish()), judge_set
+    refusals = (*taps.comparison.refusals, *evidence.refusals)
+    return Verdict(
+        replace(taps.comparison, refusals=refusals), taps.quantised, taps.pixels, evidence
+    )

@@ -15,7 +15,7 @@ import porting
 from parity_tests.building.command import porting as porting_command
 from parity_tests.building.keras_models import SMALL, build, global_policy, with_policies, write
 from porting.judges.keras import Application, KerasJudge
-from porting.parity.logits_judge import judge_label
+from porting.parity.judge_set import judge_label
 from porting.sources import open_source
 from porting.sources.keras import KerasSource
 

@@ -155,7 +155,7 @@ def _exact() -> Iterator[None]:
 def judge_of(files: Files, in_float: bool = False) -> Predictor:
     """The source's judge, asked for its logits alone; of a TFLite file ``in_float`` on request."""
     from porting.mapping.recognise import find_match
-    from porting.parity.logits_judge import logits_judge
+    from porting.parity.judge_set import logits_judge
 
     inputs, source = files.inputs, files.source
     if inputs.checkpoint is None:

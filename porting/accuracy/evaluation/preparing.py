@@ -149,7 +149,7 @@ def _sides(
 def _from_source(inputs: Inputs) -> _Models:
     """From the source, and the checkpoint in its network where there is one."""
     from porting.mapping.recognise import find_match
-    from porting.parity.logits_judge import judge_label
+    from porting.parity.judge_set import judge_label
     from porting.subject import subject_from_file
 
     assert inputs.source is not None  # asked for
