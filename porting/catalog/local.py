@@ -76,7 +76,7 @@ def source_path(path: Path, folder: Path) -> Path:
 def open_published(path: str | PathLike[str]) -> Source:
     """Open any source; add what its authors say of its input where it is a published one.
 
-    Weights alone, in a checkpoint or a file of Keras, do not say the size of their images.
+    Weights alone, in a checkpoint or a Keras file, do not say the size of their images.
 
     Raises:
         BadSource: it cannot be read.

@@ -36,7 +36,7 @@ class CatalogEntry:
     ``model`` is the network that it holds, ``format`` what
     :func:`~porting.sources.open_source` opens of it, ``size`` the side in
     pixels of its input and ``classes`` their number (1001 with a background).
-    ``input`` says what the network takes RGB pixels 0..255 as. ``top1`` and
+    ``input`` says how RGB pixels 0..255 are scaled for the network. ``top1`` and
     ``top5`` are the ImageNet accuracies in percent that its authors state, None
     where they are not known here; ``stated_in`` says where.
     """
@@ -164,10 +164,11 @@ def _at_224(
 
 
 def _mobilenets() -> Iterator[CatalogEntry]:
-    """As slim trained them: each archive holds a checkpoint, a frozen graph and a TFLite file.
+    """The MobileNets that slim trained.
 
-    Of one that was trained for quantisation the TFLite file is the network that was published:
-    its checkpoint is of float weights, without what rounds them.
+    Each archive holds a checkpoint, a frozen graph and a TFLite file. Of one that was trained for
+    quantisation the TFLite file is the network that was published: its checkpoint is of float
+    weights, without what rounds them.
     """
 
     def float_entry(

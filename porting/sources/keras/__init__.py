@@ -1,4 +1,4 @@
-"""Files of Keras, read without Keras or TensorFlow."""
+"""Keras files, read without Keras or TensorFlow."""
 
 from porting.sources.keras.config import KerasLayer
 from porting.sources.keras.reader import KerasSource, looks_like_keras

@@ -79,7 +79,7 @@ def list_hdf5(file: Path, where: str) -> HDF5Listing:
             capture_output=True,
             timeout=TIME_LIMIT,
             check=False,
-            # A pool of threads that nothing uses would take 40 MiB of what may be had.
+            # An unused pool of threads would take 40 MiB of the memory limit.
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         )
     except subprocess.TimeoutExpired:

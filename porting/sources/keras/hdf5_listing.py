@@ -2,8 +2,8 @@
 
 HDF5's library crashes, loops or takes memory without end on some damaged
 files. So only this script opens a file with it; :mod:`.hdf5` runs it, and
-its death is one more way in which a file can be damaged. Values are not read
-here: the list says where in the file they lie.
+reports a file that it dies of as damaged. Values are not read here: the list
+says where in the file they are.
 
 Run as ``python -P hdf5_listing.py FILE``, it writes one JSON object: ``datasets``
 (lists in the order of ``Dataset``'s fields) and ``attributes`` by path, or ``bad`` or

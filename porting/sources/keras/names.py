@@ -1,4 +1,4 @@
-"""Names of tensors in a file of Keras: ``<layer>/<variable>``, whatever the layout.
+"""Names of tensors in a Keras file: ``<layer>/<variable>``, whatever the layout.
 
 In an ``.h5`` as Keras 2 lays it out (and Keras 3 for ``model.save("x.h5")``), the root, or its
 group ``model_weights``, lists ``layer_names``; each layer's group lists ``weight_names``, which

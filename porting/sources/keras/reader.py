@@ -54,7 +54,7 @@ def looks_like_keras(path: Path) -> bool:
 
 
 class KerasSource(Source):
-    """A file of Keras: ``.h5`` (a model or its weights), ``.weights.h5`` or ``.keras``.
+    """A Keras file: ``.h5`` (a model or its weights), ``.weights.h5`` or ``.keras``.
 
     Tensors are called ``<layer>/<variable>``: ``Conv1/kernel``,
     ``bn_Conv1/moving_mean``; a depthwise kernel is ``depthwise_kernel``
@@ -64,7 +64,7 @@ class KerasSource(Source):
 
     ``layers`` are the model's as its configuration lists them, empty where the
     file holds weights alone. ``suffix`` is the ending by which Keras tells the
-    file's layout. An array's bytes are touched when it is read.
+    file's layout. An array is read when it is asked for.
 
     Raises:
         BadSource: the file is damaged, cut short, or not one of Keras.
@@ -106,7 +106,7 @@ class KerasSource(Source):
 
     @property
     def input_side(self) -> int | None:
-        """The input layer's, where the model is stored with its weights and is square.
+        """The side of a square input layer, where the model is stored with its weights.
 
         Without the model, what is known from elsewhere.
         """

@@ -102,7 +102,7 @@ class TFLiteSource(Source):
 
     @cached_property
     def activations(self) -> dict[str, TensorInfo]:
-        """What operators pass on, and the inputs: tensors without stored values."""
+        """Tensors without stored values: inputs and results of operators."""
         return {t.name: _info(t) for t in self._model.tensors if not t.constant}
 
     def _subgraph_metadata(self) -> Iterator[Table]:

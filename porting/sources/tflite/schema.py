@@ -48,7 +48,7 @@ OPERATORS: tuple[str, ...] = tuple(
     STABLEHLO_COMPOSITE STABLEHLO_SHIFT_LEFT STABLEHLO_CBRT STABLEHLO_CASE
     """.split()
 )
-"""``BuiltinOperator``: the name stands at its code."""
+"""``BuiltinOperator``: a name's index is its code."""
 
 CUSTOM = OPERATORS.index("CUSTOM")
 
