@@ -145,7 +145,7 @@ class Agreement:
                 "alone": len(quantisation.alone),
                 "others": len(quantisation.others),
                 "enough": quantisation.enough,
-                "refused": quantisation.refused,
+                "refused": quantisation.refusal,
             },
             "differing": [asdict(image) for image in self.differing],
         }  # fmt: skip
@@ -292,8 +292,8 @@ def _counts(agreement: Agreement) -> Counts:
     if quantisation is None:
         return counts
     return replace(
-        counts, quantised=len(quantisation.alone), others=len(quantisation.others),
-        enough=quantisation.enough, refused=quantisation.refused,
+        counts, by_quantisation=len(quantisation.alone), others=len(quantisation.others),
+        enough=quantisation.enough, refusal=quantisation.refusal,
     )  # fmt: skip
 
 

@@ -68,46 +68,46 @@ LOST = difference(np.ones(200, bool), np.arange(200) >= 40)
             "p = 1): 9 of 200 answers differ, all of them beyond a tie",
         ),
         (
-            Counts(9, 0, measured=False), NONE, False,
+            Counts(9, 0, has_tie=False), NONE, False,
             "the port is not the judge, but these images show no difference in accuracy (McNemar "
             "p = 1): 9 of 200 answers differ, and how near a tie each is could not be measured",
         ),
         (
-            Counts(9, 0, quantised=9), NONE, True,
+            Counts(9, 0, by_quantisation=9), NONE, True,
             "the port is the judge in float32: 9 of 200 answers differ, each by quantisation alone "
             "(in float32 the source answers as the port does)",
         ),
         (
-            Counts(40, 3, quantised=37), LOST, True,
+            Counts(40, 3, by_quantisation=37), LOST, True,
             "the port is the judge in float32: 40 of 200 answers differ, 3 of them near ties, the "
             "others by quantisation alone (in float32 the source answers as the port does); by "
             "that the port is less accurate by 20.00 points (McNemar p = 1.8e-12)",
         ),
         (
-            Counts(9, 2, quantised=6, others=1), NONE, False,
+            Counts(9, 2, by_quantisation=6, others=1), NONE, False,
             "the port is not the judge, but these images show no difference in accuracy (McNemar "
             "p = 1): 9 of 200 answers differ, 1 of them neither in a near tie nor by quantisation "
             "(the source in float32 does not answer as the port does)",
         ),
         (
-            Counts(150, 0, quantised=0, others=100, enough=True), LOST, False,
+            Counts(150, 0, by_quantisation=0, others=100, enough=True), LOST, False,
             "the port is not the judge: it is less accurate by 20.00 points (McNemar p = 1.8e-12), "
             "150 of 200 answers differ, at least 100 of them neither in a near tie nor by "
             "quantisation (the source in float32 does not answer as the port does)",
         ),
         (
-            Counts(9, 2, quantised=6), NONE, False,
+            Counts(9, 2, by_quantisation=6), NONE, False,
             "the port is not the judge, but these images show no difference in accuracy (McNemar "
             "p = 1): 9 of 200 answers differ, 1 of them beyond a tie",
         ),
         (
-            Counts(9, 2, quantised=0, refused="x.tflite: why"), NONE, None,
+            Counts(9, 2, by_quantisation=0, refusal="x.tflite: why"), NONE, None,
             "whether the port is the judge cannot be told: 9 of 200 answers differ, 7 of them "
             "beyond a tie, and the source, which computes with integers, could not be asked in "
             "float32 (x.tflite: why)",
         ),
         (
-            Counts(40, 2, quantised=0, refused="x.tflite: why"), LOST, False,
+            Counts(40, 2, by_quantisation=0, refusal="x.tflite: why"), LOST, False,
             "the port is not the judge: it is less accurate by 20.00 points (McNemar p = 1.8e-12), "
             "40 of 200 answers differ, 38 of them beyond a tie",
         ),

@@ -171,7 +171,7 @@ def test_an_image_that_stops_one_rank_stops_the_others_soon(small, many, tmp_pat
     words = ("run", "--workers", "0")
     codes, said = nodes([command(small, data, tmp_path / one, *words) for one in "ab"])
     assert 0 not in codes
-    assert "porting: rank 1 of 2: " in said[0] and "00016.jpg: no image" in said[0]
+    assert "porting: rank 1 of 2: " in said[0] and "00016.jpg: not an image" in said[0]
     assert "a defect" not in "".join(said)
     assert finished(tmp_path / "a" / "run") < MANY // 16 // 2 - 10
 

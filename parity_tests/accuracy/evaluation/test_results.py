@@ -37,7 +37,7 @@ def test_an_image_that_could_not_be_read_has_its_reason(photos, evaluated, tmp_p
     evaluation = evaluated(data=folder, on_error="skip")
     write_rows(evaluation, tmp_path / "rows.parquet")
     row = parquet.read_table(tmp_path / "rows.parquet").to_pylist()[9]
-    assert "009.jpg: no image" in row["error"]
+    assert "009.jpg: not an image" in row["error"]
     assert (row["judge_answers"], row["port_margin"], row["port_right"]) == (None, None, None)
 
 

@@ -27,22 +27,25 @@ def _with_size(jpeg, height, width):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "no image: the file is empty"),
-        (b"hello, this is text", "no image: it begins with b'hello, this '; expected JPEG, PNG"),
+        (b"", "not an image: the file is empty"),
+        (
+            b"hello, this is text",
+            "not an image: it begins with b'hello, this '; expected JPEG, PNG",
+        ),
         (JPEG[: len(JPEG) // 2], "cut short"),
         (JPEG[:-1], "cut short"),
-        (JPEG[:4], "no JPEG that can be read|not sampled as usual"),
+        (JPEG[:4], "a JPEG that cannot be read|not sampled as usual"),
         (_with_size(JPEG, 30000, 30000), "30,000 x 30,000 pixels; at most 134,217,728"),
         (PNG[: len(PNG) // 2], "the PNG image is damaged"),
-        (PNG[:20], "no image"),
-        (b"GIF89a" + bytes(40), "no image: it begins with b'GIF89a"),
+        (PNG[:20], "an image that cannot be read"),
+        (b"GIF89a" + bytes(40), "not an image: it begins with b'GIF89a"),
     ],
 )
 @pytest.mark.parametrize("name", ["mnasnet", "slim", "pillow"])
 def test_damage_is_said(name, data, message):
     pipeline = named_pipeline(name, 32)
     if name == "pillow" and data[:2] == JPEG[:2]:
-        message = "damaged|no image|pixels"
+        message = "damaged|not an image|an image that cannot be read|pixels"
     with pytest.raises(BadExample, match=message):
         pipeline(data)
 

@@ -27,7 +27,7 @@ from porting.errors import BadExample, BadInput, MissingJudge
 from porting.parity.noise import FACTOR
 from porting.sources.tflite import TFLiteSource
 
-MEASURED = 8
+NOISE_IMAGES = 8
 """Images on which the noise is measured: between images it differs by a factor of two or so."""
 
 ENOUGH = 100
@@ -49,7 +49,7 @@ def tie_on(work: Work, numbers: Sequence[int]) -> float | None:
 
     port = next(side for side in work.sides if side.on_device)
     pipeline, images = parse_pipeline(port.pipeline), []
-    for number in numbers[:MEASURED]:
+    for number in numbers[:NOISE_IMAGES]:
         with suppress(BadExample):
             images.append(pipeline(work.dataset.read(number)))
     if not images:
@@ -71,13 +71,13 @@ class Quantisation:
     """What a quantised source answers in float32 on images on which judge and port differ.
 
     On those of ``alone`` it answers as the port does, or with a near tie: quantisation alone
-    makes the difference. On those of ``others`` it answers otherwise. ``refused`` says why the
+    makes the difference. On those of ``others`` it answers otherwise. ``refusal`` says why the
     source could not be run in float32, so that nothing is known.
     """
 
     alone: frozenset[int] = frozenset()
     others: frozenset[int] = frozenset()
-    refused: str | None = None
+    refusal: str | None = None
 
     @property
     def enough(self) -> bool:
@@ -101,7 +101,7 @@ def quantisation_on(
     except MissingJudge:
         raise
     except BadInput as error:
-        return Quantisation(refused=str(error))
+        return Quantisation(refusal=str(error))
     judge = work.sides[0]
     pipeline = parse_pipeline(judge.pipeline)
     alone: set[int] = set()
@@ -122,24 +122,24 @@ def quantisation_on(
 class Counts:
     """How many answers of judge and port differ, and what accounts for them.
 
-    ``ties`` are near ties; ``measured`` is False where it could not be measured how near two
-    answers must be for that. The rest is for a quantised source: on ``quantised`` more images
-    quantisation alone makes the difference, on ``others`` it does not, ``enough`` says that
-    there may be more of those. ``refused`` says why it could not be asked in float32.
+    ``ties`` are near ties; ``has_tie`` is False where it could not be measured how near two
+    answers must be for that. The rest is for a quantised source: on ``by_quantisation`` more
+    images quantisation alone makes the difference, on ``others`` it does not, ``enough`` says
+    that there may be more of those. ``refusal`` says why it could not be run in float32.
     """
 
     differ: int
     ties: int
-    measured: bool = True
-    quantised: int | None = None
+    has_tie: bool = True
+    by_quantisation: int | None = None
     others: int = 0
     enough: bool = False
-    refused: str | None = None
+    refusal: str | None = None
 
     @property
-    def left(self) -> int:
+    def unexplained(self) -> int:
         """Differing answers for which nothing accounts."""
-        return self.differ - self.ties - (self.quantised or 0)
+        return self.differ - self.ties - (self.by_quantisation or 0)
 
 
 def agreement_of(counts: Counts, change: Difference) -> bool | None:
@@ -149,9 +149,9 @@ def agreement_of(counts: Counts, change: Difference) -> bool | None:
     beyond chance, which near ties do not do. None where a quantised source cannot be asked in
     float32: then nobody can tell.
     """
-    if counts.refused is not None and counts.left:
+    if counts.refusal is not None and counts.unexplained:
         return False if change.p < SIGNIFICANT else None
-    return not counts.left and (bool(counts.quantised) or change.p >= SIGNIFICANT)
+    return not counts.unexplained and (bool(counts.by_quantisation) or change.p >= SIGNIFICANT)
 
 
 def sentence_of(counts: Counts, change: Difference) -> str:
@@ -162,7 +162,7 @@ def sentence_of(counts: Counts, change: Difference) -> str:
     agrees = agreement_of(counts, change)
     if not counts.differ:
         return f"the port is the judge: {count}"
-    if agrees and not counts.quantised:
+    if agrees and not counts.by_quantisation:
         return f"the port is the judge, within noise: {count}, each a near tie"
     if agrees:
         ties = f"{counts.ties:,} of them near ties, the others" if counts.ties else "each"
@@ -175,7 +175,7 @@ def sentence_of(counts: Counts, change: Difference) -> str:
     if agrees is None:
         return (
             f"whether the port is the judge cannot be told: {beyond}, and the source, which "
-            f"computes with integers, could not be asked in float32 ({counts.refused})"
+            f"computes with integers, could not be asked in float32 ({counts.refusal})"
         )
     if change.p >= SIGNIFICANT:
         return (
@@ -187,7 +187,7 @@ def sentence_of(counts: Counts, change: Difference) -> str:
 
 def _unexplained(counts: Counts) -> str:
     """The words for answers for which nothing accounts."""
-    if not counts.measured:
+    if not counts.has_tie:
         return "and how near a tie each is could not be measured"
     if counts.others:
         least = "at least " if counts.enough else ""
@@ -195,5 +195,5 @@ def _unexplained(counts: Counts) -> str:
             f"{least}{counts.others:,} of them neither in a near tie nor by quantisation (the "
             "source in float32 does not answer as the port does)"
         )
-    many = "all" if counts.left == counts.differ else f"{counts.left:,}"
+    many = "all" if counts.unexplained == counts.differ else f"{counts.unexplained:,}"
     return f"{many} of them beyond a tie"

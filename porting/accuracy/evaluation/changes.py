@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from porting.accuracy.evaluation.predictors import Side
-from porting.accuracy.evaluation.preparing import Prepared
+from porting.accuracy.evaluation.preparing import Setup
 from porting.accuracy.preprocessing import NAMED, Pipeline, named_pipeline, parse_pipeline
 from porting.accuracy.preprocessing.pipeline import CROP_SHARE
 from porting.accuracy.preprocessing.steps import (
@@ -155,19 +155,19 @@ Edits = Iterable[tuple[str, Edit, int]] | str
 """Words, edit and shift of labels of each change, or why there is none."""
 
 
-def run_of(prepared: Prepared) -> Run:
+def run_of(setup: Setup) -> Run:
     """What is explained: the port, or, of a source alone, the network ported anew from it."""
-    base = next((side for side in prepared.sides if side.name == "port"), None)
-    inputs, weight_set = prepared.inputs, prepared.weight_set
+    base = next((side for side in setup.sides if side.name == "port"), None)
+    inputs, weight_set = setup.inputs, setup.weight_set
     if base is None:
         assert weight_set is not None  # without a checkpoint, that of the source's match
-        base = prepared.anew[weight_set]
+        base = setup.anew[weight_set]
     no_other = "the source holds one set of weights"
     if inputs.source is None:
         no_other = "other weights would come from the source: give it with --source"
     elif inputs.onto is not None:
         no_other = "the port is a module of its own, and other weights would be in another network"
-    return Run(base, prepared.convention, weight_set, prepared.anew, no_other)
+    return Run(base, setup.convention, weight_set, setup.anew, no_other)
 
 
 def changes_of(run: Run) -> Changes:
@@ -195,18 +195,17 @@ def _weights(run: Run) -> Edits:
         return run.no_other
     now = run.weight_set or "the file's"
 
-    def ported(name: str, side: Side) -> Side:
-        new = run.anew[name]
-        return replace(new, name=side.name, pipeline=side.pipeline)
+    def port_anew(name: str, side: Side) -> Side:
+        return replace(run.anew[name], name=side.name, pipeline=side.pipeline)
 
-    return [(f"{name} for {now}", partial(ported, name), 0) for name in others]
+    return [(f"{name} for {now}", partial(port_anew, name), 0) for name in others]
 
 
 def _preprocessing(run: Run) -> Edits:
     """The authors', where the run goes by another; Pillow's, where it goes by theirs."""
-    size = parse_pipeline(run.base.pipeline).size or run.convention.size
-    # The pipeline of the network's authors, at the size of the run's pixels.
     convention = run.convention
+    size = parse_pipeline(run.base.pipeline).size or convention.size
+    # The pipeline of the network's authors, at the size of the run's pixels.
     text = convention.preprocessing.removesuffix(ROUNDED)
     matches = (make for make in NAMED.values() if make(convention.size) == text)
     steps = str(named_pipeline(next((make(size) for make in matches), text), size))
@@ -228,21 +227,21 @@ def _of_pixels(
     whole pixels whole.
     """
 
-    def changed(change: PixelChange, before: Pipeline) -> Pipeline | None:
+    def apply(change: PixelChange, before: Pipeline) -> Pipeline | None:
         after = change(before)
         if after is None or after.whole or not before.whole or not keeps_whole:
             return after
         return replace(after, steps=(*after.steps, Round()))
 
     def edit(change: PixelChange, side: Side) -> Side | None:
-        pipeline = changed(change, parse_pipeline(side.pipeline))
+        pipeline = apply(change, parse_pipeline(side.pipeline))
         return None if pipeline is None else replace(side, pipeline=str(pipeline))
 
     def edits_of(run: Run) -> Edits:
         before = parse_pipeline(run.base.pipeline)
         by_text: dict[str, tuple[str, Edit, int]] = {str(before): ("", lambda side: side, 0)}
         for change in changes:
-            after = changed(change, before)
+            after = apply(change, before)
             if after is not None:
                 words = f"{words_for(after)} for {words_for(before)}"
                 by_text.setdefault(str(after), (words, partial(edit, change), 0))
@@ -256,18 +255,18 @@ def _normalisation(run: Run) -> Edits:
     base = run.base
     if not any(base.mean) and set(base.std) == {1.0}:
         return "the network normalises by itself"
-    known = [family.affine for family in FAMILIES.values()]
-    others = [a for a in known if not np.allclose(a, (base.mean, base.std), rtol=1e-3)]
+    affines = [family.affine for family in FAMILIES.values()]
+    others = [a for a in affines if not np.allclose(a, (base.mean, base.std), rtol=1e-3)]
 
     def words_for(affine: Affine) -> str:
         mean, std = (" ".join(f"{v:.4g}" for v in dict.fromkeys(values)) for values in affine)
         return f"mean {mean} std {std}"
 
-    def normalised(affine: Affine, side: Side) -> Side:
+    def normalise(affine: Affine, side: Side) -> Side:
         return replace(side, mean=affine[0], std=affine[1])
 
     now = words_for((base.mean, base.std))
-    return [(f"{words_for(a)} for {now}", partial(normalised, a), 0) for a in others]
+    return [(f"{words_for(a)} for {now}", partial(normalise, a), 0) for a in others]
 
 
 def _resizing(pipeline: Pipeline) -> Resize | ResizeShorter | None:
@@ -372,12 +371,6 @@ def _without(step: Further, pipeline: Pipeline) -> Pipeline | None:
     return replace(pipeline, steps=tuple(other for other in pipeline.steps if other != step))
 
 
-def _unrounded(pipeline: Pipeline) -> Pipeline | None:
-    """Without the step ``round``; None where pixels are whole without it."""
-    after = _without(Round(), pipeline)
-    return None if after is None or after.whole else after
-
-
 NO_ONE_RESIZE = "the steps have no resize, or several"
 
 PARTS: dict[str, Callable[[Run], Edits]] = {
@@ -419,7 +412,7 @@ PARTS: dict[str, Callable[[Run], Edits]] = {
     "rounding": _of_pixels(
         lambda pipeline: "rounded" if Round() in pipeline.steps else "unrounded",
         lambda pipeline: None if pipeline.whole else _with(Round(), pipeline),
-        _unrounded,
+        lambda pipeline: None if (after := _without(Round(), pipeline)) and after.whole else after,
         without="pixels are whole as they are: a Pillow resize rounds, and so does no resize",
         keeps_whole=False,
     ),

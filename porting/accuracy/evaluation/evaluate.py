@@ -77,18 +77,18 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
     options = inputs, Path(data), _path(labels), _path(synsets), preprocessing
     with join_ranks() as ranks:
         ranks.together(partial(use_device, device, ranks))
-        prepared = ranks.together(partial(prepare, *options))
-        dataset, sides, changes = prepared.dataset, prepared.sides, None
+        setup = ranks.together(partial(prepare, *options))
+        dataset, sides, changes = setup.dataset, setup.sides, None
         if stated is None:
-            stated = prepared.published_top1
+            stated = setup.published_top1
         if explain:
-            changes = changes_of(run_of(prepared))
+            changes = changes_of(run_of(setup))
             if changes.base not in sides:  # of a source alone, the network ported anew from it
                 sides = (*sides, changes.base)
         variants = None if changes is None else changes.variants
-        work = Work(dataset, prepared.inputs, sides, BATCH, device, variants or ())
+        work = Work(dataset, setup.inputs, sides, BATCH, device, variants or ())
         provenance = replace(
-            prepared.provenance, sides=sides, changes=variants, batch=BATCH, device=device
+            setup.provenance, sides=sides, changes=variants, batch=BATCH, device=device
         )
         if journal is None:
             # Named by what is evaluated on what, and by a digest of the options.
@@ -113,7 +113,7 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
         if not ranks.first:
             return None
         evaluation = Evaluation(
-            dataset, prepared.inputs, sides, prepared.convention, numbers, answers, provenance,
+            dataset, setup.inputs, sides, setup.convention, numbers, answers, provenance,
             stated, explanation=explanation,
         )  # fmt: skip
         if not evaluation.differing:

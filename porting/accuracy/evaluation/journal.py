@@ -28,7 +28,7 @@ COMBINED = "combined"
 
 _PARTS = "batches-*.jsonl"
 JOURNAL_VERSION = 2
-SHOWN = 4
+MOST_DIFFERENCES = 4
 """Differences named at most."""
 
 
@@ -153,8 +153,10 @@ def _check_same(folder: Path, run: Mapping[str, Any]) -> None:
         ) from error
     changes = [f"{topic} was {was}, is {now}" for topic, was, now in differences(before, run)]
     if changes:
-        more = f"; and {len(changes) - SHOWN:,} more" if len(changes) > SHOWN else ""
+        words = "; ".join(changes[:MOST_DIFFERENCES])
+        if len(changes) > MOST_DIFFERENCES:
+            words += f"; and {len(changes) - MOST_DIFFERENCES:,} more"
         raise BadInput(
-            f"{folder}: is the journal of another evaluation: {'; '.join(changes[:SHOWN])}{more}. "
-            "Go on with that one, name another folder with --journal, or begin anew with --fresh"
+            f"{folder}: is the journal of another evaluation: {words}. Go on with that one, name "
+            "another folder with --journal, or begin anew with --fresh"
         )

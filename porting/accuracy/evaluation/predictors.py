@@ -126,8 +126,8 @@ def predictor_of(files: Files, side: Side, device: str) -> Predictor:
     @lru_cache(maxsize=1)
     def network_for(size: tuple[int, int]) -> nn.Module:
         """A network of this package in its deploy form for images of a size; another as it is."""
-        deployed = deploy(network, size) if isinstance(network, GenMobileNet) else network
-        return deployed.to(device)
+        runnable = deploy(network, size) if isinstance(network, GenMobileNet) else network
+        return runnable.to(device)
 
     def predict(pixels: np.ndarray, side: Side) -> np.ndarray:
         # (N, H, W, C) to (N, C, H, W) in channels-last order: a view, no copy.
@@ -180,9 +180,9 @@ def network_of(files: Files, side: Side) -> nn.Module:
     if side.runs == "source":
         from porting.api import port
 
-        ported = port(files.source, inputs.model, weights=side.weights, verify=False)
-        assert ported.config is not None  # no user-defined module was given
-        return build(ported.config, ported.state_dict)
+        result = port(files.source, inputs.model, weights=side.weights, verify=False)
+        assert result.config is not None  # no user-defined module was given
+        return build(result.config, result.state_dict)
     if inputs.source is not None:
         return files.subject.network.eval()
     assert inputs.model is not None  # who made the side looked it up
@@ -197,7 +197,7 @@ def normalised(pixels: np.ndarray, side: Side) -> np.ndarray:
         np.tile(np.broadcast_to(np.asarray(values, np.float32), pixels.shape[3:]), pixels.shape[2])
         for values in (side.mean, side.std)
     )
-    scaled = np.empty(rows.shape, np.float32)
-    for image, out in zip(rows, scaled, strict=True):
+    result = np.empty(rows.shape, np.float32)
+    for image, out in zip(rows, result, strict=True):
         np.divide(np.subtract(image, mean, out=out), std, out=out)
-    return scaled.reshape(pixels.shape)
+    return result.reshape(pixels.shape)

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from genmobilenet.zoo import get_config
 from porting.accuracy.datasets import DataSet, open_dataset
@@ -29,7 +29,7 @@ from porting.sha256 import sha256_of
 if TYPE_CHECKING:
     from porting.mapping.match import Match
 
-NEEDED = ("simplejpeg", "numba", "scipy")
+PACKAGES = ("simplejpeg", "numba", "scipy")
 """The packages that evaluating needs beside those of porting."""
 
 IMAGENET_CLASSES = 1000
@@ -37,7 +37,7 @@ IMAGENET_CLASSES = 1000
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Setup:
     """An evaluation that can be run.
 
     ``published_top1`` is what the authors of a published source state, in percent.
@@ -57,93 +57,75 @@ class Prepared:
 
 @dataclass(frozen=True)
 class _Models:
-    """Source and checkpoint as far as known; ``dropped`` classes are the judge's alone."""
+    """What is known of source and checkpoint; the judge has ``first_class`` classes before ours."""
 
     inputs: Inputs
     convention: InputConvention
-    dropped: int
-    normalises: bool
     source: SourceProvenance | None
     checkpoint: CheckpointProvenance | None
-    stated: float | None
+    published_top1: float | None
     weight_set: str | None
     weight_sets: tuple[str, ...] = ()
+    first_class: int = 0
+    normalises: bool = False
 
 
 def prepare(
     inputs: Inputs, data: Path, labels: Path | None, synsets: Path | None, preprocessing: str | None
-) -> Prepared:
+) -> Setup:
     """Read source, checkpoint and data set, and decide what answers on which pixels.
 
     Raises:
         BadInput: one cannot be read, or they do not fit; nothing is given to evaluate.
         MissingPackage: what evaluating needs is not installed.
     """
-    check_installed(*NEEDED)
+    check_installed(*PACKAGES)
     if inputs.source is None and inputs.checkpoint is None:
         raise BadInput("nothing to evaluate: give a source with --source, a network with "
                        "--checkpoint, or both")  # fmt: skip
     models = _from_card(inputs) if inputs.source is None else _from_source(inputs)
-    convention = models.convention
+    inputs, convention = models.inputs, models.convention
     if convention.channels != 3:
         raise BadInput(f"the network takes {convention.channels} channels; images are evaluated in "
                        "RGB, three of them")  # fmt: skip
-    if convention.classes + models.dropped < 2:
+    of_judge = convention.classes + models.first_class
+    if of_judge < 2:
         raise BadInput("the network has one class: there is nothing that it could mistake it for")
     of_imagenet = convention.classes in (IMAGENET_CLASSES, IMAGENET_CLASSES + 1)
     classes = IMAGENET_CLASSES if of_imagenet else convention.classes
     dataset = open_dataset(data, labels=labels, synsets=synsets, classes=classes)
     steps = convention.preprocessing if preprocessing is None else preprocessing
-    pipeline = _pipeline(steps, convention)
-    sides, anew = _sides(models, dataset, pipeline)
-    provenance = Provenance(
-        DataProvenance(dataset.kind, len(dataset), dataset.fingerprint),
-        models.source, models.checkpoint, sides, versions(),
-    )  # fmt: skip
-    return Prepared(
-        models.inputs, sides, dataset, convention, provenance, models.stated, models.weight_set,
-        anew,
-    )  # fmt: skip
-
-
-def _pipeline(text: str, convention: InputConvention) -> str:
-    """The text of a named or described pipeline; of whole pixels where the source takes no other.
-
-    Raises:
-        BadInput: it is not understood, or gives images of no one size.
-    """
-    size, pipeline = convention.size, named_pipeline(text, convention.size)
+    pipeline = named_pipeline(steps, convention.size)
     if pipeline.size is None:
         raise BadInput(
-            f"preprocessing {text!r}: gives images of several sizes, and a network takes batches "
-            f"of one; end with resize legacy bilinear {size}, or with crop centre {size}"
+            f"preprocessing {steps!r}: gives images of several sizes, and a network takes batches "
+            f"of one; end with resize legacy bilinear {convention.size}, or with crop centre "
+            f"{convention.size}"
         )
-    whole = pipeline.whole or not convention.takes_bytes
-    return str(pipeline) + ("" if whole else ROUNDED)
-
-
-def _sides(
-    models: _Models, dataset: DataSet, pipeline: str
-) -> tuple[tuple[Side, ...], dict[str, Side]]:
-    """What answers, and the source's network with each weight set; none for a user's own module."""
-    convention, inputs, sides = models.convention, models.inputs, []
+    text = str(pipeline)
+    if convention.takes_bytes and not pipeline.whole:
+        text += ROUNDED
+    sides: list[Side] = []
     anew: dict[str, Side] = {}
     if inputs.source is not None:
-        background = _background(convention.classes + models.dropped, dataset)
-        judge = Side(
-            "judge", "judge", pipeline, convention.source_mean, convention.source_std, background
-        )
-        sides.append(judge)
+        background = _background(of_judge, dataset)
+        source_affine = convention.source_mean, convention.source_std
+        sides.append(Side("judge", "judge", text, *source_affine, background))
         if inputs.onto is None:
-            port = replace(
-                judge, name="port", runs="source", mean=convention.mean, std=convention.std
-            )
+            port = Side("port", "source", text, convention.mean, convention.std, background)
             anew = {name: replace(port, weights=name) for name in models.weight_sets}
     if inputs.checkpoint is not None:
         affine = convention.taken_in() if models.normalises else convention
         background = _background(convention.classes, dataset)
-        sides.append(Side("port", "checkpoint", pipeline, affine.mean, affine.std, background))
-    return tuple(sides), anew
+        sides.append(Side("port", "checkpoint", text, affine.mean, affine.std, background))
+    provenance = Provenance(
+        DataProvenance(dataset.kind, len(dataset), dataset.fingerprint),
+        models.source, models.checkpoint, tuple(sides), versions(),
+    )  # fmt: skip
+    return Setup(
+        inputs, tuple(sides), dataset, convention, provenance, models.published_top1,
+        models.weight_set, anew,
+    )  # fmt: skip
 
 
 def _from_source(inputs: Inputs) -> _Models:
@@ -174,13 +156,12 @@ def _from_source(inputs: Inputs) -> _Models:
             inputs = replace(inputs, model=subject.model)
     convention = convention_of(source, match, inputs.normalisation)
     entry = published_as(source)
-    stated = None if entry is None else entry.top1
     provenance = SourceProvenance(
         source.path.name, source.sha256, match.plan.weight_set, judge_label(source)
     )
     return _Models(
-        inputs, convention, match.first_class, normalises, provenance, checkpoint, stated,
-        weight_set, source.weight_sets,
+        inputs, convention, provenance, checkpoint, None if entry is None else entry.top1,
+        weight_set, source.weight_sets, match.first_class, normalises,
     )  # fmt: skip
 
 
@@ -202,29 +183,27 @@ def _from_card(inputs: Inputs) -> _Models:
             f"{path}: has no card beside it that names a network of this package; name its network "
             "with --model, or give its source with --source"
         )
-    convention = None if card is None else card.input
-    if convention is None:
-        convention = _family_convention(model, state)
+    if card is not None and card.input is not None:
+        convention = card.input
+    else:  # that of the network's family
+        config, family = get_config(model), family_of(model.removeprefix("tf_"))
+        size, bias = config.input_size, state.get("classifier.bias")
+        classes = config.num_classes if bias is None else int(bias.numel())
+        evidence = "assumed as in the family's training code; there is no card to say so"
+        convention = InputConvention(
+            size, config.in_chans, classes, *family.affine, evidence, family.preprocessing(size)
+        )
+        if "normalise.mean" in state:
+            convention = convention.taken_in()
     if inputs.normalisation is not None:
         convention = convention.restated(inputs.normalisation, str(path))
     weight_set = None if card is None else card.source.weight_set
-    checkpoint = CheckpointProvenance(path.name, digest, model, weight_set)
     published = None if card is None else card.source.published
-    stated = None if published is None else published.top1
-    inputs = replace(inputs, model=model)
-    return _Models(inputs, convention, 0, False, None, checkpoint, stated, weight_set)
-
-
-def _family_convention(model: str, state: dict[str, Any]) -> InputConvention:
-    """The convention of a network's family, for a checkpoint without a card."""
-    config = get_config(model)
-    family = family_of(model.removeprefix("tf_"))
-    size, bias = config.input_size, state.get("classifier.bias")
-    classes = config.num_classes if bias is None else int(bias.numel())
-    evidence = "assumed as in the family's training code; there is no card to say so"
-    steps = family.preprocessing(size)
-    convention = InputConvention(size, config.in_chans, classes, *family.affine, evidence, steps)
-    return convention.taken_in() if "normalise.mean" in state else convention
+    return _Models(
+        replace(inputs, model=model), convention, None,
+        CheckpointProvenance(path.name, digest, model, weight_set),
+        None if published is None else published.top1, weight_set,
+    )  # fmt: skip
 
 
 def _background(classes: int, dataset: DataSet) -> int:

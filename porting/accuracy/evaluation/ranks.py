@@ -26,7 +26,7 @@ JOINING = timedelta(minutes=10)
 PATIENCE = timedelta(days=7)
 """How long it waits for their share: one with slower cores must not end the run."""
 
-_ENDED = "ended"
+_END_KEY = "ended"
 """Key in the ranks' store: the rank that ended with an error, and why."""
 
 
@@ -114,7 +114,7 @@ class Ranks:
         if self.store is None:
             return
         try:
-            words = self.store.get(_ENDED).decode() if self.store.check([_ENDED]) else None
+            words = self.store.get(_END_KEY).decode() if self.store.check([_END_KEY]) else None
         except RuntimeError as error:
             raise RankEnded(f"rank 0 of {self.size} has ended; its machine says why") from error
         if words is not None:
@@ -126,7 +126,7 @@ class Ranks:
             return
         words = str(error) or type(error).__name__
         try:
-            self.store.set(_ENDED, f"rank {self.rank} of {self.size}: {words}")
+            self.store.set(_END_KEY, f"rank {self.rank} of {self.size}: {words}")
         except RuntimeError:
             return  # the machine that keeps it has gone
 

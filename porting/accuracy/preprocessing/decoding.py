@@ -29,7 +29,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 """The formats that are read, by Pillow's names."""
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
-_SUBSAMPLED = {"420": True, "422": False}
+_HALVES_ROWS = {"420": True, "422": False}
 """Chroma of half the columns -> whether it has half the rows as well."""
 
 _OF_INKS, _OF_CHROMA = ("CMYK", "YCCK"), ("YCbCr", "YCCK")
@@ -49,7 +49,7 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BEFORE_PIXELS = 1 << 17
 """Bytes among which Adobe's segment is looked for; behind it a scan has begun, or profiles lie."""
 
-_TOLERATED = re.compile(
+_WARNINGS = re.compile(
     r"extraneous bytes|data segment|RST|Huffman|JFIF|Adobe|SOS param|progression|component ID"
 )
 """What libjpeg only warns of; TensorFlow takes the image all the same."""
@@ -120,7 +120,7 @@ def decode_and_crop(data: bytes, window: Window) -> np.ndarray:
         return window.cut(decode_with_pillow(data))
     data = _with_known_transform(data)
     _, width, colours, sampling = _jpeg_header(data)
-    end, halves_rows = window.left + window.width, _SUBSAMPLED.get(sampling)
+    end, halves_rows = window.left + window.width, _HALVES_ROWS.get(sampling)
     start = window.left // 16 * 16  # where a block of luma and chroma begins
     differs = (end % 2 == 0 and end < width) or (window.left == start > 0) or end - start <= 2
     if halves_rows is None or not differs or width <= _NEVER_SMOOTHED:
@@ -158,6 +158,14 @@ def decode_with_pillow(data: bytes) -> np.ndarray:
             raise BadExample(f"the {image.format} image is damaged ({_reason(error)})") from error
 
 
+DECODERS = {
+    "tf": decode_as_tensorflow,
+    "tf-accurate": lambda data: decode_as_tensorflow(data, fast=False),
+    "pillow": decode_with_pillow,
+}
+"""TensorFlow's with the DCT that it takes by default; with the accurate one; Pillow's."""
+
+
 def _open_with_pillow(data: bytes) -> Image:
     from PIL import Image, UnidentifiedImageError
 
@@ -166,11 +174,11 @@ def _open_with_pillow(data: bytes) -> Image:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         beginning = f"it begins with {data[:12]!r}; expected {', '.join(FORMATS)}"
-        raise BadExample(f"no image: {beginning if data else 'the file is empty'}") from None
+        raise BadExample(f"not an image: {beginning if data else 'the file is empty'}") from None
     except Image.DecompressionBombError as error:
         raise BadExample(_reason(error)) from error
     except (OSError, ValueError, SyntaxError) as error:
-        raise BadExample(f"no image that can be read ({_reason(error)})") from error
+        raise BadExample(f"an image that cannot be read ({_reason(error)})") from error
     _check_size(image.height, image.width)
     return image
 
@@ -197,7 +205,7 @@ def _jpeg_header(data: bytes) -> tuple[int, int, str, str]:
     except KeyError:  # of the library's table of samplings, or of colours
         raise BadExample("a JPEG of components that are not sampled as usual") from None
     except ValueError as error:
-        raise BadExample(f"no JPEG that can be read ({_reason(error)})") from error
+        raise BadExample(f"a JPEG that cannot be read ({_reason(error)})") from error
     return int(height), int(width), str(colours), str(sampling)
 
 
@@ -218,7 +226,7 @@ def _decode_jpeg(data: bytes, colours: str, fast: bool = True, smooth: bool = Tr
     except ValueError as error:
         warning = error
     damage = BadExample(f"the JPEG is damaged ({_reason(warning)})")
-    if not _TOLERATED.search(str(warning)):
+    if not _WARNINGS.search(str(warning)):
         raise damage from warning
     height, width, _, _ = _jpeg_header(data)
     channels = 4 if colours == "CMYK" else 3
@@ -238,11 +246,11 @@ def _as_stored(data: bytes) -> bytes:
 
     So libjpeg hands luma and chroma on as they are, without turning them into colours.
     """
-    changed = bytearray(data)
+    copy = bytearray(data)
     for place in _segments(data):
         if data[place] in (_JFIF, _ADOBE):
-            changed[place] = _COMMENT
-    return bytes(changed[:2] + _NO_TRANSFORM + changed[2:])
+            copy[place] = _COMMENT
+    return bytes(copy[:2] + _NO_TRANSFORM + copy[2:])
 
 
 def _segments(data: bytes) -> Iterator[int]:
@@ -284,10 +292,10 @@ def _with_known_transform(data: bytes) -> bytes:
     return data[: place + 14] + bytes([code]) + data[place + 15 :]
 
 
-def _rgb_of_inks(inks: np.ndarray, inverted: bool) -> np.ndarray:
+def _rgb_of_inks(inks: np.ndarray, by_adobe: bool) -> np.ndarray:
     """(H, W, 4) CMYK to (H, W, 3); Adobe's files hold inks the other way round."""
     inks = inks.astype(np.int32)
-    if not inverted:
+    if not by_adobe:
         inks = 255 - inks
     colours: np.ndarray = inks[..., :3] * inks[..., 3:] // 255
     return colours.astype(np.uint8)

@@ -9,13 +9,13 @@ import math
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
+from porting.accuracy.preprocessing.decoding import DECODERS
 from porting.accuracy.preprocessing.resizing import KERNELS, RESIZERS
 from porting.accuracy.preprocessing.steps import (
-    DECODERS,
     Centre,
     Crop,
     Decode,
@@ -142,29 +142,29 @@ def parse_pipeline(text: str) -> Pipeline:
         BadInput: a step is not known or has wrong arguments, or decoding is not the first step
             alone.
     """
-    steps = [_parse_step(step.split(), text) for step in text.split(",")]
-    first, *further = steps
+    steps: list[Step] = []
+    for words in (step.split() for step in text.split(",")):
+        name, *rest = words or [""]
+        if name not in _STEPS:
+            raise BadInput(
+                f"preprocessing {text!r}: step {name!r} is not known; known are {', '.join(_STEPS)}"
+            )
+        make, arguments_of, form = _STEPS[name]
+        try:
+            steps.append(make(*arguments_of(rest)))
+        except (ValueError, IndexError):
+            raise BadInput(
+                f"preprocessing {text!r}: {' '.join(words)!r} is not understood; expected {name} "
+                f"{form}"
+            ) from None
+    first, further = steps[0], []
     if not isinstance(first, (Decode, DecodeAndCrop)):
         raise BadInput(f"preprocessing {text!r}: the first step is {first}; expected a decode")
-    for step in further:
+    for step in steps[1:]:
         if isinstance(step, (Decode, DecodeAndCrop)):
             raise BadInput(f"preprocessing {text!r}: {step} comes after pixels are decoded")
-    return Pipeline(cast(First, first), tuple(cast("list[Further]", further)))
-
-
-def _parse_step(words: Sequence[str], text: str) -> Step:
-    name, *rest = words or [""]
-    if name not in _STEPS:
-        raise BadInput(
-            f"preprocessing {text!r}: step {name!r} is not known; known are {', '.join(_STEPS)}"
-        )
-    step, arguments_of, form = _STEPS[name]
-    try:
-        return step(*arguments_of(rest))
-    except (ValueError, IndexError):
-        raise BadInput(
-            f"preprocessing {text!r}: {' '.join(words)!r} is not understood; expected {name} {form}"
-        ) from None
+        further.append(step)
+    return Pipeline(first, tuple(further))
 
 
 def _rule(words: Sequence[str]) -> tuple[WindowRule]:

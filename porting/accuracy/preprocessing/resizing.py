@@ -123,10 +123,10 @@ def cubic_taps(size: int, out: int, half_pixel: bool) -> Taps:
     offset = np.rint((where - first) * np.float32(TABLE)).astype(np.int64)
     near, far = _cubic_table(KEYS_A if half_pixel else LEGACY_A)
     weights = np.stack([far[offset], near[offset], near[TABLE - offset], far[TABLE - offset]], 1)
-    unclipped = first.astype(np.int64)[:, None] + np.arange(-1, 3)
-    places = np.clip(unclipped, 0, size - 1)
+    all_places = first.astype(np.int64)[:, None] + np.arange(-1, 3)
+    places = np.clip(all_places, 0, size - 1)
     if half_pixel:
-        weights = np.where(places == unclipped, weights, np.float32(0))
+        weights = np.where(places == all_places, weights, np.float32(0))
         weights = _scaled_to_one(weights)
     return Taps(places, weights)
 

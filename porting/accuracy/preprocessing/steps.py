@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 
 from porting.accuracy.preprocessing import decoding
-from porting.accuracy.preprocessing.decoding import Window
+from porting.accuracy.preprocessing.decoding import DECODERS, Window
 from porting.accuracy.preprocessing.resizing import RESIZERS, to_uint8
 from porting.errors import BadExample
 
@@ -21,14 +21,6 @@ class Spelled:
 
     def __str__(self) -> str:
         return " ".join([self.word, *map(str, vars(self).values())])
-
-
-class WindowRule(Protocol):
-    """From an image's height and width in pixels to the part of it that is kept."""
-
-    def __call__(self, height: int, width: int) -> Window:
-        """The window of an image of that size."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -99,28 +91,8 @@ class Centre(Spelled):
         return Window(top, left, self.side, self.side)
 
 
-class First(Protocol):
-    """A step that begins a pipeline: from an encoded image to pixels."""
-
-    def __call__(self, data: bytes) -> np.ndarray:
-        """Encoded image -> (H, W, 3) uint8."""
-        ...
-
-
-class Further(Protocol):
-    """A step from pixels to pixels."""
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) -> (H, W, 3)."""
-        ...
-
-
-DECODERS = {
-    "tf": decoding.decode_as_tensorflow,
-    "tf-accurate": lambda data: decoding.decode_as_tensorflow(data, fast=False),
-    "pillow": decoding.decode_with_pillow,
-}
-"""TensorFlow's with the DCT that it takes by default; with the accurate one; Pillow's."""
+WindowRule = Padded | Fraction | Square | Centre
+"""From an image's height and width in pixels to the part of it that is kept."""
 
 
 @dataclass(frozen=True)
@@ -215,6 +187,12 @@ class SwapChannels(Spelled):
         """(H, W, 3) -> the same."""
         return image[..., ::-1]
 
+
+First = Decode | DecodeAndCrop
+"""A step that begins a pipeline: from an encoded image to pixels."""
+
+Further = Crop | Resize | ResizeShorter | Round | SwapChannels
+"""A step from pixels to pixels."""
 
 Step = First | Further
 
