@@ -20,7 +20,7 @@ PACKAGES = ("genmobilenet", "porting")
 
 LAYERS = (
     ("genmobilenet",),
-    ("porting.errors", "porting.sha256", "porting.places", "porting.atomic_files"),
+    ("porting.errors", "porting.sha256", "porting.atomic_files"),
     ("porting.sources",),
     ("porting.catalog",),
     ("porting.graph",),

@@ -64,7 +64,7 @@ class Port:
     def __repr__(self) -> str:
         # A state dict has millions of numbers; nobody wants them at a prompt.
         verdict = "no judge was run" if self.comparison is None else self.comparison.summary()
-        return f"<Port of {self.source.path.name} onto {self.model}: {verdict}>"
+        return f"<Port of {self.source.name} onto {self.model}: {verdict}>"
 
 
 def port(  # noqa: PLR0913 - by keyword, each what an option of the command is

@@ -7,14 +7,9 @@ outer layer that knows more adds to it with ``raise ... from``.
 
 from __future__ import annotations
 
-from porting.places import as_known
-
 
 class PortingError(Exception):
     """Base of the tree: catching it catches everything raised on purpose."""
-
-    def __init__(self, message: str = "") -> None:
-        super().__init__(as_known(message))
 
 
 class BadInput(PortingError):

@@ -12,7 +12,6 @@ from porting.catalog.downloads import NOT_SOURCES, check_first_seen, recorded_ch
 from porting.catalog.published import BY_FILE, CATALOG, CONTRADICTORY, CatalogEntry, near_names
 from porting.errors import BadInput, BadSource
 from porting.folders import DOWNLOADED, SYNTHETIC
-from porting.places import origin
 from porting.sha256 import sha256_of
 from porting.sources import Source, claims_to_be_a_source, open_source
 from porting.sources.checkpoint import locate, looks_like_checkpoint, looks_like_v1
@@ -91,7 +90,7 @@ def open_published(path: str | PathLike[str]) -> Source:
 
 def published_as(source: Source) -> CatalogEntry | None:
     """The entry that a source is from, by its file's name and recorded checksum; or None."""
-    file = origin(source.path)
+    file = source.user_file
     entry = BY_FILE.get(file.name)
     if entry is None or not file.is_file():
         return None

@@ -24,7 +24,7 @@ from porting.judges.tensorflow import (
     run_pieces,
     session_settings,
 )
-from porting.sources.graphdef.reader import VARIABLES, GraphDefSource, SavedModelSource
+from porting.sources.graphdef import VARIABLES, GraphDefSource, SavedModelSource
 
 ALLOW_LIST = frozenset(
     """
@@ -191,10 +191,10 @@ def _graph_to_run(tf: Any, source: GraphDefSource, output: str) -> Any:
         graphs = SavedModel.FromString(source.file.read_bytes()).meta_graphs
         tags = source.meta.tags
         whole = next(m for m in graphs if set(m.meta_info_def.tags) == tags).graph_def
-        output_names = [source.called.partition(":")[0]]
+        output_names = [source.output_name.partition(":")[0]]
         output_names += [source.meta.restore] if source.meta.restore else []
     else:
-        whole = tf.compat.v1.GraphDef.FromString(source.path.read_bytes())
+        whole = tf.compat.v1.GraphDef.FromString(source.file.read_bytes())
     for node in whole.node:
         if node.name == image and not node.op.startswith("Placeholder"):
             kind = node.attr["dtype"].type or node.attr["element_dtype"].type

@@ -19,7 +19,7 @@ from porting.errors import BadInput, MissingJudge
 from porting.judges.judge import Run, direct_inputs, groups_of
 from porting.judges.tensorflow import import_tensorflow
 from porting.sources.checkpoint import CheckpointSource
-from porting.sources.checkpoint.object_graph import GRAPH_KEY
+from porting.sources.checkpoint.weight_sets import GRAPH_KEY
 from porting.sources.keras import KerasSource
 
 FAMILIES = ("MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small")

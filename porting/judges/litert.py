@@ -101,7 +101,7 @@ class LiteRTJudge:
             rewrites.append(with_every_result)
         content: bytes | None = None
         for rewrite in rewrites:
-            content = rewrite(source.path.read_bytes() if content is None else content)
+            content = rewrite(source.file.read_bytes() if content is None else content)
         # None where the file is run as it is.
         self._content = content
         self._interpreter: Any = self._interpreting(content, keep=only is None)
@@ -169,7 +169,7 @@ class LiteRTJudge:
         substitutes = frozenset(number for tap, number in numbers.items() if tap in values)
         try:
             if substitutes not in self._pieces:
-                whole = self._source.path.read_bytes() if self._content is None else self._content
+                whole = self._source.file.read_bytes() if self._content is None else self._content
                 self._pieces[substitutes] = self._interpreting(
                     piece_by_piece(whole, substitutes), keep=True
                 )
@@ -201,7 +201,7 @@ class LiteRTJudge:
         Raises:
             MissingJudge: that package is not installed.
         """
-        whole = self._source.path.read_bytes() if self._content is None else self._content
+        whole = self._source.file.read_bytes() if self._content is None else self._content
         return layer_behind(whole, self._source.index_of(tensor))
 
     def _interpreting(self, content: bytes | None, keep: bool) -> Any:
@@ -215,7 +215,7 @@ class LiteRTJudge:
         try:
             with stderr_silenced():  # a delegate announces itself
                 interpreter = runtime.Interpreter(
-                    model_path=None if content else str(self._source.path),
+                    model_path=None if content else str(self._source.file),
                     model_content=content,
                     num_threads=_threads(),
                     **options,

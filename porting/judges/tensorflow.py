@@ -15,8 +15,7 @@ from genmobilenet.config import NetworkConfig
 from porting.errors import BadInput, MissingJudge
 from porting.judges.judge import INPUT, Run, direct_inputs, groups_of
 from porting.judges.quiet_stderr import stderr_silenced
-from porting.sources.checkpoint.object_graph import GRAPH_KEY
-from porting.sources.checkpoint.weight_sets import EMA_SUFFIX, is_statistic
+from porting.sources.checkpoint.weight_sets import EMA_SUFFIX, GRAPH_KEY, is_statistic
 
 if TYPE_CHECKING:
     from porting.judges.reference.steps import Steps

@@ -25,7 +25,7 @@ from porting.parity.compare import Comparison
 from porting.parity.inputs import seeded_pixels
 from porting.sources import Source
 from porting.sources.checkpoint import CheckpointSource
-from porting.sources.shipped import graphs_beside
+from porting.sources.opening import graphs_beside
 from porting.sources.source import WEIGHT_AXES
 
 INPUTS = 2
@@ -92,14 +92,14 @@ def companion_graph(
 def _graphs(
     source: CheckpointSource, match: Match, compare: CompareWithGraph
 ) -> Iterator[CompanionGraph]:
-    from porting.sources.graphdef.reader import FrozenGraphSource
+    from porting.sources.graphdef import FrozenGraphSource
     from porting.sources.tflite import TFLiteSource
 
     drops = match.first_class > 0
     for path in graphs_beside(source):
         try:
             reader = TFLiteSource if path.suffix == ".tflite" else FrozenGraphSource
-            graph: Source = reader(path)
+            graph: Source = reader(path, source.unpacked)
             if not _has_layers_of(graph, match.config):
                 continue
             weight_set = _weight_set_in(graph, source, match)
@@ -114,7 +114,7 @@ def _graphs(
         except MappingError as error:
             # What lies in a folder may be another network of the same shapes; what was shipped
             # with the checkpoint, or has its weights, may not.
-            if source.shipped_in is not None or weight_set is not None:
+            if source.unpacked is not None or weight_set is not None:
                 difference = " ".join(str(error).split())
                 refusal = (
                     f"{name} beside the checkpoint has the network's layers and computes another: "

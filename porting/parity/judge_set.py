@@ -26,7 +26,7 @@ from porting.sources.tflite import TFLiteSource
 if TYPE_CHECKING:
     from porting.judges.keras import Application
     from porting.judges.reference.steps import Steps
-    from porting.sources.graphdef.reader import GraphDefSource
+    from porting.sources.graphdef import GraphDefSource
 
 Logits = Callable[[np.ndarray], np.ndarray]
 """What a source's own input stands for, (N, H, W, C), to logits: all classes, also those that a

@@ -15,7 +15,6 @@ from porting.catalog.local import published_as
 from porting.errors import BadInput
 from porting.mapping.convention import InputConvention
 from porting.mapping.families import family_of
-from porting.places import origin
 from porting.plain_json import encoded
 
 if TYPE_CHECKING:
@@ -107,8 +106,8 @@ def card_of(port: Port, name: str, digest: str) -> Card:
         )
     return Card(
         port.model, Weights(name, digest),
-        CardSource(source.path.name, source.format, source.sha256, port.plan.weight_set,
-                   str(origin(source.path).absolute()), published),
+        CardSource(source.name, source.format, source.sha256, port.plan.weight_set,
+                   str(source.user_file.absolute()), published),
         verdict_json(port), port.convention, port.plan.to_json(), versions(), port.labels,
         port.onto, port.calibration,
     )  # fmt: skip

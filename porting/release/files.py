@@ -18,7 +18,6 @@ from porting.api import Port
 from porting.atomic_files import is_stale, sync, temporary
 from porting.errors import BadInput, NotAtParity, OutputError
 from porting.judges.reference.synthesize import OLD_PREFIX, PREFIX, begins_as_synthetic, has_mark
-from porting.places import origin
 from porting.release.card import card_of, read_card
 from porting.sha256 import sha256_of
 from porting.sources import Source
@@ -81,11 +80,11 @@ def is_synthetic(source: Source) -> bool:
     if any(name.startswith((f"{PREFIX}/", f"{OLD_PREFIX}/")) for name in source.tensors):
         return True
     if isinstance(source, TFLiteSource):
-        content = memoryview(source.path.read_bytes())
+        content = memoryview(source.file.read_bytes())
         description = Flatbuffer(content, source.path).root().text(_DESCRIPTION, "description")
         if begins_as_synthetic(description):
             return True
-    files = [file.absolute() for file in (*source.files, origin(source.path))]
+    files = [file.absolute() for file in (*source.files, source.user_file)]
     homes = {home for file in files for home in file.parents[:2]}
     return any(begins_as_synthetic(file.name) for file in files) or any(map(has_mark, homes))
 

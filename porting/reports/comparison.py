@@ -17,7 +17,6 @@ from porting.diff import Diff
 from porting.mapping.plan import CONSTANTS, Plan
 from porting.parity.compare import Comparison, TapResult
 from porting.parity.figures import TapFigures
-from porting.places import as_known
 from porting.plain_json import encoded
 from porting.release import ReleaseFiles
 from porting.release.card import verdict_json, versions
@@ -39,7 +38,7 @@ HEADINGS = (
 def port_json(port: Port, files: ReleaseFiles | None) -> dict[str, Any]:
     """The outcome of a port as plain data; ``files`` is None where nothing was written."""
     return {
-        "source": as_known(str(port.source.path)),
+        "source": str(port.source.path),
         "source_sha256": port.source.sha256,
         "model": port.model,
         "weight_set": port.plan.weight_set,
@@ -61,7 +60,7 @@ def print_port(port: Port, files: ReleaseFiles | None) -> None:
     others = [name for name in port.source.weight_sets if name != plan.weight_set]
     also = f" ({', '.join(others)} also in the source)" if others else ""
     pairs = [
-        ("source", as_known(str(port.source.path))),
+        ("source", str(port.source.path)),
         ("model", port.model),
         ("weights", plan.weight_set + also),
         ("plan", f"by {plan.naming}: {len(plan.fills)} keys filled, {len(plan.left_out)} source "
@@ -93,7 +92,7 @@ def diff_json(diff: Diff) -> dict[str, Any]:
     data = {
         **comparison_json(comparison),
         "source": {
-            "file": diff.source.path.name,
+            "file": diff.source.name,
             "format": diff.source.format,
             "sha256": diff.source.sha256,
             "weight_set": subject.match.plan.weight_set,
@@ -218,7 +217,7 @@ def print_diff(diff: Diff) -> None:
     weights, needed, skipped = comparison.weights, comparison.needed, diff.images.skipped
     file = None if subject.file is None else subject.file.name
     pairs = [
-        ("source", f"{diff.source.path.name} ({subject.match.plan.weight_set})"),
+        ("source", f"{diff.source.name} ({subject.match.plan.weight_set})"),
         ("network", ", ".join(filter(None, (subject.model, file)))),
         *(("", note) for note in subject.notes),
         ("verdict", comparison.summary()),

@@ -21,7 +21,6 @@ from porting.mapping.convention import Certainty, InputConvention, convention_of
 from porting.mapping.match import Match
 from porting.mapping.recognise import candidates, find_match
 from porting.mapping.rules import choose_weight_set
-from porting.places import as_known
 from porting.reports.terminal import print_lines
 from porting.sources import Source
 
@@ -60,7 +59,7 @@ class Inspection:
         """The inspection as plain data."""
         source = self.source
         data: dict[str, Any] = {
-            "source": as_known(str(source.path)),
+            "source": str(source.path),
             "format": source.format,
             "sha256": source.sha256,
             "weight_sets": list(source.weight_sets),
@@ -93,7 +92,7 @@ def print_inspection(inspection: Inspection) -> None:
     """Print it as text."""
     source, operators = inspection.source, inspection.operators
     pairs = [
-        ("source", as_known(str(source.path))),
+        ("source", str(source.path)),
         ("format", source.format),
         ("sha256", source.sha256),
         ("weights", ", ".join(source.weight_sets)),

@@ -1,4 +1,4 @@
-"""Archives as Google ships them: what matters of one, unpacked into a temporary folder."""
+"""Archives as Google publishes them, unpacked into a temporary folder."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from porting.errors import BadSource
-from porting.places import forget, stands_for
 
-Wanted = Callable[[PurePosixPath, bytes], bool]
-"""Says of a file, by its name and its first :data:`HEAD` bytes, whether to unpack it."""
+Display = Callable[[Path], Path]
+"""Gives the path that messages call a file by; ``Path`` itself for a file of the user's."""
 
 HEAD = 32
 _NAMES = (".tgz", ".tar.gz", ".tar")
@@ -38,61 +37,64 @@ def is_archive(path: Path) -> bool:
         return False
 
 
-def unpack(archive: Path, wanted: Wanted) -> Path:
-    """Unpack the wanted files, and nothing else, into a folder of their own.
+def remove_with(owner: object, folder: Path) -> Callable[[], object]:
+    """Remove a folder when ``owner`` is gone, at the latest when the process ends.
+
+    Returns a function that removes it at once.
+    """
+    return weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+
+
+class UnpackedArchive:
+    """Members of an archive in a temporary ``folder``, which is removed with this object.
+
+    ``is_member`` says, by name and first :data:`HEAD` bytes, which members to unpack.
 
     Raises:
         BadSource: the archive is damaged, or unpacks to more than any model takes.
     """
-    folder = Path(tempfile.mkdtemp(prefix="porting-"))
-    stands_for(folder, archive)
-    try:
-        _unpack_into(folder, archive, wanted)
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        remove(folder)
-        raise BadSource(f"{archive}: not a sound archive: {error}") from error
-    except BaseException:
-        remove(folder)
-        raise
-    return folder
 
+    def __init__(self, archive: Path, is_member: Callable[[PurePosixPath, bytes], bool]) -> None:
+        self.archive = archive
+        self.folder = Path(tempfile.mkdtemp(prefix="porting-"))
+        self.remove = remove_with(self, self.folder)
+        try:
+            self._unpack(is_member)
+        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+            self.remove()
+            raise BadSource(f"{archive}: not a sound archive: {error}") from error
+        except BaseException:
+            self.remove()
+            raise
 
-def remove(folder: Path) -> None:
-    """Remove what was unpacked."""
-    shutil.rmtree(folder, ignore_errors=True)
-    forget(folder)
+    def display(self, path: Path) -> Path:
+        """What messages call a file in the folder: ``archive, member``. No such path exists."""
+        if not path.is_relative_to(self.folder):
+            return path
+        member = path.relative_to(self.folder)
+        return Path(f"{self.archive}, {member}") if member.parts else self.archive
 
-
-def _unpack_into(folder: Path, archive: Path, wanted: Wanted) -> None:
-    total = 0
-    with tarfile.open(archive, "r:*") as tar:
-        for member in tar:
-            name = PurePosixPath(member.name)
-            # macOS puts a "._" file of its own beside each.
-            outside = name.is_absolute() or ".." in name.parts or name.name.startswith("._")
-            stream = None if outside or not member.isfile() else tar.extractfile(member)
-            if stream is None:
-                continue
-            head = stream.read(HEAD)
-            if not wanted(name, head):
-                continue
-            total += member.size
-            if total > UNPACKED_LIMIT:
-                raise BadSource(f"{archive}: unpacks to over {UNPACKED_LIMIT >> 30} GiB")
-            target = folder.joinpath(*name.parts)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with stream, target.open("wb") as out:
-                out.write(head)
-                shutil.copyfileobj(stream, out)
-        _read_to_the_end(tar)
-
-
-def _read_to_the_end(tar: tarfile.TarFile) -> None:
-    """A compressed archive's checksum stands at its end, behind all that tar reads."""
-    while tar.fileobj is not None and tar.fileobj.read(_CHUNK):
-        pass
-
-
-def removed_with(owner: object, folder: Path) -> None:
-    """Remove a folder when ``owner`` is gone, at the latest when the process ends."""
-    weakref.finalize(owner, remove, folder)
+    def _unpack(self, is_member: Callable[[PurePosixPath, bytes], bool]) -> None:
+        total = 0
+        with tarfile.open(self.archive, "r:*") as tar:
+            for member in tar:
+                name = PurePosixPath(member.name)
+                # macOS adds a "._" file of its own beside each.
+                outside = name.is_absolute() or ".." in name.parts or name.name.startswith("._")
+                stream = None if outside or not member.isfile() else tar.extractfile(member)
+                if stream is None:
+                    continue
+                head = stream.read(HEAD)
+                if not is_member(name, head):
+                    continue
+                total += member.size
+                if total > UNPACKED_LIMIT:
+                    raise BadSource(f"{self.archive}: unpacks to over {UNPACKED_LIMIT >> 30} GiB")
+                target = self.folder.joinpath(*name.parts)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with stream, target.open("wb") as out:
+                    out.write(head)
+                    shutil.copyfileobj(stream, out)
+            # A compressed archive's checksum is at its end, after all that tar reads.
+            while tar.fileobj is not None and tar.fileobj.read(_CHUNK):
+                pass

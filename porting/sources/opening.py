@@ -1,22 +1,50 @@
-"""Which reader a path needs, decided by what the file holds."""
+"""Which reader a path needs, decided by the content of the file, and which model of an archive.
+
+Google publishes several models of one network in an archive. A checkpoint is preferred to a
+TFLite file, as it alone can hold both weight sets, unless it was trained for quantisation: its
+float weights are the published network's only with the rounding that its graph adds, and the
+TFLite file has that in its numbers. Without either, it is the SavedModel, then the frozen graph.
+"""
 
 from __future__ import annotations
 
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from porting.errors import BadSource
-from porting.sources.archive import is_archive
-from porting.sources.checkpoint import looks_like_checkpoint, open_checkpoint
-from porting.sources.graphdef import looks_like_graph, looks_like_saved_model
+from porting.sources.archive import UnpackedArchive, is_archive
+from porting.sources.checkpoint import (
+    CheckpointSource,
+    begins_like_v1,
+    belongs_to_checkpoint,
+    locate,
+    looks_like_checkpoint,
+    looks_like_v1,
+)
+from porting.sources.graphdef import (
+    SAVED_MODEL,
+    FrozenGraphSource,
+    SavedModelSource,
+    looks_like_graph,
+    looks_like_saved_model,
+)
 from porting.sources.keras import KerasSource, looks_like_keras
-from porting.sources.shipped import open_archive
 from porting.sources.source import Source
 from porting.sources.tflite import TFLiteSource, looks_like_tflite
 
-_SHOWN = 200  # characters of a path that is too long
+AVERAGES, TRAINED = "ema", "pristine"
+"""Folders of MobileNet V3's archives: averages under the plain names, and training's checkpoint."""
 
-_KNOWN = {
+MOST_BESIDE = 8
+"""Most graphs that are considered beside a checkpoint: Google's archives have two."""
+
+_QUANTISATION_VARIABLES = ("/weights_quant/", "/act_quant/")
+"""In the names of variables that ``tensorflow/contrib/quantize/python/quant_ops.py`` adds."""
+
+_MOST_LETTERS = 200
+"""Characters that are shown of a path that is too long."""
+
+_OTHER_FORMATS = {
     b"\xff\xd8\xff": "a JPEG image",
     b"\x89PNG": "a PNG image",
     b"PK\x03\x04": "a zip archive",
@@ -24,16 +52,16 @@ _KNOWN = {
     b"node {": "a graph as text (.pbtxt), of which only the binary form (.pb) is read",
     b"saved_model_schema_version": "a SavedModel as text, of which only the binary form is read",
 }
-"""First bytes of files that people hand in by mistake, to name them."""
+"""First bytes of files that people pass by mistake, to name them."""
 
 
 def open_source(path: str | PathLike[str]) -> Source:
-    """Open a TensorFlow-side model: a TFLite file, a checkpoint, a graph or a file of Keras.
+    """Open a TensorFlow-side model: a TFLite file, a checkpoint, a graph or a Keras file.
 
     A checkpoint may be given as its prefix, its ``.index`` file, a file of format
     V1 or a directory with a ``checkpoint`` file in it; a graph as a frozen ``.pb``, or as
     a SavedModel's directory or its ``saved_model.pb``. All of these may lie in the ``.tgz`` that
-    Google ships; :mod:`~porting.sources.shipped` says which is opened of several.
+    Google publishes; :mod:`porting.sources.opening` says which of several is opened.
 
     Raises:
         BadSource: the path does not exist, or holds none of these, or is damaged.
@@ -41,42 +69,39 @@ def open_source(path: str | PathLike[str]) -> Source:
     """
     place = Path(path)
     if "\0" in str(place):
-        raise BadSource(f"{str(place)!r}: no path: it has a null character in it")
+        raise BadSource(f"{str(place)!r}: not a path: it has a null character in it")
+    source: Source | None = None
     try:
-        return _opened(place)
+        folder = place if place.is_dir() else None
+        if looks_like_tflite(place):
+            source = TFLiteSource(place)
+        elif looks_like_keras(place):
+            source = KerasSource(place)
+        elif looks_like_checkpoint(place):
+            source = CheckpointSource(place)
+        elif is_archive(place):
+            source = _open_archive(place)
+        elif folder and len(files := sorted(folder.glob("*.tflite"))) == 1:
+            source = TFLiteSource(files[0])
+        elif looks_like_saved_model(place):
+            source = SavedModelSource(place, folder or place.parent)
+        else:
+            files = sorted(folder.glob("*.pb")) if folder else [place]
+            if len(files) == 1 and looks_like_graph(files[0]):
+                source = FrozenGraphSource(files[0])
+        if source is not None:
+            return source
+        content = _content(place)
     except OSError as error:
         # A name too long, or links in a circle: no reader gets as far as the file.
-        shown = f"{str(place)[:_SHOWN]}..." if len(str(place)) > _SHOWN else place
+        start = str(place)[:_MOST_LETTERS]
+        shown = f"{start}..." if len(str(place)) > _MOST_LETTERS else start
         raise BadSource(f"{shown}: cannot be read: {error.strerror or error}") from error
-
-
-def _opened(place: Path) -> Source:
-    if looks_like_tflite(place):
-        return TFLiteSource(place)
-    if looks_like_keras(place):
-        return KerasSource(place)
-    if looks_like_checkpoint(place):
-        return open_checkpoint(place)
-    if is_archive(place):
-        return open_archive(place)
-    if place.is_dir() and len(files := sorted(place.glob("*.tflite"))) == 1:
-        return TFLiteSource(files[0])
-    if (graph := _opened_graph(place)) is not None:
-        return graph
     raise BadSource(
-        f"{place}: {_found(place)}; expected a TFLite file, a TensorFlow checkpoint "
+        f"{place}: {content}; expected a TFLite file, a TensorFlow checkpoint "
         "(a prefix, an .index file, a file of format V1, a directory with a 'checkpoint' file, "
-        "a .tgz), a SavedModel's directory, a frozen graph (.pb) or a file of Keras (.h5, .keras)"
+        "a .tgz), a SavedModel's directory, a frozen graph (.pb) or a Keras file (.h5, .keras)"
     )
-
-
-def _opened_graph(place: Path) -> Source | None:
-    from porting.sources.graphdef.reader import FrozenGraphSource, SavedModelSource
-
-    if looks_like_saved_model(place):
-        return SavedModelSource(place, place if place.is_dir() else place.parent)
-    files = sorted(place.glob("*.pb")) if place.is_dir() else [place]
-    return FrozenGraphSource(files[0]) if len(files) == 1 and looks_like_graph(files[0]) else None
 
 
 def claims_to_be_a_source(path: Path) -> bool:
@@ -93,7 +118,26 @@ def claims_to_be_a_source(path: Path) -> bool:
     )
 
 
-def _found(path: Path) -> str:
+def graphs_beside(source: CheckpointSource) -> tuple[Path, ...]:
+    """TFLite files and graphs that lie beside a checkpoint, at most :data:`MOST_BESIDE`.
+
+    Those anywhere in its archive; else those of its own folder and, for one of
+    MobileNet V3's pair, of the folder around. Their content is not checked.
+    """
+    home = source.unpacked.folder if source.unpacked else source.prefix.parent
+    if source.unpacked is None and home.name in (AVERAGES, TRAINED):
+        home = home.parent
+    try:
+        files = sorted(home.rglob("*") if source.unpacked else home.iterdir())
+    except OSError:
+        return ()
+    lite = [file for file in files if file.suffix == ".tflite" and file.is_file()]
+    graphs = [file for file in files if file.suffix == ".pb" and looks_like_graph(file)]
+    return (*lite, *graphs)[:MOST_BESIDE]
+
+
+def _content(path: Path) -> str:
+    """What a path that is not a source holds, for a message."""
     if path.is_dir():
         return "a directory without a checkpoint in it"
     try:
@@ -105,5 +149,91 @@ def _found(path: Path) -> str:
         return f"cannot be read ({error.strerror})"
     if not head:
         return "the file is empty"
-    known = next((what for start, what in _KNOWN.items() if head.startswith(start)), None)
-    return known or f"a file that begins with {head!r}"
+    formats = (name for start, name in _OTHER_FORMATS.items() if head.startswith(start))
+    return next(formats, f"a file that begins with {head!r}")
+
+
+def _open_archive(archive: Path) -> Source:
+    """Open the model that an archive was published for; the unpacked files go with the source.
+
+    Raises:
+        BadSource: the archive is damaged, or holds no model, or several that no
+            rule chooses from.
+    """
+    unpacked = UnpackedArchive(archive, _belongs_to_a_model)
+    try:
+        return _open_unpacked(unpacked)
+    except BaseException:
+        unpacked.remove()
+        raise
+
+
+def _belongs_to_a_model(name: PurePosixPath, head: bytes) -> bool:
+    by_name = name.suffix in (".tflite", ".pb") or belongs_to_checkpoint(name.name)
+    return by_name or begins_like_v1(head)
+
+
+def _open_unpacked(unpacked: UnpackedArchive) -> Source:
+    archive, folder = unpacked.archive, unpacked.folder
+    models = sorted(file.parent for file in folder.rglob(SAVED_MODEL))
+    homes = _checkpoint_folders(folder, models)
+    files = sorted(folder.rglob("*.tflite"))
+    checkpoint = _open_checkpoint(unpacked, homes)
+    quantised = checkpoint is not None and any(
+        part in name for name in checkpoint.tensors for part in _QUANTISATION_VARIABLES
+    )
+    if len(files) == 1 and (not homes or quantised):
+        return TFLiteSource(files[0], unpacked)
+    if checkpoint is not None:
+        return checkpoint
+    graphs = [file for file in sorted(folder.rglob("*.pb")) if looks_like_graph(file)]
+    if not homes and not files:
+        if len(models) == 1:
+            return SavedModelSource(archive, models[0], unpacked)
+        if len(graphs) == 1 and not models:
+            return FrozenGraphSource(graphs[0], unpacked)
+    candidates = {
+        "checkpoints in several folders": homes,
+        "several TFLite files": files,
+        "several SavedModels": models,
+        "several frozen graphs": graphs,
+    }
+    for what, paths in candidates.items():
+        if paths:
+            names = ", ".join(str(path.relative_to(folder)) for path in paths)
+            raise BadSource(f"{archive}: holds {what}: {names}; unpack it and name one")
+    raise BadSource(
+        f"{archive}: neither a checkpoint nor a TFLite file, a SavedModel or a frozen graph in "
+        "this archive"
+    )
+
+
+def _checkpoint_folders(folder: Path, models: list[Path]) -> list[Path]:
+    """Folders of checkpoints, without the variables of SavedModels where there are others.
+
+    Google publishes the two side by side; the checkpoint alone can hold both weight sets.
+    """
+    homes = {p.parent for p in folder.rglob("*") if p.suffix == ".index" or looks_like_v1(p)}
+    variables = {home for home in homes if home.name == "variables"}
+    homes -= {home for home in variables if home.parent in models}
+    # A folder of variables may lie there without its SavedModel.
+    return sorted(homes - {h for h in variables if (h / "variables.index").is_file()} or homes)
+
+
+def _open_checkpoint(unpacked: UnpackedArchive, homes: list[Path]) -> CheckpointSource | None:
+    """The only checkpoint, or the one of MobileNet V3's pair that holds more; else None."""
+
+    def opened(home: Path) -> CheckpointSource:
+        return CheckpointSource(unpacked.archive, locate(home, unpacked.display), unpacked)
+
+    if len(homes) == 1:
+        return opened(homes[0])
+    if [home.name for home in homes] != [AVERAGES, TRAINED] or homes[0].parent != homes[1].parent:
+        return None
+    source = opened(homes[1])
+    if "ema" in source.weight_sets:
+        return source
+    source = opened(homes[0])
+    # They are not raw weights, and do not have the names of averages either.
+    source.weight_sets = ("as stored",)
+    return source

@@ -1,4 +1,4 @@
-"""What every reader hands on: named tensors, and what is known about them."""
+"""What every reader returns: named tensors, a graph where there is one, and what is known."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from porting.sha256 import sha256_of
+from porting.sources.archive import UnpackedArchive
 
 _UNPACKING = ("DENSIFY", "DEQUANTIZE")
-"""Operators that change how a tensor is stored and nothing of what it stands for."""
+"""Operators that change how a tensor is stored and not its values."""
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and deviation of RGB pixels 0..255, ``(x - mean) / deviation``: one number, or one a
@@ -33,7 +34,7 @@ class TensorInfo:
     """One tensor of a source, as its file describes it.
 
     ``shape`` is in the source's own axis order. ``dtype`` is the NumPy name of
-    what :meth:`Source.read` returns; ``stored_as`` is what lies on disk, which
+    what :meth:`Source.read` returns; ``stored_as`` is the type on disk, which
     differs where weights are quantised or sparse. ``range`` is the least and the
     largest real value that a tensor quantised with one scale can hold: an
     operator that makes it clamps to that.
@@ -70,7 +71,7 @@ class Operator:
 class Graph:
     """Operators in execution order, between named inputs and outputs; all data is NHWC.
 
-    Every reader speaks of operators as TFLite does, whatever its format calls
+    Every reader names operators as TFLite does, whatever its format calls
     them. Kinds that the mapping knows, with their inputs and options:
 
     - ``CONV_2D``, ``DEPTHWISE_CONV_2D`` (data, weight, bias or None):
@@ -78,7 +79,7 @@ class Graph:
       ``dilation_h``, ``dilation_w``; the second also ``depth_multiplier``.
     - ``FULLY_CONNECTED`` (data, weight, bias or None).
     - ``BATCH_NORM`` (data, gamma, beta, mean, variance), where a format keeps it
-      apart from the convolution: ``epsilon``. Without a gamma or beta that input is None.
+      separate from the convolution: ``epsilon``. Without a gamma or beta that input is None.
       Where mean and variance are None and ``epsilon`` too, it is data * gamma + beta.
     - ``ADD``, ``SUB``, ``MUL``, ``DIV`` (two operands, data or constant).
     - ``MINIMUM``, ``MAXIMUM`` (data and a constant).
@@ -89,7 +90,7 @@ class Graph:
     - ``PAD`` (data, amounts (4, 2)), ``PADV2`` (data, amounts, what is filled in).
     - ``TRANSPOSE`` (data, order), ``FAKE_QUANT`` (data).
     - ``RESHAPE``, ``SQUEEZE``, ``EXPAND_DIMS`` (data, ...), ``QUANTIZE``,
-      ``DEQUANTIZE``, ``CAST`` (data): passed over. What computes a shape alone is no operator.
+      ``DEQUANTIZE``, ``CAST`` (data): skipped. What computes a shape alone is not listed.
 
     Anything else keeps its format's own name, and no network has it.
     ``activation`` (``none``, ``relu``, ``relu6``, ...) is an option of each
@@ -104,30 +105,31 @@ class Graph:
 
     @cached_property
     def dequantised(self) -> dict[str, str]:
-        """What DENSIFY and DEQUANTIZE operators make -> where their chain begins."""
+        """Output of a DENSIFY or DEQUANTIZE operator -> the tensor where their chain begins."""
         origins: dict[str, str] = {}
         for operator in self.operators:
-            given = operator.inputs[0]
-            if operator.kind in _UNPACKING and given is not None:
-                origins[operator.outputs[0]] = origins.get(given, given)
+            data = operator.inputs[0]
+            if operator.kind in _UNPACKING and data is not None:
+                origins[operator.outputs[0]] = origins.get(data, data)
         return origins
 
     @cached_property
     def consumers(self) -> dict[str, tuple[Operator, ...]]:
         """Tensor -> the operators that take it, each once, in execution order."""
-        taken: dict[str, list[Operator]] = {}
+        consumers: dict[str, list[Operator]] = {}
         for operator in self.operators:
             for name in dict.fromkeys(operator.inputs):
                 if name is not None:
-                    taken.setdefault(name, []).append(operator)
-        return {name: tuple(operators) for name, operators in taken.items()}
+                    consumers.setdefault(name, []).append(operator)
+        return {name: tuple(operators) for name, operators in consumers.items()}
 
 
 class Source(abc.ABC):
     """One TensorFlow-side model on disk.
 
-    ``tensors`` lists what can be read, without reading it. ``weight_sets`` is
-    ``("raw",)``, ``("ema", "raw")`` where moving averages lie beside the
+    ``path`` is what messages and reports call it: the user's path, or ``archive, member`` for a
+    file that was ``unpacked`` from an archive. ``tensors`` lists what can be read, without
+    reading it. ``weight_sets`` is ``("raw",)``, ``("ema", "raw")`` with moving averages beside the
     trained weights, or ``("as stored",)`` for an exported file, which does not
     say which of the two it was made from, and for averages under the plain names.
     ``graph`` is None for a format that holds weights alone. ``trained_at`` is the
@@ -142,15 +144,26 @@ class Source(abc.ABC):
     graph: Graph | None = None
     trained_at: int | None = None
     documented_as: str | None = None
+    unpacked: UnpackedArchive | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the file or folder that was opened."""
+        return self.path.name
+
+    @property
+    def user_file(self) -> Path:
+        """The path that the user gave: that of the archive where it was unpacked from one."""
+        return self.unpacked.archive if self.unpacked else self.path
 
     @property
     def activations(self) -> Mapping[str, TensorInfo]:
-        """What operators pass on; empty for a source without a graph."""
+        """The tensors between operators; empty for a source without a graph."""
         return {}
 
     @property
     def input_side(self) -> int | None:
-        """The side of the input image in pixels, where a source of weights says it, or is known."""
+        """The side of the input image in pixels, where the source states it or it is known."""
         return self.trained_at
 
     def not_a_weight(self, name: str) -> str | None:
@@ -159,21 +172,21 @@ class Source(abc.ABC):
 
     @property
     def metadata_normalisation(self) -> Normalisation | None:
-        """How pixels become the source's input, where the file states it beside its graph.
+        """How pixels become the source's input, where the file's metadata states it.
 
         Raises:
-            BadSource: it holds that damaged.
+            BadSource: the metadata is damaged.
         """
         return None
 
     @property
     def decodes_images(self) -> bool:
-        """Whether the graph makes its images of image files itself, as pixels 0..255."""
+        """Whether the graph decodes image files itself, to pixels 0..255."""
         return False
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of a port's plan must know of the file itself."""
+        """What a reader of a port's plan must know about the file itself."""
         return ()
 
     @property
@@ -181,7 +194,7 @@ class Source(abc.ABC):
         """The names of the classes, in order, where the source holds them.
 
         Raises:
-            BadSource: it holds them damaged.
+            BadSource: they are damaged.
         """
         return None
 

@@ -21,17 +21,20 @@ _ENCRYPTION_FLAG = 1
 _CHUNK = 1 << 20
 
 
-def open_zip(path: Path) -> zipfile.ZipFile:
+def open_zip(file: Path, path: Path | None = None) -> zipfile.ZipFile:
     """Open an archive, which may stand behind other data, for :func:`copy_member`.
+
+    ``path`` is what messages call it where that is not ``file``.
 
     Raises:
         BadSource: it is damaged, or a member's name leads out of the archive.
         UnsupportedSource: it has more members than an archive of a model.
     """
+    path = path or file
     try:
         # zipfile reads the whole directory, so its size is looked up first.
-        with path.open("rb") as stream:
-            size = path.stat().st_size
+        with file.open("rb") as stream:
+            size = file.stat().st_size
             stream.seek(max(0, size - _END_SIZE - _LONGEST_COMMENT - _LOCATOR_SIZE))
             tail = stream.read()
         end = tail.rfind(_END)
@@ -43,7 +46,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
             raise UnsupportedSource(
                 f"{path}: a zip archive with more members or bytes than a mobile network's has"
             )
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(file)
     except DAMAGE as error:
         raise BadSource(f"{path}: not a sound zip archive: {error}") from error
     for member in archive.infolist():

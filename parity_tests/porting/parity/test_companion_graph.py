@@ -20,7 +20,7 @@ from porting.mapping.recognise import find_match
 from porting.parity.companion_graph import INPUTS, companion_graph
 from porting.parity.inputs import seeded_pixels
 from porting.sources import open_source
-from porting.sources.shipped import MOST_BESIDE, graphs_beside
+from porting.sources.opening import MOST_BESIDE, graphs_beside
 
 MODEL = "tf_mnasnet_small"
 TRAINED = with_averages(variables(MODEL, "keras", "mnasnet-small"))
@@ -178,7 +178,7 @@ def test_a_graph_of_the_same_weights_that_computes_another_network_is_refused(ly
 
 def test_so_is_any_in_the_checkpoints_archive(lying):
     source, match = lying({"net.tflite": tflite("mnasnet_small", seed=1)[0]}, shipped=True)
-    assert source.shipped_in is not None
+    assert source.unpacked is not None
     assert companion_graph(source, match, nobody).refusal is not None
 
 

@@ -37,7 +37,7 @@ def test_weights_and_card(ported, tmp_path):
     assert all(torch.equal(state[key], value) for key, value in ported.state_dict.items())
     create_model("tf_mnasnet_small", checkpoint_path=files.weights)
     card = json.loads(files.card.read_text())
-    source = hashlib.sha256(ported.source.path.read_bytes()).hexdigest()
+    source = hashlib.sha256(ported.source.file.read_bytes()).hexdigest()
     assert card["weights"] == {"file": files.weights.name, "sha256": digest}
     assert (card["source"]["file"], card["source"]["sha256"]) == ("small.tflite", source)
     assert card["source"]["weight_set"] == "as stored"

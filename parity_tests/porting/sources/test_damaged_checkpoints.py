@@ -83,7 +83,7 @@ def test_resources_are_unsupported_not_invalid(tmp_path):
     ("shape", "message"),
     [
         ((1,) * 33, "a shape of over 32 axes"),
-        ((1 << 39, 1 << 39, 0), "the shape .*, which no memory holds"),
+        ((1 << 39, 1 << 39, 0), "the shape .*, which does not fit in memory"),
     ],
 )
 def test_a_shape_that_no_array_has(tmp_path, shape, message):

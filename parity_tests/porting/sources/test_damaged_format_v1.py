@@ -37,7 +37,7 @@ def test_a_cut_file_is_refused_at_every_length(path):
 
 def test_a_cut_file_says_that_it_is_cut(path):
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(BadSource, match="damaged or cut short: the mark that ends a table is miss"):
+    with pytest.raises(BadSource, match="damaged or cut short: the magic number that ends a t"):
         open_source(path)
 
 
@@ -62,7 +62,7 @@ def test_a_flipped_byte_in_the_list(path):
 def test_the_index_of_a_bundle_under_another_name(tmp_path):
     tables.write_checkpoint(tmp_path / "model", {"a": KERNEL})
     (tmp_path / "model.index").rename(tmp_path / "renamed")
-    with pytest.raises(BadSource, match=r"no checkpoint of format V1: .* must be named \.index"):
+    with pytest.raises(BadSource, match=r"not a checkpoint of format V1: .* must be named \.index"):
         open_source(tmp_path / "renamed")
 
 

@@ -13,8 +13,8 @@ from parity_tests.building.tables import field, index_of, shard_of, string_bytes
 from parity_tests.porting.sources.test_damaged_checkpoints import exercise
 from porting.errors import BadSource
 from porting.sources import open_source
-from porting.sources.checkpoint.object_graph import full_names, not_weights, parse_graph
-from porting.sources.checkpoint.wire import Malformed
+from porting.sources.checkpoint.weight_sets import full_names, not_weights, parse_object_graph
+from porting.sources.protobuf import Malformed
 
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -152,13 +152,13 @@ def test_written_by_keras_which_keeps_weights_below_the_optimizer(tmp_path):
 
 def test_cycles_end():
     made = graph(node([("a", 1), ("b", 2)]), node([("up", 0), ("b", 2)]), node([("self", 2)]))
-    assert not_weights(parse_graph(made)) == {GRAPH: "object graph"}
+    assert not_weights(parse_object_graph(made)) == {GRAPH: "object graph"}
 
 
 def test_a_long_chain_is_no_deep_recursion():
     length = 50_000
     chain = [node([("next", n)]) for n in range(1, length)]
-    nodes = parse_graph(graph(*chain, node(variable=("w", "k"))))
+    nodes = parse_object_graph(graph(*chain, node(variable=("w", "k"))))
     assert full_names(nodes, {"k"}) == {"k": "w"}
     assert "k" not in not_weights(nodes)
 
@@ -180,7 +180,7 @@ def test_a_long_chain_is_no_deep_recursion():
 )
 def test_a_graph_that_is_none(tmp_path, content, message):
     with pytest.raises(Malformed, match=message):
-        parse_graph(content)
+        parse_object_graph(content)
     write(tmp_path / "model", {}, {GRAPH: [content]})
     with pytest.raises(BadSource, match=rf"model\.index: the object graph in {GRAPH} is damaged"):
         open_source(tmp_path / "model")

@@ -14,9 +14,9 @@ from parity_tests.porting.sources.test_checkpoint import against_tensorflow, che
 from parity_tests.porting.sources.test_damaged_checkpoints import fuzz
 from porting.errors import BadSource, UnsupportedSource
 from porting.sources import open_source
-from porting.sources.checkpoint.slices import FULL, check_tiling
-from porting.sources.checkpoint.slices import slice_key as our_slice_key
-from porting.sources.checkpoint.wire import Malformed
+from porting.sources.checkpoint.tensors import FULL, check_tiling
+from porting.sources.checkpoint.tensors import slice_key as our_slice_key
+from porting.sources.protobuf import Malformed
 
 RANDOM = np.random.default_rng(5)
 TENSORS = {

@@ -39,9 +39,9 @@ from porting.accuracy.datasets.labels import (
     note_on_others,
 )
 from porting.errors import BadExample, BadInput
-from porting.sources.checkpoint.checksum import masked_crc32c
-from porting.sources.checkpoint.wire import Bytes, Malformed, fields, integer, message, varint
-from porting.sources.mapped import mapped
+from porting.sources.crc32c import masked_crc32c
+from porting.sources.memory import mapped
+from porting.sources.protobuf import Bytes, Malformed, fields, integer, message, varint
 
 _VALIDATION_FOLDERS = ("val", "validation")
 _RECORDS = (".tfrecord", ".tfrecords")

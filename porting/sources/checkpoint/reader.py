@@ -1,112 +1,228 @@
-"""The checkpoint reader: named tensors out of either format, without TensorFlow."""
+"""The checkpoint reader: from the path that a user names to tensors, without TensorFlow.
+
+A checkpoint is several files with one prefix, or, in format V1, one file or several numbered
+ones. It may be named by the prefix, by one of the files, or by its directory.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
-from typing import Protocol
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from porting.errors import BadSource
-from porting.sources.checkpoint.bundle import Bundle
-from porting.sources.checkpoint.locate import Located, locate
-from porting.sources.checkpoint.object_graph import GRAPH_KEY, full_names, not_weights, parse_graph
-from porting.sources.checkpoint.slice_tables import SliceTables
-from porting.sources.checkpoint.weight_sets import EMA_SUFFIX, not_a_weight
-from porting.sources.checkpoint.wire import Malformed
-from porting.sources.source import Source, TensorInfo
+from porting.sources.archive import Display, UnpackedArchive
+from porting.sources.checkpoint.format_v1 import FormatV1, ends_like_a_table, looks_like_v1
+from porting.sources.checkpoint.format_v2 import FormatV2
+from porting.sources.checkpoint.weight_sets import (
+    EMA_SUFFIX,
+    GRAPH_KEY,
+    full_names,
+    not_a_weight,
+    not_weights,
+    parse_object_graph,
+)
+from porting.sources.protobuf import Malformed
+from porting.sources.source import Source
+
+_SHARD = re.compile(r"(.+)\.data-(\d{5})-of-(\d{5})")
+_NUMBERED = re.compile(r"(.+)-(?:\d{5}|\?{5})-of-(\d{5})")
+_STATE = re.compile(r'^\s*model_checkpoint_path:\s*"((?:[^"\\]|\\.)*)"', re.MULTILINE)
+_STATE_LIMIT = 1 << 20
 
 
-class Store(Protocol):
-    """What either format comes down to: tensors by key."""
+@dataclass(frozen=True)
+class CheckpointFiles:
+    """``prefix`` is what ``tf.train.Saver.restore`` takes; ``tables`` the files of format V1."""
 
-    files: tuple[Path, ...]
-
-    @property
-    def tensors(self) -> Mapping[str, TensorInfo]:
-        """What there is, by key."""
-
-    def read(self, key: str) -> np.ndarray:
-        """One tensor, after its checksums have been verified."""
+    prefix: Path
+    tables: tuple[Path, ...] = ()
 
 
-def open_checkpoint(path: Path) -> CheckpointSource:
-    """Open a checkpoint by prefix, ``.index``, shard, directory, or file of format V1.
+def looks_like_checkpoint(path: Path) -> bool:
+    """Whether a path names a checkpoint in one of its forms, by the files that exist."""
+    if path.is_dir():
+        return (path / "checkpoint").is_file() or any(_in_directory(path))
+    if _index_of(path).is_file() or _SHARD.fullmatch(path.name) or _numbered(path):
+        return True
+    if not path.is_file():
+        return False
+    return path.suffix == ".index" or ends_like_a_table(path) or looks_like_v1(path)
+
+
+def belongs_to_checkpoint(name: str) -> bool:
+    """Whether a file of this name is part of a checkpoint, of format V2 or numbered."""
+    return name == "checkpoint" or name.endswith(".index") or bool(_SHARD.fullmatch(name))
+
+
+def locate(path: Path, display: Display = Path) -> CheckpointFiles:
+    """The checkpoint that a path names; messages call files as ``display`` has them.
 
     Raises:
-        BadSource: there is none, or it is damaged.
-        UnsupportedSource: it is sound, but big-endian or compressed unusually.
+        BadSource: a directory holds no checkpoint, or more than one.
     """
-    return CheckpointSource(path, locate(path))
+    if path.is_dir():
+        return _only_one_in(path, display)
+    if path.suffix == ".index":
+        return CheckpointFiles(path.with_suffix(""))
+    if shard := _SHARD.fullmatch(path.name):
+        return CheckpointFiles(path.with_name(shard[1]))
+    tables = (path,) if ends_like_a_table(path) else ()
+    return _at_prefix(path, display) or CheckpointFiles(path, tables)
+
+
+def _index_of(prefix: Path) -> Path:
+    return prefix.with_name(prefix.name + ".index")
+
+
+def _at_prefix(prefix: Path, display: Display) -> CheckpointFiles | None:
+    """The checkpoint whose files have a prefix."""
+    if _index_of(prefix).is_file():
+        return CheckpointFiles(prefix)
+    if numbered := _numbered(prefix, display):
+        return numbered
+    return CheckpointFiles(prefix, (prefix,)) if looks_like_v1(prefix) else None
+
+
+def _numbered(path: Path, display: Display = Path) -> CheckpointFiles | None:
+    """The files ``path-00000-of-00002`` and so on, or those that ``path`` is one of."""
+    one_of = _NUMBERED.fullmatch(path.name)
+    stem = one_of[1] if one_of else path.name
+    counts = {
+        match[2]
+        for file in _files_in(path.parent)
+        if (match := _NUMBERED.fullmatch(file.name)) and match[1] == stem and looks_like_v1(file)
+    }
+    if one_of:
+        counts &= {one_of[2]}
+    if not counts:
+        return None
+    if len(counts) > 1:
+        totals = " and of ".join(sorted(counts))
+        raise BadSource(f"{display(path)}: files numbered of {totals}; name one")
+    count = counts.pop()
+    files = (path.with_name(f"{stem}-{i:05d}-of-{count}") for i in range(int(count)))
+    return CheckpointFiles(path.with_name(f"{stem}-?????-of-{count}"), tuple(files))
+
+
+def _files_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _in_directory(folder: Path, display: Display = Path) -> Iterator[CheckpointFiles]:
+    """The checkpoints in a directory, by name."""
+    prefixes = set()
+    for file in _files_in(folder):
+        checkpoint = None
+        if file.suffix == ".index":
+            checkpoint = CheckpointFiles(file.with_suffix(""))
+        elif looks_like_v1(file):
+            checkpoint = _numbered(file, display) or CheckpointFiles(file, (file,))
+        if checkpoint is not None and checkpoint.prefix not in prefixes:
+            prefixes.add(checkpoint.prefix)
+            yield checkpoint
+
+
+def _only_one_in(folder: Path, display: Display) -> CheckpointFiles:
+    """The newest checkpoint of a directory by its ``checkpoint`` file, else the only one."""
+    state = folder / "checkpoint"
+    if not state.is_file() or looks_like_v1(state):
+        checkpoints = list(_in_directory(folder, display))
+        if len(checkpoints) == 1:
+            return checkpoints[0]
+        if checkpoints:
+            names = ", ".join(checkpoint.prefix.name for checkpoint in checkpoints)
+            raise BadSource(f"{display(folder)}: holds several checkpoints; name one of {names}")
+        raise BadSource(
+            f"{display(folder)}: no checkpoint in this directory: neither a file named "
+            "'checkpoint', nor an .index file, nor one of format V1"
+        )
+    with state.open("rb") as stream:
+        text = stream.read(_STATE_LIMIT).decode("utf-8", errors="replace")
+    line = _STATE.search(text)
+    if line is None:
+        raise BadSource(f"{display(state)}: no line 'model_checkpoint_path: \"...\"' in it")
+    # The name is relative to the folder, or of the machine that trained the network.
+    beside = folder / PurePosixPath(line[1]).name
+    for prefix in (folder / line[1], beside):
+        if checkpoint := _at_prefix(prefix, display):
+            return checkpoint
+    index = display(_index_of(beside))
+    raise BadSource(f"{display(state)}: names {line[1]!r}, but {index} does not exist")
 
 
 class CheckpointSource(Source):
     """A TensorFlow checkpoint of format V1 or V2, its files mapped into memory.
 
-    ``path`` is what the user named, ``prefix`` what ``tf.train.Saver.restore``
-    takes; ``archive`` is the file that both were unpacked from, and ``shipped_in`` the
-    folder with all that came in it. A tensor's bytes are touched, and their masked
-    CRC32Cs verified, when it is read.
+    ``prefix`` is what ``tf.train.Saver.restore`` takes. A tensor's bytes are touched, and their
+    masked CRC32Cs verified, when it is read.
 
     Where ``tf.train.Checkpoint`` wrote it, a variable's name is what TensorFlow
-    calls it, or its key where several are called so.
+    calls it, or its key where several have one name.
+
+    Raises:
+        BadSource: there is none, or it is damaged.
+        UnsupportedSource: it is sound, but big-endian or compressed unusually.
     """
 
     format = "checkpoint"
 
     def __init__(
-        self, path: Path, located: Located, archive: Path | None = None,
-        shipped_in: Path | None = None,
+        self, path: Path, files: CheckpointFiles | None = None,
+        unpacked: UnpackedArchive | None = None,
     ) -> None:  # fmt: skip
-        self.path, self.prefix, self._archive = path, located.prefix, archive
-        self.shipped_in = shipped_in
-        self._store: Store = (
-            SliceTables(located.tables) if located.tables else Bundle(located.prefix)
+        files = files or locate(path)
+        self.path, self.prefix, self.unpacked = path, files.prefix, unpacked
+        display: Display = unpacked.display if unpacked else Path
+        self._store: FormatV1 | FormatV2 = (
+            FormatV1(files.tables, display) if files.tables else FormatV2(files.prefix, display)
         )
-        stored = self._store.tensors
+        infos = self._store.tensors
+        names: dict[str, str] = {}
         self._not_weights: dict[str, str] = {}
-        names = self._read_graph() if GRAPH_KEY in stored else {}
-        self._keys = {names.get(key, key): key for key in stored}
-        self.tensors = {name: replace(stored[k], name=name) for name, k in self._keys.items()}
-        averaged = any(name.endswith(EMA_SUFFIX) for name in self.tensors)
-        self.weight_sets = ("ema", "raw") if averaged else ("raw",)
+        if GRAPH_KEY in infos:
+            content = self._store.read(GRAPH_KEY)
+            try:
+                if content.shape != () or not isinstance(content[()], bytes):
+                    raise Malformed(f"it is of type {content.dtype} and shape {content.shape}")
+                nodes = parse_object_graph(memoryview(content[()]))
+            except Malformed as error:
+                raise BadSource(
+                    f"{display(self._store.files[0])}: the object graph in {GRAPH_KEY} is damaged: "
+                    f"{error}"
+                ) from error
+            names = full_names(nodes, infos)
+            self._not_weights = {names.get(k, k): why for k, why in not_weights(nodes).items()}
+        self._keys = {names.get(key, key): key for key in infos}
+        self.tensors = {name: replace(infos[k], name=name) for name, k in self._keys.items()}
+        has_averages = any(name.endswith(EMA_SUFFIX) for name in self.tensors)
+        self.weight_sets = ("ema", "raw") if has_averages else ("raw",)
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The index and the shards, or the tables; of an archive, the archive itself."""
-        return (self._archive,) if self._archive else self._store.files
+        return (self.unpacked.archive,) if self.unpacked else self._store.files
 
     def not_a_weight(self, name: str) -> str | None:
-        """By what the object graph says of it, else by its name."""
+        """The rule by which a tensor is left out: by the object graph, else by its name."""
         return self._not_weights.get(name) or not_a_weight(name)
 
     def read(self, name: str) -> np.ndarray:
         """One tensor in TensorFlow's axis order, after its checksums have been verified.
 
-        Slices are put together; bfloat16 comes as float32, strings as bytes in
-        an array of objects. What lies in one piece in format V2 is a view of the file.
+        Slices are joined; bfloat16 comes as float32, strings as bytes in an array of
+        objects. What lies in one piece in format V2 is a view of the file.
 
         Raises:
             KeyError: no tensor has that name.
-            BadSource: its bytes do not give the stored checksum.
+            BadSource: its bytes do not have the stored checksum.
             UnsupportedSource: it is of a type that is not read, or takes far
                 more memory than its file.
         """
         return self._store.read(self._keys[name])
-
-    def _read_graph(self) -> dict[str, str]:
-        """Key -> name by the object graph, which also says what is no weight."""
-        content = self._store.read(GRAPH_KEY)
-        try:
-            if content.shape != () or not isinstance(content[()], bytes):
-                raise Malformed(f"it is of type {content.dtype} and shape {content.shape}")
-            nodes = parse_graph(memoryview(content[()]))
-        except Malformed as error:
-            raise BadSource(
-                f"{self._store.files[0]}: the object graph in {GRAPH_KEY} is damaged: {error}"
-            ) from error
-        names = full_names(nodes, self._store.tensors)
-        self._not_weights = {names.get(key, key): why for key, why in not_weights(nodes).items()}
-        return names

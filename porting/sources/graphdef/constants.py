@@ -3,61 +3,123 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from porting.errors import BadSource, UnsupportedSource
-from porting.sources.checkpoint.wire import Malformed
-from porting.sources.extent import elements
-from porting.sources.graphdef.flat import FlatGraph, FlatNode, number_of
-from porting.sources.graphdef.tensors import TYPES, Constant, parse_constant
+from porting.sources.archive import Display
+from porting.sources.checkpoint.format_v2 import FormatV2
+from porting.sources.graphdef.graph_def import Constant
+from porting.sources.graphdef.inlining import InlinedGraph, InlinedNode, node_of, number_of
+from porting.sources.memory import elements
+from porting.sources.protobuf import Malformed
 from porting.sources.source import TensorInfo
 
-VARIABLES = ("Variable", "VariableV2", "VarHandleOp")
-READS = ("ReadVariableOp",)
+_VARIABLES = ("Variable", "VariableV2", "VarHandleOp")
+_READS = ("ReadVariableOp", "PlaceholderWithDefault")
+_ASSIGNMENTS = ("Assign", "AssignVariableOp")
 _MOST_COMPUTED = 1 << 24
 """Most elements of a computed constant; a network's largest weight has some millions."""
+_MOST_OPERATIONS = 64
+"""Most operations in a chain that computes a constant."""
 
 
-_DEEPEST = 64
-"""Most operations behind one another that a constant is computed by."""
+class RestoredVariables:
+    """The variables of a SavedModel, in the checkpoint beside its graph.
 
+    The graph says from which tensor each is restored: an operation assigns what RestoreV2
+    reads. Names do not, as in TF2 those of variables and of keys differ.
 
-class Variables(Protocol):
-    """Values of the variables, by the names of their nodes."""
+    Raises:
+        BadSource: the checkpoint is damaged.
+        Malformed: the graph restores them in a way that leads nowhere.
+    """
+
+    def __init__(self, graph: InlinedGraph, restore: str, prefix: Path, display: Display) -> None:
+        self._checkpoint, self._prefix = FormatV2(prefix, display), display(prefix)
+        self._keys = _restored_keys(graph, restore)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The index and the shards."""
+        return self._checkpoint.files
 
     def info(self, name: str) -> TensorInfo | None:
-        """What is stored, None where nothing is."""
+        """Describe the variable of a node; None where the checkpoint does not have it."""
+        info = self._checkpoint.tensors.get(self._key(name))
+        return None if info is None else replace(info, name=name)
 
     def read(self, name: str) -> np.ndarray:
-        """The values."""
+        """The values, after their checksums have been verified."""
+        return self._checkpoint.read(self._key(name))
+
+    def _key(self, name: str) -> str:
+        key, part = self._keys.get(name, (name, ""))
+        if part:
+            raise UnsupportedSource(
+                f"{self._prefix}: variable {name!r} is a part of {key!r}; partitioned variables of "
+                "a SavedModel are not read. Port the checkpoint that it was exported from"
+            )
+        return key
+
+
+def _restored_keys(graph: InlinedGraph, restore: str) -> dict[str, tuple[str, str]]:
+    """Node of a variable -> its key in the checkpoint, and which slice of that ("" for all)."""
+    keys = {}
+    for assignment in graph.running(restore):
+        if assignment.op not in _ASSIGNMENTS or len(assignment.inputs) < 2:
+            continue
+        target, value = graph.inputs(assignment)[:2]
+        variable, reader = graph.nodes.get(node_of(target)), graph.nodes.get(node_of(value))
+        if variable is None or reader is None or variable.op not in _VARIABLES:
+            continue
+        if reader.op == "RestoreV2" and len(reader.inputs) == 3:
+            number = number_of(value)
+            lists = []
+            for tensor in graph.inputs(reader)[1:]:
+                node = graph.producer(tensor)
+                is_constant = node is not None and node.op == "Const"
+                names = node.attributes.constant("value") if node and is_constant else None
+                if names is None or names.dtype != "string":
+                    raise Malformed(f"{tensor!r} is not a list of names")
+                lists.append(names.strings())
+            if number >= min(map(len, lists)):
+                raise Malformed(f"{reader.name!r} restores no tensor {number}")
+            key, part = (names[number].decode("utf-8", errors="replace") for names in lists)
+            keys[variable.name] = (key, part)
+    return keys
 
 
 class Constants:
-    """Constants of one graph, each read when it is asked for.
+    """Constants of one graph, each read when it is needed; ``where`` names the file in messages.
+
+    ``variables`` is None for a frozen graph, whose variables have become constants.
 
     Raises (every method):
         BadSource: a constant is damaged.
-        UnsupportedSource: a variable's values are not there.
+        UnsupportedSource: a variable has no values.
     """
 
-    def __init__(self, graph: FlatGraph, variables: Variables, where: str) -> None:
+    def __init__(
+        self, graph: InlinedGraph, variables: RestoredVariables | None, where: str
+    ) -> None:
         self._graph, self._variables, self._where = graph, variables, where
         self._parsed: dict[str, Constant | None] = {}
         self._depth: dict[str, int] = {}
-        self._computed: dict[str, np.ndarray] = {}
+        self._values: dict[str, np.ndarray] = {}
 
-    def note(self, node: FlatNode) -> None:
-        """Settle whether a node is constant; its inputs must have been noted before."""
+    def add(self, node: InlinedNode) -> None:
+        """Decide whether a node is constant; its inputs must have been added before."""
         inputs = self._graph.inputs(node)
-        if node.op == "Const" or node.op in VARIABLES:
+        if node.op == "Const" or node.op in _VARIABLES:
             self._depth[node.name] = 1
             return
-        known = node.op in _COMPUTED or node.op in READS or node.op == "PlaceholderWithDefault"
-        if known and inputs and all(self.is_constant(name) for name in inputs):
+        folds = node.op in _FOLDED or node.op in _READS
+        if folds and inputs and all(self.is_constant(name) for name in inputs):
             depth = 1 + max(self._depth[name] for name in inputs)
-            if depth <= _DEEPEST:
+            if depth <= _MOST_OPERATIONS:
                 self._depth[node.name] = depth
 
     def is_constant(self, tensor: str) -> bool:
@@ -65,47 +127,56 @@ class Constants:
         return self._graph.origin(tensor) in self._depth
 
     def name(self, tensor: str) -> str:
-        """The stored tensor that a constant is, behind reads and what changes nothing of it."""
+        """The stored tensor that a constant is, before reads and reshapes that cancel."""
         tensor = self._graph.origin(tensor)
         node = self._graph.nodes[tensor]
-        if node.op in READS or node.op == "PlaceholderWithDefault":
+        if node.op in _READS:
             return self.name(node.inputs[0])
-        return self._unchanged(node) or tensor
+        before = node
+        while before.op in _RESHAPES:
+            before = self._graph.nodes[self._graph.origin(before.inputs[0])]
+        if before is not node:
+            name = self.name(before.name)
+            info = self.info(name)
+            if info.dtype != "string" and self.read(node.name).shape == info.shape:
+                return name
+        return tensor
 
     def info(self, name: str) -> TensorInfo:
-        """Shape and type of a constant, by what :meth:`name` gives."""
+        """Shape and type of a constant that :meth:`name` returned."""
         node = self._graph.nodes[name]
         if node.op == "Const":
-            held = self._stored(node)
-            if held is None:
+            constant = self._constant(node)
+            if constant is None:
                 raise UnsupportedSource(f"{self._where}: constant {name!r} is of a type not read")
-            return TensorInfo(name, held.shape, held.dtype, held.stored_as)
-        if node.op in VARIABLES:
-            found = self._variables.info(name)
-            if found is None:
+            return TensorInfo(name, constant.shape, constant.dtype, constant.stored_as)
+        if node.op in _VARIABLES:
+            info = self._variables.info(name) if self._variables else None
+            if info is None:
                 raise UnsupportedSource(
                     f"{self._where}: variable {name!r} has no values in it: the graph is not "
                     "frozen. Give the checkpoint, or the SavedModel's directory"
                 )
-            return found
+            return info
         values = self.read(name)
         return TensorInfo(name, values.shape, str(values.dtype), "computed in the graph")
 
     def read(self, name: str) -> np.ndarray:
-        """The values of a constant, by what :meth:`name` gives."""
+        """The values of a constant that :meth:`name` returned."""
         node = self._graph.nodes[name]
         try:
             if node.op == "Const":
-                held = self._stored(node)
-                if held is None or held.dtype == "string":
+                constant = self._constant(node)
+                if constant is None or constant.dtype == "string":
                     raise UnsupportedSource(f"{self._where}: constant {name!r} is not of numbers")
-                return held.values()
-            if node.op in VARIABLES:
+                return constant.values()
+            if node.op in _VARIABLES:
                 self.info(name)
+                assert self._variables is not None  # else info raises
                 return self._variables.read(name)
-            if name not in self._computed:
-                self._computed[name] = self._compute(node)
-            return self._computed[name]
+            if name not in self._values:
+                self._values[name] = self._compute(node)
+            return self._values[name]
         except (Malformed, ValueError, IndexError, TypeError, np.exceptions.AxisError) as error:
             raise BadSource(f"{self._where}: constant {name!r} is damaged: {error}") from error
 
@@ -113,87 +184,52 @@ class Constants:
         """The values of any tensor, None where an input changes it."""
         return self.read(self.name(tensor)) if self.is_constant(tensor) else None
 
-    def _stored(self, node: FlatNode) -> Constant | None:
+    def _constant(self, node: InlinedNode) -> Constant | None:
         if node.name not in self._parsed:
-            held = node.attributes.tensor("value")
             try:
-                self._parsed[node.name] = None if held is None else parse_constant(held)
+                self._parsed[node.name] = node.attributes.constant("value")
             except Malformed as error:
                 raise BadSource(
                     f"{self._where}: constant {node.name!r} is damaged: {error}"
                 ) from error
         return self._parsed[node.name]
 
-    def _compute(self, node: FlatNode) -> np.ndarray:
-        given = [self.read(self.name(tensor)) for tensor in node.inputs]
-        size = elements(np.broadcast_shapes(*(a.shape for a in given)) if _spreads(node) else (0,))
+    def _compute(self, node: InlinedNode) -> np.ndarray:
+        operands = [self.read(self.name(tensor)) for tensor in node.inputs]
+        size = 0
+        if node.op in _BROADCAST:
+            size = elements(np.broadcast_shapes(*(array.shape for array in operands)))
         if size > _MOST_COMPUTED or number_of(node.name):
             raise Malformed(f"{node.op} gives {size:,} elements")
         with np.errstate(all="ignore"):
-            return np.asarray(_COMPUTED[node.op](node, *given))
-
-    def _unchanged(self, node: FlatNode) -> str | None:
-        """The constant that reshapes have brought back to its own shape."""
-        before = node
-        while before.op in _RESHAPING:
-            before = self._graph.nodes[self._graph.origin(before.inputs[0])]
-        if before is node:
-            return None
-        held = self.name(before.name)
-        info = self.info(held)
-        same = info.dtype != "string" and self.read(node.name).shape == info.shape
-        return held if same else None
+            return np.asarray(_FOLDED[node.op](node, *operands))
 
 
-def _spreads(node: FlatNode) -> bool:
-    return node.op in _SPREADING
+def _cast(node: InlinedNode, values: np.ndarray) -> np.ndarray:
+    dtype = node.attributes.dtype("DstT")
+    return values.astype("float32" if dtype == "bfloat16" else dtype)
 
 
-def _reshape(_: FlatNode, values: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    return values.reshape(shape.ravel().tolist())
+def _same_type(func: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    def compute(_: InlinedNode, *values: np.ndarray) -> np.ndarray:
+        return np.asarray(func(*values)).astype(values[0].dtype)
 
-
-def _squeeze(node: FlatNode, values: np.ndarray) -> np.ndarray:
-    return values.squeeze(node.attributes.wholes("squeeze_dims") or None)
-
-
-def _expand(_: FlatNode, values: np.ndarray, axis: np.ndarray) -> np.ndarray:
-    return np.expand_dims(values, int(axis.ravel()[0]))
-
-
-def _cast(node: FlatNode, values: np.ndarray) -> np.ndarray:
-    kind = TYPES.get(node.attributes.whole("DstT"), "")
-    return values.astype("float32" if kind == "bfloat16" else kind)
-
-
-def _pack(_: FlatNode, *values: np.ndarray) -> np.ndarray:
-    return np.asarray(np.stack(values))
-
-
-def _same_type(change: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    def computed(_: FlatNode, *values: np.ndarray) -> np.ndarray:
-        return np.asarray(change(*values)).astype(values[0].dtype)
-
-    return computed
-
-
-def _rsqrt(values: np.ndarray) -> np.ndarray:
-    return np.asarray(1 / np.sqrt(values))
+    return compute
 
 
 def fake_quant_range(
-    node: FlatNode, low: np.ndarray | None, high: np.ndarray | None
+    node: InlinedNode, low: np.ndarray | None, high: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Least value, largest value and step, float32, to which a FakeQuant operation rounds.
 
-    ``low`` and ``high`` are its operands, None where they are attributes. The range is moved so
+    ``low`` and ``high`` are its operands, None where they are attributes. The range is shifted so
     that it holds 0 exactly.
 
     Source: ``Nudge`` in tensorflow/core/kernels/fake_quant_ops_functor.h.
     """
     one = np.float32
     least = one(node.attributes.flag("narrow_range", False))
-    most = one(2 ** node.attributes.whole("num_bits", 8) - 1)
+    most = one(2 ** node.attributes.integer("num_bits", 8) - 1)
     lowest, highest = (
         np.asarray(node.attributes.real(name, default) if end is None else end, one)
         for name, default, end in (("min", -6.0, low), ("max", 6.0, high))
@@ -203,16 +239,16 @@ def fake_quant_range(
     return (least - zero) * step, (most - zero) * step, step
 
 
-def _fake_quant(node: FlatNode, values: np.ndarray, *ends: np.ndarray) -> np.ndarray:
-    """What weights are rounded to, to the last bit as TensorFlow computes it."""
+def _fake_quant(node: InlinedNode, values: np.ndarray, *ends: np.ndarray) -> np.ndarray:
+    """The values that weights are rounded to, to the last bit as TensorFlow computes them."""
     low, high = ends if len(ends) == 2 else (None, None)
     if low is not None and high is not None and low.size == 1 and not low.any() and not high.any():
         return np.zeros_like(values)
     least, most, step = fake_quant_range(node, low, high)
     half, inverse = np.float32(0.5), 1 / step
     zero = np.floor(-least * inverse + half)
-    moved = np.clip(values, least, most) - least
-    return np.asarray(np.floor(moved * inverse - zero + half) * step)
+    offset = np.clip(values, least, most) - least
+    return np.asarray(np.floor(offset * inverse - zero + half) * step)
 
 
 FAKE_QUANTS = (
@@ -220,26 +256,30 @@ FAKE_QUANTS = (
 )  # fmt: skip
 """Operations of quantisation-aware training, which round to the steps of an integer type."""
 
-_RESHAPING = ("Reshape", "Squeeze", "ExpandDims")
-_SPREADING = ("Add", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum")
-_COMPUTED: Mapping[str, Callable[..., np.ndarray]] = {
-    "Reshape": _reshape,
-    "Squeeze": _squeeze,
-    "ExpandDims": _expand,
+_RESHAPES = ("Reshape", "Squeeze", "ExpandDims")
+_BROADCAST: Mapping[str, Callable[..., np.ndarray]] = {
+    "Add": _same_type(np.add),
+    "AddV2": _same_type(np.add),
+    "Sub": _same_type(np.subtract),
+    "Mul": _same_type(np.multiply),
+    "RealDiv": _same_type(np.divide),
+    "Maximum": _same_type(np.maximum),
+    "Minimum": _same_type(np.minimum),
+}
+"""Operations that broadcast their operands -> their function."""
+_FOLDED: Mapping[str, Callable[..., np.ndarray]] = {
+    **_BROADCAST,
+    "Reshape": lambda _, values, shape: values.reshape(shape.ravel().tolist()),
+    "Squeeze": lambda node, values: values.squeeze(
+        node.attributes.integers("squeeze_dims") or None
+    ),
+    "ExpandDims": lambda _, values, axis: np.expand_dims(values, int(axis.ravel()[0])),
     "Cast": _cast,
-    "Pack": _pack,
-    **{
-        op: _same_type(change)
-        for op, change in zip(
-            _SPREADING,
-            (np.add, np.add, np.subtract, np.multiply, np.divide, np.maximum, np.minimum),
-            strict=True,
-        )
-    },
+    "Pack": lambda _, *values: np.stack(values),
     "Neg": _same_type(np.negative),
     "Sqrt": _same_type(np.sqrt),
     "Square": _same_type(np.square),
-    "Rsqrt": _same_type(_rsqrt),
     **dict.fromkeys(FAKE_QUANTS, _fake_quant),
+    "Rsqrt": _same_type(lambda values: 1 / np.sqrt(values)),
 }
-"""Operations that graphs prepare their constants with -> what they compute."""
+"""Operations with which graphs prepare their constants -> their function."""

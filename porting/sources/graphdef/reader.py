@@ -2,90 +2,160 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from porting.errors import BadSource
-from porting.sources.checkpoint.wire import Malformed
-from porting.sources.graphdef.attributes import Shape
-from porting.sources.graphdef.constants import Constants, Variables
-from porting.sources.graphdef.decoded import hands_on_pixels
-from porting.sources.graphdef.detect import SAVED_MODEL
-from porting.sources.graphdef.ends import (
-    STACKS,
-    GraphEnds,
-    ends_of_frozen,
-    ends_of_signature,
-    serving_graph,
+from porting.errors import BadSource, UnsupportedSource
+from porting.sources.archive import Display, UnpackedArchive
+from porting.sources.graphdef.constants import Constants, RestoredVariables
+from porting.sources.graphdef.conversion import Converter
+from porting.sources.graphdef.graph_def import (
+    MetaGraph,
+    Node,
+    Signature,
+    parse_graph,
+    parse_saved_model,
 )
-from porting.sources.graphdef.flat import FlatGraph
-from porting.sources.graphdef.lowering import Lowering
-from porting.sources.graphdef.messages import MetaGraph, parse_graph, parse_saved_model
-from porting.sources.graphdef.tensors import TYPES
-from porting.sources.graphdef.variables import NoVariables, RestoredVariables
-from porting.sources.mapped import mapped_whole
+from porting.sources.graphdef.inlining import InlinedGraph, InlinedNode, node_of, tensor_name
+from porting.sources.memory import mapped_source
+from porting.sources.protobuf import Malformed, fields, message, text, varint
 from porting.sources.source import Graph, Source, TensorInfo
+from porting.sources.tensor_proto import Shape
+
+SAVED_MODEL = "saved_model.pb"
+"""The file of a SavedModel's folder that holds its graph."""
 
 VARIABLES = Path("variables", "variables")
 """The checkpoint of a SavedModel, beside its graph."""
 
+_HEAD = 1 << 16
+_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
+"""TensorFlow's rule for the names of nodes (``node_def_util.cc``)."""
+_OP = re.compile(r"[A-Za-z_][A-Za-z0-9_>]*")
+_NODE_TAG = 0x0A
+
+_PLACEHOLDERS = ("Placeholder", "PlaceholderV2", "PlaceholderWithDefault")
+_STACKS = ("TensorArrayGatherV3", "TensorListStack")
+"""Operations that make a batch of images that the graph has decoded one by one."""
+_CHOICES = ("ArgMax", "ArgMin", "TopK", "TopKV2", "InTopK", "InTopKV2")
+"""Operations that return the number of a class instead of its score."""
+_DEFAULT_SIGNATURE = "serving_default"
+_SERVING_TAGS = frozenset({"serve"})
+_MOST_NAMED = 6
+
+_WRITES = ("TensorArrayWriteV3", "TensorListSetItem")
+"""Operations that add one image to a batch; their third input is the image."""
+_DECODERS = ("DecodeJpeg", "DecodeAndCropJpeg", "DecodePng", "DecodeBmp")
+"""Operations that decode a file to pixels 0..255."""
+_KEEPS_RANGE = frozenset({
+    "Cast", "Identity", "Reshape", "Squeeze", "ExpandDims", "Pack", "Slice", "StridedSlice",
+    "ResizeBilinear", "ResizeBicubic", "ResizeArea", "ResizeNearestNeighbor", "CropAndResize",
+    "EnsureShape", "Round",
+})  # fmt: skip
+"""Operations whose result is in the range of their first input."""
+_MOST_AFTER_DECODING = 64
+"""Most operations between a decoded image and its batch."""
+
+
+def looks_like_graph(path: Path) -> bool:
+    """Whether a file begins with a node, as a ``GraphDef`` does: its name, then its operation."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD)
+        if head[:1] != bytes([_NODE_TAG]):
+            return False
+        length, place = varint(head, 1)
+        names: dict[int, str] = {}
+        for number, value in fields(head[place : place + length]):
+            if number not in (1, 2) or number in names:
+                return False
+            names[number] = text(message(value))
+            if len(names) == 2:
+                return bool(_NAME.fullmatch(names[1]) and _OP.fullmatch(names[2]))
+    except (OSError, Malformed):
+        pass
+    return False
+
+
+def looks_like_saved_model(path: Path) -> bool:
+    """Whether a path is a folder with a ``saved_model.pb`` in it, or that file."""
+    if path.is_dir():
+        return (path / SAVED_MODEL).is_file()
+    return path.name == SAVED_MODEL and path.is_file()
+
+
+@dataclass(frozen=True)
+class NetworkEnds:
+    """The tensors between which a network lies, and the nodes between them in order.
+
+    ``shape`` is that of the images, -1 for a side left open, as far as it is known.
+    ``output_name`` is the output's name in the graph itself, where it may be that of a call.
+    """
+
+    image: str
+    shape: Shape
+    output: str
+    nodes: tuple[InlinedNode, ...]
+    output_name: str
+
 
 class GraphDefSource(Source):
-    """A graph of TensorFlow's own operations, with its weights.
+    """A graph of TensorFlow's own operations, with its weights; ``file`` holds the graph.
 
-    Tensors are called as the nodes that hold them. What the graph computes of
+    Tensors are named by the nodes that hold them. What the graph computes of
     constants alone is a tensor too.
     """
 
     weight_sets = ("as stored",)
+    file: Path
 
-    def _take(self, graph: FlatGraph, ends: GraphEnds, variables: Variables) -> None:
+    def _convert(
+        self, graph: InlinedGraph, ends: NetworkEnds, variables: RestoredVariables | None
+    ) -> None:
+        """Set the graph and the tensors."""
         where = str(self.path)
         self._constants = Constants(graph, variables, where)
-        lowering = Lowering(graph, self._constants, where)
-        image = graph.nodes[ends.image]
-        lowering.run(ends.nodes, ends.image, ends.shape)
-        self.graph = Graph(lowering.operators, (ends.image,), (ends.output,))
+        converter = Converter(graph, self._constants, where, ends.nodes, ends.image, ends.shape)
+        self.graph = Graph(converter.operators, (ends.image,), (ends.output,))
         self.tensors = {
             name: self._constants.info(name)
             for operator in self.graph.operators
             for name in operator.inputs
             if name and self._constants.is_constant(name)
         }
-        self._decodes = image.op in STACKS and hands_on_pixels(graph)
-        kind = image.attributes.whole("dtype") or image.attributes.whole("element_dtype")
-        dtype = TYPES.get(kind, "float32")
+        image = graph.nodes[ends.image]
+        self._decodes_images = image.op in _STACKS and _batches_are_pixels(graph)
+        dtype = image.attributes.dtype("dtype") or image.attributes.dtype("element_dtype")
+        dtype = "float32" if dtype in ("", "string") else dtype
         self._activations = {
-            name: TensorInfo(
-                name,
-                shape or (),
-                dtype if name == ends.image else "float32",
-                dtype,
-                lowering.ranges.get(name),
-            )
-            for name, shape in lowering.shapes.items()
+            name: TensorInfo(name, shape or (), "float32", dtype, converter.ranges.get(name))
+            for name, shape in converter.shapes.items()
         }
-        self._activations[ends.image] = TensorInfo(ends.image, _opened(ends.shape), dtype, dtype)
+        # Sides that are left open are 1, as in TFLite.
+        sides = tuple(1 if side < 0 else side for side in ends.shape or ())
+        self._activations[ends.image] = TensorInfo(ends.image, sides, dtype, dtype)
 
     @property
     def activations(self) -> dict[str, TensorInfo]:
-        """What operations pass on; () where the shape is not known, -1 for a side left open."""
+        """The tensors between operators; () where a shape is not known, -1 for an open side."""
         return self._activations
 
     @property
     def rounds_activations(self) -> bool:
-        """Whether the graph rounds what flows to the steps of an integer type."""
+        """Whether the graph rounds activations to the steps of an integer type."""
         return self.graph is not None and any(
             operator.kind == "FAKE_QUANT" for operator in self.graph.operators
         )
 
     @property
     def decodes_images(self) -> bool:
-        """Whether the graph takes image files, and hands the decoded pixels 0..255 on."""
-        return self._decodes
+        """Whether the graph takes image files, and computes with the decoded pixels 0..255."""
+        return self._decodes_images
 
     def read(self, name: str) -> np.ndarray:
         """One constant, in TensorFlow's axis order (convolutions HWIO, depthwise HWC1, dense IO).
@@ -103,80 +173,219 @@ class FrozenGraphSource(GraphDefSource):
     """A frozen graph: one ``GraphDef`` whose variables have become constants.
 
     Raises:
-        BadSource: the file is damaged, cut short or no graph.
+        BadSource: the file is damaged, cut short or not a graph.
         UnsupportedSource: it is not frozen, computes in NCHW, or takes no images.
     """
 
     format = "frozen graph"
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with _damaged(path, "graph"):
-            flat = FlatGraph(parse_graph(mapped_whole(path)))
-            self._take(flat, ends_of_frozen(flat, str(path)), NoVariables())
+    def __init__(self, file: Path, unpacked: UnpackedArchive | None = None) -> None:
+        self.file, self.unpacked = file, unpacked
+        self.path = unpacked.display(file) if unpacked else file
+        with _as_bad_source(self.path, "graph"):
+            graph = InlinedGraph(parse_graph(mapped_source(file, self.path)))
+            consumed = {node_of(t) for node in graph.nodes.values() for t in graph.inputs(node)}
+            outputs = [name for name in graph.nodes if name not in consumed]
+            placeholders = [n for n in graph.nodes.values() if n.op in _PLACEHOLDERS]
+            images = _images_among(placeholders, graph)
+            self._convert(graph, _network_ends(graph, images, outputs, str(self.path)), None)
+
+    @property
+    def name(self) -> str:
+        """The name of the file itself, also in an archive."""
+        return self.file.name
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The file itself."""
-        return (self.path,)
+        return (self.file,)
 
 
 class SavedModelSource(GraphDefSource):
     """A SavedModel of TF1 or TF2: a graph, perhaps of functions, and a checkpoint beside it.
 
-    ``path`` is what the user named, ``folder`` where it lies; ``archive`` is the file that it was
-    unpacked from. ``file`` holds ``meta``, the graph that serves, and ``called`` is what that
-    calls its output.
+    ``folder`` is where it lies; ``file`` holds ``meta``, the graph for serving, and
+    ``output_name`` is the output's name in that.
 
     Raises:
         BadSource: a file is damaged, cut short or missing.
-        UnsupportedSource: no graph serves, or it computes in NCHW or takes no images.
+        UnsupportedSource: no graph is for serving, or it computes in NCHW or takes no images.
     """
 
     format = "saved model"
 
-    def __init__(self, path: Path, folder: Path, archive: Path | None = None) -> None:
-        self.path, self.folder, self._archive = path, folder, archive
+    def __init__(self, path: Path, folder: Path, unpacked: UnpackedArchive | None = None) -> None:
+        self.path, self.folder, self.unpacked = path, folder, unpacked
         self.file = folder / SAVED_MODEL
-        with _damaged(self.file, "SavedModel"):
-            graphs = parse_saved_model(mapped_whole(self.file))
+        display: Display = unpacked.display if unpacked else Path
+        file = display(self.file)
+        with _as_bad_source(file, "SavedModel"):
+            graphs = parse_saved_model(mapped_source(self.file, file))
             if not graphs:
-                raise Malformed("no graph in it")
-            self.meta: MetaGraph = serving_graph(graphs, str(self.file))
-            flat = FlatGraph(self.meta.graph)
-            variables = self._variables(flat)
-            ends = ends_of_signature(flat, self.meta, str(self.file))
-            self.called = ends.called
-            self._take(flat, ends, variables)
+                raise Malformed("it has no graph")
+            self.meta = _serving_graph(graphs, str(file))
+            graph = InlinedGraph(self.meta.graph)
+            variables = None
+            if self.meta.restore:
+                prefix = folder / VARIABLES
+                if not prefix.with_name("variables.index").is_file():
+                    raise BadSource(
+                        f"{display(folder)}: the graph restores variables, but {VARIABLES}.index "
+                        "is not there; copy the folder 'variables' beside saved_model.pb"
+                    )
+                variables = RestoredVariables(graph, self.meta.restore, prefix, display)
+            self._model_files = (self.file, *(variables.files if variables else ()))
+            signature = _serving_signature(self.meta.signatures, graph, str(file))
+            images = _images_of(signature, graph)
+            ends = _network_ends(graph, images, signature.outputs.values(), str(file))
+            self.output_name = ends.output_name
+            self._convert(graph, ends, variables)
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The graph and the checkpoint's files; of an archive, the archive itself."""
-        return (self._archive,) if self._archive else (self.file, *self._beside)
-
-    def _variables(self, graph: FlatGraph) -> Variables:
-        prefix = self.folder / VARIABLES
-        self._beside: tuple[Path, ...] = ()
-        if not self.meta.restore:
-            return NoVariables()
-        if not prefix.with_name("variables.index").is_file():
-            raise BadSource(
-                f"{self.folder}: the graph restores variables, but {VARIABLES}.index is not there; "
-                "copy the folder 'variables' beside saved_model.pb"
-            )
-        found = RestoredVariables(graph, self.meta.restore, prefix)
-        self._beside = found.files
-        return found
-
-
-def _opened(shape: Shape) -> tuple[int, ...]:
-    """The shape of an input, 1 for what it leaves open, as TFLite has it."""
-    return tuple(1 if side < 0 else side for side in shape or ())
+        return (self.unpacked.archive,) if self.unpacked else self._model_files
 
 
 @contextmanager
-def _damaged(path: Path, what: str) -> Iterator[None]:
+def _as_bad_source(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except Malformed as error:
         raise BadSource(f"{path}: damaged or cut short, as a {what}: {error}") from error
+
+
+def _serving_graph(graphs: Sequence[MetaGraph], where: str) -> MetaGraph:
+    """The graph of a SavedModel for serving on any device.
+
+    Raises:
+        UnsupportedSource: there is none.
+    """
+    for graph in graphs:
+        if graph.tags == _SERVING_TAGS:
+            return graph
+    if len(graphs) == 1:
+        return graphs[0]
+    tags = ", ".join("{" + ", ".join(sorted(graph.tags)) + "}" for graph in graphs[:_MOST_NAMED])
+    raise UnsupportedSource(
+        f"{where}: no graph is tagged 'serve' alone; there are {tags or 'none'}"
+    )
+
+
+def _serving_signature(
+    signatures: Mapping[str, Signature], graph: InlinedGraph, where: str
+) -> Signature:
+    """The default signature for serving, else the only one that takes images.
+
+    Raises:
+        UnsupportedSource: no signature takes images, or several do.
+    """
+    if _DEFAULT_SIGNATURE in signatures:
+        return signatures[_DEFAULT_SIGNATURE]
+    of_images = [
+        signature
+        for name, signature in signatures.items()
+        if not name.startswith("__") and _images_of(signature, graph)
+    ]
+    if len(of_images) == 1:
+        return of_images[0]
+    names = ", ".join(list(signatures)[:_MOST_NAMED]) or "none"
+    raise UnsupportedSource(
+        f"{where}: no signature {_DEFAULT_SIGNATURE!r}, and {len(of_images)} of its signatures "
+        f"take images; there are {names}. Export it with one"
+    )
+
+
+def _images_of(signature: Signature, graph: InlinedGraph) -> list[str]:
+    """The inputs that are images; where they are files, what the graph decodes of them."""
+    names = [
+        node_of(tensor_name(reference)) for reference in signature.inputs.values() if reference
+    ]
+    inputs = [graph.nodes[name] for name in names if name in graph.nodes]
+    if any(node.attributes.dtype("dtype") == "string" for node in inputs):
+        inputs = [node for node in graph.nodes.values() if node.op in _STACKS]
+    return _images_among(inputs, graph)
+
+
+def _images_among(nodes: Sequence[InlinedNode], graph: InlinedGraph) -> list[str]:
+    """The nodes with the shape of a batch of images; without any, those of unknown shape."""
+    shapes = {node.name: _input_shape(node, graph) for node in nodes}
+    images = [name for name, shape in shapes.items() if shape is not None and len(shape) == 4]
+    return images or [name for name, shape in shapes.items() if not shape]
+
+
+def _input_shape(node: InlinedNode, graph: InlinedGraph) -> Shape:
+    """The shape of a placeholder, or of a stack of images, whose elements' shape is stated."""
+    if node.op not in _STACKS:
+        return node.attributes.shape("shape")
+    element = node.attributes.shape("element_shape")
+    if node.op == "TensorListStack" and len(node.inputs) == 2:
+        sides = graph.producer(node.inputs[1])
+        constant = None if sides is None else sides.attributes.constant("value")
+        if constant is None or not constant.dtype.startswith("int"):
+            return None
+        element = tuple(int(n) for n in constant.values().ravel())
+    return None if element is None else (-1, *element)
+
+
+def _network_ends(
+    graph: InlinedGraph, images: Sequence[str], outputs: Iterable[str], where: str
+) -> NetworkEnds:
+    """The longest path from an image to an output: logits come before their softmax.
+
+    Raises:
+        UnsupportedSource: no image leads to an output, or several do.
+    """
+    paths: list[NetworkEnds] = []
+    for reference in outputs:
+        name = tensor_name(reference)
+        output = graph.origin(name)
+        node = graph.nodes.get(node_of(output))
+        if node is None or node.op in _CHOICES or node.op in _PLACEHOLDERS:
+            continue
+        nodes = tuple(graph.before([output], images))
+        inputs = {node_of(tensor) for other in nodes for tensor in graph.inputs(other)}
+        paths += [
+            NetworkEnds(image, _input_shape(graph.nodes[image], graph), output, nodes, name)
+            for image in images
+            if image in inputs
+        ]
+    if not paths:
+        raise UnsupportedSource(
+            f"{where}: no placeholder of images (N, H, W, C) leads to an output of the graph"
+        )
+    longest = max(paths, key=lambda path: len(path.nodes))
+    rivals = {path.image for path in paths if path.output == longest.output}
+    if len(rivals) > 1:
+        raise UnsupportedSource(
+            f"{where}: {len(rivals)} inputs lead to the output {longest.output!r}: "
+            f"{', '.join(sorted(rivals)[:_MOST_NAMED])}; a network takes one"
+        )
+    return longest
+
+
+def _batches_are_pixels(graph: InlinedGraph) -> bool:
+    """Whether every image of a batch is in 0..255: decoded, and at most cropped or resized."""
+    bodies: list[Iterable[InlinedNode | Node]] = [graph.nodes.values()]
+    bodies += [function.nodes for function in graph.functions.values()]
+    answers = []
+    for body in bodies:
+        nodes = {node.name: node for node in body}
+        for node in nodes.values():
+            if node.op in _WRITES and len(node.inputs) > 2:
+                answers.append(_is_decoded(node.inputs[2], nodes))
+    return bool(answers) and all(answers)
+
+
+def _is_decoded(tensor: str, nodes: Mapping[str, InlinedNode | Node]) -> bool:
+    """Whether a tensor is a decoded image, and its range unchanged since."""
+    for _ in range(_MOST_AFTER_DECODING):
+        node = nodes.get(tensor.partition(":")[0])
+        if node is None or node.op in _DECODERS:
+            return node is not None
+        if node.op not in _KEEPS_RANGE or not node.inputs:
+            return False
+        if node.op == "Pack" and len(node.inputs) > 1:
+            return False
+        tensor = node.inputs[0]
+    return False

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from porting.errors import BadSource, UnsupportedSource
-from porting.sources.archive import removed_with
+from porting.sources.archive import remove_with
 from porting.sources.keras.config import KerasLayer, by_path, parse_layers
 from porting.sources.keras.hdf5 import Dataset, list_hdf5
 from porting.sources.keras.hdf5_listing import MOST_TEXT
 from porting.sources.keras.names import not_a_weight, tensor_names
-from porting.sources.mapped import mapped
+from porting.sources.memory import mapped
 from porting.sources.source import Source, TensorInfo
 from porting.sources.zip_archive import copy_member, open_zip
 
@@ -82,7 +82,7 @@ class KerasSource(Source):
         if is_archive:
             config, file = _unpack(path)
             where = f"{path}: {_WEIGHTS}"
-            removed_with(self, file.parent)
+            remove_with(self, file.parent)
             self._data = mapped(file)
         listing = list_hdf5(file, where)
         config = config or listing.attributes[""].get("model_config")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from porting.errors import BadSource, UnsupportedSource
-from porting.sources.extent import MOST_SIDES, MOST_SIDES_READ
+from porting.sources.memory import MOST_SIDES, MOST_SIDES_READ
 from porting.sources.source import Graph, Operator
 from porting.sources.tflite.flatbuffer import Flatbuffer, Table
 from porting.sources.tflite.schema import (

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from porting.errors import BadSource
-from porting.sources.mapped import mapped_whole
+from porting.sources.archive import UnpackedArchive
+from porting.sources.memory import mapped_source
 from porting.sources.source import Normalisation, Source, TensorInfo
 from porting.sources.tflite.flatbuffer import Flatbuffer, Table
 from porting.sources.tflite.model import parse
@@ -73,10 +74,11 @@ class TFLiteSource(Source):
     format = "tflite"
     weight_sets = ("as stored",)
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._data = mapped_whole(path)
-        self._model = parse(self._data, path)
+    def __init__(self, file: Path, unpacked: UnpackedArchive | None = None) -> None:
+        self.file, self.unpacked = file, unpacked
+        self.path = unpacked.display(file) if unpacked else file
+        self._data = mapped_source(file, self.path)
+        self._model = parse(self._data, self.path)
         self.graph = self._model.graph
         self._stored = {tensor.name: tensor for tensor in self._model.tensors}
         self._numbers = {name: number for number, name in enumerate(self._stored)}
@@ -98,7 +100,12 @@ class TFLiteSource(Source):
     @property
     def files(self) -> tuple[Path, ...]:
         """The file itself."""
-        return (self.path,)
+        return (self.file,)
+
+    @property
+    def name(self) -> str:
+        """The name of the file itself, also in an archive."""
+        return self.file.name
 
     @cached_property
     def activations(self) -> dict[str, TensorInfo]:
@@ -156,10 +163,10 @@ class TFLiteSource(Source):
                     name = file.text(_FILE_NAME, "associated file name")
                     if file.scalar(_FILE_TYPE, "b") == _AXIS_LABELS:
                         label_files.add(name)
-        if not zipfile.is_zipfile(self.path):
+        if not zipfile.is_zipfile(self.file):
             return None
         candidates = []
-        with open_zip(self.path) as archive:
+        with open_zip(self.file, self.path) as archive:
             members = archive.infolist()
             texts = [member for member in members if member.filename in label_files]
             texts = texts or [member for member in members if member.filename.endswith(".txt")]

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from porting.errors import BadSource, UnsupportedSource
-from porting.sources.extent import elements, told
+from porting.sources.memory import elements, size_text
 
 _WIDE = ("int32", "uint32", "int64", "uint64")
 _INTEGERS = ("int8", "uint8", "int16", "uint16", *_WIDE)
@@ -192,7 +192,7 @@ class StoredTensor:
         if size is not None and size != self.size:
             raise BadSource(
                 f"{path}: tensor {self.name!r} of shape {self.shape} and type {self.type} "
-                f"takes {told(size)} bytes, its buffer has {self.size:,}"
+                f"takes {size_text(size)} bytes, its buffer has {self.size:,}"
             )
 
     def read(self, data: memoryview, kind: str, path: Path) -> np.ndarray:

@@ -140,7 +140,7 @@ def test_nodes_in_a_circle(tf, network):
         node = next(n for n in graph.node if n.op == "Relu6")
         node.input[0] = "Mean"
 
-    refused(changed(tf, network, circle), BadSource, "waits for itself")
+    refused(changed(tf, network, circle), BadSource, "depends on itself")
 
 
 def test_what_stands_for_itself(tf, network):
@@ -198,7 +198,9 @@ def test_a_call_of_no_function(tf, network):
         node = graph.node.add(name="call", op="PartitionedCall")
         node.attr["f"].func.name = "nothing"
 
-    refused(changed(tf, network, gone), BadSource, "'call' calls 'nothing', which is no function")
+    refused(
+        changed(tf, network, gone), BadSource, "'call' calls 'nothing', which is not a function"
+    )
 
 
 def test_more_nodes_than_any_network_has(tmp_path):

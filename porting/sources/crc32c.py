@@ -1,15 +1,15 @@
-"""CRC32C, the checksum of tables and tensors."""
+"""CRC32C, the checksum of checkpoints and of TFRecord files."""
 
 from __future__ import annotations
 
-from porting.sources.checkpoint.wire import Bytes
+from porting.sources.protobuf import Bytes
 
 _MASK_DELTA = 0xA282EAD8
 _PIECE = 1 << 20
 
 
 def crc32c(data: Bytes, crc: int = 0) -> int:
-    """CRC32C of bytes, or of what ``crc`` stands for with these bytes behind it."""
+    """The CRC32C of bytes; ``crc`` is that of the bytes before them."""
     import google_crc32c
 
     # Piece by piece: the library takes bytes alone, and a tensor may fill half the memory.

@@ -1,7 +1,7 @@
-"""Protocol buffers taken apart without their library, every length held to its bounds.
+"""A decoder of protocol buffers that checks every length against its message.
 
-Format: protobuf's encoding guide. Only what is needed is decoded; who calls
-passes over the fields that it does not know.
+Format: protobuf's encoding guide. Callers pick the fields that they need, and skip the others.
+TensorFlow's own message classes would need TensorFlow.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 Bytes = bytes | memoryview
-"""A message: a view where the file is mapped, so that nothing is copied."""
+"""An encoded message: a view where the file is mapped into memory, so that nothing is copied."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
@@ -18,7 +18,7 @@ _LIMIT = (1 << 64) - 1
 
 
 class Malformed(ValueError):
-    """Bytes that are no such message; the caller knows file and place."""
+    """Bytes that are not a message of the expected type; the caller adds the file and the place."""
 
 
 def fields(data: Bytes) -> Iterator[tuple[int, int | Bytes]]:
@@ -46,7 +46,7 @@ def fields(data: Bytes) -> Iterator[tuple[int, int | Bytes]]:
 
 
 def varint(data: Bytes, place: int) -> tuple[int, int]:
-    """The unsigned number of 64 bits at a place, and the place behind it.
+    """The unsigned 64-bit number at a position, and the position after it.
 
     Raises:
         Malformed: it does not end within the data, or within ten bytes.
@@ -60,6 +60,11 @@ def varint(data: Bytes, place: int) -> tuple[int, int]:
         if byte < 0x80:
             return value & _LIMIT, place + count + 1
     raise Malformed("a number does not end")
+
+
+def signed(value: int) -> int:
+    """A 64-bit number read as two's complement."""
+    return value - (1 << 64) if value >> 63 else value
 
 
 def integer(value: int | Bytes) -> int:

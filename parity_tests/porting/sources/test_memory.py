@@ -10,7 +10,7 @@ from parity_tests.building.limits import within
 from parity_tests.building.tflite_files import TFLiteBuilder
 from porting.errors import BadSource, UnsupportedSource
 from porting.sources import open_source
-from porting.sources.extent import ENDLESS, elements
+from porting.sources.memory import ENDLESS, elements
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ ONE = np.ones(1, np.float32)
         ("tflite", (1 << 30, 0, 1 << 30), "takes 0 bytes"),
         ("checkpoint", (1,) * 33, "a shape of over 32 axes"),
         ("checkpoint", (3,) * 100_000, "a shape of over 32 axes"),
-        ("checkpoint", (1 << 30,) * 32, "which no memory holds"),
-        ("checkpoint", (1 << 30, 0, 1 << 38), "which no memory holds"),
+        ("checkpoint", (1 << 30,) * 32, "which does not fit in memory"),
+        ("checkpoint", (1 << 30, 0, 1 << 38), "which does not fit in memory"),
     ],
     ids=range(8),
 )

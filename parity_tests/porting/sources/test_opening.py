@@ -89,7 +89,7 @@ def test_nor_two_that_lie_in_different_places(ship, tmp_path):
 def test_of_one_trained_for_quantisation_the_tflite_file(ship, rounding):
     trained = TRAINED | {f"m/Conv2d_0/{rounding}": np.float32(6)}
     source = ship(pristine=trained, ema=AVERAGES, tflite=["quant.tflite"])
-    assert (source.format, source.path.name) == ("tflite", "quant.tflite")
+    assert (source.format, source.name) == ("tflite", "quant.tflite")
 
 
 def test_without_a_tflite_file_its_checkpoint(ship):

@@ -1,0 +1,472 @@
+"""TensorFlow's operations converted to the operators that a source's graph lists.
+
+What TensorFlow writes as several operations becomes one operator: a layer and its bias, a batch
+norm in pieces. See :class:`porting.sources.source.Graph` for the operators.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from porting.errors import UnsupportedSource
+from porting.sources.graphdef.constants import FAKE_QUANTS, Constants, fake_quant_range
+from porting.sources.graphdef.inlining import InlinedGraph, InlinedNode, number_of
+from porting.sources.protobuf import Malformed
+from porting.sources.source import Operator
+from porting.sources.tensor_proto import Shape
+
+_SHAPE_OPERATIONS = ("Shape", "ShapeN", "Rank", "Size")
+_UNARY = {
+    "Relu": "RELU", "Relu6": "RELU6", "Sigmoid": "LOGISTIC", "Softmax": "SOFTMAX", "Tanh": "TANH",
+    "Cast": "CAST", "PlaceholderWithDefault": "CAST",
+}  # fmt: skip
+_BINARY = {
+    "Add": "ADD", "AddV2": "ADD", "BiasAdd": "ADD", "AddN": "ADD", "Sub": "SUB", "Mul": "MUL",
+    "RealDiv": "DIV", "Div": "DIV", "Minimum": "MINIMUM", "Maximum": "MAXIMUM",
+}  # fmt: skip
+_NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
+_POOLS = {"AvgPool": "AVERAGE_POOL_2D", "MaxPool": "MAX_POOL_2D"}
+_OF_SHAPE = {
+    "Mean": "MEAN", "Reshape": "RESHAPE", "Squeeze": "SQUEEZE", "ExpandDims": "EXPAND_DIMS",
+    "Transpose": "TRANSPOSE", "Pad": "PAD", "PadV2": "PADV2",
+}  # fmt: skip
+"""Operations that change the shape, by axes or sides that their second input states."""
+_LEAST_INPUTS = {
+    "Conv2D": 2, "DepthwiseConv2dNative": 2, "MatMul": 2, "Mean": 2, "Reshape": 2, "ExpandDims": 2,
+    "Pad": 2, "PadV2": 3, "Transpose": 2,
+    **dict.fromkeys(_NORMS, 5), **dict.fromkeys(_BINARY, 2), "AddN": 1,
+}  # fmt: skip
+"""Fewest inputs of an operation, where that is more than one."""
+_NORM_EPSILON = 1e-4
+"""Of a batch norm whose operation states none."""
+_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+_LAYERS = (*_CONVOLUTIONS, "FULLY_CONNECTED")
+_ADDITIONS = ("Add", "AddV2")
+
+
+class _Draft(NamedTuple):
+    """An operator that a later operation may still be merged with."""
+
+    kind: str
+    inputs: tuple[str | None, ...]
+    output: str
+    options: Mapping[str, Any]
+
+
+class Converter:
+    """Converts the nodes that an image reaches, in topological order.
+
+    ``shapes`` are those of the tensors between the operators, and ``ranges`` the least and
+    largest value of those that are rounded as an integer type would.
+
+    Raises:
+        Malformed: an operation has fewer inputs than it takes.
+        UnsupportedSource: the graph computes in NCHW, or normalises by the batch.
+    """
+
+    def __init__(
+        self, graph: InlinedGraph, constants: Constants, where: str,
+        nodes: Sequence[InlinedNode], image: str, shape: Shape,
+    ) -> None:  # fmt: skip
+        self._graph, self._constants, self._where = graph, constants, where
+        self.shapes: dict[str, Shape] = {image: shape}
+        self.ranges: dict[str, tuple[float, float]] = {}
+        self._drafts: dict[str, _Draft] = {}
+        self._consumers: Counter[str] = Counter()
+        data = {image}
+        reached = []
+        for node in nodes:
+            constants.add(node)
+            inputs = graph.inputs(node)
+            # What the image reaches by its shape alone is not computed from it.
+            if node.op not in _SHAPE_OPERATIONS and not data.isdisjoint(inputs):
+                reached.append(node)
+                data.add(node.name)
+                self._consumers.update(set(inputs))
+        for node in reached:
+            self._convert(node)
+
+    @property
+    def operators(self) -> tuple[Operator, ...]:
+        """The operators, numbered in order."""
+        return tuple(
+            Operator(number, draft.kind, draft.inputs, (draft.output,), draft.options)
+            for number, draft in enumerate(self._drafts.values())
+        )
+
+    def _convert(self, node: InlinedNode) -> None:
+        data_format = node.attributes.text("data_format", "NHWC")
+        if data_format.startswith("NC"):
+            raise self._unsupported(
+                node,
+                f"computes in {data_format}; only NHWC is read. Export the graph for the CPU, or "
+                "port its checkpoint",
+            )
+        inputs = self._graph.inputs(node)
+        if len(inputs) < _LEAST_INPUTS.get(node.op, 1):
+            raise Malformed(f"{node.op} {node.name!r} has {len(inputs)} inputs")
+        undropped = self._dropout_data(node, inputs)
+        if undropped is not None:
+            self._add(node, "CAST", (undropped,), self._shape(undropped))
+        elif node.op in _METHODS:
+            _METHODS[node.op](self, node, inputs)
+        else:
+            # No network has it; it is listed so that messages can name it.
+            self._add(node, node.op, inputs, self._shape(inputs[0]))
+
+    def elementwise(self, node: InlinedNode, inputs: Sequence[str]) -> None:
+        """Activations and arithmetic."""
+        if node.op in _UNARY:
+            self._add(node, _UNARY[node.op], inputs[:1], self._shape(inputs[0]))
+            return
+        shape = self._shape(inputs[0])
+        for other in inputs[1:]:
+            shape = broadcast(shape, self._shape(other))
+        self._add(node, _BINARY[node.op], inputs, shape)
+
+    def norm(self, node: InlinedNode, inputs: Sequence[str]) -> None:
+        """Batch norms."""
+        if node.attributes.flag("is_training", True):
+            raise self._unsupported(
+                node, "normalises by the batch (is_training); export the graph for inference"
+            )
+        options = {"epsilon": node.attributes.real("epsilon", _NORM_EPSILON)}
+        self._add(node, "BATCH_NORM", inputs, self._shape(inputs[0]), options)
+
+    def fake_quant(self, node: InlinedNode, inputs: Sequence[str]) -> None:
+        """Rounding to the steps of an integer type, as in quantisation-aware training."""
+        ends = [self._constants.values(tensor) for tensor in inputs[1:3]]
+        are_numbers = all(end is not None and end.size == 1 for end in ends)
+        if are_numbers and len(ends) == (0 if node.op.endswith("Args") else 2):
+            least, most, _ = fake_quant_range(node, *(ends or (None, None)))
+            if np.isfinite([least, most]).all() and least < most:
+                self.ranges[node.name] = float(least), float(most)
+        self._add(node, "FAKE_QUANT", inputs[:1], self._shape(inputs[0]))
+
+    def change_of_shape(self, node: InlinedNode, inputs: Sequence[str]) -> None:
+        """Operations of :data:`_OF_SHAPE`."""
+        operands = inputs[:1] if node.op == "Reshape" else inputs
+        self._add(node, _OF_SHAPE[node.op], operands, self._shape_after(node, inputs))
+
+    def convolution(self, node: InlinedNode, inputs: Sequence[str]) -> None:
+        """Convolutions, depthwise or not."""
+        weight, padding = self._shape(inputs[1]), node.attributes.text("padding")
+        strides, dilations = self._window(node, "strides"), self._window(node, "dilations")
+        options: dict[str, Any] = {
+            "weight_axes": "h w i o", "padding": padding,
+            "stride_h": strides[0], "stride_w": strides[1],
+            "dilation_h": dilations[0], "dilation_w": dilations[1],
+        }  # fmt: skip
+        kind, kernel, channels = "CONV_2D", (1, 1), None
+        if weight is not None and len(weight) == 4:
+            kernel, channels = weight[:2], weight[3]
+            if node.op == "DepthwiseConv2dNative":
+                kind, channels = "DEPTHWISE_CONV_2D", weight[2] * weight[3]
+                last = 1 if weight[3] == 1 else "m"
+                options |= {"weight_axes": f"h w c {last}", "depth_multiplier": weight[3]}
+        if padding == "EXPLICIT":
+            raise self._unsupported(
+                node, "pads by a list of its own; only SAME, VALID and Pad are read"
+            )
+        shape = windowed(self._shape(inputs[0]), kernel, strides, dilations, padding, channels)
+        self._add(node, kind, (*inputs[:2], None), shape, options)
+
+    def dense(self, node: InlinedNode, inputs: Sequence[str]) -> None:
+        """Products with a matrix of weights."""
+        outputs_first = node.attributes.flag("transpose_b", False)
+        weight, data = self._shape(inputs[1]), self._shape(inputs[0])
+        plain = not node.attributes.flag("transpose_a", False)
+        if not plain or not self._constants.is_constant(inputs[1]) or len(weight or ()) != 2:
+            self._add(node, node.op, inputs, None)
+            return
+        assert weight is not None
+        shape = None if data is None else (*data[:-1], weight[0 if outputs_first else 1])
+        options = {"weight_axes": "o i" if outputs_first else "i o"}
+        self._add(node, "FULLY_CONNECTED", (*inputs, None), shape, options)
+
+    def pool(self, node: InlinedNode, inputs: Sequence[str]) -> None:
+        """Average and maximum pooling."""
+        window, strides = self._window(node, "ksize"), self._window(node, "strides")
+        padding = node.attributes.text("padding")
+        shape = windowed(self._shape(inputs[0]), window, strides, (1, 1), padding, None)
+        options = {"filter_h": window[0], "filter_w": window[1], "padding": padding}
+        options |= {"stride_h": strides[0], "stride_w": strides[1]}
+        self._add(node, _POOLS[node.op], inputs, shape, options)
+
+    def _shape_after(self, node: InlinedNode, inputs: Sequence[str]) -> Shape:
+        """The shape after an operation of :data:`_OF_SHAPE`, as far as it is known."""
+        data, shape = self._shape(inputs[0]), None
+        if node.op == "Reshape":
+            shape = self._shape_in(inputs[1])
+            if data is not None and shape is not None and -1 not in data and shape.count(-1) == 1:
+                # The one open side takes what the others leave.
+                rest = int(np.prod([side for side in shape if side != -1], dtype=np.int64))
+                total = int(np.prod(data, dtype=np.int64))
+                shape = tuple(total // rest if side == -1 and rest > 0 else side for side in shape)
+            return shape
+        if data is None:
+            return None
+        if node.op == "Squeeze":
+            axes = node.attributes.integers("squeeze_dims")
+            ones = [axis for axis, side in enumerate(data) if side == 1]
+            removed_axes = {axis % len(data) for axis in axes or ones} if data else set()
+            return tuple(side for axis, side in enumerate(data) if axis not in removed_axes)
+        numbers = self._integers(inputs[1])
+        if numbers is None:
+            return None
+        if node.op == "Mean" and data:
+            means = {int(axis) % len(data) for axis in numbers.ravel()}
+            keep, sides = node.attributes.flag("keep_dims", False), enumerate(data)
+            shape = tuple(
+                1 if axis in means else n for axis, n in sides if keep or axis not in means
+            )
+        elif node.op == "ExpandDims" and numbers.size == 1:
+            place = int(numbers.ravel()[0]) % (len(data) + 1)
+            shape = (*data[:place], 1, *data[place:])
+        elif node.op == "Transpose" and sorted(numbers.ravel()) == list(range(len(data))):
+            shape = tuple(data[int(axis)] for axis in numbers.ravel())
+        elif node.op in ("Pad", "PadV2") and numbers.shape == (len(data), 2):
+            sums = numbers.sum(axis=1).tolist()
+            shape = tuple(-1 if side < 0 else side + n for side, n in zip(data, sums, strict=True))
+        return shape
+
+    def _dropout_data(self, node: InlinedNode, inputs: Sequence[str]) -> str | None:
+        """The data of a dropout that drops nothing; None for any other operation.
+
+        TensorFlow 1 multiplies by ``floor(keep_prob + uniform)``, later by
+        ``cast(uniform >= rate)``, TensorFlow 2 selects by ``uniform >= rate``.
+
+        Raises:
+            UnsupportedSource: it drops values, or an input decides whether it does.
+        """
+        if node.op not in ("Mul", "Select", "SelectV2") or len(inputs) < 2:
+            return None
+        one, other = inputs[:2]
+        for data, mask in ((other, one), (one, other))[: 2 if node.op == "Mul" else 1]:
+            test = self._graph.producer(mask)
+            while test is not None and test.op in ("Cast", "Floor") and test.inputs:
+                test = self._graph.producer(test.inputs[0])
+            if test is None or test.op not in ("Add", "AddV2", "GreaterEqual"):
+                continue
+            sides = self._graph.inputs(test)
+            random = [self._is_random(side) for side in sides]
+            if sorted(random) != [False, True]:
+                continue
+            threshold = sides[random.index(False)]
+            values = self._constants.values(threshold)
+            if values is not None and values.size == 1:
+                keep_prob = float(values.ravel()[0])
+                keep_prob = 1 - keep_prob if test.op == "GreaterEqual" else keep_prob
+                if keep_prob >= 1:
+                    return data
+                how = f"keeps each value with a probability of {keep_prob:.4g}"
+            else:
+                how = f"keeps values with a probability that {threshold!r} gives"
+            raise self._unsupported(
+                node,
+                f"is a dropout left from training, which {how}: export the graph for inference, "
+                "or with a keep_prob of 1",
+            )
+        return None
+
+    def _is_random(self, tensor: str) -> bool:
+        """Whether a tensor is uniformly random, perhaps scaled and shifted."""
+        node = self._graph.producer(tensor)
+        for _ in range(2):
+            if node is not None and node.op in ("Add", "AddV2", "Mul") and node.inputs:
+                node = self._graph.producer(node.inputs[0])
+        return node is not None and node.op == "RandomUniform"
+
+    def _shape(self, tensor: str) -> Shape:
+        """The shape of a tensor, as far as it is known."""
+        if self._constants.is_constant(tensor):
+            return self._constants.info(self._constants.name(tensor)).shape
+        return self.shapes.get(tensor)
+
+    def _window(self, node: InlinedNode, name: str) -> tuple[int, int]:
+        """Height and width of a list (N, H, W, C), 1 where it is not stated."""
+        sides = node.attributes.integers(name)
+        return (sides[1], sides[2]) if len(sides) == 4 else (1, 1)
+
+    def _integers(self, tensor: str) -> np.ndarray | None:
+        """The values of a constant of integers."""
+        values = self._constants.values(tensor)
+        return values if values is not None and values.dtype.kind in "iu" else None
+
+    def _shape_in(self, tensor: str) -> Shape:
+        """The shape that a tensor of integers holds."""
+        values = self._integers(tensor)
+        if values is not None:
+            return tuple(int(n) for n in values.ravel())
+        node = self._graph.producer(tensor)
+        if node is None or number_of(tensor):
+            return None
+        if node.op == "Shape":
+            return self._shape(self._graph.inputs(node)[0])
+        if node.op == "Pack":
+            each = [self._integers(name) for name in node.inputs]
+            return tuple(-1 if n is None or n.size != 1 else int(n.ravel()[0]) for n in each)
+        return None
+
+    def _unsupported(self, node: InlinedNode, why: str) -> UnsupportedSource:
+        return UnsupportedSource(f"{self._where}: {node.op} {node.name!r} {why}")
+
+    def _add(
+        self, node: InlinedNode, kind: str, inputs: Sequence[str | None], shape: Shape,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        """Add an operator, merged with the one before where the two are one step."""
+        names = tuple(
+            self._constants.name(name) if name and self._constants.is_constant(name) else name
+            for name in inputs
+        )
+        self.shapes[node.name] = shape
+        draft = _Draft(kind, names, node.name, options or {})
+        if kind == "ADD" and len(names) == 2:
+            draft = self._merged(draft)
+        self._drafts[draft.output] = draft
+
+    def _merged(self, addition: _Draft) -> _Draft:
+        """An addition, merged with the operator before it where nothing else takes that."""
+        data, constant = self._operands(addition)
+        before = self._drafts.get(data or "")
+        if before is None or constant is None or self._consumers[before.output] != 1:
+            return addition
+        merged = None
+        if before.kind in _LAYERS and before.inputs[2] is None:
+            if self._is_vector_of(constant, before):
+                merged = before._replace(inputs=(*before.inputs[:2], constant))
+        elif before.kind == "MUL":
+            merged = self._batch_norm(before, constant)
+        if merged is None:
+            return addition
+        del self._drafts[before.output]
+        return merged._replace(output=addition.output)
+
+    def _batch_norm(self, product: _Draft, shift: str) -> _Draft | None:
+        """``data * scale + shift`` as a batch norm; None where it is not one of a convolution."""
+        data, scale = self._operands(product)
+        before = self._drafts.get(data or "")
+        if data is None or scale is None or before is None or before.kind not in _CONVOLUTIONS:
+            return None
+        parts = self._batch_norm_parts(scale, shift)
+        if parts is not None:
+            *vectors, epsilon = parts
+            return _Draft("BATCH_NORM", (data, *vectors), "", {"epsilon": epsilon})
+        if self._is_vector_of(scale, before) and self._is_vector_of(shift, before):
+            return _Draft("BATCH_NORM", (data, scale, shift, None, None), "", {"epsilon": None})
+        return None
+
+    def _batch_norm_parts(
+        self, scale: str, shift: str
+    ) -> tuple[str | None, str, str, str, float] | None:
+        """Gamma, beta, mean, variance and epsilon of ``tf.nn.batch_normalization``.
+
+        ``scale`` is rsqrt(variance + epsilon) * gamma, ``shift`` is beta - mean * scale.
+        """
+        constants = self._constants
+        gamma, root = None, self._operation(scale, "Rsqrt")
+        if root is None and (product := self._operation(scale, "Mul")) is not None:
+            for one, other in (product.inputs[:2], product.inputs[1::-1]):
+                if (root := self._operation(one, "Rsqrt")) is not None:
+                    gamma = constants.name(other)
+                    break
+        inner = None if root is None else self._operation(root.inputs[0], *_ADDITIONS)
+        outer = self._operation(shift, "Sub")
+        offset = None if outer is None else self._operation(outer.inputs[1], "Mul")
+        if inner is None or outer is None or offset is None:
+            return None
+        names = [constants.name(tensor) for tensor in offset.inputs]
+        if names.count(scale) != 1:
+            return None
+        mean = names[1 - names.index(scale)]
+        values = [constants.values(tensor) for tensor in inner.inputs]
+        scalars = [i for i, array in enumerate(values) if array is not None and array.size == 1]
+        if len(scalars) != 1:
+            return None
+        variance = constants.name(inner.inputs[1 - scalars[0]])
+        epsilon = values[scalars[0]]
+        assert epsilon is not None
+        return gamma, constants.name(outer.inputs[0]), mean, variance, float(epsilon.ravel()[0])
+
+    def _operands(self, draft: _Draft) -> tuple[str | None, str | None]:
+        """The data and the constant of two operands; None, None where they are not one of each."""
+        inputs = draft.inputs
+        constant = [name for name in inputs if name and self._constants.is_constant(name)]
+        if len(inputs) != 2 or None in inputs or len(constant) != 1:
+            return None, None
+        return inputs[1 - inputs.index(constant[0])], constant[0]
+
+    def _is_vector_of(self, name: str, layer: _Draft) -> bool:
+        """Whether a constant is a vector with one number for each output channel of a layer."""
+        weight = layer.inputs[1]
+        if weight is None or not self._constants.is_constant(weight):
+            return False
+        sides = self._constants.info(weight).shape
+        axes = str(layer.options["weight_axes"]).split()
+        if len(sides) != len(axes):
+            return False
+        if axes[0] == "o":
+            channels = sides[0]
+        else:
+            channels = sides[-1] * (sides[-2] if layer.kind == "DEPTHWISE_CONV_2D" else 1)
+        shape = self._constants.info(name).shape
+        return shape[-1:] == (channels,) and all(side == 1 for side in shape[:-1])
+
+    def _operation(self, tensor: str, *ops: str) -> InlinedNode | None:
+        """The node that computes a tensor, where it is one of these operations."""
+        node = self._graph.producer(tensor)
+        if node is None or node.op not in ops:
+            return None
+        return node if len(node.inputs) == (1 if node.op == "Rsqrt" else 2) else None
+
+
+_METHODS: Mapping[str, Callable[[Converter, InlinedNode, Sequence[str]], None]] = {
+    "Conv2D": Converter.convolution,
+    "DepthwiseConv2dNative": Converter.convolution,
+    "MatMul": Converter.dense,
+    **dict.fromkeys(_POOLS, Converter.pool),
+    **dict.fromkeys(_NORMS, Converter.norm),
+    **dict.fromkeys(_OF_SHAPE, Converter.change_of_shape),
+    **dict.fromkeys(FAKE_QUANTS, Converter.fake_quant),
+    **dict.fromkeys([*_UNARY, *_BINARY], Converter.elementwise),
+}
+"""Operation -> the method that adds its operator."""
+
+
+def windowed(
+    data: Shape, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int],
+    padding: str, channels: int | None,
+) -> Shape:  # fmt: skip
+    """The shape after a convolution or pooling (NHWC), -1 for a side that is left open.
+
+    ``channels`` None keeps those of the data. Source: the notes on padding at
+    https://www.tensorflow.org/api_docs/python/tf/nn.
+    """
+    if data is None or len(data) != 4:
+        return None
+    sides = []
+    for side, size, stride, dilation in zip(data[1:3], kernel, strides, dilations, strict=True):
+        if side < 0 or stride < 1:
+            sides.append(-1)
+        elif padding == "SAME":
+            sides.append(-(-side // stride))
+        else:
+            sides.append(max(-(-(side - (size - 1) * dilation) // stride), 0))
+    return (data[0], *sides, data[3] if channels is None else channels)
+
+
+def broadcast(left: Shape, right: Shape) -> Shape:
+    """The shape that two operands broadcast to, -1 for a side that is left open."""
+    if left is None or right is None:
+        return None
+    long, short = (left, right) if len(left) >= len(right) else (right, left)
+    short = (1,) * (len(long) - len(short)) + short
+    return tuple(
+        b if a == 1 else a if b in (1, a) else max(a, b) if -1 in (a, b) else -1
+        for a, b in zip(long, short, strict=True)
+    )
