@@ -166,7 +166,7 @@ def test_a_long_chain_is_no_deep_recursion():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no node in it"),
+        (b"", "it has no nodes"),
         (graph(node([("a", 5)])), "node 0 leads to node 5 of 1"),
         (graph(node(slots=[9])), "node 0 leads to node 9 of 1"),
         (graph(node([("a", (1 << 64) - 1)])), "node 0 leads to node 18,446,744,073,709,551,615"),
