@@ -1,17 +1,17 @@
-"""``porting`` on the command line; ``porting.exits`` has what the exit codes mean."""
+"""The command ``porting``; :mod:`porting.exits` says what its exit codes mean."""
 
 from porting.exits import end_with
 
 
 def main() -> None:
     """Run a command and exit."""
-    end_with(_run)
 
+    def command() -> None:
+        from porting.cli import app
 
-def _run() -> None:
-    from porting.cli import app
+        app()
 
-    app()
+    end_with(command)
 
 
 if __name__ == "__main__":

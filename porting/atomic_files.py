@@ -1,8 +1,7 @@
-"""Whole files or none: written beside, synced, renamed.
+"""Write files whole or not at all: to a temporary file in the same folder, synced, renamed.
 
-What is being written is called ``.porting-<machine>-<process>-...``. What a
-killed process leaves behind under such a name goes when the next one writes to
-the same folder.
+A temporary file is called ``.porting-<machine>-<process>-...``. One that a killed process left
+behind is removed by the next process that writes to the folder.
 """
 
 from __future__ import annotations
@@ -12,13 +11,15 @@ import os
 import platform
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from porting.errors import OutputError
 
-_OURS = re.compile(r"\.porting-(?P<machine>.*)-(?P<process>\d+)-[^-]*")
+T = TypeVar("T")
+
+_TEMPORARY = re.compile(r"\.porting-(?P<machine>.*)-(?P<process>\d+)-[^-]*")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -33,7 +34,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A hidden file that takes the place of ``path``, or of what that links to, if all goes well.
+    """Yield a hidden file that replaces ``path``, or its link's target, unless an error is raised.
 
     Raises:
         OutputError: its folder cannot be made or written to; nothing is left there.
@@ -52,112 +53,97 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def temporary(out: Path) -> Iterator[Path]:
-    """A hidden file in ``out`` that is gone afterwards unless it was renamed."""
-    remove_stale(out)
+    """Yield a hidden file in ``out``, removed afterwards unless it was renamed."""
+    for place in out.glob(".porting-*"):
+        if is_stale(place.name):
+            place.unlink(missing_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".porting-{platform.node()}-{os.getpid()}-", dir=out)
     os.close(handle)
     place = Path(name)
     try:
-        # mkstemp makes files private; a result is as readable as any other.
-        place.chmod(0o666 & ~_umask())
+        # mkstemp makes private files; give the result the permissions of an ordinary one.
+        mask = os.umask(0)
+        os.umask(mask)
+        place.chmod(0o666 & ~mask)
         yield place
     finally:
         place.unlink(missing_ok=True)
 
 
-def remove_stale(out: Path) -> None:
-    """Remove what processes of this machine that are gone left half written."""
-    for place in out.glob(".porting-*"):
-        if is_stale(place.name):
-            place.unlink(missing_ok=True)
-
-
 def is_temporary(name: str) -> bool:
     """Whether a name is of something that is being written."""
-    return _OURS.fullmatch(name) is not None
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def is_stale(name: str) -> bool:
-    """Whether a temporary name is of a process of this machine that is gone."""
-    made = _OURS.fullmatch(name)
-    return bool(made and made["machine"] == platform.node() and not _runs(int(made["process"])))
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+    """Whether a temporary name is that of a process of this machine that has ended."""
+    match = _TEMPORARY.fullmatch(name)
+    if match is None or match["machine"] != platform.node():
         return False
+    try:
+        os.kill(int(match["process"]), 0)
+    except ProcessLookupError:
+        return True
     except (PermissionError, OverflowError):
         pass
-    return True
+    return False
 
 
 def sync(stream: IO[Any]) -> None:
-    """Have a file's bytes on the disk."""
+    """Write a file's buffered bytes to the disk."""
     stream.flush()
     os.fsync(stream.fileno())
 
 
-def check_files(files: Sequence[Path], read: Iterable[Path | None] = ()) -> None:
-    """See that each result can be written to its file, before the work that they are to hold.
+def check_files(files: Sequence[Path], sources: Iterable[Path | None] = ()) -> None:
+    """Check that each result can be written to its file, before the work that produces it.
 
     Raises:
-        OutputError: one cannot; two are to be the same; or one is to take the place
-            of a file that is ``read``, or of one of a checkpoint's whose prefix that is.
+        OutputError: one cannot be written; two are the same file; or one would replace a file of
+            ``sources``, or of a checkpoint whose prefix is in ``sources``.
     """
-    places = [_tried(file.resolve, file) for file in files]
-    inputs = [path.resolve() for path in read if path is not None]
+    places = [_checked(file.resolve, file) for file in files]
+    inputs = [path.resolve() for path in sources if path is not None]
     for file, place in zip(files, places, strict=True):
         check_file(file)
         if places.count(place) > 1:
             raise OutputError(f"{file}: two results would be written there; name a file for each")
-        if any(_is_of(place, path) for path in inputs):
-            raise OutputError(f"{file}: is read here; write the result to another file")
-
-
-def _is_of(place: Path, read: Path) -> bool:
-    """Whether a place is a file, or one of those that a checkpoint's prefix stands for."""
-    beside = place.parent == read.parent and not read.exists()
-    return place == read or (beside and place.name.startswith(f"{read.name}."))
+        for path in inputs:
+            beside = place.parent == path.parent and not path.exists()  # path may be a prefix
+            if place == path or (beside and place.name.startswith(f"{path.name}.")):
+                raise OutputError(f"{file}: is read here; write the result to another file")
 
 
 def check_file(path: Path) -> None:
-    """See that a file can be written, before the work that it is to hold.
+    """Check that a file can be written.
 
     Raises:
         OutputError: it cannot.
     """
-    if _tried(path.is_dir, path):
+    if _checked(path.is_dir, path):
         raise OutputError(f"{path}: cannot be written: it is a folder")
-    if _tried(path.exists, path) and not path.is_file():
-        raise OutputError(f"{path}: cannot be written: it is a device or a pipe, and no file")
+    if _checked(path.exists, path) and not path.is_file():
+        raise OutputError(f"{path}: cannot be written: it is a device or a pipe")
     check_folder(path.resolve().parent, path)
 
 
-def check_folder(out: Path, told: Path | None = None) -> None:
-    """See that files can be written to a folder, or that it can be made; nothing is left.
+def check_folder(out: Path, path: Path | None = None) -> None:
+    """Check that files can be written to a folder, or that it can be made; nothing is left.
 
     Raises:
-        OutputError: they cannot; it names ``told`` where that is given.
+        OutputError: they cannot; the message names ``path`` where given, else the folder.
     """
-    told = told or out
+    path = path or out
     place = out.absolute()
-    while not _tried(place.exists, told) and place != place.parent:
+    while not _checked(place.exists, path) and place != place.parent:
         place = place.parent
-    # Without a name: it is gone however this process ends.
-    _tried(lambda: tempfile.TemporaryFile(dir=place).close(), told)
+    # A file without a name: it is gone however this process ends.
+    _checked(lambda: tempfile.TemporaryFile(dir=place).close(), path)
 
 
-def _tried(attempt: Any, told: Path) -> Any:
+def _checked(attempt: Callable[[], T], path: Path) -> T:
     try:
         return attempt()
     except OSError as error:
-        shown = str(told) if len(str(told)) < 200 else f"{str(told)[:200]}..."
-        raise OutputError(f"{shown}: cannot be written: {error.strerror or error}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        name = str(path) if len(str(path)) < 200 else f"{str(path)[:200]}..."
+        raise OutputError(f"{name}: cannot be written: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""The plan carried out: source tensors into a state dict."""
+"""Carry out a plan: read source tensors into a state dict."""
 
 from __future__ import annotations
 
@@ -28,52 +28,51 @@ def carry_out(
 ) -> dict[str, torch.Tensor]:
     """Read every tensor of a plan into a state dict, in the network's own order.
 
-    Weights are float32 whatever the source stores. ``mean`` and ``deviation``,
-    of pixels 0..255, a number a channel, are for a network that normalises by itself.
+    Weights are float32 whatever the source stores. ``mean`` and ``deviation`` of pixels 0..255,
+    one number for each channel, are for a network that normalises its input itself.
 
     Raises:
         BadInput: the plan is of a calibrated port, whose values are not all the source's.
         BadSource: a tensor's bytes are damaged, or its values are not finite.
     """
-    return _carried(planned_values(plan, source, config, mean, deviation))
+    return _state_dict(planned_values(plan, source, config, mean, deviation))
 
 
 def carry_out_onto(
     plan: Plan, source: Source, module: nn.Module, epsilons: Mapping[str, float]
 ) -> dict[str, torch.Tensor]:
-    """The same for a module of somebody's own, in the order of its state dict.
+    """The same for a user-defined module, in the order of its state dict.
 
     ``epsilons`` gives the batch-norm epsilon by the key of the running variance.
 
     Raises:
         BadSource: a tensor's bytes are damaged, or its values are not finite.
     """
-    built = module.state_dict()
-    state = _carried(planned_values_onto(plan, source, module, epsilons))
-    return {key: state[key] if key in state else built[key].clone() for key in built}
+    initial = module.state_dict()
+    state = _state_dict(planned_values_onto(plan, source, module, epsilons))
+    return {key: state[key] if key in state else initial[key].clone() for key in initial}
 
 
 class PlannedValues:
-    """What a plan gives for each key, read when it is asked for.
+    """The values that a plan gives for each key, read from the source one key at a time.
 
-    ``fills`` are those of the keys, in the network's own order; a module's own buffers,
-    which no source has, are left out.
+    ``fills`` has the keys in the network's own order, without a module's own buffers, which no
+    source has.
     """
 
     def __init__(
         self, plan: Plan, source: Source, shapes: Mapping[str, tuple[int, ...]],
         epsilon_of: Callable[[str], float], constants: Mapping[str, Sequence[float]],
     ) -> None:  # fmt: skip
-        measured = [fill.target for fill in plan.fills if fill.measured]
-        if measured:
+        from_images = [fill.target for fill in plan.fills if fill.measured]
+        if from_images:
             raise BadInput(
-                f"{source.path}: {len(measured)} keys of the plan come from images, {measured[0]} "
-                "first; carry out the plan that the source fits, and calibrate"
+                f"{source.path}: {len(from_images)} keys of the plan come from images, "
+                f"{from_images[0]} first; carry out the plan that the source fits, and calibrate"
             )
         fills = {fill.target: fill for fill in plan.fills}
-        kept = [key for key in shapes if fills[key].constant != "as built"]
-        self.fills = {key: fills[key] for key in kept}
-        self.shapes = {key: shapes[key] for key in kept}
+        self.fills = {key: fills[key] for key in shapes if fills[key].constant != "as built"}
+        self.shapes = {key: shapes[key] for key in self.fills}
         self._source, self._epsilon_of, self._constants = source, epsilon_of, constants
 
     def read(self, key: str) -> np.ndarray:
@@ -84,10 +83,16 @@ class PlannedValues:
         """
         fill = self.fills[key]
         if fill.constant is None:
-            return _values(fill, self._source)
+            return _source_values(fill, self._source)
         if fill.constant in self._constants:
             return np.array(self._constants[fill.constant], np.float32)
-        return _constant(fill, self.shapes[key], self._epsilon_of)
+        shape = self.shapes[key]
+        if key.endswith("num_batches_tracked"):
+            return np.zeros(shape, np.int64)
+        if fill.constant == "unit variance":
+            # float32(1 - epsilon) + epsilon rounds to 1, so the batch norm is an exact identity.
+            return np.full(shape, 1.0 - self._epsilon_of(key), np.float32)
+        return np.full(shape, {"ones": 1.0, "zeros": 0.0}[fill.constant], np.float32)
 
 
 def planned_values(
@@ -111,18 +116,17 @@ def planned_values_onto(
     return PlannedValues(plan, source, shapes, epsilons.__getitem__, {})
 
 
-def _carried(planned: PlannedValues) -> dict[str, torch.Tensor]:
+def _state_dict(values: PlannedValues) -> dict[str, torch.Tensor]:
     import torch
 
-    return {key: torch.from_numpy(planned.read(key)) for key in planned.fills}
+    return {key: torch.from_numpy(values.read(key)) for key in values.fills}
 
 
-def _values(fill: Fill, source: Source) -> np.ndarray:
+def _source_values(fill: Fill, source: Source) -> np.ndarray:
     assert fill.source is not None and fill.layout is not None  # checked by check_total
-    stored = source.read(fill.source)
-    values = change(stored, fill.layout)[fill.first_row :]
-    # A copy of its own: the source's pages are read-only, and the port outlives the file.
-    with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused below
+    values = change(source.read(fill.source), fill.layout)[fill.first_row :]
+    # A copy: the source's pages are read-only, and the port outlives the file.
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite results are refused below
         if fill.factor != 1 or fill.offset:
             values = values * fill.factor + fill.offset
         if fill.subtracted is not None:
@@ -135,12 +139,3 @@ def _values(fill: Fill, source: Source) -> np.ndarray:
             f"{[int(i) for i in place]}; weights must be finite"
         )
     return values
-
-
-def _constant(fill: Fill, shape: tuple[int, ...], epsilon_of: Callable[[str], float]) -> np.ndarray:
-    if fill.target.endswith("num_batches_tracked"):
-        return np.zeros(shape, np.int64)
-    if fill.constant == "unit variance":
-        # float32(1 - epsilon) + epsilon rounds to 1, so the batch norm is an exact identity.
-        return np.full(shape, 1.0 - epsilon_of(fill.target), np.float32)
-    return np.full(shape, {"ones": 1.0, "zeros": 0.0}[str(fill.constant)], np.float32)

@@ -1,6 +1,7 @@
-"""How every command ends: what is said on standard error, and with which exit code.
+"""How every command ends: its message on standard error and its exit code.
 
-0 done, 1 not at parity, 2 wrong use, bad input or an interruption, 70 a defect of this package.
+0: success; 1: not at parity; 2: wrong use, bad input or an interruption; 70: a defect of this
+package.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ TRACEBACK = "PORTING_TRACEBACK"
 
 
 class Interrupted(BaseException):
-    """Ctrl-C. Of our own, since the command line library and TensorFlow catch Python's."""
+    """Ctrl-C; the command line library and TensorFlow would catch Python's KeyboardInterrupt."""
 
 
 def end_with(command: Callable[[], object]) -> NoReturn:
-    """Run a command and end the process with the code that its outcome has."""
+    """Run a command and end the process with the exit code of its outcome."""
     _open_closed_streams()
     # PyTorch's threads else spin while they wait for each other: beside other busy processes a
     # comparison then takes ten times as long.
@@ -37,7 +38,7 @@ def end_with(command: Callable[[], object]) -> NoReturn:
     try:
         signal.signal(signal.SIGINT, _interrupt)
         code = _code_of(command)
-        # What was asked for is done: a late Ctrl-C must not turn it into a failure.
+        # The work is done: a late Ctrl-C must not turn it into a failure.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     except (Interrupted, KeyboardInterrupt) as error:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -51,7 +52,7 @@ def end_with(command: Callable[[], object]) -> NoReturn:
 
 
 def say(text: str) -> None:
-    """A line on standard error, if anybody reads it."""
+    """Write a line to standard error, if that is open."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(f"porting: {text}\n")
         sys.stderr.flush()
@@ -63,22 +64,20 @@ def discard_output() -> None:
 
 
 def _open_closed_streams() -> None:
-    """Have a stream that was closed before the start (``2>&-``) lead nowhere.
+    """Open ``/dev/null`` for a stream that was closed before the start (``2>&-``).
 
-    The next file to be opened would take its place, and get what C++ libraries
-    say, here and in processes that this one begins.
+    Else the next file to be opened gets its number, and what C++ libraries write to the stream,
+    here and in child processes.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
-        # The lowest number that is free is its own, unless a library has it already.
-        if getattr(sys, name) is None and (opened := os.open(os.devnull, os.O_RDWR)) == number:
-            os.set_inheritable(opened, True)
-            setattr(sys, name, os.fdopen(opened, "r" if number == 0 else "w"))
+        # The lowest free number is the stream's own, unless a library has opened a file before.
+        if getattr(sys, name) is None and (handle := os.open(os.devnull, os.O_RDWR)) == number:
+            os.set_inheritable(handle, True)
+            setattr(sys, name, os.fdopen(handle, "r" if number == 0 else "w"))
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # once is enough: the next would cut the clearing up
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would interrupt the cleaning up
     raise Interrupted
 
 
@@ -88,28 +87,20 @@ def _code_of(command: Callable[[], object]) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         discard_output()
-    except SystemExit as done:
-        return done.code if isinstance(done.code, int) else DONE
+    except SystemExit as exit_request:
+        return exit_request.code if isinstance(exit_request.code, int) else DONE
     except Exception as error:
-        _show_traceback()
-        return _code_of_error(error)
+        from genmobilenet.errors import GenMobileNetError
+        from porting.errors import NotAtParity, PortingError
+
+        if os.environ.get(TRACEBACK) == "1":
+            import traceback
+
+            traceback.print_exc()
+        if isinstance(error, (PortingError, GenMobileNetError)):
+            say(str(error))
+            return NOT_AT_PARITY if isinstance(error, NotAtParity) else WRONG_USE
+        text = " ".join(str(error).split()) or "no more is known"
+        say(f"unexpected {type(error).__name__}: {text} (a defect; {TRACEBACK}=1 shows where)")
+        return DEFECT
     return DONE
-
-
-def _code_of_error(error: Exception) -> int:
-    from genmobilenet.errors import GenMobileNetError
-    from porting.errors import NotAtParity, PortingError
-
-    if isinstance(error, (PortingError, GenMobileNetError)):
-        say(str(error))
-        return NOT_AT_PARITY if isinstance(error, NotAtParity) else WRONG_USE
-    text = " ".join(str(error).split()) or "no more is known"
-    say(f"unexpected {type(error).__name__}: {text} (a defect; {TRACEBACK}=1 shows where)")
-    return DEFECT
-
-
-def _show_traceback() -> None:
-    if os.environ.get(TRACEBACK) == "1":
-        import traceback
-
-        traceback.print_exc()

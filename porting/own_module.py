@@ -1,11 +1,11 @@
-"""A PyTorch module of somebody's own: built, named, filled."""
+"""User-defined PyTorch modules: build, name, copy and fill them."""
 
 from __future__ import annotations
 
 import copy
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def build_module(spec: str) -> nn.Module:
-    """The module that ``package.module:callable`` makes when called without arguments.
+    """The module that ``package.module:callable`` returns when called without arguments.
 
     Raises:
-        BadInput: it cannot be imported, fails, or makes something else.
+        BadInput: it cannot be imported, fails, or returns something else.
     """
     from torch import nn
 
@@ -30,77 +30,68 @@ def build_module(spec: str) -> nn.Module:
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        made = getattr(importlib.import_module(name), attribute)()
-    except (Exception, SystemExit) as error:
-        # A user's code may raise anything; whatever it is, it is about this module.
+        module = getattr(importlib.import_module(name), attribute)()
+    except (Exception, SystemExit) as error:  # a user's code may raise anything
         raise BadInput(f"{spec}: cannot be built: {type(error).__name__}: {error}") from error
-    if not isinstance(made, nn.Module):
-        raise BadInput(f"{spec}: makes a {type(made).__name__}, expected a torch.nn.Module")
-    return made.eval()
+    if not isinstance(module, nn.Module):
+        raise BadInput(f"{spec}: makes a {type(module).__name__}, expected a torch.nn.Module")
+    return module.eval()
 
 
 def name_of(onto: nn.Module | str) -> str:
-    """What a module is called in file names and messages: its class, or the callable."""
+    """The name of a module in file names and messages: its class, or the callable."""
     return onto.rpartition(":")[2] if isinstance(onto, str) else type(onto).__name__
 
 
 def copied(module: nn.Module, share: bool = False) -> nn.Module:
-    """A copy, so that the module itself stays as it is.
-
-    With ``share`` its parameters and buffers have the same memory, for whoever only reads them.
+    """A copy of a module; with ``share`` its tensors use the same memory, to read only.
 
     Raises:
         BadInput: it cannot be copied.
     """
+    from torch import nn
+
+    tensors: dict[int, Any] = {}
+    if share:
+        tensors = {id(p): nn.Parameter(p.detach(), False) for p in module.parameters()}
+        tensors |= {id(buffer): buffer.detach() for buffer in module.buffers()}
     try:
-        return copy.deepcopy(module, _shared(module) if share else None)
-    except Exception as error:
-        # A user's code may raise anything; whatever it is, it is about this module.
+        return copy.deepcopy(module, tensors)
+    except Exception as error:  # a user's code may raise anything
         raise BadInput(
             f"{type(module).__name__}: cannot be copied: {type(error).__name__}: {error}"
         ) from error
 
 
-def _shared(module: nn.Module) -> dict[int, Any]:
-    """What a copy takes for its own tensors: others on the same memory."""
-    from torch import nn
-
-    kept: dict[int, Any] = {id(p): nn.Parameter(p.detach(), False) for p in module.parameters()}
-    return kept | {id(buffer): buffer.detach() for buffer in module.buffers()}
-
-
 def fill_module(network: nn.Module, state: Mapping[str, Tensor], origin: str) -> tuple[str, ...]:
     """Load a state dict: by its keys, or where they differ by order and shape.
 
-    Returns what is to be told about it.
+    Returns notes for the report.
 
     Raises:
-        BadInput: the two differ in number or in a shape; the first place is named.
+        BadInput: the two differ in number or in a shape; the first difference is named.
     """
     target = network.state_dict()
+    notes: tuple[str, ...] = ()
     if set(target) == set(state):
-        _check_shapes(list(target.items()), [(key, state[key]) for key in target], origin)
-        network.load_state_dict(dict(state))
-        return ()
-    keys = [(key, values) for key, values in target.items() if not key.endswith("_tracked")]
-    given = [(key, values) for key, values in state.items() if not key.endswith("_tracked")]
-    if len(keys) != len(given):
-        raise BadInput(
-            f"{origin}: holds {len(given)} tensors, {type(network).__name__} takes {len(keys)}, "
-            "and their keys differ"
+        pairs = [(key, key) for key in target]
+    else:
+        keys, names = (
+            [key for key in tensors if not key.endswith("_tracked")] for tensors in (target, state)
         )
-    _check_shapes(keys, given, origin)
-    filled = {key: values for (key, _), (_, values) in zip(keys, given, strict=True)}
-    network.load_state_dict({**target, **filled})
-    return (f"keys differ; {len(keys)} tensors were matched by order and shape",)
-
-
-def _check_shapes(
-    target: Sequence[tuple[str, Tensor]], given: Sequence[tuple[str, Tensor]], origin: str
-) -> None:
-    for place, ((key, expected), (name, found)) in enumerate(zip(target, given, strict=True)):
-        if expected.shape != found.shape:
+        if len(keys) != len(names):
             raise BadInput(
-                f"{origin}: tensor {place} is {name} {tuple(found.shape)}, where the network has "
-                f"{key} {tuple(expected.shape)}"
+                f"{origin}: holds {len(names)} tensors, {type(network).__name__} takes "
+                f"{len(keys)}, and their keys differ"
             )
+        pairs = list(zip(keys, names, strict=True))
+        notes = (f"keys differ; {len(keys)} tensors were matched by order and shape",)
+    for place, (key, name) in enumerate(pairs):
+        shape, expected_shape = tuple(state[name].shape), tuple(target[key].shape)
+        if shape != expected_shape:
+            raise BadInput(
+                f"{origin}: tensor {place} is {name} {shape}, where the network has {key} "
+                f"{expected_shape}"
+            )
+    network.load_state_dict({**target, **{key: state[name] for key, name in pairs}})
+    return notes

@@ -1,4 +1,4 @@
-"""What a port lands on: one of the networks, or a module of somebody's own."""
+"""The target of a port: one of the networks, or a user-defined module."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Target:
 
     @property
     def config(self) -> NetworkConfig | None:
-        """That of a network; None for a module."""
+        """The network's configuration; None for a module."""
         return self.match.architecture
 
     def state_dict(self, source: Source, convention: InputConvention) -> dict[str, torch.Tensor]:
@@ -46,7 +46,7 @@ class Target:
         return carry_out_onto(match.plan, source, self.module, match.epsilons)
 
     def network(self, state: dict[str, torch.Tensor]) -> nn.Module:
-        """It, in evaluation mode, with a state dict's values; a module's own are left alone."""
+        """The network with a state dict's values in evaluation mode; a module is copied first."""
         from genmobilenet.factory import build
 
         if self.module is None:
@@ -70,13 +70,20 @@ def network_target(
         BadInput: there is no normalisation in the source to keep.
     """
     match = find_match(source, model, weights, drop_background)
-    return Target(_keeping(source, match) if keep_normalisation else match)
+    if keep_normalisation:
+        if not normalises_inside(source, match):
+            raise BadInput(
+                f"{source.path}: has no normalisation inside to keep; leave out --normalisation "
+                "keep"
+            )
+        match = with_normalisation(match)
+    return Target(match)
 
 
 def module_target(
     source: Source, onto: nn.Module | str, weights: str | None, drop_background: bool
 ) -> Target:
-    """A module of somebody's own, or what ``package.module:callable`` makes.
+    """A user-defined module, or what ``package.module:callable`` returns.
 
     Raises:
         BadInput: it cannot be built or traced.
@@ -92,14 +99,6 @@ def module_target(
         raise BadInput(f"onto is a {type(module).__name__}; expected a torch.nn.Module or its name")
     weight_set = choose_weight_set(source, weights)
     return Target(match_module(source, module, name_of(onto), weight_set, drop_background), module)
-
-
-def _keeping(source: Source, match: Match) -> Match:
-    if not normalises_inside(source, match):
-        raise BadInput(
-            f"{source.path}: has no normalisation inside to keep; leave out --normalisation keep"
-        )
-    return with_normalisation(match)
 
 
 def with_normalisation(match: Match) -> Match:

@@ -87,7 +87,7 @@ def print_port(port: Port, files: ReleaseFiles | None) -> None:
 def diff_json(diff: Diff) -> dict[str, Any]:
     """A comparison of a source and a network as plain data, by ``schema.json``."""
     verdict, subject = diff.verdict, diff.subject
-    comparison, quantised, check = verdict.comparison, verdict.quantised, verdict.pixels
+    comparison, check = verdict.comparison, verdict.pixels
     taps_agree = all(tap.agrees for tap in comparison.taps)
     data = {
         **comparison_json(comparison),
@@ -112,7 +112,7 @@ def diff_json(diff: Diff) -> dict[str, Any]:
             "thumbnails": diff.images.thumbnails,
         },
         "rests_on": None if verdict.basis is None else verdict.basis.to_json(),
-        "quantised": None if quantised is None else _quantised_json(quantised),
+        "quantised": _quantised_json(verdict.quantised),
         "pixels": None if check is None else check.to_json(taps_agree),
         "versions": versions(),
     }
@@ -195,8 +195,10 @@ def _rounded(values: Any) -> Any:
     return float(f"{values:.4g}")
 
 
-def _quantised_json(comparison: Comparison) -> dict[str, Any]:
+def _quantised_json(comparison: Comparison | None) -> dict[str, Any] | None:
     """The distance to the quantised run, in quantisation steps where a tap has them."""
+    if comparison is None:
+        return None
     taps = [
         {
             "tap": tap.tap,
@@ -214,7 +216,7 @@ def _quantised_json(comparison: Comparison) -> dict[str, Any]:
 def print_diff(diff: Diff) -> None:
     """Print the comparison of a source and a network as text."""
     verdict, subject, comparison = diff.verdict, diff.subject, diff.comparison
-    weights, needed, skipped = comparison.weights, comparison.needed, diff.images.skipped
+    weights, tolerance, failures = comparison.weights, comparison.needed, diff.images.skipped
     file = None if subject.file is None else subject.file.name
     pairs = [
         ("source", f"{diff.source.name} ({subject.match.plan.weight_set})"),
@@ -227,10 +229,10 @@ def print_diff(diff: Diff) -> None:
     if verdict.basis is not None:
         pairs.append(("rests on", verdict.basis.summary()))
     pairs += [
-        ("needed", f"{needed.factor:.3g} times the noise, or an absolute tolerance of "
-         f"{needed.atol:.3g}, to agree everywhere"),
-        ("inputs", diff.images.what + (f", {len(skipped)} skipped" if skipped else "")),
-        *(("skipped", f"{name}: {reason}") for name, reason in skipped),
+        ("needed", f"{tolerance.factor:.3g} times the noise, or an absolute tolerance of "
+         f"{tolerance.atol:.3g}, to agree everywhere"),
+        ("inputs", diff.images.what + (f", {len(failures)} skipped" if failures else "")),
+        *(("skipped", f"{name}: {reason}") for name, reason in failures),
         *input_lines(diff.convention),
     ]  # fmt: skip
     pixels = NOT_FROM_PIXELS

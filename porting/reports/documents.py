@@ -77,10 +77,10 @@ def read_report(path: Path, *names: str) -> dict[str, Any]:
         raise BadInput(f"{path}: no such file") from None
     except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path}: not a readable report ({error})") from error
-    expected = names or tuple(KINDS)
+    kinds = names or tuple(KINDS)
     name = data.get("schema") if isinstance(data, dict) else None
-    if name not in expected:
-        commands = " or ".join(f"`{KINDS[kind].command}`" for kind in expected)
+    if name not in kinds:
+        commands = " or ".join(f"`{KINDS[kind].command}`" for kind in kinds)
         raise BadInput(f"{path}: not a report of {commands}")
     version = KINDS[name].version
     if data.get("version") != version:
@@ -122,10 +122,11 @@ def read_together(comparison: Path, evaluation: Path) -> tuple[dict[str, Any], d
     Raises:
         BadInput: as :func:`read_report`; or they are of different files.
     """
-    compared, evaluated = read_report(comparison, COMPARISON), read_report(evaluation, EVALUATION)
+    pair = read_report(comparison, COMPARISON), read_report(evaluation, EVALUATION)
+    files = pair[1]["made_from"]
     for what, one, other in (
-        ("source", compared["source"], evaluated["made_from"].get("source")),
-        ("network", compared["subject"], evaluated["made_from"].get("checkpoint")),
+        ("source", pair[0]["source"], files.get("source")),
+        ("network", pair[0]["subject"], files.get("checkpoint")),
     ):
         if other is None:
             raise BadInput(f"{evaluation}: evaluates no {what}; {comparison}: compares "
@@ -140,7 +141,7 @@ def read_together(comparison: Path, evaluation: Path) -> tuple[dict[str, Any], d
                 f"{evaluation}: evaluates the {what} {other['file']} (SHA-256 {other['sha256']}), "
                 f"{comparison}: compares {one['file']} (SHA-256 {one['sha256']}); expected the same"
             )
-    return compared, evaluated
+    return pair
 
 
 def page(data: dict[str, Any], evaluation: dict[str, Any] | None = None) -> str:

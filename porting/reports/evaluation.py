@@ -67,16 +67,21 @@ class Failure:
 
 @dataclass(frozen=True)
 class DataSummary:
-    """The data set: where it is, and how many of its images were ``used``."""
+    """The data set: where it is, and how many of its images are usable."""
 
     path: str
     kind: str
     label_order: str
     classes: int
     examples: int
-    used: int
-    failed: tuple[Failure, ...]
+    usable: int
+    failures: tuple[Failure, ...]
     notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The data set as plain data."""
+        data = asdict(self)
+        return {**data, "used": data.pop("usable"), "failed": data.pop("failures")}
 
 
 @dataclass(frozen=True)
@@ -93,16 +98,21 @@ class Answer:
     """One side's answer for an image: the class and its name, and its lead over the next class."""
 
     answer: int
-    called: str
+    class_name: str
     margin: float
     right: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as plain data."""
+        return {"answer": self.answer, "called": self.class_name, "margin": self.margin,
+                "right": self.right}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class DifferingImage:
     """An image on which judge and port differ.
 
-    ``label`` is -1 where it has none, and ``called`` that class's name. ``by_quantisation`` is
+    ``label`` is -1 where it has none, and ``class_name`` that class's name. ``by_quantisation`` is
     whether quantisation alone makes them differ, None where that is not known. ``thumbnail`` is a
     JPEG as a data URI, for the first images.
     """
@@ -110,12 +120,26 @@ class DifferingImage:
     number: int
     name: str
     label: int
-    called: str
+    class_name: str
     near_tie: bool
     by_quantisation: bool | None
     judge: Answer
     port: Answer
     thumbnail: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The image as plain data."""
+        return {
+            "number": self.number,
+            "name": self.name,
+            "label": self.label,
+            "called": self.class_name,
+            "near_tie": self.near_tie,
+            "by_quantisation": self.by_quantisation,
+            "judge": self.judge.to_json(),
+            "port": self.port.to_json(),
+            "thumbnail": self.thumbnail,
+        }
 
 
 @dataclass(frozen=True)
@@ -147,7 +171,7 @@ class Agreement:
                 "enough": quantisation.enough,
                 "refused": quantisation.refusal,
             },
-            "differing": [asdict(image) for image in self.differing],
+            "differing": [image.to_json() for image in self.differing],
         }  # fmt: skip
 
 
@@ -170,7 +194,7 @@ class EvaluationReport:
             "schema": EVALUATION,
             "version": EVALUATION_VERSION,
             "verdict": asdict(self.verdict),
-            "data": asdict(self.data),
+            "data": self.data.to_json(),
             "sides": {
                 result.side.name: {
                     **result.side.to_json(),
@@ -328,7 +352,7 @@ def print_evaluation(report: EvaluationReport) -> None:
         pairs += _agreement_lines(report.agreement)
     failures = [
         failure.reason if failure.name in failure.reason else f"{failure.name}: {failure.reason}"
-        for failure in data.failed
+        for failure in data.failures
     ]
     pairs += [*_first_entries("left out", failures), ("verdict", report.verdict.sentence)]
     print_lines(pairs)
@@ -341,13 +365,13 @@ def _agreement_lines(agreement: Agreement) -> list[tuple[str, str]]:
     images = []
     for image in agreement.differing:
         answers = ", ".join(
-            f"{name} {answer.called} by {answer.margin:.3g}"
+            f"{name} {answer.class_name} by {answer.margin:.3g}"
             for name, answer in (("judge", image.judge), ("port", image.port))
         )
         reason = "; a near tie" if image.near_tie else ""
         if image.by_quantisation:
             reason = "; by quantisation"
-        images.append(f"{Path(image.name).name}, {image.called}:\n  {answers}{reason}")
+        images.append(f"{Path(image.name).name}, {image.class_name}:\n  {answers}{reason}")
     return [
         ("agree", f"on {top1.count:,} of {top1.of:,} answers, on {sets.count:,} "
          f"set{'' if sets.count == 1 else 's'} of five"),
@@ -378,10 +402,10 @@ def _print_explanation(explanation: Explanation) -> None:
     for name in ("top-1", "points", "95 %", "p, Holm"):
         table.add_column(name, justify="right", no_wrap=True)
     for effect, mark in zip(explanation.effects, helps, strict=True):
-        (change,), moved = effect.changes, effect.difference
+        (change,), gap = effect.changes, effect.difference
         table.add_row(
             change.topic, change.words + (" *" if mark else ""), f"{effect.top1:.2f}",
-            f"{moved.points:+.2f}", f"{moved.low:+.2f} to {moved.high:+.2f}", f"{effect.p:.1g}",
+            f"{gap.points:+.2f}", f"{gap.low:+.2f} to {gap.high:+.2f}", f"{effect.p:.1g}",
             style="green" if mark else None,
         )  # fmt: skip
     print_table(table, WIDTH)

@@ -196,7 +196,7 @@ def test_the_command_looks_at_where_its_results_go(small, photos, tmp_path):
         (["--json", tmp_path / "a", "--report", tmp_path / "x" / ".." / "a"], "two results would"),
         (["--json", small[1]], "is read here; write the result to another file"),
         (["--json", photos / "labels.csv", "--labels", photos / "labels.csv"], "is read here"),
-        (["--json", "/dev/null"], "it is a device or a pipe, and no file"),
+        (["--json", "/dev/null"], "it is a device or a pipe"),
     ):
         done = porting(*words, *more)
         assert done.returncode == 2
