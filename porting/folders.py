@@ -1,13 +1,13 @@
-"""Where this package looks and writes unless it is told otherwise, below the current directory."""
+"""Default folders for reading and writing, relative to the current directory."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-DOWNLOADED = Path("checkpoints/google")
-EVALUATED = Path("checkpoints/evaluations")
-"""Where evaluations keep what they have finished, by what they are of."""
+DOWNLOADS = Path("checkpoints/google")
+EVALUATIONS = Path("checkpoints/evaluations")
+"""A folder for each evaluation, with its finished batches."""
 
-PORTED = Path("checkpoints/ported")
-REPORTED = Path("checkpoints/reports")
+PORTS = Path("checkpoints/ported")
+REPORTS = Path("checkpoints/reports")
 SYNTHETIC = Path("checkpoints/synthetic")

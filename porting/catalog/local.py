@@ -11,7 +11,7 @@ from pathlib import Path
 from porting.catalog.downloads import NOT_SOURCES, check_first_seen, recorded_checksum
 from porting.catalog.published import BY_FILE, CATALOG, CONTRADICTORY, CatalogEntry, near_names
 from porting.errors import BadInput, BadSource
-from porting.folders import DOWNLOADED, SYNTHETIC
+from porting.folders import DOWNLOADS, SYNTHETIC
 from porting.sha256 import sha256_of
 from porting.sources import Source, claims_to_be_a_source, open_source
 from porting.sources.checkpoint import locate, looks_like_checkpoint, looks_like_v1
@@ -122,7 +122,7 @@ def search_folders(folders: Iterable[Path], newest_alone: bool = True) -> list[P
                     places[place.resolve()] = place
             except OSError as error:
                 raise BadInput(f"{folder}: cannot be read: {error.strerror}") from error
-        elif folder not in (DOWNLOADED, SYNTHETIC):
+        elif folder not in (DOWNLOADS, SYNTHETIC):
             raise BadInput(f"{folder}: no such folder")
     return list(places.values())
 

@@ -29,8 +29,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(requested: bool) -> None:
-    if requested:
+def _print_version(version_option: bool) -> None:
+    if version_option:
         from importlib.metadata import version
 
         typer.echo(f"porting {version('genmobilenet')}")

@@ -13,29 +13,28 @@ import typer
 from porting.cli.options import JobsOption, JsonOption, ReportsOption
 from porting.errors import BadInput
 from porting.exits import WRONG_USE, say
-from porting.folders import DOWNLOADED, PORTED, REPORTED, SYNTHETIC
+from porting.folders import DOWNLOADS, PORTS, REPORTS, SYNTHETIC
 
 if TYPE_CHECKING:
     from porting.release.card import Card
 
 
 def check(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of ports.")] = PORTED,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of ports.")] = PORTS,
     source: Annotated[
         list[Path] | None,
         typer.Option(
             "--source", help="A source that has moved, or a folder to search; may be repeated."
         ),
     ] = None,
-    reports: ReportsOption = REPORTED,
+    reports: ReportsOption = REPORTS,
     jobs: JobsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare all ports in a folder with their sources, tap by tap; write a report of each.
 
-    A source is known by the checksum in the port's card. It is looked for
-    where it lay, where downloads and synthetic files lie, and in --source.
-    The worst outcome gives the exit code.
+    A source is found by the checksum in the port's card: in --source, among downloads and
+    synthetic files, and where it was when it was ported. The worst outcome gives the exit code.
     """
     from porting.atomic_files import check_folder
     from porting.cli.processes import Outcome, Wording, run_each, show_outcomes
@@ -59,7 +58,7 @@ def check(
     check_folder(reports)
     wording = Wording("comparing", "at parity", "not compared")
     commands = {}
-    for port, place in find_sources(cards, [*(source or ()), DOWNLOADED, SYNTHETIC]).items():
+    for port, place in find_sources(cards, [*(source or ()), DOWNLOADS, SYNTHETIC]).items():
         card = cards[port]
         if card is not None and card.onto is not None:
             say(f"{port}: left out: porting diff SOURCE {port} --onto MODULE ({card.onto})")
@@ -71,8 +70,8 @@ def check(
             page = str(reports / f"{port.stem}.html")
             commands[port] = ["diff", "--json", "-", "--report", page, "--", str(place), str(port)]
 
-    def read_result(port: Path, printed: str) -> tuple[str, str]:
-        data = json.loads(printed)
+    def read_result(port: Path, output: str) -> tuple[str, str]:
+        data = json.loads(output)
         write_report(data, reports / f"{port.stem}.json")
         return data["summary"], str(reports / f"{port.stem}.html")
 

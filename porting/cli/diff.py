@@ -57,11 +57,10 @@ def diff(
 ) -> None:
     """Compare a source and a PyTorch network, tap by tap.
 
-    Accumulated: both run on the same images. Isolated: each piece of the
-    network is fed what the judge fed its own, so that a tap shows only the
-    error born there. Dense: each piece of both is fed the same random values,
-    so that channels that no image wakes are compared too. Exits with 1 where
-    they disagree.
+    Accumulated: both run on the same images. Isolated: each piece of the network gets the
+    judge's input of that piece, so that a tap shows only the error that arises there. Dense: each
+    piece of both gets the same random values, so that channels that are 0 on all images are
+    compared too. Exits with 1 where they disagree.
     """
     from porting.atomic_files import check_files
     from porting.catalog.local import open_published
@@ -78,11 +77,11 @@ def diff(
     files = [file for file in (report, data_file) if file is not None]
     check_files(files, (source, checkpoint))
     affine = parse_affine(mean, std)
-    opened = open_published(source)
-    subject = subject_from_file(opened, checkpoint, model, weights, onto)
+    model_source = open_published(source)
+    subject = subject_from_file(model_source, checkpoint, model, weights, onto)
     with progress_bar("comparing") as progress:
         result = diff_source(
-            opened, subject, images, count=random, mode=mode,
+            model_source, subject, images, count=random, mode=mode,
             tolerance=Tolerance(atol=atol, rtol=rtol), affine=affine, progress=progress,
         )  # fmt: skip
     data = diff_json(result)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from porting.cli.options import JsonOption
-from porting.folders import DOWNLOADED
+from porting.folders import DOWNLOADS
 from porting.reports.terminal import show
 
 
@@ -14,7 +14,7 @@ def fetch(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="A published source, or a network that has one.")
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder for downloads.")] = DOWNLOADED,
+    out: Annotated[Path, typer.Option("--out", help="Folder for downloads.")] = DOWNLOADS,
     mirror: Annotated[
         str | None,
         typer.Option("--mirror", help="Address to use for https://storage.googleapis.com."),

@@ -1,6 +1,6 @@
-"""Sources where none is named: those on disk, else downloads, else synthetic files.
+"""``porting port --obtain``: sources on disk, else downloads, else synthetic files.
 
-Each network is looked for by itself, and whatever is left out is named on standard error.
+Each network is looked for separately; sources that are left out are named on standard error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from porting.catalog.local import search_folders
 from porting.catalog.published import find_published
 from porting.errors import BadInput, UnsupportedSource, WeightSetError
 from porting.exits import say
-from porting.folders import DOWNLOADED, SYNTHETIC
+from porting.folders import DOWNLOADS, SYNTHETIC
 from porting.mapping.recognise import candidates
 from porting.mapping.rules import choose_weight_set
 from porting.reports.terminal import progress_bar
@@ -28,26 +28,28 @@ def obtain_sources(
     model: str | None,
     weights: str | None,
     *,
-    downloads: Path = DOWNLOADED,
+    downloads: Path = DOWNLOADS,
     synthetic: Path = SYNTHETIC,
     mirror: str | None = None,
 ) -> list[Path]:
-    """The sources to port, at least one.
+    """The sources to port, at least one: of ``model``, or where that is None of all networks.
 
-    Without ``model``, those are all in the folder of downloads that fit a network, and what it
-    takes to have the networks of :data:`DEFAULTS`.
+    The latter are all sources in the folder of downloads that fit a network, and sources of the
+    networks in :data:`DEFAULTS`.
 
     Raises:
-        BadInput: a file is damaged or not what it was, synthetic files cannot be made, or nothing
-            has the weights asked for.
-        UnknownModel: no network has the name asked for.
+        BadInput: a file is damaged or has another checksum than recorded, synthetic files cannot
+            be made, or no source has the weights ``weights``.
+        UnknownModel: no network is called ``model``.
     """
+    from porting.judges.reference.synthesize import find_synthetic, synthesize
+
     all_files = ("checkpoint", "float", "dynamic")
-    wanted = {tensorflow_form(model): all_files} if model else DEFAULTS
-    on_disk = _fitting(downloads)
-    places = [place for place, fits in on_disk.items() if not model or fits & wanted.keys()]
-    for name, files in wanted.items():
-        if not any(name in fits for fits in on_disk.values()):
+    networks = {tensorflow_form(model): all_files} if model else DEFAULTS
+    on_disk = _models_by_source(downloads)
+    places = [place for place, models in on_disk.items() if not model or models & networks.keys()]
+    for name, files in networks.items():
+        if not any(name in models for models in on_disk.values()):
             try:
                 if (entry := find_published(name)) is None:
                     raise DownloadFailed(f"nobody has published {name}")
@@ -55,16 +57,26 @@ def obtain_sources(
                     places.append(fetch(entry, downloads, mirror, progress).path)
             except DownloadFailed as error:
                 say(f"{error}; synthetic files of {name} are ported instead")
-                places += _synthetic(synthetic / name, name, files)
-    chosen = [place for place in places if _has_weights(place, weights)]
-    if not chosen:
+                network_files = find_synthetic(synthetic / name)
+                if network_files is None:
+                    with progress_bar(f"synthesizing {name}"):
+                        network_files = synthesize(name, synthetic / name)
+                places += [getattr(network_files, file) for file in files]
+    with_weights = []
+    for place in places:
+        try:
+            choose_weight_set(open_source(place), weights)
+            with_weights.append(place)
+        except WeightSetError as error:
+            say(f"{error}; left out")
+    if not with_weights:
         raise BadInput(f"nothing to port: no source has {weights} weights")
-    return chosen
+    return with_weights
 
 
-def _fitting(folder: Path) -> dict[Path, set[str]]:
-    """Sources in a folder, with the networks that each fits; the others are named."""
-    found = {}
+def _models_by_source(folder: Path) -> dict[Path, set[str]]:
+    """The networks that each source in a folder fits; sources that fit none are left out."""
+    by_source = {}
     for place in search_folders([folder]):
         if place.is_file():
             check_recorded(place)
@@ -73,32 +85,13 @@ def _fitting(folder: Path) -> dict[Path, set[str]]:
         except UnsupportedSource as error:
             say(f"{error}; left out")
             continue
-        fits: set[str] = set()
+        models: set[str] = set()
         for weight_set in source.weight_sets:
-            # Averages that are not whole do not keep the raw weights from being ported.
+            # Where the averages are incomplete, the raw weights can still be ported.
             with contextlib.suppress(WeightSetError):
-                fits |= {match.model for match in candidates(source, weight_set)}
-        if fits:
-            found[place] = fits
+                models |= {match.model for match in candidates(source, weight_set)}
+        if models:
+            by_source[place] = models
         else:
             say(f"{place}: no known network fits it; left out")
-    return found
-
-
-def _has_weights(place: Path, weights: str | None) -> bool:
-    try:
-        choose_weight_set(open_source(place), weights)
-    except WeightSetError as error:
-        say(f"{error}; left out")
-        return False
-    return True
-
-
-def _synthetic(folder: Path, model: str, files: tuple[str, ...]) -> list[Path]:
-    from porting.judges.reference.synthesize import find_synthetic, synthesize
-
-    network_files = find_synthetic(folder)
-    if network_files is None:
-        with progress_bar(f"synthesizing {model}"):
-            network_files = synthesize(model, folder)
-    return [getattr(network_files, file) for file in files]
+    return by_source

@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from porting.folders import DOWNLOADED
+from porting.folders import DOWNLOADS
 
 
 def resolve_source(source: Path | None) -> Path | None:
     """The path of a published source that is named; any other path as it is."""
     from porting.catalog.local import source_path
 
-    return None if source is None else source_path(source, DOWNLOADED)
+    return None if source is None else source_path(source, DOWNLOADS)
 
 
 SOURCE_HELP = (

@@ -20,7 +20,7 @@ from porting.cli.options import (
 )
 from porting.errors import BadInput, NotAtParity, PortingError
 from porting.exits import WRONG_USE
-from porting.folders import DOWNLOADED, PORTED
+from porting.folders import DOWNLOADS, PORTS
 from porting.reports.terminal import show
 
 
@@ -40,7 +40,7 @@ def port(
         Literal["keep", "strip"],
         typer.Option("--normalisation", help="Keep what normalises in the graph, or move it out."),
     ] = "strip",
-    out: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = PORTED,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = PORTS,
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Have the judge compare every tap.")
     ] = True,
@@ -59,7 +59,7 @@ def port(
     everything: Annotated[
         bool,
         typer.Option(
-            "--all", help=f"Port all sources in the folders SOURCE, by default {DOWNLOADED}."
+            "--all", help=f"Port all sources in the folders SOURCE, by default {DOWNLOADS}."
         ),
     ] = False,
     obtain: Annotated[
@@ -75,16 +75,15 @@ def port(
 ) -> None:
     """Port sources to PyTorch; write the weights and their cards.
 
-    Exits with 1, and writes nothing, where the judge disagrees. Several
-    sources are ported side by side; none stops another, and the worst outcome
-    gives the exit code.
+    Exits with 1 and writes nothing where the judge disagrees. Several sources are ported in
+    parallel; a failure does not stop the others, and the worst outcome gives the exit code.
     """
     from porting.atomic_files import check_folder
 
     check_folder(out)
     places = _places(sources or [], everything, obtain, model, weights)
     if obtain:
-        model = None  # it chose the sources, of which each fits the TensorFlow form alone
+        model = None  # each source fits the network that it was chosen for
     if everything or len(places) > 1:
         options = given_options(context, "model", "everything", "obtain", "jobs", "as_json")
         options += ["--model", model] if model else []
@@ -97,20 +96,20 @@ def port(
     from porting.reports.terminal import progress_bar
 
     with progress_bar("judging" if images is None else "calibrating, judging") as progress:
-        ported = port_source(
-            source_path(places[0], DOWNLOADED), model, weights=weights, classes=classes, onto=onto,
+        result = port_source(
+            source_path(places[0], DOWNLOADS), model, weights=weights, classes=classes, onto=onto,
             normalisation=normalisation, verify=verify, bn=bn, images=images, mean=mean, std=std,
             progress=progress,
         )  # fmt: skip
     files, failure = None, None
     try:
-        files = write_release(ported, out)
+        files = write_release(result, out)
     except PortingError as error:
         failure = error
     # The verdict took minutes: it is printed even if no file could be written. A disagreement is
     # its own message.
     if as_json or not isinstance(failure, NotAtParity):
-        show(as_json, lambda: port_json(ported, files), lambda: print_port(ported, files))
+        show(as_json, lambda: port_json(result, files), lambda: print_port(result, files))
     if failure is not None:
         raise failure
 
@@ -135,7 +134,7 @@ def _places(
         return list(dict.fromkeys(sources))
     from porting.catalog.local import search_folders
 
-    folders = sources or [DOWNLOADED]
+    folders = sources or [DOWNLOADS]
     places = search_folders(folders)
     if not places:
         raise BadInput(
@@ -166,8 +165,8 @@ def _port_each(
         for place in places if place not in outcomes
     }  # fmt: skip
 
-    def read_result(_: Path, printed: str) -> tuple[str, str | None]:
-        data = json.loads(printed)
+    def read_result(_: Path, output: str) -> tuple[str, str | None]:
+        data = json.loads(output)
         return data["verdict"]["summary"], data["weights"]
 
     for outcome in run_each(commands, jobs, read_result, wording):

@@ -1,4 +1,4 @@
-"""Commands in processes side by side, which end together; and what became of each."""
+"""Run several commands in parallel processes, and print the outcome of each."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from porting.reports.terminal import print_lines, progress_bar, show
 PORTING = (sys.executable, "-m", "porting")
 
 GRACE = 10.0
-"""Seconds that an interrupted process has to clear up after itself."""
+"""Seconds that an interrupted process has to clean up."""
 
 _SEVERITY = (DONE, WRONG_USE, NOT_AT_PARITY, DEFECT)
 
 
 class Wording(NamedTuple):
-    """What is done to each file, and how that ends with 0 and with 2."""
+    """Words for what is done to each file, for its success, and for a refusal (exit code 2)."""
 
-    doing: str
-    done: str
-    refused: str
+    action: str
+    success: str
+    refusal: str
 
     def of(self, code: int) -> str:
-        """How a command ended that exits with ``code``."""
-        return {DONE: self.done, NOT_AT_PARITY: "not at parity"}.get(code, self.refused)
+        """The word for a command's exit code."""
+        return {DONE: self.success, NOT_AT_PARITY: "not at parity"}.get(code, self.refusal)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the command for one file ended: its exit code, its verdict or complaint, its result."""
+    """The outcome of the command for one file: exit code, verdict or message, result file."""
 
     file: Path
     code: int
@@ -54,10 +54,10 @@ def run_each(
     read_result: Callable[[Path, str], tuple[str, str | None]],
     wording: Wording,
 ) -> list[Outcome]:
-    """Run a command for each file, ``jobs`` at a time, by default one a core.
+    """Run a command for each file, ``jobs`` at a time, by default one for each core.
 
-    ``read_result`` takes text and result of an outcome from what a command printed that exits
-    with 0 or 1. Processes that share the cores have one thread each. An interruption ends all.
+    ``read_result`` takes text and result of an outcome from the output of a command that exits
+    with 0 or 1. Parallel processes have one thread each. An interruption ends all.
     """
     at_once = min(jobs or cores(), len(commands) or 1)
     environment = {**os.environ, **(ONE_THREAD if at_once > 1 else {})}
@@ -79,8 +79,8 @@ def run_each(
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, this.cancel)
         places = asyncio.Semaphore(at_once)
         tasks = [asyncio.create_task(run(file, places)) for file in commands]  # begin in order
-        for ended in asyncio.as_completed(tasks):
-            outcome = await ended
+        for task in asyncio.as_completed(tasks):
+            outcome = await task
             outcomes[outcome.file] = outcome
             if progress is not None:
                 progress(len(outcomes), total)
@@ -89,7 +89,7 @@ def run_each(
 
     handler = signal.getsignal(signal.SIGINT)
     try:
-        with progress_bar(f"{wording.doing} {total} files") as progress:
+        with progress_bar(f"{wording.action} {total} files") as progress:
             asyncio.run(run_all(progress))
     except asyncio.CancelledError:
         raise Interrupted from None
@@ -99,7 +99,7 @@ def run_each(
 
 
 async def _run(words: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str, str]:
-    """A command's exit code and all that it writes; where this is cancelled, it is interrupted."""
+    """A command's exit code and output; the command is interrupted where this is cancelled."""
     process = await asyncio.create_subprocess_exec(
         *words, env=environment, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
     )
@@ -118,11 +118,11 @@ async def _run(words: Sequence[str], environment: Mapping[str, str]) -> tuple[in
 
 
 def show_outcomes(outcomes: Sequence[Outcome], wording: Wording, as_json: bool) -> NoReturn:
-    """Print a table of the outcomes, those that ended well first; exit as the worst of them.
+    """Print the outcomes, successes first, and exit with the worst exit code.
 
-    A defect is worse than a disagreement, and that is worse than bad input.
+    A defect is worse than a disagreement, and a disagreement worse than bad input.
     """
-    kinds = (wording.done, "not at parity", wording.refused)
+    kinds = (wording.success, "not at parity", wording.refusal)
     by_kind = {kind: [o for o in outcomes if wording.of(o.code) == kind] for kind in kinds}
 
     def to_json() -> dict[str, Any]:
@@ -141,7 +141,7 @@ def show_outcomes(outcomes: Sequence[Outcome], wording: Wording, as_json: bool) 
 
 
 def _complaint(code: int, complaints: str, file: Path) -> str:
-    """What a command said last of itself; libraries write to standard error as well."""
+    """The last message of a command; libraries write to standard error as well."""
     if code < 0:
         return f"ended by signal {-code}"
     text = " ".join(complaints.rpartition("porting: ")[2].split())

@@ -15,7 +15,7 @@ from porting.cli.options import (
     given_options,
 )
 from porting.errors import BadInput
-from porting.folders import DOWNLOADED, PORTED, REPORTED
+from porting.folders import DOWNLOADS, PORTS, REPORTS
 
 
 def reproduce(
@@ -33,13 +33,13 @@ def reproduce(
     model: ModelOption = None,
     weights: WeightsOption = None,
     onto: OntoOption = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the port.")] = PORTED,
-    reports: ReportsOption = REPORTED,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the port.")] = PORTS,
+    reports: ReportsOption = REPORTS,
 ) -> None:
     """Reproduce a stated accuracy: fetch a source, port it, evaluate both on the same images.
 
-    Further options, behind DATA and SOURCE, are those of porting evaluate,
-    which gives the exit code.
+    Further options, behind DATA and SOURCE, are passed to porting evaluate, which gives the exit
+    code.
     """
     from porting.accuracy.evaluation.provenance import digest_of
     from porting.api import port
@@ -55,18 +55,18 @@ def reproduce(
             raise BadInput(f"{name} is {value}: options of porting evaluate go behind DATA SOURCE")
     if not source_exists(Path(source)):
         source = find_entry(source).name
-        if on_disk(find_entry(source), DOWNLOADED).state != "yes":
+        if on_disk(find_entry(source), DOWNLOADS).state != "yes":
             fetch(source)
     with progress_bar("judging") as progress:
-        path = source_path(Path(source), DOWNLOADED)
-        ported = port(path, model, weights=weights, onto=onto, progress=progress)
-    weights_file = write_release(ported, out).weights
+        path = source_path(Path(source), DOWNLOADS)
+        result = port(path, model, weights=weights, onto=onto, progress=progress)
+    weights_file = write_release(result, out).weights
     print(f"ported        {weights_file}, at parity with its judge", flush=True)
     name = f"{weights_file.stem}-on-{data.name}"
     if further:
         name += f"-{digest_of(further)}"
-    # Evaluating takes the place of this process, so that nothing of the port stays in memory.
-    # What says which network of the source is meant is for both.
+    # Evaluating replaces this process, so that nothing of the port stays in memory. The options
+    # that choose the network are for both.
     words = [
         "evaluate", data, "--source", source, "--checkpoint", weights_file,
         "--json", reports / f"{name}.json", "--report", reports / f"{name}.html",

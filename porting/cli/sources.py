@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from porting.cli.options import JsonOption
-from porting.folders import DOWNLOADED
+from porting.folders import DOWNLOADS
 from porting.reports.terminal import show
 
 
@@ -18,7 +18,7 @@ def sources(
     model: Annotated[
         str | None, typer.Option("--model", help="Only those of this network.")
     ] = None,
-    folder: Annotated[Path, typer.Option("--folder", help="Folder of downloads.")] = DOWNLOADED,
+    folder: Annotated[Path, typer.Option("--folder", help="Folder of downloads.")] = DOWNLOADS,
     as_json: JsonOption = False,
 ) -> None:
     """List the published sources, their stated accuracies, and which are on disk."""

@@ -80,8 +80,16 @@ class DataSummary:
 
     def to_json(self) -> dict[str, Any]:
         """The data set as plain data."""
-        data = asdict(self)
-        return {**data, "used": data.pop("usable"), "failed": data.pop("failures")}
+        return {
+            "path": self.path,
+            "kind": self.kind,
+            "label_order": self.label_order,
+            "classes": self.classes,
+            "examples": self.examples,
+            "used": self.usable,
+            "failed": [asdict(failure) for failure in self.failures],
+            "notes": self.notes,
+        }
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
         Progress(console=Console(file=terminal), transient=True) as bar,
     ):
         task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda count, total: bar.update(task, completed=count, total=total)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from porting.accuracy.evaluation.evaluate import evaluate
 from porting.accuracy.evaluation.journal import RUN, Journal, check_apart, discard
 from porting.accuracy.evaluation.running import BATCH
 from porting.errors import BadInput
-from porting.folders import EVALUATED
+from porting.folders import EVALUATIONS
 from porting.reports.evaluation import evaluation_report
 
 
@@ -177,7 +177,7 @@ def test_the_journal_says_what_it_is_of(evaluated, tmp_path):
 
 def test_results_do_not_take_a_journals_place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    default = EVALUATED / "net-photos"
+    default = EVALUATIONS / "net-photos"
     Journal(tmp_path / "other", {})
     for file, journal in (
         ("j/run.json", "j"), ("j/batches-a.jsonl", "j"), (default / "run.json", None),
@@ -209,7 +209,7 @@ def test_what_is_asked_otherwise_has_another_journal(photos, small, tmp_path, mo
     labels = photos / "labels.csv"
     for more in ({}, {"preprocessing": "pillow"}, {}, {"weights": None}):
         evaluate(photos, small[0], labels=labels, workers=0, **more)
-    names = sorted(folder.name for folder in EVALUATED.iterdir())
+    names = sorted(folder.name for folder in EVALUATIONS.iterdir())
     assert len(names) == 2
     assert all(name.startswith(f"small-{photos.name}-") for name in names)
 

@@ -13,9 +13,9 @@ from parity_tests.building.command import porting, porting_in
 from parity_tests.building.server import serving
 from parity_tests.building.tflite_networks import network_file
 from porting.catalog.downloads import ChecksumMismatch
-from porting.cli import obtain as module
 from porting.cli.obtain import obtain_sources
 from porting.errors import BadInput, BadSource
+from porting.judges.reference import synthesize as module
 from porting.sources import open_source
 
 NOWHERE = "http://127.0.0.1:9"
@@ -52,14 +52,14 @@ def synthesized(tmp_path, monkeypatch):
     """Synthetic files by name, without TensorFlow: lists the networks requested."""
     models = []
 
-    def make(folder, model, _files):
+    def make(model, folder):
         models.append(model)
         prefix = folder / "checkpoint" / "synthetic.ckpt"
         prefix.parent.mkdir(parents=True, exist_ok=True)
         write_network(prefix, "tf_mnasnet_small")
-        return [prefix.parent]
+        return module.SyntheticFiles(model, *[prefix.parent] * 3)
 
-    monkeypatch.setattr(module, "_synthetic", make)
+    monkeypatch.setattr(module, "synthesize", make)
     return models
 
 

@@ -20,7 +20,7 @@ from porting.accuracy.evaluation.ranks import join_ranks, use_device
 from porting.accuracy.evaluation.results import Evaluation
 from porting.accuracy.evaluation.running import BATCH, Progress, Runner
 from porting.errors import BadInput
-from porting.folders import EVALUATED
+from porting.folders import EVALUATIONS
 from porting.mapping.convention import parse_affine
 
 AnyPath = str | PathLike[str]
@@ -96,7 +96,7 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
                 p.stem for p in (inputs.source, inputs.checkpoint, Path(data)) if p is not None
             ]
             digest = digest_of([inputs, Path(data).resolve(), *options[2:]])
-            journal = EVALUATED / "-".join([*files, *(["explained"] if explain else []), digest])
+            journal = EVALUATIONS / "-".join([*files, *(["explained"] if explain else []), digest])
         folder = Path(journal)
         runner = Runner(ranks, fresh, workers, on_error, progress)
         answers, numbers = runner.run(work, provenance.to_json(), folder), labels_of(dataset)

@@ -20,7 +20,7 @@ from porting.accuracy.evaluation.batch import Batch
 from porting.accuracy.evaluation.provenance import differences, plain
 from porting.atomic_files import is_temporary, write_text
 from porting.errors import BadInput, OutputError
-from porting.folders import EVALUATED
+from porting.folders import EVALUATIONS
 
 RUN = "run.json"
 COMBINED = "combined"
@@ -100,7 +100,7 @@ def check_apart(file: Path, folder: Path | None) -> None:
         BadInput: it would.
     """
     where = file.resolve().parent
-    journals = [EVALUATED.resolve() / where.name, *([folder.resolve()] if folder else [])]
+    journals = [EVALUATIONS.resolve() / where.name, *([folder.resolve()] if folder else [])]
     named_so = file.name == RUN or file.match(_PARTS)
     inside = any(journal in (where, where.parent.parent) for journal in journals)
     if named_so and (inside or _is_journal(where / RUN)):
