@@ -28,9 +28,9 @@ from porting.sources.graphdef import (
     looks_like_graph,
     looks_like_saved_model,
 )
-from porting.sources.keras import KerasSource, looks_like_keras
+from porting.sources.keras.reader import KerasSource, looks_like_keras
 from porting.sources.source import Source
-from porting.sources.tflite import TFLiteSource, looks_like_tflite
+from porting.sources.tflite.reader import TFLiteSource, looks_like_tflite
 
 AVERAGES, TRAINED = "ema", "pristine"
 """Folders of MobileNet V3's archives: averages under the plain names, and training's checkpoint."""

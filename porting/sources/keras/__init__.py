@@ -1,6 +1,6 @@
 """Keras files, read without Keras or TensorFlow."""
 
 from porting.sources.keras.config import KerasLayer
-from porting.sources.keras.reader import KerasSource, looks_like_keras
+from porting.sources.keras.reader import KerasSource
 
-__all__ = ["KerasLayer", "KerasSource", "looks_like_keras"]
+__all__ = ["KerasLayer", "KerasSource"]
