@@ -19,7 +19,7 @@ import numpy as np
 
 from genmobilenet.config import NetworkConfig
 from porting.errors import BadInput
-from porting.mapping.convention import InputConvention
+from porting.mapping.input_spec import InputConvention
 from porting.mapping.plan import Plan, calibrated_plan, identity_norms
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from porting.catalog.local import open_published
 from porting.errors import BadInput
-from porting.mapping.convention import InputConvention, convention_of, parse_affine
 from porting.mapping.families import Affine
+from porting.mapping.input_spec import InputConvention, convention_of, parse_affine
 from porting.parity.compare import Comparison, Reading
 from porting.parity.inputs import INPUTS, Images, ImageStream, image_stream
 from porting.parity.noise import Tolerance
@@ -62,7 +62,7 @@ def diff(
 
     Where ``images`` is None, they are the built-in ones: photographs and random
     images, or ``count`` random images alone. ``affine`` is the user's convention,
-    as :func:`~porting.mapping.convention.parse_affine` gives it; ``progress`` is
+    as :func:`~porting.mapping.input_spec.parse_affine` gives it; ``progress`` is
     called with images done and in all.
 
     Raises:

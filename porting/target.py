@@ -9,7 +9,7 @@ from genmobilenet.config import NetworkConfig
 from porting.carry_out import carry_out, carry_out_onto
 from porting.errors import BadInput
 from porting.graph.layers import NORMALISATION, NORMALISES
-from porting.mapping.convention import InputConvention, normalises_inside
+from porting.mapping.input_spec import InputConvention, normalises_inside
 from porting.mapping.match import Match
 from porting.mapping.plan import Fill
 from porting.mapping.recognise import find_match

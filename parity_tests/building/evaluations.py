@@ -11,7 +11,7 @@ from porting.accuracy.evaluation.provenance import (
     SourceProvenance,
 )
 from porting.accuracy.evaluation.significance import Difference, share
-from porting.mapping.convention import InputConvention
+from porting.mapping.input_spec import InputConvention
 from porting.reports.evaluation import (
     Agreement,
     Answer,

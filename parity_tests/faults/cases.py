@@ -17,7 +17,7 @@ from genmobilenet.factory import build
 from parity_tests.faults import fault_kinds
 from porting.carry_out import carry_out
 from porting.graph.layers import Layer, layers_of
-from porting.mapping.convention import convention_of
+from porting.mapping.input_spec import convention_of
 from porting.mapping.recognise import find_match
 from porting.parity import verify
 from porting.parity.compare import Comparison

@@ -10,7 +10,7 @@ from genmobilenet import get_config
 from genmobilenet.factory import build
 from parity_tests.building.tflite_networks import network_file
 from porting.carry_out import carry_out
-from porting.mapping.convention import convention_of
+from porting.mapping.input_spec import convention_of
 from porting.mapping.recognise import find_match
 from porting.parity.inputs import seeded_pixels
 from porting.parity.verify import verify_port

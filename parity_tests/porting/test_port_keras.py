@@ -18,8 +18,8 @@ from parity_tests.building.keras_models import build, write
 from porting.errors import MappingError
 from porting.graph.layers import layers_of
 from porting.judges.keras import Application
-from porting.mapping.keras_taps import keras_taps
 from porting.mapping.recognise import find_match
+from porting.mapping.rules.keras import keras_taps
 from porting.parity.inputs import seeded_pixels
 from porting.parity.judge_set import logits_judge
 

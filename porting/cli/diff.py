@@ -65,7 +65,7 @@ def diff(
     from porting.atomic_files import check_files
     from porting.catalog.local import open_published
     from porting.diff import diff as diff_source
-    from porting.mapping.convention import parse_affine
+    from porting.mapping.input_spec import parse_affine
     from porting.parity.noise import Tolerance
     from porting.reports.comparison import diff_json, print_diff
     from porting.reports.documents import print_files, write_reports

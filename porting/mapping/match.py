@@ -11,13 +11,11 @@ import numpy as np
 
 from genmobilenet.config import NetworkConfig
 from porting.errors import BadInput, MappingError
-from porting.graph.from_network import graph_of_network
 from porting.graph.from_source import Reading, SourceGraph, graph_of_source, readings
-from porting.graph.layers import layers_of
+from porting.graph.layers import graph_of_network, layers_of
 from porting.graph.match import GraphMatcher, GraphMismatch, Pairs
-from porting.graph.node import Graph, ModuleLayer, Node, SourceLayer
-from porting.mapping.ends import LOGITS, SOFTMAX, Ends, ends_of, without_background
-from porting.mapping.flows import LayerFlow, flows_of
+from porting.graph.node import Graph, ModuleLayer, ModuleNorm, Node, SourceLayer
+from porting.mapping.image_classifier import LOGITS, SOFTMAX, Ends, ends_of, without_background
 from porting.mapping.layouts import VECTOR, VECTORS, layout_onto
 from porting.mapping.plan import Fill, LeftOut, Plan, check_total
 from porting.sources.source import Source
@@ -29,6 +27,38 @@ SIDE = 224
 """The side of images, in pixels, where a graph does not say it: ImageNet's usual one."""
 
 _LISTED = 3  # most places that a note names
+
+
+ENTRY = "input"
+"""What flows into the network itself, in place of a tap."""
+
+_ACTIVATIONS = (
+    "relu", "relu6", "clamp", "hard_swish", "hard_sigmoid", "sigmoid", "silu", "tanh",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LayerFlow:
+    """One convolution or dense layer, and the taps before and behind it.
+
+    ``weight`` and ``bias`` are state-dict keys; a depthwise layer makes ``multiplier`` channels of
+    each, one behind the other. ``entry`` is the tap of what flows in, ``results`` are
+    the taps that show what comes out, the nearest first. ``clamped`` are those of them that stand
+    behind an activation, where a channel may be cut off for all inputs. The source's layer gives
+    ``scale`` times what this one gives, plus ``offset``, where an exporter has moved a part of the
+    activation into it.
+    """
+
+    weight: str
+    bias: str | None
+    depthwise: bool
+    entry: str
+    results: tuple[str, ...]
+    clamped: frozenset[str]
+    norm: ModuleNorm | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+    multiplier: int = 1
 
 
 @dataclass(frozen=True)
@@ -506,3 +536,33 @@ def _without_background(source: Graph) -> Graph:
     smaller = replace(end, facts=(inputs, outputs - 1))
     taps = {**source.taps, smaller: source.taps[end]} if end in source.taps else source.taps
     return replace(source, output=smaller, taps=taps)
+
+
+def flows_of(network: Graph, names: Mapping[Node, str]) -> Iterator[LayerFlow]:
+    """The flow of every layer of a network, whose taps have these names."""
+    consumers: dict[Node, list[Node]] = {}
+    for node in network.nodes():
+        for operand in node.inputs:
+            consumers.setdefault(operand, []).append(node)
+    for node in network.nodes():
+        layer = node.layer
+        if not isinstance(layer, ModuleLayer):
+            continue
+        behind = [n for n in consumers.get(node, ()) if n.kind in _ACTIVATIONS and n in names]
+        results = [layer.weight.removesuffix(".weight")]
+        results += [names[n] for n in (node, *behind) if n in names]
+        if node is network.output:
+            # A softmax spreads over all classes, and cuts none of them off.
+            results.append(SOFTMAX)
+        (entry,) = node.inputs
+        depthwise, multiplier = node.kind == "depthwise", 1
+        if depthwise:
+            *_, inputs, outputs, _groups = node.facts
+            assert isinstance(inputs, int) and isinstance(outputs, int)
+            multiplier = outputs // inputs
+        yield LayerFlow(
+            layer.weight, layer.bias, depthwise,
+            ENTRY if entry.kind == "input" else names.get(entry, ""),
+            tuple(dict.fromkeys(results)), frozenset(names[n] for n in behind), layer.norm,
+            multiplier=multiplier,
+        )  # fmt: skip

@@ -12,7 +12,7 @@ from porting.errors import AmbiguousModel, MappingError
 from porting.graph.layers import layers_of
 from porting.graph.match import GraphMismatch
 from porting.graph.operators import facts_of
-from porting.mapping.ends import not_a_classifier, without_background
+from porting.mapping.image_classifier import not_a_classifier, without_background
 from porting.mapping.match import Match, SourceReadings, match_by_names, match_network
 from porting.mapping.plan import Fill, check_total
 from porting.mapping.rules import choose_weight_set, plan_by_rules, weight_count

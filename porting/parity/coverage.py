@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from porting.mapping.flows import ENTRY, LayerFlow
+from porting.mapping.match import ENTRY, LayerFlow
 from porting.parity.noise import EPSILON
 from porting.parity.tap_names import SOFTMAX
 

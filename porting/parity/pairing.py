@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from genmobilenet.network import GenMobileNet
 from porting.graph.layers import layers_of
 from porting.judges.judge import INPUT, Run
-from porting.mapping.flows import LayerFlow
-from porting.mapping.match import Match
+from porting.mapping.match import LayerFlow, Match
 from porting.parity.judge_set import JudgeSet
 from porting.parity.module_checks import wrong_activations
 from porting.parity.port_runner import PortRunner, as_port, has_user_defined_parts

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from porting.mapping.convention import Certainty, InputConvention
+from porting.mapping.input_spec import Certainty, InputConvention
 from porting.parity.figures import RunningFigures
 from porting.parity.noise import EPSILON, Tolerance
 from porting.parity.pairing import JudgeRuns, TapPairing, channels_first

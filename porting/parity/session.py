@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from genmobilenet.network import GenMobileNet
 from porting.errors import BadInput
 from porting.graph.layers import layers_of
-from porting.mapping.convention import InputConvention
+from porting.mapping.input_spec import InputConvention
 from porting.mapping.match import Match
 from porting.parity.compare import Comparer, Comparison, Reading, TapResult
 from porting.parity.coverage import ChannelActivity, Coverage

@@ -22,7 +22,7 @@ from porting.judges.reference.steps import (
     multiply_adds,
     parameters,
 )
-from porting.mapping.ends import Ends
+from porting.mapping.image_classifier import Ends
 from porting.mapping.match import Match
 from porting.mapping.rules import is_named_by_keras
 from porting.parity.companion_graph import CompanionGraph, CompareWithGraph, companion_graph

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from porting.mapping.convention import InputConvention
+from porting.mapping.input_spec import InputConvention
 from porting.mapping.match import Match
 from porting.parity.compare import Comparison, Reading
 from porting.parity.judge_set import judges_of

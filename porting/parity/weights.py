@@ -20,7 +20,7 @@ import numpy as np
 from porting.carry_out import PlannedValues, planned_values, planned_values_onto
 from porting.errors import BadInput
 from porting.graph.node import ModuleNorm
-from porting.mapping.convention import InputConvention
+from porting.mapping.input_spec import InputConvention
 from porting.mapping.match import Match
 from porting.mapping.recognise import match as match_network
 from porting.parity.relations import (

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 from porting.calibration import Calibration
 from porting.catalog.local import published_as
 from porting.errors import BadInput
-from porting.mapping.convention import InputConvention
 from porting.mapping.families import family_of
+from porting.mapping.input_spec import InputConvention
 from porting.plain_json import encoded
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from porting.accuracy.evaluation.significance import (
 )
 from porting.accuracy.preprocessing import parse_pipeline
 from porting.errors import BadExample
-from porting.mapping.convention import InputConvention
+from porting.mapping.input_spec import InputConvention
 from porting.parity.inputs import thumbnail
 from porting.plain_json import encoded
 from porting.reports.documents import EVALUATION, EVALUATION_VERSION, LISTED_IMAGES

@@ -17,7 +17,7 @@ from porting.catalog.downloads import Download
 from porting.catalog.local import OnDisk, on_disk
 from porting.catalog.published import CatalogEntry
 from porting.errors import PortingError
-from porting.mapping.convention import Certainty, InputConvention, convention_of
+from porting.mapping.input_spec import Certainty, InputConvention, convention_of
 from porting.mapping.match import Match
 from porting.mapping.recognise import candidates, find_match
 from porting.mapping.rules import choose_weight_set

@@ -11,8 +11,8 @@ from parity_tests.building.photos import jpeg_of
 from porting.accuracy.evaluation.changes import TOPICS, Run, changes_of
 from porting.accuracy.evaluation.predictors import Side
 from porting.accuracy.preprocessing import NAMED, parse_pipeline
-from porting.mapping.convention import InputConvention
 from porting.mapping.families import IMAGENET, INCEPTION
+from porting.mapping.input_spec import InputConvention
 
 MNASNET, SLIM, PILLOW = (NAMED[name](96) for name in ("mnasnet", "slim", "pillow"))
 OWN = "decode tf-accurate, resize tf2 bilinear 96, round"

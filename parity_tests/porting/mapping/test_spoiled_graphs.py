@@ -9,7 +9,7 @@ from parity_tests.building.limits import within
 from parity_tests.building.networks import TINY
 from porting.carry_out import carry_out
 from porting.errors import PortingError
-from porting.mapping.convention import convention_of
+from porting.mapping.input_spec import convention_of
 from porting.mapping.recognise import find_match
 from porting.sources import open_source
 

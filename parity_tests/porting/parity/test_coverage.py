@@ -12,10 +12,9 @@ import porting
 from genmobilenet import get_config
 from genmobilenet.factory import build, create_model
 from parity_tests.building.tflite_networks import NetworkFile
-from porting.graph.from_network import graph_of_network
-from porting.graph.layers import layers_of
+from porting.graph.layers import graph_of_network, layers_of
 from porting.graph.node import ModuleNorm
-from porting.mapping.flows import ENTRY, LayerFlow, flows_of
+from porting.mapping.match import ENTRY, LayerFlow, flows_of
 from porting.parity.coverage import ChannelActivity, Coverage, fold_batch_norm
 from porting.parity.inputs import seeded_pixels
 

@@ -251,7 +251,7 @@ class TestIntegers:
 
     @pytest.mark.parametrize("images", [1, 2])
     def test_the_share_is_of_root_mean_squares(self, images):
-        from porting.mapping.convention import InputConvention
+        from porting.mapping.input_spec import InputConvention
 
         taken = InputConvention(8, 3, 4, (0.0,), (255.0,), "", "", "proved")
         running = pixel_check.RunningPixelCheck("int8", taken, "classifier", None)

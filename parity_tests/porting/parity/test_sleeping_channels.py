@@ -12,7 +12,7 @@ import porting
 from genmobilenet.factory import build
 from parity_tests.building.command import porting as run
 from porting.graph.layers import layers_of
-from porting.mapping.convention import convention_of
+from porting.mapping.input_spec import convention_of
 from porting.mapping.recognise import find_match
 from porting.parity.inputs import INPUTS, image_stream, photograph_images, seeded_images
 from porting.parity.judge_set import judges_of

@@ -19,7 +19,7 @@ from porting.judges.reference import descriptions
 from porting.judges.reference.descriptions import Figures, descriptions_of
 from porting.judges.reference.graphs import root_and_scheme
 from porting.judges.reference.steps import SIXTH
-from porting.mapping.ends import Ends
+from porting.mapping.image_classifier import Ends
 from porting.parity.inputs import seeded_pixels
 from porting.parity.network_steps import steps_of_network
 from porting.parity.structure_evidence import evidence_from_tables

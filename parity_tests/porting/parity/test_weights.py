@@ -16,7 +16,7 @@ from genmobilenet import get_config
 from genmobilenet.factory import build
 from parity_tests.building.tflite_networks import network_file
 from porting.carry_out import carry_out
-from porting.mapping.convention import convention_of
+from porting.mapping.input_spec import convention_of
 from porting.mapping.recognise import find_match
 from porting.parity.weights import LINES, WeightComparison, WeightFinding, compare_weights
 from porting.plain_json import encoded

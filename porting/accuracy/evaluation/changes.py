@@ -32,8 +32,8 @@ from porting.accuracy.preprocessing.steps import (
     SwapChannels,
     WindowRule,
 )
-from porting.mapping.convention import InputConvention
 from porting.mapping.families import FAMILIES, ROUNDED, Affine
+from porting.mapping.input_spec import InputConvention
 
 PREPROCESSING = "preprocessing"
 

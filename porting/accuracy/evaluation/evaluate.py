@@ -21,7 +21,7 @@ from porting.accuracy.evaluation.results import Evaluation
 from porting.accuracy.evaluation.running import BATCH, Progress, Runner
 from porting.errors import BadInput
 from porting.folders import EVALUATIONS
-from porting.mapping.convention import parse_affine
+from porting.mapping.input_spec import parse_affine
 
 AnyPath = str | PathLike[str]
 

@@ -21,7 +21,7 @@ from porting.accuracy.evaluation.provenance import Provenance
 from porting.accuracy.evaluation.significance import right
 from porting.atomic_files import written_whole
 from porting.errors import BadInput
-from porting.mapping.convention import InputConvention
+from porting.mapping.input_spec import InputConvention
 
 WRITTEN_AT_ONCE = 4096
 """Rows held in memory while a file is written."""

@@ -13,16 +13,18 @@ from parity_tests.building.normalisations import normalising_metadata
 from parity_tests.building.tflite_variants import normalising
 from porting.errors import BadInput
 from porting.graph.from_source import graph_of_source
-from porting.mapping.convention import InputConvention, convention_of, parse_affine
 from porting.mapping.families import IMAGENET, INCEPTION
-from porting.mapping.input_range import (
+from porting.mapping.input_spec import (
+    InputConvention,
     InputRange,
     before,
     composed,
+    convention_of,
     likely_range,
+    parse_affine,
     range_by_file,
+    steps_of,
 )
-from porting.mapping.normalisation import steps_of
 from porting.mapping.recognise import find_match
 from porting.reports.sources import input_lines
 from porting.sources import open_source

@@ -1,4 +1,4 @@
-"""What a graph takes and gives, as far as a network has to follow it."""
+"""The images that a graph takes and the classes that it gives, and graphs that do neither."""
 
 from __future__ import annotations
 
