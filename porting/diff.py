@@ -1,4 +1,4 @@
-"""A source and a network side by side: the whole road of ``porting diff``."""
+"""Comparing a source and a network: all of ``porting diff`` but reading and printing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ READINGS: dict[str, tuple[Reading, ...]] = {
 
 @dataclass(frozen=True)
 class Diff:
-    """A comparison with everything that it came from."""
+    """A comparison with its inputs."""
 
     source: Source
     subject: Subject
@@ -72,7 +72,7 @@ def diff(
     if mode not in READINGS:
         raise BadInput(f"mode {mode!r}: expected one of {', '.join(READINGS)}")
     convention = convention_of(source, subject.match, affine)
-    # A graph has its size in it; what is built from names takes any.
+    # A graph states the size of its images; a network built from names takes any.
     any_size = source.graph is None
     stream = image_stream(
         images, INPUTS if count is None else count, convention.size, convention.channels,
@@ -92,7 +92,7 @@ def diff(
     return Diff(source, subject, convention, stream, replace(verdict, comparison=comparison))
 
 
-def compare(  # noqa: PLR0913 - by keyword, each what an option of the command is
+def compare(  # noqa: PLR0913 - by keyword, each an option of the command
     source: Source | str | PathLike[str],
     model: nn.Module | str | PathLike[str],
     images: Images | None = None,

@@ -79,7 +79,7 @@ def check_operations(message: Any, path: Path) -> None:
 
 
 class GraphJudge:
-    """Runs a frozen graph or a SavedModel as it stands, in a session of its own.
+    """Runs a frozen graph or a SavedModel as it is.
 
     TensorFlow is given only what leads to the graph's output and what restores its variables,
     and only if all of it is on the allow-list. With ``in_float`` values are not rounded to the
@@ -100,17 +100,17 @@ class GraphJudge:
         self._source, self._image = source, source.graph.inputs[0]
         try:
             message = _graph_to_run(tf, source, source.graph.outputs[0])
-            self._session = self._opened(message)
+            self._session = self._session_of(message)
             if in_float:
                 _remove_rounding(tf, message, self._image, self._session)
-                self._session = self._opened(message)
+                self._session = self._session_of(message)
         except (ValueError, RuntimeError, tf.errors.OpError) as error:
             raise BadInput(
                 f"{source.path}: TensorFlow cannot run it: {reason_of(error)}"
             ) from error
 
-    def _opened(self, message: Any) -> Any:
-        """A session of a graph, its variables restored."""
+    def _session_of(self, message: Any) -> Any:
+        """A session that runs a graph, with its variables restored."""
         tf, source = self._tf, self._source
         graph = tf.Graph()
         with graph.as_default():
@@ -207,7 +207,7 @@ def _graph_to_run(tf: Any, source: GraphDefSource, output: str) -> Any:
         return message
     # TensorFlow's own optimizer puts every function in the place of its call.
     meta = MetaGraphDef(graph_def=message)
-    # What grappler is to keep.
+    # The outputs that the optimizer keeps.
     meta.collection_def["train_op"].node_list.value.extend(output_names)
     config = tf.compat.v1.ConfigProto()
     options = config.graph_options.rewrite_options
@@ -223,9 +223,9 @@ _LAYERS = (
 
 
 def _remove_rounding(tf: Any, message: Any, image: str, session: Any) -> None:
-    """Let every FakeQuant operation behind the image pass its values on, or clamp them.
+    """Replace every FakeQuant operation on the path from the image by an identity or a clamp.
 
-    Directly behind a layer a range that begins at 0 stands for an activation, as in a quantised
+    Directly after a layer a range that begins at 0 stands for an activation, as in a quantised
     TFLite file: from 0 to 6, to within a step, for a ReLU6, else for a ReLU. ``session`` runs the
     graph as it is, and gives the ends of the ranges.
     """
@@ -238,15 +238,15 @@ def _remove_rounding(tf: Any, message: Any, image: str, session: Any) -> None:
     for name, sources in inputs.items():
         for source in sources:
             takers.setdefault(source, []).append(name)
-    reached, pending = {image}, [image]
+    dependents, pending = {image}, [image]
     while pending:
-        following = set(takers.get(pending.pop(), ())) - reached
-        reached |= following
+        following = set(takers.get(pending.pop(), ())) - dependents
+        dependents |= following
         pending += following
 
-    for name in reached:
+    for name in dependents:
         node = nodes[name]
-        if not node.op.startswith("FakeQuant") or inputs[name][0] not in reached:
+        if not node.op.startswith("FakeQuant") or inputs[name][0] not in dependents:
             continue
         low, high = (
             (node.attr["min"].f, node.attr["max"].f)
@@ -256,7 +256,7 @@ def _remove_rounding(tf: Any, message: Any, image: str, session: Any) -> None:
         layer = nodes[inputs[name][0]]
         while layer.op == "Identity":
             layer = nodes[inputs[layer.name][0]]
-        is_bias = layer.op in ("Add", "AddV2") and len(reached & set(inputs[layer.name])) == 1
+        is_bias = layer.op in ("Add", "AddV2") and len(dependents & set(inputs[layer.name])) == 1
         kind, data, dtype = "Identity", node.input[0], tf.float32.as_datatype_enum
         if np.size(low) == np.size(high) == 1 and (layer.op in _LAYERS or is_bias):
             step = (high - low) / 255

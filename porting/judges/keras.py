@@ -66,7 +66,7 @@ class KerasStep:
 
 
 class KerasJudge:
-    """Runs a file's model in Keras, and keeps what every layer gives.
+    """Runs a file's model in Keras, and gives the output of any layer.
 
     Without ``application`` Keras loads the whole model (``safe_mode``, so that
     no code in the file is run); with it, it builds that network and loads the
@@ -75,7 +75,7 @@ class KerasJudge:
     the path and the layout of the file are used; its tensors are not.
 
     A softmax inside the last layer is left off: behind it one class at 1 hides what all others
-    were. What is shown of that layer are its logits.
+    were. The tap of that layer has its logits.
 
     Everything is computed in float32, whatever dtype policy the layers state; ``name`` says
     so where they state another.
@@ -111,10 +111,10 @@ class KerasJudge:
             )
         self._source, self._application = source, application
         policies = source.dtype_policies if isinstance(source, KerasSource) else ()
-        # It says so where layers state another precision.
+        # The name says where the layers' own precision is overridden.
         self.name = "Keras in float32" if policies else "Keras"
         self._load()
-        # Keras numbers what has no name anew each time that a model is made.
+        # Keras gives layers without a name a new number each time that a model is made.
         self._names = tuple(step.name for step in self._steps)
 
     def _load(self) -> None:
@@ -122,7 +122,7 @@ class KerasJudge:
             with globally_float32(self._keras):
                 model = _load_model(self._keras, self._source, self._application)
                 self._model = in_float32(self._keras, model)
-        # Keras raises whatever fails first inside it, with a page of advice.
+        # Keras raises any type of error, with a page of advice in it.
         except Exception as error:
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:_LONGEST]
             way_out = "" if self._application else _WAY_OUT
@@ -137,7 +137,7 @@ class KerasJudge:
             last.activation = keras.activations.linear
 
     def _fit(self, side: int) -> None:
-        """A network of keras.applications for images of this side; its weights fit any.
+        """Rebuild a network of keras.applications for images of this side; its weights fit any.
 
         Raises:
             BadInput: the file's model is made for images of another side.
@@ -208,7 +208,7 @@ class KerasJudge:
         """
         self._fit(inputs.shape[1])
         outputs = dict(zip(self._names, (step.output for step in self._steps), strict=True))
-        # By identity: a KerasTensor compares as an operation.
+        # By identity: == of a KerasTensor gives another KerasTensor.
         tensors = {id(outputs[name]): outputs[name] for name in taps.values()}
         names = {id(outputs[name]): name for name in taps.values()}
         substitutes = {
@@ -240,16 +240,16 @@ class KerasJudge:
 def _load_model(
     keras: Any, source: KerasSource | CheckpointSource, application: Application | None
 ) -> Any:
-    """The model with the file's weights, all of it done by Keras and TensorFlow."""
+    """The model with the file's weights, loaded by Keras and TensorFlow alone."""
     if isinstance(source, CheckpointSource):
-        assert application is not None  # the judge looked
+        assert application is not None  # the constructor checks it
         model = _build_application(keras, application)
         _restore(model, source.prefix)
         return model
     with tempfile.TemporaryDirectory(prefix="porting-") as folder, warnings.catch_warnings():
-        # Keras only warns of layers that it leaves at their first, random weights.
+        # Keras only warns of layers that keep their random initial weights.
         warnings.filterwarnings("error", category=UserWarning, module=r"keras\.src\.saving")
-        # Keras tells layouts by the file's ending, and knows no other.
+        # Keras tells the layout by the file's suffix alone.
         file = Path(folder) / f"model{source.suffix}"
         if source.suffix == ".h5" and any(
             info.stored_as == "bfloat16" for info in source.tensors.values()
@@ -284,7 +284,7 @@ def _restore(model: Any, prefix: Path) -> None:
                 keys[attribute.full_name].append(attribute.checkpoint_key)
     for layer in model.layers:
         for variable in layer.weights:
-            # Keras 2 calls a depthwise kernel so; its successor calls every kernel alike.
+            # Keras 2 says depthwise_kernel, Keras 3 kernel.
             names = (f"{layer.name}/{variable.name}", f"{layer.name}/depthwise_{variable.name}")
             places = [key for name in names for key in keys.get(name, ())]
             if len(places) != 1:
@@ -311,7 +311,7 @@ def _build_application(keras: Any, application: Application) -> Any:
 
 @contextmanager
 def globally_float32(keras: Any) -> Iterator[None]:
-    """Layers that state no policy are in float32, whatever this process has set for its own."""
+    """Build layers without a policy of their own in float32, whatever this process has set."""
     policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
     keras.config.set_floatx(_FLOAT32)
     keras.config.set_dtype_policy(_FLOAT32)
@@ -342,7 +342,7 @@ def in_float32(keras: Any, model: Any) -> Any:
 
 
 def policies_of_keras_2(keras: Any) -> dict[str, Any]:
-    """Keras 2's class of policies, for a configuration that names it and Keras 3 does not know."""
+    """Keras 2's class of policies, which a configuration may name and Keras 3 lacks."""
 
     class Policy:
         """A policy by its name; those of TensorFlow 2.3 have a scale for losses beside it."""
@@ -387,7 +387,7 @@ def _with_float32(settings: Any) -> Any:
 
 
 def _is_other_float(dtype: Any) -> bool:
-    """Whether a dtype or policy is one of other floats: integers and quantised ones stay."""
+    """Whether a dtype or policy computes in other floats; integers and quantised ones stay."""
     if isinstance(dtype, dict):
         text = str(dtype)
         is_policy = dtype.get("class_name") in _POLICIES and "Quantized" not in text

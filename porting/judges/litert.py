@@ -38,7 +38,7 @@ class Affine:
     dtype: np.dtype[Any]
 
     def to_integers(self, real: np.ndarray) -> np.ndarray:
-        """Real values as integers: halves go away from zero, what is beyond the type to its end.
+        """Real values as integers: halves are rounded away from zero, others clipped to the type.
 
         As ``AffineQuantize`` in tensorflow/lite/kernels/internal/reference/quantize.h.
         LiteRT's own kernel has lately sent halves to the even side; inputs that
@@ -104,7 +104,7 @@ class LiteRTJudge:
             content = rewrite(source.file.read_bytes() if content is None else content)
         # None where the file is run as it is.
         self._content = content
-        self._interpreter: Any = self._interpreting(content, keep=only is None)
+        self._interpreter: Any = self._interpreter_of(content, keep=only is None)
         self._pieces: dict[frozenset[int], Any] = {}
         self._input: dict[str, Any] = self._interpreter.get_input_details()[0]
         details = self._interpreter.get_tensor_details()
@@ -140,7 +140,7 @@ class LiteRTJudge:
 
     @property
     def pixels_to_inputs(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """Pixels 0..255 (N, H, W, C) to :meth:`run`'s inputs; None for an input that is no bytes.
+        """Pixels 0..255 (N, H, W, C) to :meth:`run`'s inputs; None for an input of floats.
 
         As documented for such files, uint8 holds pixels as they are, int8 less 128. What the
         bytes stand for the interpreter says itself; no input convention has a part in it.
@@ -170,7 +170,7 @@ class LiteRTJudge:
         try:
             if substitutes not in self._pieces:
                 whole = self._source.file.read_bytes() if self._content is None else self._content
-                self._pieces[substitutes] = self._interpreting(
+                self._pieces[substitutes] = self._interpreter_of(
                     piece_by_piece(whole, substitutes), keep=True
                 )
             interpreter = self._pieces[substitutes]
@@ -204,8 +204,8 @@ class LiteRTJudge:
         whole = self._source.file.read_bytes() if self._content is None else self._content
         return layer_behind(whole, self._source.index_of(tensor))
 
-    def _interpreting(self, content: bytes | None, keep: bool) -> Any:
-        """An interpreter of ``content``, or of the file; ``keep`` every tensor's values."""
+    def _interpreter_of(self, content: bytes | None, keep: bool) -> Any:
+        """An interpreter of ``content``, or of the file; with ``keep`` it keeps every tensor."""
         runtime = _runtime()[0]
         options = {
             "experimental_op_resolver_type":
@@ -226,7 +226,7 @@ class LiteRTJudge:
         return interpreter
 
     def _fit(self, shape: tuple[int, ...]) -> None:
-        """Make ready for inputs of this shape, where the file leaves the size of its images open.
+        """Resize the input to this shape, where the file leaves the size of its images open.
 
         Raises:
             BadInput: the file is made for others.
@@ -234,7 +234,7 @@ class LiteRTJudge:
         self._input = _fit(self._interpreter, shape, self._source.path)
 
     def _to_input_type(self, image: np.ndarray) -> np.ndarray:
-        """An input (1, H, W, C) as the file takes it; integers without a scale are plain ones."""
+        """An input (1, H, W, C) in the file's type; without a scale, integers stay as they are."""
         dtype = np.dtype(self._input["dtype"])
         if not np.issubdtype(dtype, np.integer):
             return image.astype(dtype)
@@ -246,7 +246,7 @@ class LiteRTJudge:
 
 
 def _fit(interpreter: Any, shape: tuple[int, ...], path: Path) -> dict[str, Any]:
-    """Make an interpreter ready for inputs of a shape; its input's details.
+    """Resize an interpreter's input to a shape; the input's details.
 
     Raises:
         BadInput: the file is made for others.
@@ -266,12 +266,12 @@ def _fit(interpreter: Any, shape: tuple[int, ...], path: Path) -> dict[str, Any]
 
 
 def _threads() -> int:
-    """Two, which is as many as help, or one where the libraries beside it are held to one."""
+    """Two, more of which do not help, or one where this process limits its libraries to one."""
     return 1 if os.environ.get("OMP_NUM_THREADS") == "1" else 2
 
 
 def installed_runtime() -> str:
-    """The interpreter that judges, and its version.
+    """The interpreter's name and version.
 
     Raises:
         MissingJudge: none is installed.

@@ -28,10 +28,10 @@ def import_tensorflow() -> Any:
         MissingJudge: it is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # The oneDNN kernels add in an order of their own and announce themselves.
+    # oneDNN's kernels add in another order, and print a line.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
-        # It looks for GPUs before its log is set up, and says so whatever the log level is.
+        # It looks for GPUs before its log is set up, and prints so whatever the log level is.
         with nullcontext() if "tensorflow" in sys.modules else stderr_silenced():
             import tensorflow as tf
     except ImportError as error:
@@ -44,7 +44,7 @@ def import_tensorflow() -> Any:
 
 
 def session_settings(tf: Any) -> Any:
-    """A session's settings by which it keeps to the CPU, where arithmetic is the authors' own."""
+    """Settings that keep a session on the CPU: a GPU's kernels compute in other ways."""
     return tf.compat.v1.ConfigProto(device_count={"GPU": 0})
 
 
@@ -99,7 +99,7 @@ class TensorFlowJudge:
         return {tap: tensor.op.name for tap, tensor in self._reference.taps.items()}
 
     def steps(self) -> Steps:
-        """What the graph computes, read off its own operations."""
+        """What the graph computes, read from its own operations."""
         from porting.judges.reference.steps import steps_of_graph
 
         return steps_of_graph(self._reference)
@@ -130,7 +130,7 @@ def run_pieces(
     session: Any, entry: Mapping[Any, np.ndarray], values: Mapping[str, np.ndarray],
     tensors: Mapping[str, Any],
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """Each of a session's tensors, by tap in the order of depth, computed from values fed instead.
+    """Compute tensors of a session, by tap in the order of depth, from values fed at others.
 
     ``entry`` is what is fed at the graph's input, by its tensor.
     """
@@ -152,7 +152,7 @@ def run_pieces(
 
 
 def _names_in(tf: Any, prefix: Path) -> set[str]:
-    """Every name that TensorFlow can restore from a checkpoint, by TensorFlow's own reading."""
+    """Every name that TensorFlow can restore from a checkpoint, as TensorFlow lists them."""
     from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
     reader = tf.train.load_checkpoint(str(prefix))

@@ -37,7 +37,7 @@ _ACTIVATION_FIELDS = {
 """Operators that may be followed by an activation -> the place of it among their options."""
 
 _NO_VALUES = 0
-"""The buffer of tensors that are computed: LiteRT takes no values from it, whatever it holds."""
+"""The buffer of computed tensors: LiteRT reads no values from it, whatever it holds."""
 
 
 def dequantise(content: bytes, path: Path) -> bytes:
@@ -115,7 +115,7 @@ def with_output(content: bytes, tensor: int) -> bytes:
 
 
 def layer_behind(content: bytes, tensor: int) -> tuple[str, np.ndarray, np.ndarray] | None:
-    """The convolution or dense layer that a tensor comes from, with no other layer between.
+    """The last convolution or dense layer that a tensor is computed by.
 
     Kind (``conv``, ``depthwise`` or ``dense``), weight and bias, float32. The weight is OIHW, or
     OI; a file without a bias for the layer gives zeros. None where there is no such layer.
@@ -162,7 +162,7 @@ def _schema() -> Any:
 
 
 def _change_constants(file: bytearray, model: Any, path: Path, tflite: Any) -> None:
-    """Put real values in the place of integers and halves.
+    """Replace integers and halves by the real values that they stand for.
 
     Converters keep equal bytes once, whatever their scales and types. Of tensors that share a
     buffer and stand for different values, all but the first get buffers of their own.
@@ -201,14 +201,14 @@ def _change_constants(file: bytearray, model: Any, path: Path, tflite: Any) -> N
 
 
 def _content_of(buffer: Any) -> bytes | tuple[int, int]:
-    """A buffer's bytes, or in a file over 2 GB where they lie and how many they are."""
+    """A buffer's bytes, or their offset and number in a file over 2 GB."""
     if buffer.DataLength():
         return bytes(buffer.DataAsNumpy())
     return (int(buffer.Offset()), int(buffer.Size())) if buffer.Size() else b""
 
 
 def _int8_in_uint8(model: Any, tflite: Any) -> set[int]:
-    """Weights typed uint8 whose bytes are int8, as hybrid kernels take the files of 2018."""
+    """Weights of type uint8 whose bytes are int8: hybrid kernels read files of 2018 so."""
     graph, kinds = model.Subgraphs(0), tflite.BuiltinOperator
     layer_kinds = (kinds.CONV_2D, kinds.DEPTHWISE_CONV_2D, kinds.FULLY_CONNECTED)
     hybrid = (tflite.TensorType.FLOAT32, tflite.TensorType.UINT8)
@@ -224,7 +224,7 @@ def _int8_in_uint8(model: Any, tflite: Any) -> set[int]:
 
 
 def _copy_in_place_of_conversions(file: bytearray, model: Any, tflite: Any) -> None:
-    """Between float32 and float32 a CAST copies; its options may be any other operator's."""
+    """Turn conversions into CASTs, which copy float32 and accept any operator's options."""
     kinds = tflite.BuiltinOperator
     for number in range(model.OperatorCodesLength()):
         code = model.OperatorCodes(number)
@@ -240,13 +240,13 @@ def _copy_in_place_of_conversions(file: bytearray, model: Any, tflite: Any) -> N
 
 
 def _operator_code(model: Any, operator: Any) -> int:
-    """An operator's code. Files of before 2020 fill the narrow field alone."""
+    """An operator's code. Files from before 2020 fill only the field of one byte."""
     code = model.OperatorCodes(operator.OpcodeIndex())
     return max(int(code.DeprecatedBuiltinCode()), int(code.BuiltinCode()))
 
 
 def _implied_clamps(model: Any, tflite: Any) -> Iterator[tuple[Any, int, int]]:
-    """Operators whose activation a quantised file leaves to the range of its integers.
+    """Operators whose activation a quantised file expresses only by the range of its integers.
 
     TensorFlow 1's converter drops a fused activation where the output's integers cannot hold
     what it would cut off: uint8 with zero point 0 holds nothing below 0, and with a step of
@@ -270,7 +270,7 @@ def _implied_clamps(model: Any, tflite: Any) -> Iterator[tuple[Any, int, int]]:
 
 
 def _implied_activation(output: Any, tflite: Any) -> int | None:
-    """What the integers of a result cut off.
+    """The activation that the range of a result's integers implies, None for none.
 
     - From 0 up to 6, to within a step: a ReLU6. Nothing else ends there but by chance.
     - From 0 up, in uint8: a ReLU. What the range cuts off above is the
@@ -299,7 +299,7 @@ _SUBGRAPHS, _OPERATORS, _INPUTS, _OUTPUTS = 8, 10, 6, 8
 
 
 def piece_by_piece(content: bytes, substitutes: Collection[int]) -> bytes:
-    """A file whose operators each run before what would overwrite the values fed to them.
+    """A file whose operators each run before those that would overwrite the values fed to them.
 
     ``substitutes`` are tensors, by index, that are set before a run. What takes one of them runs
     before the operator that computes it, so that every operator works on the fed values, and
@@ -328,7 +328,7 @@ def piece_by_piece(content: bytes, substitutes: Collection[int]) -> bytes:
     except CycleError as error:
         raise NoPieces("its operators cannot be run piece by piece") from error
     for place, number in zip(places, numbers, strict=True):
-        # An offset leads forward only, which holds wherever the tables lie behind their vector.
+        # An offset is positive: the tables have to come after their vector.
         if operators[number] <= place:
             raise NoPieces("its operators lie before the list of them")
         struct.pack_into("<I", reordered_file, place, operators[number] - place)
@@ -345,7 +345,7 @@ def _target(content: bytes, place: int) -> int:
 
 
 def _vector(content: bytes, table: int, field: int) -> range:
-    """The places of the elements of a table's vector, four bytes each."""
+    """The offsets of the elements of a table's vector, four bytes each."""
     vtable = table - int(struct.unpack_from("<i", content, table)[0])
     size = struct.unpack_from("<H", content, vtable)[0]
     place = int(struct.unpack_from("<H", content, vtable + field)[0]) if field < size else 0
@@ -409,7 +409,7 @@ def real_values(tensor: Any, raw: np.ndarray, is_int8: bool, tflite: Any) -> np.
 
 
 def _constant(model: Any, tensor: int, producers: Mapping[int, Any], tflite: Any) -> np.ndarray:
-    """A stored tensor's real values, behind whatever unpacks it."""
+    """The real values of the stored tensor that a tensor is unpacked from."""
     while tensor in producers:
         tensor = int(producers[tensor].Inputs(0))
     constant = model.Subgraphs(0).Tensors(tensor)
@@ -421,7 +421,7 @@ def _constant(model: Any, tensor: int, producers: Mapping[int, Any], tflite: Any
 
 
 def _numbers(raw: np.ndarray, kind: str) -> np.ndarray:
-    """Flat; one more than there are where an odd number of INT4 was packed."""
+    """The stored numbers, flat; with one too many where an odd number of INT4 is packed."""
     if kind == "INT4":
         return np.stack([raw << 4, raw & 0xF0], axis=-1).ravel().view(np.int8) >> 4
     if kind == "BFLOAT16":
@@ -431,7 +431,7 @@ def _numbers(raw: np.ndarray, kind: str) -> np.ndarray:
 
 
 def _dense(numbers: np.ndarray, shape: list[int], sparsity: Any, tflite: Any) -> np.ndarray:
-    """Sparse values in their places in the dense tensor, flattened.
+    """Sparse values scattered into the dense tensor, flattened.
 
     Raises:
         ValueError, IndexError: the sparse levels do not fit the shape.
@@ -487,7 +487,7 @@ _ELSEWHERE = struct.pack("<5H", 10, 24, 0, 8, 16)
 
 
 def field_position(table: Any, field: int) -> int:
-    """Where a field that is present lies in the file; ``field`` is its place in the list."""
+    """The offset in the file of a field that is present; ``field`` is its place in the list."""
     return int(table._tab.Pos + table._tab.Offset(field))
 
 
@@ -521,7 +521,7 @@ def append_buffers(content: bytearray, at: int, buffers: Sequence[bytes | tuple[
 
 
 def _append_table(content: bytearray, fields: bytes, values: bytes) -> int:
-    """Append a table behind its list of places, and return where it lies, a multiple of 8."""
+    """Append a table after its list of places; its offset, a multiple of 8."""
     content.extend(bytes(-(len(content) + len(fields)) % 8))
     content.extend(fields)
     content.extend(struct.pack("<i", len(fields)))

@@ -39,7 +39,7 @@ _SAME = 1e-6  # of the largest weight: what a converter's float32 may change
 
 @dataclass(frozen=True)
 class CompanionGraph:
-    """What a graph in a checkpoint's folder shows.
+    """The result of comparing a graph in a checkpoint's folder with the port.
 
     ``file`` is its name. ``weight_set`` is the checkpoint's set that it holds, None where it holds
     neither. ``comparison`` is that of its judge with the port, None where the judge was not run;
@@ -79,7 +79,7 @@ class CompanionGraph:
 def companion_graph(
     source: CheckpointSource, match: Match, compare: CompareWithGraph
 ) -> CompanionGraph | None:
-    """What the graphs beside a checkpoint show of its port; None without one of its network.
+    """The result for the graphs beside a checkpoint; None without one of its network.
 
     Of several that agree, the one whose judge ran is returned.
     """
@@ -104,15 +104,15 @@ def _graphs(
                 continue
             weight_set = _weight_set_in(graph, source, match)
         except BadInput:
-            continue  # damaged, or of no kind that is read: it says nothing
-        # Without characters that would move a terminal's cursor.
+            continue  # damaged, or of a kind that is not read
+        # Escape characters that would move a terminal's cursor.
         name = "".join(
             c if c.isprintable() else c.encode("unicode_escape").decode() for c in path.name
         )
         try:
             alignment = match_network(graph, match.model, graph.weight_sets[0], drops)
         except MappingError as error:
-            # What lies in a folder may be another network of the same shapes; what was shipped
+            # A file in a folder may be another network of the same shapes; one that was shipped
             # with the checkpoint, or has its weights, may not.
             if source.unpacked is not None or weight_set is not None:
                 difference = " ".join(str(error).split())
@@ -167,13 +167,13 @@ def _layers(graph: Source) -> Iterator[tuple[str, Any]]:
 
 
 def _weight_set_in(graph: Source, source: CheckpointSource, match: Match) -> str | None:
-    """Which of a checkpoint's weight sets a graph holds, by the classifier, which nothing folds."""
+    """The checkpoint's weight set that a graph holds, by the classifier, which is never folded."""
     *_, (_, classifier) = _layers(graph)
     values = np.sort(graph.read(classifier.weight), axis=None)
     plans = {match.plan.weight_set: match.plan}
     for weight_set in source.weight_sets:
         if weight_set not in plans:
-            # Averages may be missing, of which nothing is said then.
+            # Averages may be incomplete; then they are not compared.
             with suppress(MappingError, WeightSetError):
                 plans[weight_set] = match_network(
                     source, match.model, weight_set, match.first_class > 0

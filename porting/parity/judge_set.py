@@ -145,7 +145,7 @@ def _graph_judges(source: GraphDefSource, match: Match) -> JudgeSet:
 
 
 def _pixels_to_integers(dtype: str) -> Callable[[np.ndarray], np.ndarray] | None:
-    """Pixels as integers, where a graph takes those: int8 has them less 128."""
+    """Pixels as integers, where a graph takes those: int8 holds them minus 128."""
     least = -128 if dtype == "int8" else 0
     if not dtype.startswith(("int", "uint")):
         return None
@@ -158,7 +158,7 @@ def _judges_by_graph(
     stored_layer: Callable[[str], StoredLayer | None] | None = None,
 ) -> JudgeSet:  # fmt: skip
     """Judges that run the graph with which the network is aligned, under the alignment's names."""
-    assert match.data is not None  # what has a graph is always matched by it
+    assert match.data is not None  # a source with a graph is always matched by it
     first = match.first_class
     other = {t: _SPREAD for t, _ in match.taps if first and t == SOFTMAX}
     names = {t: n for t, n in match.taps if t not in other}

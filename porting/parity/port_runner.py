@@ -133,16 +133,16 @@ class PortRunner:
                 tap_values = values.to(inputs.dtype)
             substitute = on_tap(tap, tap_values)
             if substitute is None:
-                # The tensor itself: in a module that computes in place others may look at it too.
+                # The tensor itself: in a module that computes in place others may refer to it.
                 flow[tap] = tap_values
                 return values
             flow[tap] = substitute.to(values.dtype)
             if in_place:
-                # Whoever holds the tensor that was overwritten sees what stands there now.
+                # Other references to the overwritten tensor see the new values too.
                 return values.copy_(flow[tap])
             return flow[tap].clone() if self._overwrites else flow[tap]
 
-        # Whoever calls may be under autocast: a comparison never is.
+        # The caller may be under autocast; a comparison never is.
         plain = torch.autocast("cpu", enabled=False)
         with torch.inference_mode(), plain, _tap_hooks(model, taps, exchange):
             with forward_errors_as_bad_input(model, inputs):
@@ -153,7 +153,7 @@ class PortRunner:
 
 @contextmanager
 def forward_errors_as_bad_input(model: nn.Module, inputs: Tensor) -> Iterator[None]:
-    """Turn whatever a module's own code raises into an error about that module.
+    """Turn any error of a module's forward into a :class:`BadInput` that names the module.
 
     Raises:
         BadInput: its forward fails on these inputs.
@@ -188,7 +188,7 @@ def _tap_hooks(
         output = output_tensor(values)
         if output is None:
             raise TypeError(f"{place} gives a {type(values).__name__}, and before it gave a tensor")
-        # Nothing follows what a module returns: it is recorded, and need not be replaced.
+        # A module's return value is recorded only: no later tap depends on it.
         exchange(tap, output, False)
         return values
 

@@ -74,7 +74,7 @@ def verify_port(  # noqa: PLR0913 - by keyword, each an option of a comparison
             readings=("accumulated", "dense"), details=False,
         ).comparison  # fmt: skip
 
-    # Whoever calls may be in inference mode, whose tensors do not say how often they were written.
+    # Tensors of inference mode, in which the caller may be, have no version counter.
     with torch.inference_mode(False):
         judge_set = judges_of(source, match)
         taps = compare_taps(

@@ -56,7 +56,7 @@ class MnasRow(NamedTuple):
 
 
 # tensorflow/tpu models/official/mnasnet/mnasnet_models.py, mnasnet_a1. The paper's own
-# drawing (arXiv:1807.11626, figure 7) was not held against it.
+# drawing (arXiv:1807.11626, figure 7) was not compared with it.
 MNASNET_A1 = (
     MnasRow(112, 3, 1, 16, 1, 0, 32, False),
     MnasRow(56, 3, 6, 24, 2, 0, 16, True),
@@ -113,7 +113,7 @@ MNASNET_D1_320 = (
 
 
 class Group(NamedTuple):
-    """A group of Single-Path NAS: what the search chose for up to four layers.
+    """A group of up to four layers of Single-Path NAS, as the search chose them.
 
     A choice is ``"5x5-6"``, kernel and expansion, in the words of ``candidate_ops``.
     """
@@ -125,7 +125,7 @@ class Group(NamedTuple):
 
 # Groups, filters and strides as in train-final/parse_netarch.py of dstamoulis/single-path-nas,
 # which puts them between MNASNet's first and last row. The choices are those that the search found
-# (arXiv:1904.02877); the paper's own drawing, figure 5, was not held against them.
+# (arXiv:1904.02877); the paper's own drawing, figure 5, was not compared with them.
 SINGLE_PATH = (
     Group(56, 24, ("3x3-3", "3x3-3", "3x3-3")),
     Group(28, 40, ("5x5-6", "3x3-3", "3x3-3", "3x3-3")),
@@ -242,7 +242,7 @@ V3_HEAD = {"large": 1280, "small": 1024}
 
 
 class Figures(NamedTuple):
-    """What is stated of a network at its published size, in millions; None for what is not."""
+    """Published figures of a network at its published size, in millions; None for none."""
 
     multiply_adds: float | None
     parameters: float | None
@@ -358,7 +358,7 @@ class Description:
 
 
 def descriptions_of(model: str) -> tuple[Description, ...]:
-    """What is described under a network's name (``tf_`` in front or not), the usual form first.
+    """The descriptions of a network by its name (``tf_`` in front or not), the usual form first.
 
     Several where the network is published with heads of several widths; empty where nothing
     outside this package describes it.
@@ -638,7 +638,7 @@ class _Writer:
         return self.add(kind, x, number=SIXTH if kind == "hard_swish" else 0.0, place=place)
 
     def add(self, kind: str, *inputs: int, number: float = 0.0, place: str) -> int:
-        """A step that keeps the channels of what it takes."""
+        """A step with as many channels as its first input."""
         channels = self.steps[inputs[0]].channels
         self.steps.append(Step(kind, inputs, channels, number=number, place=place))
         return len(self.steps) - 1

@@ -32,7 +32,7 @@ DEPTH_DIVISOR = 8
 
 @dataclass(frozen=True)
 class ReferenceBlock:
-    """One block: filters as Google's code counts them, and where it stands.
+    """One block: filters as Google's code counts them, and its place.
 
     ``path`` is the PyTorch block of the same place.
     """
@@ -131,7 +131,7 @@ def root_and_scheme(model: str) -> tuple[str, str]:
 
 
 def layer_scopes(config: NetworkConfig, scheme: str) -> dict[str, str]:
-    """Module path in the PyTorch network -> variable scope of the layer or batch norm."""
+    """Variable scopes of layers and batch norms, by their module paths in the PyTorch network."""
     names = _LayerCounter(SCHEMES[scheme])
     for block in reference_blocks(config):
         scope, path = f"mnas_blocks_{block.index}", block.path
@@ -251,7 +251,7 @@ class Builder:
     def variable(self, scope: str, name: str, shape: list[int]) -> Any:
         """A variable of zeros, until it is restored or loaded."""
         full = f"{self.root}/{scope}/{name}"
-        # Operators of a variable stand beside it, wherever the graph is being built.
+        # Keep the variable's operations out of the current name scope.
         with self.reference.graph.name_scope(None):
             variable = self.tf.compat.v1.get_variable(
                 full, shape, initializer=self.tf.compat.v1.zeros_initializer(), use_resource=False
@@ -407,7 +407,7 @@ class Slim:
         return make_divisible(channels * multiplier)
 
     def last_depth(self) -> int:
-        """Kept below a multiplier of 1 (``finegrain_classification_mode``), scaled above."""
+        """Scaled only by a multiplier above 1 (``finegrain_classification_mode``)."""
         channels, multiplier = self.config.head_channels, self.config.width or 1.0
         return make_divisible(channels * multiplier) if multiplier > 1 else channels
 

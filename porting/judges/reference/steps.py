@@ -79,7 +79,7 @@ class Step:
         return f"{text}, {self.channels} channels" + (f", of step {of}" if of else "")
 
     def computes_as(self, other: Step) -> bool:
-        """Whether both compute the same of the same values, and stand at the same place."""
+        """Whether both compute the same from the same values, at the same place."""
         if self.place and other.place and self.place != other.place:
             return False
         return (
@@ -100,7 +100,7 @@ Steps = tuple[Step, ...]
 
 
 def required_steps(steps: Sequence[Step], output: int) -> Steps:
-    """The steps that ``output`` needs, in their order, ``output`` last, numbered anew."""
+    """The steps that ``output`` depends on, renumbered in their order; ``output`` is the last."""
     ancestors, pending = set(), [output]
     while pending:
         number = pending.pop()
@@ -145,13 +145,13 @@ def multiply_adds(steps: Steps, side: int) -> int:
 
 
 def parameters(steps: Steps) -> int:
-    """Numbers that training changes: weights, biases, and scale and shift of batch norms."""
+    """The number of trainable parameters: weights, biases, scale and shift of batch norms."""
     learnt = {"bias": 1, "norm": 2}
     return sum(weights_of(s, steps) + learnt.get(s.kind, 0) * s.channels for s in steps)
 
 
 def weights_of(step: Step, steps: Steps) -> int:
-    """How many weights a convolution has; 0 for any other step."""
+    """The number of a convolution's weights; 0 for any other step."""
     if step.kind not in CONVOLUTIONS:
         return 0
     area = step.kernel[0] * step.kernel[1]
@@ -179,7 +179,7 @@ _WHOLE = {_CLAMP_PART: "hard_sigmoid", _SCALE_PART: "hard_swish"}
 
 @dataclass(frozen=True)
 class _Weight:
-    """A variable or a constant, which no data flows through: its shape, and a constant's value.
+    """A variable or a constant that does not depend on the image: its shape, a constant's value.
 
     ``maker`` names the operation that computes it of others, empty where it is as restored.
     """
@@ -192,7 +192,7 @@ class _Weight:
 
 @dataclass(frozen=True)
 class _Part:
-    """Data on its way through a hard sigmoid or hard-swish: ``kind`` says how far."""
+    """An unfinished hard sigmoid or hard-swish of step ``of``: ``kind`` is its formula so far."""
 
     kind: str
     of: int
@@ -203,7 +203,7 @@ _Value = int | _Weight | _Part
 
 
 def steps_of_graph(reference: ReferenceGraph) -> Steps:
-    """The steps from a graph's placeholder to its logits, each tap's name at its step."""
+    """The steps from a graph's placeholder to its logits, with the taps' names."""
     return _Reader(reference).read()
 
 
@@ -224,9 +224,9 @@ class _Reader:
         return required_steps(self.steps, self.data(self.reference.logits.name))
 
     def data(self, name: str) -> int:
-        """The step that a tensor holds; what only began as a hard sigmoid becomes one of its own.
+        """The step that a tensor holds; an unfinished hard sigmoid becomes a step by itself.
 
-        A constant where data is expected becomes a step too, so that it is seen.
+        So does a constant where data is expected, to show as a difference.
         """
         value = self.values[name]
         if isinstance(value, _Part):
@@ -257,7 +257,7 @@ class _Reader:
         return self.computed(operation, names, values) if part is None else part
 
     def part_of(self, operation: Any, values: list[_Value]) -> _Value | None:
-        """What an operation makes of a hard sigmoid or hard-swish; None where it is no part."""
+        """The part of a hard sigmoid or hard-swish that an operation computes; None for none."""
         kind, first = operation.type, values[0]
         if kind == "Relu6" and isinstance(first, _Part) and first.kind == _SHIFT_PART:
             return _Part(_CLAMP_PART, first.of)
@@ -317,7 +317,7 @@ class _Reader:
 
 
 def _plain_kind(kind: str, weights: list[_Weight], channels: int) -> str:
-    """What an operation without facts of its own computes; empty where no description has it."""
+    """The kind of step of an operation without attributes; empty where no description has it."""
     if kind in _ADDITIONS and len(weights) == 1 and weights[0].shape == (channels,):
         return "bias"
     if kind == "Mean" and len(weights) == 1 and sorted(weights[0].values) == [1, 2]:
@@ -326,7 +326,7 @@ def _plain_kind(kind: str, weights: list[_Weight], channels: int) -> str:
 
 
 def _in_order(reference: ReferenceGraph) -> Iterable[Any]:
-    """The operations that the logits need, inputs before what is made of them."""
+    """The operations that the logits depend on, each after its inputs."""
     names, pending = set(), [reference.logits.op]
     while pending:
         operation = pending.pop()

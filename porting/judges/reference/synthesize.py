@@ -217,7 +217,7 @@ def _write_checkpoint(weights: Weights, folder: Path, seed: int) -> None:
             values[f"{name}/RMSProp"] = slots[0] ** 2
             values[f"{name}/RMSProp_1"] = 1e-3 * slots[1]
     values["global_step"] = np.asarray(STEP, np.int64)
-    # The mark. Named as a step, it is not a weight to any reader, this package's included.
+    # The mark. By its name it is a step, which no reader takes for a weight.
     values[f"{PREFIX}/global_step"] = np.asarray(STEP, np.int64)
     folder.mkdir()
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
