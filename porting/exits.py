@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
-DONE, NOT_AT_PARITY, WRONG_USE, DEFECT = 0, 1, 2, 70
+SUCCESS, NOT_AT_PARITY, WRONG_USE, DEFECT = 0, 1, 2, 70
 """70 is what ``sysexits.h`` calls EX_SOFTWARE."""
 
 TRACEBACK = "PORTING_TRACEBACK"
@@ -44,7 +44,7 @@ def end_with(command: Callable[[], object]) -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         say(f"interrupted; {str(error) or 'nothing half-written is left'}")
         code = WRONG_USE
-    if code == DONE:
+    if code == SUCCESS:
         # The system frees all memory at once. Collecting PyTorch's objects first takes a fifth
         # of a short command's time.
         gc.freeze()
@@ -88,7 +88,7 @@ def _code_of(command: Callable[[], object]) -> int:
     except BrokenPipeError:
         discard_output()
     except SystemExit as exit_request:
-        return exit_request.code if isinstance(exit_request.code, int) else DONE
+        return exit_request.code if isinstance(exit_request.code, int) else SUCCESS
     except Exception as error:
         from genmobilenet.errors import GenMobileNetError
         from porting.errors import NotAtParity, PortingError
@@ -103,4 +103,4 @@ def _code_of(command: Callable[[], object]) -> int:
         text = " ".join(str(error).split()) or "no more is known"
         say(f"unexpected {type(error).__name__}: {text} (a defect; {TRACEBACK}=1 shows where)")
         return DEFECT
-    return DONE
+    return SUCCESS

@@ -62,7 +62,7 @@ def subject_from_file(
     from genmobilenet.factory import create_model, read_stored
 
     path = Path(file)
-    state, unwrapped = read_stored(path)
+    state, wrapper_notes = read_stored(path)
     digest = sha256_of(path)
     card = read_card(path, digest)
     if card is not None:
@@ -80,7 +80,7 @@ def subject_from_file(
         network = _in_float32(_on_cpu(build_module(onto)))
         notes = fill_module(network, state, str(path))
         match = _onto(source, network, model, weights)
-        return Subject(onto, network, match, path, digest, card, (*unwrapped, *notes))
+        return Subject(onto, network, match, path, digest, card, (*wrapper_notes, *notes))
     bias = state.get("classifier.bias")
     match = _matched(source, model, weights, None if bias is None else bias.numel())
     name = model or match.model
@@ -92,7 +92,7 @@ def subject_from_file(
     notes = () if model else (f"{name} is the only network that fits the source",)
     if card is not None and card.calibration is not None:
         notes += (f"its batch norms are calibrated on {card.calibration.images_are}",)
-    return Subject(name, network.eval(), match, path, digest, card, (*unwrapped, *notes))
+    return Subject(name, network.eval(), match, path, digest, card, (*wrapper_notes, *notes))
 
 
 def subject_from_module(

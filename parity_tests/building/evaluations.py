@@ -61,7 +61,7 @@ def evaluation_of(images=(), failed=(), differs=False, **changes):
             tuple(Failure(name, "cut short") for name in failed), ("1 file is no image",),
         ),
         "sides": (side_of("judge", 70, used), side_of("port", 70 - apart, used)),
-        "stated": 49.8,
+        "stated_top1": 49.8,
         "agreement": Agreement(
             share(used - apart, used), share(20, used),
             Difference(0, apart, used, -20.0, 2.0, 0.25), 0.0003 if images else None,

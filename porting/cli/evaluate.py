@@ -52,7 +52,7 @@ def evaluate(
             help="mnasnet, slim, tflite, pillow, ... or steps; by default what the authors did.",
         ),
     ] = None,
-    stated: Annotated[
+    stated_top1: Annotated[
         float | None,
         typer.Option("--stated", min=0, max=100, help="Top-1 in percent that the authors state."),
     ] = None,
@@ -116,7 +116,7 @@ def evaluate(
             evaluation = evaluate_images(
                 data, source, checkpoint, model=model, weights=weights,
                 onto=onto, labels=labels, synsets=synsets, preprocessing=preprocessing,
-                stated=stated, explain=explain, mean=mean, std=std, on_error=on_error,
+                stated=stated_top1, explain=explain, mean=mean, std=std, on_error=on_error,
                 journal=journal, fresh=fresh, workers=workers, device=device, progress=progress,
             )  # fmt: skip
     except Interrupted:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import typer
 
-from porting.exits import DEFECT, DONE, NOT_AT_PARITY, WRONG_USE, Interrupted, say
+from porting.exits import DEFECT, NOT_AT_PARITY, SUCCESS, WRONG_USE, Interrupted, say
 from porting.one_thread import ONE_THREAD, cores
 from porting.reports.terminal import print_lines, progress_bar, show
 
@@ -23,7 +23,7 @@ PORTING = (sys.executable, "-m", "porting")
 GRACE = 10.0
 """Seconds that an interrupted process has to clean up."""
 
-_SEVERITY = (DONE, WRONG_USE, NOT_AT_PARITY, DEFECT)
+_SEVERITY = (SUCCESS, WRONG_USE, NOT_AT_PARITY, DEFECT)
 
 
 class Wording(NamedTuple):
@@ -35,7 +35,7 @@ class Wording(NamedTuple):
 
     def of(self, code: int) -> str:
         """The word for a command's exit code."""
-        return {DONE: self.success, NOT_AT_PARITY: "not at parity"}.get(code, self.refusal)
+        return {SUCCESS: self.success, NOT_AT_PARITY: "not at parity"}.get(code, self.refusal)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def run_each(
     async def run(file: Path, places: asyncio.Semaphore) -> Outcome:
         async with places:
             code, output, complaints = await _run([*PORTING, *commands[file]], environment)
-        if code in (DONE, NOT_AT_PARITY) and output:
+        if code in (SUCCESS, NOT_AT_PARITY) and output:
             return Outcome(file, code, *read_result(file, output))
         return Outcome(
             file, code if code in _SEVERITY else WRONG_USE, _complaint(code, complaints, file)
@@ -137,7 +137,9 @@ def show_outcomes(outcomes: Sequence[Outcome], wording: Wording, as_json: bool) 
         typer.echo(", ".join(f"{len(of_kind)} {kind}" for kind, of_kind in by_kind.items()))
 
     show(as_json, to_json, print_text)
-    raise typer.Exit(max((outcome.code for outcome in outcomes), key=_SEVERITY.index, default=DONE))
+    raise typer.Exit(
+        max((outcome.code for outcome in outcomes), key=_SEVERITY.index, default=SUCCESS)
+    )
 
 
 def _complaint(code: int, complaints: str, file: Path) -> str:

@@ -1,5 +1,123 @@
-"""What a port leaves on disk."""
+"""Writing a port: the weights, and beside them the card that says what they are.
 
-from porting.release.files import ReleaseFiles, write_release
+Both files are written whole under temporary names before either gets its own.
+The card is renamed first, so that weights under a release name are never
+without one. A kill between the two renames, which no file system does as one,
+leaves a card alone: the weights' temporary name says which, and the next port
+to the folder removes both.
+"""
 
-__all__ = ["ReleaseFiles", "write_release"]
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from porting.api import Port
+from porting.atomic_files import is_stale, sync, temporary
+from porting.errors import BadInput, NotAtParity, OutputError
+from porting.judges.reference.synthesize import OLD_PREFIX, PREFIX, begins_as_synthetic, has_mark
+from porting.release.card import card_of, read_card
+from porting.sha256 import sha256_of
+from porting.sources import Source
+from porting.sources.tflite import TFLiteSource
+from porting.sources.tflite.flatbuffer import Flatbuffer
+
+_PENDING = "-then-"
+"""Between a temporary name and that of the card which comes just before its file."""
+
+_DESCRIPTION = 3  # slot of ``Model`` in TensorFlow's schema.fbs
+
+
+@dataclass(frozen=True)
+class ReleaseFiles:
+    """``weights`` is the ``.pth``, ``card`` the ``.json`` beside it."""
+
+    weights: Path
+    card: Path
+
+
+def write_release(port: Port, out: Path) -> ReleaseFiles:
+    """Write a port to ``out/<model>-<first 8 of sha256>.pth`` and ``.json``.
+
+    The name of a port that no judge has seen contains ``unverified``, and that of one of a
+    synthetic source ``synthetic``.
+
+    Raises:
+        NotAtParity: the judge disagrees; nothing is written.
+        OutputError: the folder cannot be made or written to; nothing is left there.
+    """
+    import torch
+
+    if port.comparison is not None and not port.comparison:
+        notes = "".join(f"\n  note: {note}" for note in port.plan.notes)
+        raise NotAtParity(
+            f"{port.source.path}: {port.comparison.summary()}; nothing is written under a "
+            f"release name{notes}"
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _remove_lone_cards(out)
+        with temporary(out) as weights, temporary(out) as card:
+            with weights.open("wb") as stream:
+                torch.save(port.state_dict, stream)
+                sync(stream)
+            digest = sha256_of(weights)
+            files = _names(port, out, digest)
+            content = card_of(port, files.weights.name, digest).to_json()
+            with card.open("w", encoding="utf-8") as text:
+                text.write(json.dumps(content, indent=1) + "\n")
+                sync(text)
+            _put_in_place(weights, card, files)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
+    return files
+
+
+def is_synthetic(source: Source) -> bool:
+    """Whether a source is synthetic, by its tensors, its description, its name or its folder."""
+    if any(name.startswith((f"{PREFIX}/", f"{OLD_PREFIX}/")) for name in source.tensors):
+        return True
+    if isinstance(source, TFLiteSource):
+        content = memoryview(source.file.read_bytes())
+        description = Flatbuffer(content, source.path).root().text(_DESCRIPTION, "description")
+        if begins_as_synthetic(description):
+            return True
+    files = [file.absolute() for file in (*source.files, source.user_file)]
+    homes = {home for file in files for home in file.parents[:2]}
+    return any(begins_as_synthetic(file.name) for file in files) or any(map(has_mark, homes))
+
+
+def _names(port: Port, out: Path, digest: str) -> ReleaseFiles:
+    marks = ["synthetic"] * is_synthetic(port.source)
+    marks += ["unverified"] * (port.comparison is None)
+    stem = "-".join([port.model, *marks, digest[:8]])
+    with contextlib.suppress(BadInput):  # a damaged card is written anew
+        card = read_card(out / f"{stem}.pth", digest)
+        if card is not None and card.source.sha256 != port.source.sha256:
+            # The same weights from elsewhere: what is known of them may differ.
+            stem += f"-{port.source.sha256[:8]}"
+    return ReleaseFiles(out / f"{stem}.pth", out / f"{stem}.json")
+
+
+def _put_in_place(weights: Path, card: Path, files: ReleaseFiles) -> None:
+    # What is in place already is the same port: its card may be renewed at any moment.
+    new = not files.weights.exists()
+    pending = weights.with_name(f"{weights.name}{_PENDING}{files.card.name}")
+    if new:
+        weights.replace(pending)
+    try:
+        card.replace(files.card)
+        (pending if new else weights).replace(files.weights)
+    finally:
+        pending.unlink(missing_ok=True)
+
+
+def _remove_lone_cards(out: Path) -> None:
+    """Undo a release that a kill cut in two."""
+    for place in out.glob(f".porting-*{_PENDING}*"):
+        maker, _, card = place.name.partition(_PENDING)
+        if is_stale(maker):
+            place.with_name(card).unlink(missing_ok=True)
+            place.unlink(missing_ok=True)

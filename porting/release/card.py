@@ -35,7 +35,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Published:
+class Publication:
     """What is stated of a published source; accuracies are in percent, None where not known."""
 
     name: str
@@ -55,7 +55,13 @@ class CardSource:
     sha256: str
     weight_set: str
     lay_at: str | None = None
-    published: Published | None = None
+    publication: Publication | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The source as plain data; absent parts are left off."""
+        data = asdict(self)
+        data["published"] = data.pop("publication")
+        return {key: value for key, value in data.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -79,12 +85,11 @@ class Card:
 
     def to_json(self) -> dict[str, Any]:
         """The file's content as plain JSON; absent parts are left off."""
-        source = asdict(self.source)
         data = {
             "card_version": CARD_VERSION,
             "model": self.model,
             "weights": asdict(self.weights),
-            "source": {key: value for key, value in source.items() if value is not None},
+            "source": self.source.to_json(),
             "verdict": self.verdict,
             "input": None if self.input is None else self.input.to_json(),
             "plan": self.plan,
@@ -99,15 +104,15 @@ class Card:
 def card_of(port: Port, name: str, digest: str) -> Card:
     """The card of a port; ``name`` and ``digest`` are those of the weight file."""
     source, entry = port.source, published_as(port.source)
-    published = None
+    publication = None
     if entry is not None:
-        published = Published(
+        publication = Publication(
             entry.name, entry.url, entry.size, entry.top1, entry.top5, entry.stated_in
         )
     return Card(
         port.model, Weights(name, digest),
         CardSource(source.name, source.format, source.sha256, port.plan.weight_set,
-                   str(source.user_file.absolute()), published),
+                   str(source.user_file.absolute()), publication),
         verdict_json(port), port.convention, port.plan.to_json(), versions(), port.labels,
         port.onto, port.calibration,
     )  # fmt: skip
@@ -138,9 +143,9 @@ def _card_from_json(data: Mapping[str, Any]) -> Card:
     model, onto, source = data["model"], data.get("onto"), data["source"]
     if not (isinstance(model, str) and isinstance(onto, str | None)):
         raise BadInput(f"its model is {model!r}, ported onto {onto!r}; expected names")
-    published = source.get("published") if isinstance(source, dict) else None
-    if published is not None:
-        source = {**source, "published": _checked(Published, published, "source.published")}
+    if isinstance(source, dict) and source.get("published") is not None:
+        publication = _checked(Publication, source["published"], "source.published")
+        source = {**source, "publication": publication}
     convention, calibration = data.get("input"), data.get("calibration")
     if convention is not None:
         # Older cards do not say how images become pixels: as the network's family has it.

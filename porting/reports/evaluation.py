@@ -185,12 +185,15 @@ class Agreement:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """Everything that is said of an evaluation; ``agreement`` is None where one side answered."""
+    """The results of an evaluation.
+
+    ``stated_top1`` is in percent; ``agreement`` is None where only one side answered.
+    """
 
     verdict: Verdict
     data: DataSummary
     sides: tuple[SideResult, ...]
-    stated: float | None
+    stated_top1: float | None
     agreement: Agreement | None
     explanation: Explanation | None
     convention: InputConvention
@@ -211,7 +214,7 @@ class EvaluationReport:
                 }
                 for result in self.sides
             },
-            "stated": self.stated,
+            "stated": self.stated_top1,
             "agreement": None if self.agreement is None else self.agreement.to_json(),
             "explanation": None if self.explanation is None else self.explanation.to_json(),
             "convention": self.convention.to_json(),
@@ -354,8 +357,8 @@ def print_evaluation(report: EvaluationReport) -> None:
         text = "; ".join(f"{name} {s.percent:.2f} % ({s.low:.2f} to {s.high:.2f})"
                          for name, s in shares)  # fmt: skip
         pairs.append((result.side.name, text))
-    if report.stated is not None:
-        pairs.append(("stated", f"top-1 {report.stated:.2f} %"))
+    if report.stated_top1 is not None:
+        pairs.append(("stated", f"top-1 {report.stated_top1:.2f} %"))
     if report.agreement is not None:
         pairs += _agreement_lines(report.agreement)
     failures = [

@@ -18,6 +18,7 @@ from porting.exits import discard_output
 from porting.plain_json import encoded
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
     from rich.table import Table
 
     from porting.accuracy.evaluation.running import Standing
@@ -89,19 +90,12 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
     for the first time, it moves to show that work goes on, also while TensorFlow
     starts, whose messages are kept off standard error meanwhile.
     """
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    # A handle of its own to the terminal, which stays when standard error leads elsewhere.
-    with (
-        os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as terminal,
-        Progress(console=Console(file=terminal), transient=True) as bar,
-    ):
-        task = bar.add_task(what, total=None)
-        yield lambda count, total: bar.update(task, completed=count, total=total)
+    with _bar_on_terminal() as bar:
+        if bar is None:
+            yield None
+        else:
+            task = bar.add_task(what, total=None)
+            yield lambda count, total: bar.update(task, completed=count, total=total)
 
 
 @contextmanager
@@ -110,27 +104,17 @@ def evaluation_bar() -> Iterator[Callable[[Standing], None] | None]:
 
     Of several ranks it shows the first one's share.
     """
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
     columns = (
         TextColumn("{task.description}"), BarColumn(bar_width=16), MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"), TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[right]}"),
     )  # fmt: skip
-    with (
-        os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as terminal,
-        Progress(*columns, console=Console(file=terminal), transient=True) as bar,
-    ):
+    with _bar_on_terminal(*columns) as bar:
+        if bar is None:
+            yield None
+            return
         task = bar.add_task("evaluating", total=None, rate="", right="")
 
         def advance(standing: Standing) -> None:
@@ -143,3 +127,19 @@ def evaluation_bar() -> Iterator[Callable[[Standing], None] | None]:
             )  # fmt: skip
 
         yield advance
+
+
+@contextmanager
+def _bar_on_terminal(*columns: ProgressColumn) -> Iterator[Progress | None]:
+    """A bar on a handle of its own to the terminal, which stays if standard error is redirected."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with (
+        os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as terminal,
+        Progress(*columns, console=Console(file=terminal), transient=True) as bar,
+    ):
+        yield bar

@@ -12,7 +12,7 @@ from parity_tests.building.checkpoints import variables, with_averages
 from parity_tests.building.tables import write_checkpoint
 from parity_tests.building.tflite_networks import network_file
 from porting.api import port
-from porting.release.files import is_synthetic
+from porting.release import is_synthetic
 from porting.sources import open_source
 
 MODEL = "tf_mnasnet_small"

@@ -29,7 +29,7 @@ PAGES = {
     "quantised": evaluation_data([differing_image(3, PIXEL, quantised=True)]),
     "answers": evaluation_data([differing_image(3, PIXEL, near_tie=True), differing_image(5)]),
     "alone": evaluation_data(
-        sides=(side_of("port", 70, 80),), agreement=None, stated=None,
+        sides=(side_of("port", 70, 80),), agreement=None, stated_top1=None,
     ),
 }  # fmt: skip
 

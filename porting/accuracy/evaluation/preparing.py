@@ -198,11 +198,11 @@ def _from_card(inputs: Inputs) -> _Models:
     if inputs.normalisation is not None:
         convention = convention.restated(inputs.normalisation, str(path))
     weight_set = None if card is None else card.source.weight_set
-    published = None if card is None else card.source.published
+    publication = None if card is None else card.source.publication
     return _Models(
         replace(inputs, model=model), convention, None,
         CheckpointProvenance(path.name, digest, model, weight_set),
-        None if published is None else published.top1, weight_set,
+        None if publication is None else publication.top1, weight_set,
     )  # fmt: skip
 
 
