@@ -1,10 +1,9 @@
-"""Calibrate the batch norms of a source that has folded its own: statistics from real images.
+"""Calibrate the batch norms of a port whose source has folded its own: statistics from images.
 
-A source with its batch norms folded ports onto identities: right in
-evaluation, and useless in training mode, where each would bring every channel
-to mean 0 and deviation 1 and so undo the scales that the folded weights rely
-on. With the statistics of its own convolution a batch norm takes out in
-training mode what it puts back itself.
+Such a port has identities for batch norms: right in evaluation mode, and useless in training mode,
+where each would normalise every channel to mean 0 and deviation 1 and so undo the scales that the
+folded weights rely on. With the statistics of what reaches it, and a weight and bias that restore
+them, a batch norm changes nothing in either mode.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,7 +95,9 @@ def calibrate(
     network = build(config, dict(state))
     moments = {path: Moments(len(state[f"{path}.bias"])) for path in norms}
     for path, statistics in moments.items():
-        network.get_submodule(path).register_forward_pre_hook(partial(_update, statistics))
+        network.get_submodule(path).register_forward_pre_hook(
+            lambda _, inputs, statistics=statistics: statistics.update(inputs[0].numpy())
+        )
     digest, count = hashlib.sha256(), 0
     with torch.inference_mode():
         for image in images.plain():
@@ -109,25 +109,21 @@ def calibrate(
             if progress is not None:
                 progress(count)
     if not count:
-        raise BadInput(f"{images.what}: not one to calibrate on")
-    calibrated = dict(state)
+        raise BadInput(f"{images.what}: there is no image to calibrate on")
+    new_state = dict(state)
     for path, statistics in moments.items():
         bias = state[f"{path}.bias"].numpy()
-        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused below
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below
             parameters = neutral_norm(
                 statistics.mean, statistics.variance, bias, config.bn_epsilon
             )  # fmt: skip
         for name, values in parameters.items():
             if not np.isfinite(values).all():
                 raise BadInput(f"{path}: what it gets on {images.what} is beyond float32")
-            calibrated[f"{path}.{name}"] = torch.from_numpy(values)
+            new_state[f"{path}.{name}"] = torch.from_numpy(values)
     what = f"{count} of {images.what}" if images.skipped else images.what
     calibration = Calibration(norms, count, what, digest.hexdigest(), tuple(images.skipped))
-    return _with_notes(plan, calibration), calibrated, calibration
-
-
-def _update(statistics: Moments, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-    statistics.update(inputs[0].numpy())
+    return _with_notes(plan, calibration), new_state, calibration
 
 
 def _with_notes(plan: Plan, calibration: Calibration) -> Plan:

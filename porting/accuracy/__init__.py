@@ -1,1 +1,1 @@
-"""Accuracy of judge and port on labelled images: pixels as TensorFlow makes them, and counts."""
+"""The accuracy of judge and port on labelled images, preprocessed as TensorFlow does."""

@@ -14,7 +14,7 @@ import typer
 
 from porting.accuracy.datasets.classes import imagenet, imagenet_names
 from porting.accuracy.evaluation.agreement import Counts, Quantisation, agreement_of, sentence_of
-from porting.accuracy.evaluation.batch import FAILED
+from porting.accuracy.evaluation.batch import UNREADABLE
 from porting.accuracy.evaluation.explaining import Explanation
 from porting.accuracy.evaluation.predictors import Side
 from porting.accuracy.evaluation.provenance import Provenance
@@ -236,7 +236,7 @@ def evaluation_report(evaluation: Evaluation) -> EvaluationReport:
     dataset, answers, usable = evaluation.dataset, evaluation.answers, evaluation.usable
     failures = tuple(
         Failure(dataset.example(number).name, answers.reasons[number])
-        for number in np.flatnonzero(answers.state == FAILED).tolist()
+        for number in np.flatnonzero(answers.state == UNREADABLE).tolist()
     )
     count = int(usable.sum())
     if not count:
@@ -405,7 +405,7 @@ def _print_explanation(explanation: Explanation) -> None:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
-    helps = [effect.helps(explanation.stated) for effect in explanation.effects]
+    helps = [effect.helps(explanation.target) for effect in explanation.effects]
     table.add_column("changed", no_wrap=True)
     table.add_column(
         f"to what, for what{' (* helps)' if any(helps) else ''}", overflow="fold", ratio=1

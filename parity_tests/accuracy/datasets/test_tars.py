@@ -95,13 +95,13 @@ def test_a_link_is_a_problem_and_not_left_out(tmp_path):
     dataset = open_dataset(path)
     assert labels(dataset) == [0, None]
     assert dataset.problems == [
-        (f"v.tar:{SHARK}/b.jpg", "is a link or a file with holes, no image")
+        (f"v.tar:{SHARK}/b.jpg", "is a link or a sparse file, not an image")
     ]
     with pytest.raises(BadExample, match=f"v.tar: v.tar:{SHARK}/b.jpg: is a link"):
         dataset.read(1)
 
 
-def test_a_file_with_holes_is_a_problem(tmp_path):
+def test_a_sparse_file_is_a_problem(tmp_path):
     path = write_tar(tmp_path / "v.tar", [f"{TENCH}/a.jpg"])
     with tarfile.open(path, "a") as archive:
         info = tarfile.TarInfo(f"{SHARK}/b.jpg")

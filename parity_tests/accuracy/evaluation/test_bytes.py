@@ -15,7 +15,7 @@ from porting.accuracy.evaluation.agreement import tie_on
 from porting.accuracy.evaluation.batch import Work
 from porting.accuracy.evaluation.predictors import Inputs
 from porting.accuracy.evaluation.preparing import prepare
-from porting.accuracy.preprocessing import NAMED, parse_pipeline
+from porting.accuracy.preprocessing import PIPELINES, parse_pipeline
 from porting.release import write_release
 
 CAST = type("Cast", (variants.Normalised,), {
@@ -59,7 +59,7 @@ def taking_bytes(request, tmp_path):
 def test_both_sides_get_whole_pixels(taking_bytes, photos, evaluated):
     source, weights = taking_bytes
     evaluation = evaluated(source, weights)
-    steps = f"{NAMED['mnasnet'](64)}, round"
+    steps = f"{PIPELINES['mnasnet'](64)}, round"
     assert {side.pipeline for side in evaluation.sides} == {steps}
     assert evaluation.convention.preprocessing == steps
     margins = evaluation.answers.margin

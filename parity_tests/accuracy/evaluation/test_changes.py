@@ -10,11 +10,11 @@ import pytest
 from parity_tests.building.photos import jpeg_of
 from porting.accuracy.evaluation.changes import TOPICS, Run, changes_of
 from porting.accuracy.evaluation.predictors import Side
-from porting.accuracy.preprocessing import NAMED, parse_pipeline
+from porting.accuracy.preprocessing import PIPELINES, parse_pipeline
 from porting.mapping.families import IMAGENET, INCEPTION
 from porting.mapping.input_spec import InputConvention
 
-MNASNET, SLIM, PILLOW = (NAMED[name](96) for name in ("mnasnet", "slim", "pillow"))
+MNASNET, SLIM, PILLOW = (PIPELINES[name](96) for name in ("mnasnet", "slim", "pillow"))
 OWN = "decode tf-accurate, resize tf2 bilinear 96, round"
 BARE = "decode pillow, crop centre 96"
 
@@ -147,8 +147,8 @@ def test_words_say_what_stands_for_what():
 
 
 def test_the_authors_pipeline_is_at_the_size_of_the_runs_pixels():
-    run = run_of(NAMED["pillow"](64), authors=SLIM)
-    assert list(laid(run, "preprocessing").values()) == [NAMED["slim"](64)]
+    run = run_of(PIPELINES["pillow"](64), authors=SLIM)
+    assert list(laid(run, "preprocessing").values()) == [PIPELINES["slim"](64)]
 
 
 class TestWeights:
@@ -187,8 +187,8 @@ def test_whole_pixels_stay_whole_but_where_rounding_is_the_change():
 
 
 def test_a_source_that_takes_bytes_has_whole_pixels_for_its_authors():
-    run = run_of(NAMED["pillow"](64), authors=f"{SLIM}, round")
-    assert list(laid(run, "preprocessing").values()) == [f"{NAMED['slim'](64)}, round"]
+    run = run_of(PIPELINES["pillow"](64), authors=f"{SLIM}, round")
+    assert list(laid(run, "preprocessing").values()) == [f"{PIPELINES['slim'](64)}, round"]
 
 
 class TestSeveralAtOnce:

@@ -12,7 +12,7 @@ from parity_tests.accuracy.evaluation.test_ranks import torchrun
 from parity_tests.building.command import porting as command
 from parity_tests.building.trained_network import SIZE, write_images, write_trained
 from porting.accuracy.evaluation.evaluate import evaluate
-from porting.accuracy.preprocessing import NAMED
+from porting.accuracy.preprocessing import PIPELINES
 from porting.release import write_release
 
 IMAGES = 320
@@ -29,14 +29,14 @@ def source(tmp_path_factory):
 def test_weights_and_preprocessing_explain_the_gap(source, tmp_path):
     data = write_images(tmp_path / "images", IMAGES)
     published = evaluate(
-        data, source, preprocessing=NAMED["mnasnet"](SIZE),
+        data, source, preprocessing=PIPELINES["mnasnet"](SIZE),
         journal=tmp_path / "published", workers=0,
     )  # fmt: skip
     stated = 100 * published.right(0).mean()
     port = write_release(porting.port(source, weights="raw", verify=False), tmp_path / "ported")
     words = (
         "evaluate", data, "--source", source, "--checkpoint", port.weights, "--preprocessing",
-        NAMED["pillow"](SIZE), "--journal", tmp_path / "journal", "--stated", f"{stated:.4f}",
+        PIPELINES["pillow"](SIZE), "--journal", tmp_path / "journal", "--stated", f"{stated:.4f}",
         "--explain", "--workers", 1, "--json",
     )  # fmt: skip
     result = command(*words, tmp_path / "found.json")

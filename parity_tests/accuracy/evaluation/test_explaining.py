@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from parity_tests.accuracy.evaluation.test_changes import MNASNET, run_of
-from porting.accuracy.evaluation.batch import ANSWERED, FAILED, UNANSWERED, Answers
+from porting.accuracy.evaluation.batch import NO_ANSWER, UNREADABLE, USABLE, Answers
 from porting.accuracy.evaluation.changes import Change, changes_of
 from porting.accuracy.evaluation.explaining import (
     Explanation,
@@ -113,9 +113,9 @@ def test_of_many_changes_the_least_p_is_held_against_all():
 
 def test_only_images_that_both_answer_are_counted():
     answers = Answers.none_of(6, 2)
-    answers.state[:] = ANSWERED, ANSWERED, ANSWERED, ANSWERED, FAILED, ANSWERED
+    answers.state[:] = USABLE, USABLE, USABLE, USABLE, UNREADABLE, USABLE
     answers.best[:, 0, 0] = 3, 3, 3, 0, 3, -1
-    answers.best[:, 1, 0] = 3, 0, UNANSWERED, 3, 3, 3
+    answers.best[:, 1, 0] = 3, 0, NO_ANSWER, 3, 3, 3
     labels = np.array([3, 3, 3, 3, 3, -1])
     base, other = (SideAnswers.of(answers, labels, column) for column in (0, 1))
     assert base.usable.tolist() == [True, True, True, True, False, True]
@@ -128,7 +128,7 @@ def test_only_images_that_both_answer_are_counted():
 
 def test_labels_are_shifted():
     answers = Answers.none_of(3, 1)
-    answers.state[:], answers.best[:, 0, 0] = ANSWERED, (4, 3, -1)
+    answers.state[:], answers.best[:, 0, 0] = USABLE, (4, 3, -1)
     labels = np.array([3, 3, 0])
     for shift, right in ((0, [False, True, False]), (1, [True, False, False]),
                          (-1, [False, False, True])):  # fmt: skip
@@ -151,7 +151,7 @@ class TestSearch:
 
     def answers(self, sides, right_on):
         answers = Answers.none_of(OF, len(sides))
-        answers.state[:] = ANSWERED
+        answers.state[:] = USABLE
         for column, side in enumerate(sides):
             answers.best[:, column] = 1
             answers.best[: right_on(side), column, 0] = 0
@@ -183,22 +183,22 @@ class TestSearch:
         assert further[0] == [["weights", "channel order"]]
         assert len(further) == 2 and len(further[1]) > 5
         assert all({"weights", "channel order"} < set(topics) for topics in further[1])
-        combined = explanation.combined
-        assert [change.topic for change in combined.changes] == ["weights", "channel order"]
-        assert combined.top1 == 65
+        combination = explanation.combination
+        assert [change.topic for change in combination.changes] == ["weights", "channel order"]
+        assert combination.top1 == 65
 
     def test_it_ends_where_chance_explains_the_rest(self):
         explanation, further = self.explain(700, weights=600, channel_order=560)
         assert len(further) == 1
-        assert explanation.combined.remaining(70.0) == 0
+        assert explanation.combination.remaining(70.0) == 0
 
     def test_nothing_is_combined_where_nothing_helps(self):
         explanation, further = self.explain()
-        assert (explanation.combined, further) == (None, [])
+        assert (explanation.combination, further) == (None, [])
 
     def test_several_that_come_no_nearer_than_a_single_one_are_not_named(self):
         explanation, further = self.explain(650, 650, crop=690, preprocessing=600, weights=580)
         # In the table's order.
         assert further[0] == [["weights", "preprocessing"]]
         assert explanation.best.changes[0].topic == "crop"
-        assert explanation.combined is None
+        assert explanation.combination is None

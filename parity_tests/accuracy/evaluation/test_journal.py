@@ -84,7 +84,9 @@ def test_another_evaluation_is_refused_and_what_changed_is_said(tmp_path):
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "batches-1.jsonl").write_text("mine")
-    with pytest.raises(BadInput, match=r"is no journal, and holds other files, such as batches-1"):
+    with pytest.raises(
+        BadInput, match=r"is not a journal, and holds other files, such as batches-1"
+    ):
         discard(tmp_path)
         Journal(tmp_path, {})
     (tmp_path / "batches-1.jsonl").rename(tmp_path / "photo.jpg")

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from parity_tests.building.photos import jpeg_of
-from porting.accuracy.preprocessing import NAMED, named_pipeline, parse_pipeline
+from porting.accuracy.preprocessing import PIPELINES, named_pipeline, parse_pipeline
 from porting.errors import BadExample, BadInput
 
 
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", PIPELINES)
 @pytest.mark.parametrize("size", [224, 96])
 def test_named_pipelines_round_trip_and_have_their_size(name, size):
     pipeline = named_pipeline(name, size)
     assert parse_pipeline(str(pipeline)) == pipeline
-    assert str(pipeline) == NAMED[name](size)
+    assert str(pipeline) == PIPELINES[name](size)
     pixels = pipeline(jpeg_of(150, 201))
     assert (pixels.shape, pixels.dtype) == ((size, size, 3), np.float32)
     assert pixels.min() >= -64

@@ -206,5 +206,5 @@ def test_values_that_overflow_are_refused(tmp_path, images):
 
 
 def test_no_image_is_none_to_calibrate_on(source):
-    with pytest.raises(BadInput, match="not one to calibrate on"):
+    with pytest.raises(BadInput, match="there is no image to calibrate on"):
         porting.port(source, bn="calibrate", images=[], verify=False)

@@ -1,4 +1,4 @@
-"""Labelled images to measure accuracy on, in whatever form people keep them."""
+"""Data sets of labelled images: folders, tars, WebDataset and TFRecord shards."""
 
 from porting.accuracy.datasets.dataset import DataSet, Example
 from porting.accuracy.datasets.opening import open_dataset

@@ -1,4 +1,4 @@
-"""The classes of a data set and their order, and what numbers mean as labels of them.
+"""The classes of a data set and their order, and the class that a numeric label stands for.
 
 ImageNet's thousand synsets, or another list. Numbers are counted from 0, from 1, or are ids of
 the challenge.
@@ -19,10 +19,10 @@ SYNSET = re.compile(r"n\d{8}")
 """A WordNet id of a noun, as ImageNet names its classes."""
 
 _CLASSES_FILE = Path(__file__).with_name("imagenet_classes.txt")
-_LIKE = 0.6  # of difflib's ratio: below, no name is worth naming
+_SIMILAR = 0.6  # of difflib's ratio: names less similar are not suggested
 
 FROM_0, FROM_1, IDS = "counted from 0", "counted from 1", "ILSVRC2012 ids"
-"""The readings of a number."""
+"""The interpretations of a numeric label."""
 
 _VALIDATION = re.compile(r"ILSVRC2012_val_(\d{8})(?!\d)")
 _FIRST_SYNSETS = (
@@ -67,8 +67,8 @@ class ClassList:
         return label
 
     def nearest(self, name: str) -> str:
-        """``; the nearest is ...``, or nothing where none is like it."""
-        near = difflib.get_close_matches(name, self.numbers, n=1, cutoff=_LIKE)
+        """``; the nearest is ...`` for a message, or nothing where no class has a similar name."""
+        near = difflib.get_close_matches(name, self.numbers, n=1, cutoff=_SIMILAR)
         return f"; the nearest is {near[0]}" if near else ""
 
 
@@ -81,7 +81,7 @@ def imagenet() -> ClassList:
 
 @lru_cache(maxsize=1)
 def imagenet_names() -> tuple[str, ...]:
-    """What the classes of :func:`imagenet` are called, in its order: ``tench``, ``goldfish``."""
+    """The readable names of the classes of :func:`imagenet`, in its order: ``tench``, ..."""
     return tuple(name for _, _, name in _listed())
 
 
@@ -163,7 +163,7 @@ def lines_of(path: Path) -> list[str]:
 
 
 def number_of_validation_image(name: str) -> int | None:
-    """That in the name of one of the challenge's validation images, counted from 1; else None."""
+    """The number in the name of an ILSVRC2012 validation image, counted from 1; None for others."""
     match = _VALIDATION.search(name)
     return None if match is None else int(match[1])
 
@@ -176,15 +176,15 @@ def labels_of_numbers(
     likely: str | None = None,
     ids: bool = False,
 ) -> tuple[list[int], str]:
-    """Turn numbers into labels 0..classes-1 of the images ``names``, and say how they were read.
+    """Turn numbers into labels 0..classes-1, and say how the numbers were interpreted.
 
-    The images whose class is public knowledge tell the reading, where those are among
-    them; else ``likely``, the reading that a file's name stands for; else the
-    presence of 0 or of the number of classes. ``ids``: whether they may be
+    ``names`` are the images' names: those whose class is public knowledge decide the reading
+    where there are any; else ``likely``, the reading that a file's name stands for; else the
+    presence of 0 or of the number of classes. ``ids``: whether the numbers may be
     ILSVRC2012 ids. ``where`` names the place of a number in messages.
 
     Raises:
-        BadInput: a number is out of range, or nothing tells the reading.
+        BadInput: a number is out of range, or nothing tells how to interpret them.
     """
     low, high = min(numbers), max(numbers)
     for number in (low, high):
@@ -193,7 +193,7 @@ def labels_of_numbers(
                 f"{where(numbers.index(number))}: the label {number} is not one of {listing.what}; "
                 f"expected 0..{listing.count - 1} or 1..{listing.count}"
             )
-    # Those in which every number is a label.
+    # The interpretations in which every number is a label.
     readings: dict[str, Callable[[int], int]] = {}
     if high < listing.count:
         readings[FROM_0] = int
@@ -242,7 +242,7 @@ def _reading_of_known_images(
     listing: ClassList,
     readings: dict[str, Callable[[int], int]],
 ) -> tuple[str, str] | None:
-    """The reading in which most of the first ten validation images have their own class."""
+    """The interpretation that gives most of the first ten validation images their known class."""
     if listing.names != imagenet().names:
         return None
     pairs = []

@@ -118,7 +118,7 @@ class DataSet:
         return self.store.read(number)
 
     def _name(self, number: int) -> str:
-        """A name as it can be shown: bytes that are no text, and controls, are spelled out."""
+        """The name with unprintable characters escaped, as messages and reports show it."""
         name = self.store.name(number)
         if name.isprintable():
             return name
@@ -139,7 +139,7 @@ class DataSet:
 
 
 def bytes_at(path: Path, offset: int, length: int) -> bytes:
-    """A stretch of a file.
+    """Read ``length`` bytes of a file from ``offset`` on.
 
     Raises:
         BadExample: the file cannot be read, or ends before.

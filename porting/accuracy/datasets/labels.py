@@ -71,14 +71,14 @@ def synset_in_name(name: str) -> str | None:
 
 
 def note_on_others(names: Sequence[str]) -> tuple[str, ...]:
-    """A note on files that are not images, if there are any."""
+    """A note that names the count of files that are not images, if there are any."""
     if not names:
         return ()
     return (f"left out as no images by their names: {count_of(names, 'file')}, such as {names[0]}",)
 
 
 def count_of(things: Sequence[object], word: str) -> str:
-    """So many of them, in words."""
+    """The count of things with its noun: ``1 file``, ``2 files``."""
     return f"{len(things):,} {word}{'' if len(things) == 1 else 's'}"
 
 
@@ -152,7 +152,7 @@ def labelling(
     ``places`` are folders in which a label file may lie.
 
     Raises:
-        BadInput: nothing tells the labels, or what tells them does not fit.
+        BadInput: no labels can be found, or they do not fit the images.
     """
     if options.labels is not None:
         result = _by_file(images, options.labels, options)
@@ -170,7 +170,7 @@ def labelling(
                     "images"
                 )
         return result
-    # Without the folders that all images lie in, unless those are classes: ``val/...``.
+    # Folders that hold all images, such as ``val/``, say nothing unless they are classes.
     parts = [name.split("/") for name in images]
     while min(map(len, parts)) > 1 and len({part[0] for part in parts}) == 1:
         if SYNSET.fullmatch(parts[0][0]) or parts[0][0] in options.listing.numbers:

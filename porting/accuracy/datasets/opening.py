@@ -53,7 +53,7 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _WITH_NUMBER = re.compile(r"(.*?)(\d+)(\D*)")
 _VALIDATION_STEM = re.compile(r"(^|[^a-z])val(id(ation)?)?([^a-z]|$)")
-_MOST = 100_000  # shards of one range, or that a folder's names count to
+_MOST = 100_000  # shards in one range of numbers
 
 
 def open_dataset(
@@ -121,7 +121,7 @@ class FolderStore:
     def read(self, number: int) -> bytes:
         path = self.root / self.names[number]
         try:
-            if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would block
                 raise BadExample(f"{path}: is not a file that can be read as often as needed")
             return path.read_bytes()
         except OSError as error:
@@ -133,7 +133,7 @@ def _of_folder(folder: Path, options: LabelOptions) -> DataSet:
     by_synset = any(SYNSET.fullmatch(name) for name in below)
     if by_synset or any(is_image(name) for name in files):
         return _of_images(folder, options)
-    # The folder of validation images in one of a whole data set, if that is what this is.
+    # A whole data set has its validation images in a folder of their own.
     inner = [name for name in below if name in _VALIDATION_FOLDERS]
     if inner and len(below) != options.classes:
         if len(inner) > 1:
@@ -218,8 +218,8 @@ def _has_record_name(name: str) -> bool:
 def _check_no_label_file(path: Path, options: LabelOptions) -> None:
     if options.labels is not None:
         raise BadInput(
-            f"{path}: its images have their labels with them, and {options.labels} would be a "
-            "second word on them; leave out --labels"
+            f"{path}: its images have their labels with them, and {options.labels} is not "
+            "needed; leave out --labels"
         )
 
 
@@ -305,7 +305,7 @@ _DAMAGE = (tarfile.TarError, OSError, ValueError, TypeError, LookupError, Overfl
 
 @dataclass(frozen=True)
 class Member:
-    """A file in a tar: the bytes from ``offset`` on. ``reason`` says why it is no image, if so."""
+    """A file in a tar: the bytes from ``offset`` on. ``reason`` is why it cannot be read."""
 
     name: str
     offset: int
@@ -380,7 +380,7 @@ def members_of(path: Path) -> list[Member]:
                 if info.size < 0 or info.offset_data < 0:
                     raise BadInput(f"{path}: the header of {name} gives it {info.size:,} bytes")
                 regular = info.isreg() and not info.issparse()
-                reason = "" if regular else "is a link or a file with holes, no image"
+                reason = "" if regular else "is a link or a sparse file, not an image"
                 member = Member(name, info.offset_data, info.size, reason)
                 first = members.setdefault(name, member)
                 if first is not member:
@@ -447,7 +447,7 @@ def split(name: str) -> tuple[str, str]:
 
 
 def is_webdataset(members: Sequence[Member]) -> bool:
-    """Whether images have files of labels beside them in a tar."""
+    """Whether a tar holds files of labels beside images, as WebDataset shards do."""
     return any(
         _label_of(files) is not None and any(map(_is_plain, files))
         for files in _by_key(members).values()
@@ -462,12 +462,12 @@ def _by_key(members: Sequence[Member]) -> dict[str, list[Member]]:
 
 
 def _is_plain(member: Member) -> bool:
-    """Whether a member is the image of its key, and not one beside it as ``key.seg.png``."""
+    """Whether a member is its key's own image, ``key.png``, and not one such as ``key.seg.png``."""
     return is_image(member.name) and f".{split(member.name)[1].lower()}" in SUFFIXES
 
 
 def _label_of(files: Sequence[Member]) -> Member | None:
-    """The file of a label among those of a key."""
+    """The label file among the files of one key."""
     by_extension = {split(file.name)[1].lower(): file for file in files}
     return next((by_extension[name] for name in _LABEL_EXTENSIONS if name in by_extension), None)
 
@@ -591,11 +591,11 @@ class Record:
     reason: str = ""
 
     def place(self, path: Path) -> str:
-        """Its place in the shard of that path, for messages."""
+        """The position in the shard of that path, for messages."""
         return f"{path}: record {self.number} at byte {self.offset - HEAD:,}"
 
     def checked_data(self, path: Path) -> Bytes:
-        """Its data, after comparing them with their checksum.
+        """Read the data and compare them with their checksum.
 
         Raises:
             BadExample: the checksum is wrong, or the file cannot be read.
@@ -678,7 +678,7 @@ def read_tfrecords(path: Path, shards: Sequence[Path], listing: ClassList) -> Da
 
 
 def _records_of(path: Path, shard: int, listing: ClassList) -> Iterator[Record]:
-    """The records of a shard, with what each says of its image, which stays untouched.
+    """The records of a shard with their labels and names; the images are not read.
 
     Raises:
         BadInput: the shard is cut short, or a length is damaged: no later record can be found.

@@ -1,1 +1,1 @@
-"""Judge and port on the same labelled images: batches, workers, journal, ranks, figures."""
+"""Evaluate judge and port on the same labelled images."""

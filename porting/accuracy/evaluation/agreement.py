@@ -1,4 +1,4 @@
-"""Whether a port answers as its judge does, and what accounts for answers that differ.
+"""Whether a port answers as its judge does, and what explains answers that differ.
 
 Near ties: the network is run in float32 and float64 on the images in question, which gives the
 noise of its logits (:mod:`porting.parity.noise`). A judge that computes the same function is
@@ -120,7 +120,7 @@ def quantisation_on(
 
 @dataclass(frozen=True)
 class Counts:
-    """How many answers of judge and port differ, and what accounts for them.
+    """How many answers of judge and port differ, and what explains them.
 
     ``ties`` are near ties; ``has_tie`` is False where it could not be measured how near two
     answers must be for that. The rest is for a quantised source: on ``by_quantisation`` more
@@ -138,16 +138,16 @@ class Counts:
 
     @property
     def unexplained(self) -> int:
-        """Differing answers for which nothing accounts."""
+        """Differing answers that nothing explains."""
         return self.differ - self.ties - (self.by_quantisation or 0)
 
 
 def agreement_of(counts: Counts, change: Difference) -> bool | None:
     """Whether the port answers as its judge does, within what rounding and quantisation change.
 
-    It does not where an answer differs for which nothing accounts, or where accuracies differ
-    beyond chance, which near ties do not do. None where a quantised source cannot be asked in
-    float32: then nobody can tell.
+    It does not where nothing explains a differing answer, or where accuracies differ beyond
+    chance, which near ties do not do. None where a quantised source cannot be run in float32, so
+    that it is not known.
     """
     if counts.refusal is not None and counts.unexplained:
         return False if change.p < SIGNIFICANT else None
@@ -186,7 +186,7 @@ def sentence_of(counts: Counts, change: Difference) -> str:
 
 
 def _unexplained(counts: Counts) -> str:
-    """The words for answers for which nothing accounts."""
+    """Describe the answers that nothing explains."""
     if not counts.has_tie:
         return "and how near a tie each is could not be measured"
     if counts.others:

@@ -1,4 +1,4 @@
-"""Batches of images: what one process does with them, from files to the answers of every side."""
+"""What one process does with a batch of images, from the files to the answers of every side."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from porting.accuracy.preprocessing.pipeline import StepCache
 from porting.errors import BadExample, BadInput
 
 BEST = 5
-ANSWERED, FAILED = 1, 2
-UNANSWERED = -3
+USABLE, UNREADABLE = 1, 2
+NO_ANSWER = -3
 """In the place of a class: no answer, as where the image could not be made into pixels."""
 
 
@@ -35,10 +35,10 @@ class Answers:
 
     @classmethod
     def none_of(cls, images: int, sides: int) -> Answers:
-        """No answer yet."""
+        """Arrays without any answer yet."""
         return cls(
             np.zeros(images, np.uint8),
-            np.full((images, sides, BEST), UNANSWERED, np.int16),
+            np.full((images, sides, BEST), NO_ANSWER, np.int16),
             np.zeros((images, sides), np.float32),
         )
 
@@ -85,7 +85,7 @@ class Batch:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Batch:
-        """The batch of plain data; any error means that the data are not what was written."""
+        """The inverse; any error means that the data are not what was written."""
         return cls(
             int(data["batch"]),
             np.array(data["best"], np.int16),
@@ -120,7 +120,7 @@ class Work:
 
     @property
     def answering(self) -> tuple[Side, ...]:
-        """All that answer, in the order of their answers."""
+        """Sides and variants, in the order of their answers."""
         return (*self.sides, *self.variants)
 
     @property
@@ -177,12 +177,12 @@ class Evaluator:
         return Pixels(batch, stacks, failures)
 
     def evaluate(self, batch: int) -> Batch:
-        """A batch from its files to its answers."""
+        """Read a batch's files and compute its answers."""
         pixels = self.pixels(batch)
         return self.answer(self._blank(pixels), pixels)
 
     def judged(self, batch: int) -> tuple[Batch, Pixels]:
-        """The judge's answers, and the pixels that are left for a device to answer."""
+        """The judge's answers, and the pixels for the networks that run on a device."""
         pixels = self.pixels(batch)
         answers = self.answer(self._blank(pixels), pixels, on_device=False)
         others = {side.pipeline for side in self._work.answering if side.on_device}
@@ -190,7 +190,7 @@ class Evaluator:
         return answers, replace(pixels, by_pipeline=by_pipeline)
 
     def answer(self, batch: Batch, pixels: Pixels, on_device: bool | None = None) -> Batch:
-        """The batch with the answers of all, or of those alone that run on a device, or do not."""
+        """Fill in the answers of all sides, or only of those that can or cannot run on a device."""
         numbers = self._work.numbers(pixels.number)
         for column, side in enumerate(self._work.answering):
             if on_device not in (None, side.on_device):
@@ -200,7 +200,7 @@ class Evaluator:
                 rows = [number - numbers.start for number in usable]
                 scores = self._predictor(side)(images, side)
                 finite = np.isfinite(scores).all(1)
-                if not finite.all():  # nothing can be compared: any class would be best
+                if not finite.all():  # the order of classes would mean nothing
                     dataset, first = self._work.dataset, usable[int(np.argmin(finite))]
                     raise BadInput(
                         f"the {side.name} gives scores that are not finite on {dataset.path}: "
@@ -214,7 +214,7 @@ class Evaluator:
 
     def _blank(self, pixels: Pixels) -> Batch:
         shape = len(self._work.numbers(pixels.number)), len(self._work.answering)
-        best = np.full((*shape, BEST), UNANSWERED, np.int16)
+        best = np.full((*shape, BEST), NO_ANSWER, np.int16)
         return Batch(pixels.number, best, np.zeros(shape, np.float32), pixels.failures)
 
     def _predictor(self, side: Side) -> Predictor:

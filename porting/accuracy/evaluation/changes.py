@@ -1,7 +1,7 @@
-"""What ``--explain`` changes in an evaluation, one thing at a time: a table of topics.
+"""The changes that ``--explain`` tries, by topic, and which of them can be combined.
 
-Each topic lists its changes for the run at hand, or says why it has none. What is about pixels
-is a function from a pipeline to another, which gives None where it means nothing for it.
+Each topic lists its changes for an evaluation, or says why it has none. A change of pixels is a
+function from a pipeline to another, or to None where it does not apply.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from porting.accuracy.evaluation.predictors import Side
 from porting.accuracy.evaluation.preparing import Setup
-from porting.accuracy.preprocessing import NAMED, Pipeline, named_pipeline, parse_pipeline
+from porting.accuracy.preprocessing import PIPELINES, Pipeline, named_pipeline, parse_pipeline
 from porting.accuracy.preprocessing.pipeline import CROP_SHARE
 from porting.accuracy.preprocessing.steps import (
     Centre,
@@ -38,7 +38,7 @@ from porting.mapping.input_spec import InputConvention
 PREPROCESSING = "preprocessing"
 
 Edit = Callable[[Side], Side | None]
-"""A side with one thing changed; None where that means nothing for it."""
+"""A side with one thing changed; None where the change does not apply to it."""
 
 PixelChange = Callable[[Pipeline], Pipeline | None]
 
@@ -74,7 +74,7 @@ class Change:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A topic of which there is no change here, and why."""
+    """A topic without a change in this evaluation, and why."""
 
     topic: str
     why: str
@@ -99,14 +99,14 @@ class Changes:
 
     @property
     def variants(self) -> tuple[Side, ...]:
-        """Those that answer for the changes beside the port; equal ones once."""
+        """The different sides that have to answer beside the port."""
         sides = dict.fromkeys(change.side for change in self.changes)
         return tuple(side for side in sides if side != self.base)
 
     def together(self, changes: Iterable[Change]) -> Trial | None:
         """Apply several changes to the port, in the table's order.
 
-        None where one of them means nothing beside the others.
+        None where one of them does not apply beside the others.
         """
         in_order = sorted(changes, key=lambda change: list(TOPICS).index(change.topic))
         side: Side | None = self.base
@@ -119,7 +119,7 @@ class Changes:
         return Trial(tuple(changes), replace(side, name=name), shift)
 
     def on_top(self, several: Sequence[Change], candidates: Iterable[Change]) -> list[Trial]:
-        """Several changes, and each candidate of another topic beside them that changes more.
+        """Several changes with one candidate more, for each of another topic that has an effect.
 
         The preprocessing as a whole and its parts are one topic.
         """
@@ -140,8 +140,8 @@ class Changes:
 class Run:
     """The port that is changed, and what its changes depend on.
 
-    ``anew`` has, by weight set, the port as it would be made anew of the source;
-    ``no_other`` says why it may not be changed to another.
+    ``anew`` has, by weight set, the network ported anew from the source;
+    ``no_other`` says why there may be no other weights.
     """
 
     base: Side
@@ -189,7 +189,7 @@ def changes_of(run: Run) -> Changes:
 
 
 def _weights(run: Run) -> Edits:
-    """Every weight set that the port is not known to be of."""
+    """Every weight set but the port's own, where that is known."""
     others = [name for name in run.anew if name != run.weight_set]
     if len(run.anew) < 2:
         return run.no_other
@@ -202,15 +202,15 @@ def _weights(run: Run) -> Edits:
 
 
 def _preprocessing(run: Run) -> Edits:
-    """The authors', where the run goes by another; Pillow's, where it goes by theirs."""
+    """The authors' preprocessing; Pillow's where the evaluation uses theirs."""
     convention = run.convention
     size = parse_pipeline(run.base.pipeline).size or convention.size
     # The pipeline of the network's authors, at the size of the run's pixels.
     text = convention.preprocessing.removesuffix(ROUNDED)
-    matches = (make for make in NAMED.values() if make(convention.size) == text)
+    matches = (make for make in PIPELINES.values() if make(convention.size) == text)
     steps = str(named_pipeline(next((make(size) for make in matches), text), size))
     authors = steps + (ROUNDED if convention.takes_bytes else "")
-    pillow = NAMED["pillow"](size)
+    pillow = PIPELINES["pillow"](size)
     names = {authors: "the authors'", pillow: "Pillow's"}
     other = pillow if run.base.pipeline == authors else authors
     now = names.get(run.base.pipeline, "the given steps")
@@ -221,7 +221,7 @@ def _of_pixels(
     words_for: Callable[[Pipeline], str], *changes: PixelChange, without: str = "",
     keeps_whole: bool = True,
 ) -> Callable[[Run], Edits]:  # fmt: skip
-    """Changes of pipelines, each named by ``words_for``, as changes of what runs them.
+    """Changes of pipelines, each named by ``words_for``, as changes of sides.
 
     ``without`` says why there may be none for a pipeline. With ``keeps_whole`` a change leaves
     whole pixels whole.
@@ -251,7 +251,7 @@ def _of_pixels(
 
 
 def _normalisation(run: Run) -> Edits:
-    """The mean and deviation of each family that normalises otherwise."""
+    """The mean and deviation of each family that normalises differently."""
     base = run.base
     if not any(base.mean) and set(base.std) == {1.0}:
         return "the network normalises by itself"
@@ -276,7 +276,7 @@ def _resizing(pipeline: Pipeline) -> Resize | ResizeShorter | None:
 
 
 def _decoded(decoder: str, pipeline: Pipeline) -> Pipeline | None:
-    """A window that one decoder cuts is, with another, a slice of the whole image."""
+    """Another decoder; instead of a window that the decoder cuts, a slice of the whole image."""
     decode = pipeline.decode
     if isinstance(decode, DecodeAndCrop):
         if decoder == "tf":
@@ -325,7 +325,7 @@ def _uncropped(pipeline: Pipeline) -> tuple[Further, ...]:
 
 
 def _with_resize(steps: tuple[Further, ...], *instead: Further) -> tuple[Further, ...]:
-    """Steps with others in the place of the one that resizes."""
+    """Replace the step that resizes."""
     place = next(n for n, s in enumerate(steps) if isinstance(s, (Resize, ResizeShorter)))
     return (*steps[:place], *instead, *steps[place + 1 :])
 
@@ -344,7 +344,7 @@ def _resized(
     pipeline: Pipeline, kernel: str | None = None, resizer: str | None = None,
     of: tuple[str, ...] = tuple(RESIZERS),
 ) -> Pipeline | None:  # fmt: skip
-    """Another kernel or another's way, where it is resized by one of ``of``."""
+    """Another kernel or resizer, where the resizer is one of ``of``."""
     before = _resizing(pipeline)
     if before is None or before.resizer not in of:
         return None
@@ -358,14 +358,14 @@ def _resize_words(pipeline: Pipeline) -> str:
 
 
 def _with(step: Further, pipeline: Pipeline) -> Pipeline | None:
-    """With a step at the end; None where it is there already."""
+    """Append a step; None where it is there already."""
     if step in pipeline.steps:
         return None
     return replace(pipeline, steps=(*pipeline.steps, step))
 
 
 def _without(step: Further, pipeline: Pipeline) -> Pipeline | None:
-    """Without a step; None where it is not there."""
+    """Remove a step; None where it is not there."""
     if step not in pipeline.steps:
         return None
     return replace(pipeline, steps=tuple(other for other in pipeline.steps if other != step))

@@ -1,4 +1,4 @@
-"""Evaluate from Python: a data set in, answers of judge and port out."""
+"""Evaluate judge and port on a data set, from Python."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from porting.accuracy.evaluation.agreement import quantisation_on, tie_on
 from porting.accuracy.evaluation.batch import Answers, Work, labels_of
 from porting.accuracy.evaluation.changes import changes_of, run_of
 from porting.accuracy.evaluation.explaining import explain as explain_gap
-from porting.accuracy.evaluation.journal import COMBINED
+from porting.accuracy.evaluation.journal import COMBINATIONS
 from porting.accuracy.evaluation.predictors import Inputs, Side
 from porting.accuracy.evaluation.preparing import prepare
 from porting.accuracy.evaluation.provenance import digest_of
@@ -102,9 +102,9 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
         answers, numbers = runner.run(work, provenance.to_json(), folder), labels_of(dataset)
 
         def answers_of(variants: tuple[Side, ...]) -> Answers:
-            """Of several changes at once, a journal each: which they are depends on ``stated``."""
+            """Answers with several changes at once, which have a journal for themselves."""
             several = replace(provenance, sides=(), changes=variants)
-            place = folder / COMBINED / digest_of(side.to_json() for side in variants)
+            place = folder / COMBINATIONS / digest_of(side.to_json() for side in variants)
             return runner.run(replace(work, sides=(), variants=variants), several.to_json(), place)
 
         explanation = None

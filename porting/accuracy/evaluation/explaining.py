@@ -1,9 +1,9 @@
-"""Explain the gap between a port's top-1 and the stated one by changes: singly, then several.
+"""Explain the gap between a port's top-1 and the stated one by changes: one, then several.
 
 A change's effect is counted on the images that the port answers with and without it. It *helps*
-where that is more than chance does among so many changes, and brings the port nearer to what is
-stated: at its interval's end it is no further off. What is written of it is described by
-``explanation`` in ``porting/reports/evaluation_schema.json``.
+where it is significant among so many changes, and brings the port nearer to the stated top-1: at
+the end of its interval the port is no further off. ``explanation`` in
+``porting/reports/evaluation_schema.json`` describes the JSON.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from porting.accuracy.evaluation.batch import ANSWERED, UNANSWERED, Answers
+from porting.accuracy.evaluation.batch import NO_ANSWER, USABLE, Answers
 from porting.accuracy.evaluation.changes import PARTS, PREPROCESSING, Change, Changes, LeftOut
 from porting.accuracy.evaluation.predictors import Side
 from porting.accuracy.evaluation.significance import (
@@ -39,8 +39,8 @@ class SideAnswers:
     def of(cls, answers: Answers, labels: np.ndarray, column: int, shift: int = 0) -> SideAnswers:
         """The answers in a column, with ``shift`` added to the labels."""
         best = answers.best[:, column]
-        usable = (answers.state == ANSWERED) & (best[:, 0] != UNANSWERED)
-        return cls(best, np.where(labels < 0, UNANSWERED, labels + shift), usable)
+        usable = (answers.state == USABLE) & (best[:, 0] != NO_ANSWER)
+        return cls(best, np.where(labels < 0, NO_ANSWER, labels + shift), usable)
 
     def right(self) -> np.ndarray:
         """(N,) whether the first answer is the label."""
@@ -48,7 +48,7 @@ class SideAnswers:
 
     @property
     def top1(self) -> float:
-        """In percent of the usable images, of which there must be one."""
+        """Top-1 in percent of the usable images, of which there must be one."""
         return 100 * float(self.right()[self.usable].mean())
 
 
@@ -71,15 +71,15 @@ class Effect:
         """The port's top-1 in percent as it would be with the changes."""
         return min(max(self.base + self.difference.points, 0.0), 100.0)
 
-    def remaining(self, stated: float) -> float:
-        """How many points are then left to what is stated."""
-        return abs(stated - self.top1)
+    def remaining(self, target: float) -> float:
+        """How many points are then left to the target."""
+        return abs(target - self.top1)
 
-    def helps(self, stated: float | None) -> bool:
-        """Whether it comes nearer, beyond chance."""
-        if stated is None:
+    def helps(self, target: float | None) -> bool:
+        """Whether it comes nearer to the target, beyond chance."""
+        if target is None:
             return False
-        return self.p < SIGNIFICANT and self.difference.comes_nearer(stated - self.base)
+        return self.p < SIGNIFICANT and self.difference.comes_nearer(target - self.base)
 
     def to_json(self) -> dict[str, Any]:
         """Its figures as plain data."""
@@ -89,17 +89,17 @@ class Effect:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Effects of single changes and of several at once, against ``stated`` in percent.
+    """Effects of single changes and of a combination, and the stated top-1, ``target``, in percent.
 
-    ``chance`` is whether the stated accuracy is within the interval of the port's.
+    ``chance`` is whether the target is within the confidence interval of the port's top-1.
     """
 
     base: float
-    stated: float | None
+    target: float | None
     chance: bool
     effects: tuple[Effect, ...]
     left_out: tuple[LeftOut, ...]
-    combined: Effect | None = None
+    combination: Effect | None = None
 
     @property
     def best(self) -> Effect | None:
@@ -108,11 +108,11 @@ class Explanation:
 
     def helping(self) -> list[Effect]:
         """Single changes that help, the one that leaves the least first."""
-        stated = self.stated
-        if stated is None:
+        target = self.target
+        if target is None:
             return []
-        helping = (effect for effect in self.effects if effect.helps(stated))
-        return sorted(helping, key=lambda effect: effect.remaining(stated))
+        helping = (effect for effect in self.effects if effect.helps(target))
+        return sorted(helping, key=lambda effect: effect.remaining(target))
 
     def best_by_topic(self) -> list[Effect]:
         """The best change of each topic that helps, the best of all first.
@@ -131,16 +131,16 @@ class Explanation:
 
     def to_json(self) -> dict[str, Any]:
         """The explanation as plain data, for the report."""
-        stated, best, combined = self.stated, self.best, self.combined
+        target, best, several = self.target, self.best, self.combination
         data: dict[str, Any] = {
             "base": self.base,
-            "stated": stated,
+            "stated": target,
             "changes": [
                 {
                     **_names(effect),
                     **effect.to_json(),
                     "adjusted_p": effect.p,
-                    "helps": effect.helps(stated),
+                    "helps": effect.helps(target),
                 }
                 for effect in self.effects
             ],
@@ -149,40 +149,40 @@ class Explanation:
             "combined": None,
             "sentence": self.sentence,
         }
-        if best is not None and stated is not None:
+        if best is not None and target is not None:
             data["best"] = {
                 **_names(best),
                 "points": best.difference.points,
                 "top1": best.top1,
-                "remaining": best.remaining(stated),
+                "remaining": best.remaining(target),
             }
-        if combined is not None and stated is not None:
+        if several is not None and target is not None:
             data["combined"] = {
                 "changes": [
                     {**_names(effect), "points": effect.difference.points}
-                    for effect in self._single_effects(combined)
+                    for effect in self._single_effects(several)
                 ],
-                **combined.to_json(),
-                "remaining": combined.remaining(stated),
+                **several.to_json(),
+                "remaining": several.remaining(target),
             }
         return data
 
     @property
     def sentence(self) -> str:
         """What explains the gap, in words."""
-        if self.stated is None:
+        if self.target is None:
             return "no accuracy is stated to explain the distance to; give it with --stated"
-        gap = f"{abs(self.stated - self.base):.2f} points between the port's {self.base:.2f} and"
+        gap = f"{abs(self.target - self.base):.2f} points between the port's {self.base:.2f} and"
         chance = "; so few images leave that distance within chance" if self.chance else ""
-        of_stated = f"the stated {self.stated:.2f}"
-        best, combined = self.best, self.combined
+        of_stated = f"the stated {self.target:.2f}"
+        best, several = self.best, self.combination
         if best is None:
             return f"no single change explains the {gap} {of_stated} beyond chance{chance}"
-        if combined is None:
+        if several is None:
             return f"{_words(best)}: {best.top1:.2f} of {of_stated}{chance}"
-        parts = " and ".join(f"{_words(effect)} alone" for effect in self._single_effects(combined))
-        together = f"together {combined.difference.points:+.2f}"
-        return f"{parts}, {together}: {combined.top1:.2f} of {of_stated}{chance}"
+        parts = " and ".join(f"{_words(effect)} alone" for effect in self._single_effects(several))
+        together = f"together {several.difference.points:+.2f}"
+        return f"{parts}, {together}: {several.top1:.2f} of {of_stated}{chance}"
 
     def _single_effects(self, several: Effect) -> list[Effect]:
         alone = {effect.changes[0]: effect for effect in self.effects}
@@ -191,7 +191,7 @@ class Explanation:
 
 def explain(
     changes: Changes, sides: Sequence[Side], answers: Answers, labels: np.ndarray,
-    stated: float | None, answers_of: Callable[[tuple[Side, ...]], Answers],
+    target: float | None, answers_of: Callable[[tuple[Side, ...]], Answers],
 ) -> Explanation | None:  # fmt: skip
     """Compare a port with each change of it alone, and then with several of those that help.
 
@@ -208,10 +208,10 @@ def explain(
         other = SideAnswers.of(answers, labels, columns.index(change.side), change.shift)
         effects.append(effect_of([change], base, other))
     explanation = Explanation(
-        base.top1, stated, within_chance(base, stated),
+        base.top1, target, within_chance(base, target),
         with_adjusted_p([effect for effect in effects if effect is not None]), changes.left_out,
     )  # fmt: skip
-    return replace(explanation, combined=combine(changes, explanation, base, answers_of))
+    return replace(explanation, combination=combine(changes, explanation, base, answers_of))
 
 
 def combine(
@@ -220,20 +220,20 @@ def combine(
     base: SideAnswers,
     answers_of: Callable[[tuple[Side, ...]], Answers],
 ) -> Effect | None:
-    """Search for several changes that come nearer to what is stated than the best single one.
+    """Search for several changes that come nearer to the target than the best single one.
 
     The search begins with the best single change. On top of it, each of the others that help alone
     is tried, and the best is kept, for as long as one helps. Where that leaves more than chance to
     the stated accuracy, every other topic is tried in the same way: a cause may show only where
     another is corrected.
     """
-    stated, single, helping = explanation.stated, explanation.best, explanation.best_by_topic()
-    if stated is None or single is None:
+    target, single, helping = explanation.target, explanation.best, explanation.best_by_topic()
+    if target is None or single is None:
         return None
     best = helping[0]
     for candidates in ([effect.changes[0] for effect in helping], changes.changes):
         while trials := changes.on_top(best.changes, candidates):
-            if candidates is changes.changes and within_chance(best.answers, stated):
+            if candidates is changes.changes and within_chance(best.answers, target):
                 break
             sides = tuple(dict.fromkeys(trial.side for trial in trials))
             answers, effects = answers_of(sides), []
@@ -241,16 +241,16 @@ def combine(
                 column = sides.index(trial.side)
                 other = SideAnswers.of(answers, base.labels, column, trial.shift)
                 effects.append(effect_of(trial.changes, base, other))
-            nearer = best_step(best, [effect for effect in effects if effect is not None], stated)
+            nearer = best_step(best, [effect for effect in effects if effect is not None], target)
             if nearer is best:
                 break
             best = nearer
-    nearer_than_single = best.remaining(stated) < single.remaining(stated)
+    nearer_than_single = best.remaining(target) < single.remaining(target)
     return best if len(best.changes) > 1 and nearer_than_single else None
 
 
 def effect_of(changes: Sequence[Change], base: SideAnswers, other: SideAnswers) -> Effect | None:
-    """Compare on the images that both answer; None where there is no such image."""
+    """The effect on the images that both answer; None where there is no such image."""
     both = base.usable & other.usable
     if not both.any():
         return None
@@ -264,15 +264,15 @@ def with_adjusted_p(effects: Sequence[Effect]) -> tuple[Effect, ...]:
     return tuple(replace(effect, p=p) for effect, p in zip(effects, p_values, strict=True))
 
 
-def within_chance(base: SideAnswers, stated: float | None) -> bool:
+def within_chance(base: SideAnswers, target: float | None) -> bool:
     """Whether the stated top-1 in percent is in the confidence interval of the measured one."""
-    if stated is None:
+    if target is None:
         return False
     top1 = share(int(base.right()[base.usable].sum()), int(base.usable.sum()))
-    return top1.low <= stated <= top1.high
+    return top1.low <= target <= top1.high
 
 
-def best_step(before: Effect, others: Sequence[Effect], stated: float) -> Effect:
+def best_step(before: Effect, others: Sequence[Effect], target: float) -> Effect:
     """Of effects, each with one change more, the nearest that is so beyond chance; else the same.
 
     Each is compared with what was reached before, on the images that both answer.
@@ -282,12 +282,12 @@ def best_step(before: Effect, others: Sequence[Effect], stated: float) -> Effect
         both = other.answers.usable & before.answers.usable
         steps.append(difference(before.answers.right()[both], other.answers.right()[both]))
     p_values = holm([step.p for step in steps])
-    gap = stated - before.top1
+    gap = target - before.top1
     nearer = [
         other for other, step, p in zip(others, steps, p_values, strict=True)
         if p < SIGNIFICANT and step.comes_nearer(gap)
     ]  # fmt: skip
-    return min(nearer, key=lambda other: other.remaining(stated), default=before)
+    return min(nearer, key=lambda other: other.remaining(target), default=before)
 
 
 def _names(effect: Effect) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Finished batches on disk: what a killed evaluation goes on from.
+"""Finished batches on disk, from which a killed evaluation goes on.
 
 A folder with ``run.json``, which says what is evaluated, and one file for each
 process that has written batches: a line each, with its checksum before it. A
@@ -23,7 +23,7 @@ from porting.errors import BadInput, OutputError
 from porting.folders import EVALUATIONS
 
 RUN = "run.json"
-COMBINED = "combined"
+COMBINATIONS = "combined"
 """Folder for the journals of what an explanation combines, by what it combines."""
 
 _PARTS = "batches-*.jsonl"
@@ -114,10 +114,10 @@ def discard(folder: Path) -> None:
         OutputError: it cannot be removed.
     """
     try:
-        for below in (folder / COMBINED).glob("*/"):
+        for below in (folder / COMBINATIONS).glob("*/"):
             discard(below)
         if _is_journal(folder / RUN):
-            # What says whose they are goes last: a kill in between leaves a journal.
+            # run.json goes last: what a kill in between leaves is still a journal.
             for file in (*folder.glob(_PARTS), folder / RUN):
                 file.unlink(missing_ok=True)  # another machine may clear the same disk
     except OSError as error:
@@ -138,11 +138,11 @@ def _check_same(folder: Path, run: Mapping[str, Any]) -> None:
     except FileNotFoundError:
         if not folder.is_dir():
             return
-        names = (entry.name for entry in folder.iterdir() if entry.name != COMBINED)
+        names = (entry.name for entry in folder.iterdir() if entry.name != COMBINATIONS)
         others = [name for name in names if not is_temporary(name)]
         if others and not (folder / RUN).exists():  # another rank may have begun meanwhile
             raise BadInput(
-                f"{folder}: is no journal, and holds other files, such as {min(others)}; name a "
+                f"{folder}: is not a journal, and holds other files, such as {min(others)}; name a "
                 "new or an empty folder with --journal"
             ) from None
         return

@@ -1,4 +1,4 @@
-"""What answers in an evaluation: a judge on the source, or a network in its deploy form.
+"""The sides of an evaluation: the source's judge, and networks in their deploy form.
 
 A side is plain data; its predictor is built anew in each process that evaluates.
 """
@@ -80,7 +80,7 @@ One serves all sides that run the same.
 
 
 class Files:
-    """The files of an evaluation, each read once for all that answer in a process.
+    """The files of an evaluation, each read once a process.
 
     Raises, of each:
         BadInput: it cannot be read, or does not fit.
@@ -91,7 +91,7 @@ class Files:
 
     @cached_property
     def source(self) -> Source:
-        """The source; the caller looked that there is one."""
+        """The source, which must be given."""
         assert self.inputs.source is not None
         return open_published(self.inputs.source)
 
@@ -101,7 +101,7 @@ class Files:
         from porting.subject import subject_from_file
 
         inputs = self.inputs
-        assert inputs.checkpoint is not None  # the caller looked
+        assert inputs.checkpoint is not None  # callers check
         return subject_from_file(
             self.source, inputs.checkpoint, inputs.model, inputs.weights, inputs.onto
         )
@@ -141,7 +141,7 @@ def predictor_of(files: Files, side: Side, device: str) -> Predictor:
 
 @contextmanager
 def _exact() -> Iterator[None]:
-    """On a GPU: sums in float32, and in the same order each time, as cuDNN by itself does not."""
+    """On a GPU, sum in float32 and in the same order each time, which is not cuDNN's default."""
     from torch.backends import cuda, cudnn
 
     allow_tf32, cuda.matmul.allow_tf32 = cuda.matmul.allow_tf32, False
@@ -173,7 +173,7 @@ def judge_of(files: Files, in_float: bool = False) -> Predictor:
 
 
 def network_of(files: Files, side: Side) -> nn.Module:
-    """The network of a file, or the one ported anew from the source, as it is."""
+    """The network of the checkpoint, or the one ported anew from the source; not in deploy form."""
     from genmobilenet.factory import build, create_model
 
     inputs = files.inputs
@@ -185,7 +185,7 @@ def network_of(files: Files, side: Side) -> nn.Module:
         return build(result.config, result.state_dict)
     if inputs.source is not None:
         return files.subject.network.eval()
-    assert inputs.model is not None  # who made the side looked it up
+    assert inputs.model is not None  # sides of a checkpoint have it
     return create_model(inputs.model, checkpoint_path=inputs.checkpoint).eval()
 
 

@@ -1,4 +1,4 @@
-"""What is evaluated: the sides of source and checkpoint, and all that the figures rest on."""
+"""Decide what is evaluated: the sides of source and checkpoint, the data set, the pixels."""
 
 from __future__ import annotations
 

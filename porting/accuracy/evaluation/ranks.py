@@ -1,8 +1,8 @@
 """Several processes of ``torchrun`` that share the batches of one evaluation.
 
-Each keeps a journal of its own batches; the first gathers all. Which process
-evaluates a batch changes none of its digits. Where one ends with an error, all
-of them do, and say which one and why.
+Each keeps a journal of its own batches. Which process evaluates a batch makes no
+difference to the figures. Where one ends with an error, all of them do, and say
+which one and why.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ JOINING = timedelta(minutes=10)
 """How long a rank waits for the others to come."""
 
 PATIENCE = timedelta(days=7)
-"""How long it waits for their share: one with slower cores must not end the run."""
+"""How long a rank waits for the others' results, which may come from slower machines."""
 
 _END_KEY = "ended"
 """Key in the ranks' store: the rank that ended with an error, and why."""
@@ -51,11 +51,11 @@ class Ranks:
 
     @property
     def first_here(self) -> bool:
-        """Whether this one sees to what lies on its machine's disk."""
+        """Whether this one looks after its machine's disk."""
         return self.local_rank == 0
 
     def gathered(self, mine: Any) -> list[Any]:
-        """What each rank has, in their order; all of them wait for it.
+        """Gather a value of each rank, in their order; all of them wait for it.
 
         Raises:
             RankEnded: one of them has ended.
@@ -73,10 +73,10 @@ class Ranks:
         return values
 
     def together(self, step: Callable[[], Result]) -> Result:
-        """What each rank does for itself; where it fails for one, it does for all.
+        """Run a step on each rank; where it fails on one, it does on all.
 
         Raises:
-            RankEnded: it failed for another.
+            RankEnded: it failed on another.
         """
         if self.size == 1:
             return step()
@@ -91,7 +91,7 @@ class Ranks:
         return result
 
     def check_alike(self, provenance: Mapping[str, Any]) -> None:
-        """Check that all ranks evaluate the same; all of them wait for it.
+        """Check that all ranks evaluate the same; all of them wait for the result.
 
         Raises:
             BadInput: one does not, as where a machine holds another data set.
@@ -121,7 +121,7 @@ class Ranks:
             raise RankEnded(words)
 
     def ended(self, error: BaseException) -> None:
-        """Tell the others that this rank ends with an error, if anybody can still be told."""
+        """Tell the others that this rank ends with an error, if they can still be reached."""
         if self.store is None or isinstance(error, RankEnded):
             return
         words = str(error) or type(error).__name__

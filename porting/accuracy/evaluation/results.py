@@ -13,7 +13,7 @@ import numpy as np
 
 from porting.accuracy.datasets import DataSet
 from porting.accuracy.evaluation.agreement import Quantisation
-from porting.accuracy.evaluation.batch import ANSWERED, Answers
+from porting.accuracy.evaluation.batch import USABLE, Answers
 from porting.accuracy.evaluation.explaining import Explanation
 from porting.accuracy.evaluation.predictors import Inputs, Side
 from porting.accuracy.evaluation.preparing import check_installed
@@ -61,7 +61,7 @@ class Evaluation:
     @property
     def usable(self) -> np.ndarray:
         """(N,) whether an image was answered by every side."""
-        return np.asarray(self.answers.state == ANSWERED)
+        return np.asarray(self.answers.state == USABLE)
 
     @property
     def compares(self) -> bool:
@@ -90,7 +90,7 @@ def rows_of(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
     """A row for each image, in the data set's order; answers are classes, -1 a background."""
     answers = evaluation.answers
     for number in range(len(evaluation.dataset)):
-        label, usable = int(evaluation.labels[number]), answers.state[number] == ANSWERED
+        label, usable = int(evaluation.labels[number]), answers.state[number] == USABLE
         row = {
             "number": number,
             "name": evaluation.dataset.example(number).name,

@@ -26,8 +26,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from porting.accuracy.evaluation.batch import (
-    ANSWERED,
-    FAILED,
+    UNREADABLE,
+    USABLE,
     Answers,
     Batch,
     Evaluator,
@@ -106,9 +106,9 @@ class Counter:
         """Store the answers of a batch; return the numbers of its images."""
         answers, numbers = self.answers, np.array(self._work.numbers(batch.number))
         answers.best[numbers], answers.margin[numbers] = batch.best, batch.margin
-        answers.state[numbers] = ANSWERED
+        answers.state[numbers] = USABLE
         for number, why in batch.failures.items():
-            answers.state[number] = FAILED
+            answers.state[number] = UNREADABLE
             answers.reasons[number] = why
         return numbers
 
@@ -116,7 +116,7 @@ class Counter:
         if batch.failures and on_error == "stop":
             raise BadExample(next(iter(batch.failures.values())))
         numbers = self.fill(batch)
-        usable = self.answers.state[numbers] == ANSWERED
+        usable = self.answers.state[numbers] == USABLE
         best, labels = self.answers.best[numbers][usable], self.labels[numbers][usable]
         self._done += len(numbers)
         self._usable += len(best)
@@ -233,7 +233,7 @@ def _pool(work: Work, workers: int) -> Iterator[ProcessPoolExecutor]:
         try:
             yield pool
         except BaseException:
-            # What they are at is of no use any more, and may take long.
+            # Their work is no longer needed, and may take long.
             for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
             raise
@@ -254,7 +254,7 @@ def _one_thread() -> Iterator[None]:
 
 
 _evaluator: list[Evaluator] = []
-"""Of a worker: what it evaluates with."""
+"""A worker's evaluator, set when the worker starts."""
 
 
 def _begin(work: Work) -> None:
@@ -264,7 +264,7 @@ def _begin(work: Work) -> None:
             parent.join()
         os._exit(1)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that began this one says so
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process reports it
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # TensorFlow would take a GPU's memory
     threading.Thread(target=end_with_parent, daemon=True).start()
     _evaluator.append(Evaluator(work))

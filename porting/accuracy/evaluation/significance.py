@@ -2,8 +2,8 @@
 
 Intervals are 95 % intervals: Wilson's for an accuracy (Wilson 1927), that of
 Agresti and Min (Statistics in Medicine 24, 2005) for a difference of two on the
-same images. McNemar's test is the exact one. Where many differences are looked at,
-one of them is held against chance by Holm's correction (Holm 1979).
+same images. McNemar's test is the exact one. Holm's correction (Holm 1979)
+adjusts the p-values of several differences for their number.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 CONFIDENCE = 0.95
 SIGNIFICANT = 0.05
-"""Below this p a difference is called one."""
+"""A difference with a lower p is significant."""
 
 _Z = 1.959963984540054
 """The normal distribution's 97.5 % quantile."""
@@ -58,10 +58,9 @@ class Difference:
         return 100 * (self.gained - self.lost) / self.of
 
     def comes_nearer(self, gap: float) -> bool:
-        """Whether the second is nearer, for sure, to what lies ``gap`` points from the first.
+        """Whether the second is surely nearer to a target ``gap`` points from the first.
 
-        Nearer is what moves that way, but not twice as far or further: the
-        interval must end before.
+        It is where it moves towards the target, and its interval ends before twice the gap.
         """
         end = self.high if gap > 0 else -self.low
         return self.points * gap > 0 and end < 2 * abs(gap)

@@ -1,10 +1,10 @@
-"""TensorFlow's preprocessing without TensorFlow, and Pillow's for contrast, as lists of steps."""
+"""Preprocessing as TensorFlow does it, without TensorFlow, and as Pillow does it."""
 
 from porting.accuracy.preprocessing.pipeline import (
-    NAMED,
+    PIPELINES,
     Pipeline,
     named_pipeline,
     parse_pipeline,
 )
 
-__all__ = ["NAMED", "Pipeline", "named_pipeline", "parse_pipeline"]
+__all__ = ["PIPELINES", "Pipeline", "named_pipeline", "parse_pipeline"]

@@ -1,9 +1,9 @@
-"""Decode images as TensorFlow does, and as Pillow does. The content tells the format, not the name.
+"""Decode images as TensorFlow does, and as Pillow does, by their content and not by their name.
 
-JPEG has the fast integer DCT and smoothed ("fancy") chroma. libjpeg-turbo does the work, as it
-does in TensorFlow, and gives the same bytes. It does not offer cropping while decoding to Python;
-what differs from a slice of the whole image is corrected here. Sources:
-``tensorflow/core/lib/jpeg/jpeg_mem.cc``; ``jpeg_crop_scanline`` in libjpeg-turbo
+JPEGs are decoded by libjpeg-turbo, as in TensorFlow, with the fast integer DCT and smoothed
+("fancy") chroma, which gives the same bytes. Its Python binding does not offer cropping while
+decoding; where that differs from a slice of the whole image, the difference is corrected here.
+Sources: ``tensorflow/core/lib/jpeg/jpeg_mem.cc``; ``jpeg_crop_scanline`` in libjpeg-turbo
 ``src/jdapistd.c``.
 """
 
@@ -52,7 +52,7 @@ _BEFORE_PIXELS = 1 << 17
 _WARNINGS = re.compile(
     r"extraneous bytes|data segment|RST|Huffman|JFIF|Adobe|SOS param|progression|component ID"
 )
-"""What libjpeg only warns of; TensorFlow takes the image all the same."""
+"""Damage of which libjpeg only warns; TensorFlow takes the image all the same."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def _check_size(height: int, width: int) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The words of a decoder's error on one line, without the name of libjpeg-turbo's function."""
+    """A decoder's error message on one line, without the name of libjpeg-turbo's function."""
     words = " ".join(str(error).split()) or type(error).__name__
     return re.sub(r"^tj\w+\(\): ", "", words)
 
@@ -254,9 +254,9 @@ def _as_stored(data: bytes) -> bytes:
 
 
 def _segments(data: bytes) -> Iterator[int]:
-    """Where the markers of the segments before the scan stand, as libjpeg finds them.
+    """The positions of the markers of segments before the scan, as libjpeg finds them.
 
-    Any number of bytes FF may stand before a marker, and what is no FF is passed over.
+    Any number of bytes FF may stand before a marker; other bytes between segments are skipped.
     """
     place = 2
     while (place := data.find(0xFF, place)) >= 0:
@@ -269,7 +269,7 @@ def _segments(data: bytes) -> Iterator[int]:
 
 
 def _adobe_segment(data: bytes) -> int | None:
-    """Where Adobe's marker stands, if there is one."""
+    """The position of Adobe's marker, if there is one."""
     if data.find(b"Adobe", 0, _BEFORE_PIXELS) < 0:
         return None
     of_adobe = (

@@ -1,6 +1,7 @@
-"""The loops over pixels, compiled. Numba contracts no product and sum, so neither rounds less.
+"""The loops over pixels, compiled by numba.
 
-Indices are unsigned, which spares numba the look for negative ones.
+Numba does not fuse a product and a sum into one operation, which would round once less. Indices
+are unsigned, so that numba need not check for negative ones.
 """
 
 from __future__ import annotations
@@ -15,10 +16,7 @@ Loop = TypeVar("Loop", bound=Callable[..., np.ndarray])
 
 
 def _compiled(loop: Loop) -> Loop:
-    """The same function in machine code, kept on disk from run to run where one can write.
-
-    It holds no lock.
-    """
+    """Compile a function, without the interpreter lock; cached on disk where one can write."""
     try:
         return cast(Loop, njit(cache=True, nogil=True)(loop))
     except RuntimeError:  # neither beside the source nor in the user's own folder

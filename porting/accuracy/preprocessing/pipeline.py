@@ -1,4 +1,4 @@
-"""From an encoded image to pixels, as a list of steps that is parsed from text.
+"""A preprocessing pipeline: a list of steps from an encoded image to pixels, parsed from text.
 
 ``decode tf, crop fraction 0.875, resize legacy bilinear 224``
 """
@@ -97,7 +97,7 @@ class Pipeline:
         return ", ".join(map(str, (self.decode, *self.steps)))
 
 
-NAMED: dict[str, Callable[[int], str]] = {
+PIPELINES: dict[str, Callable[[int], str]] = {
     "mnasnet": lambda n: MNASNET.format(size=n),
     # As from July 2019 on, and as EfficientNet has it.
     "mnasnet-bilinear": lambda n: f"decode-and-crop padded {n}+32, resize legacy bilinear {n}",
@@ -119,18 +119,18 @@ def _as_pytorch(size: int, kernel: str) -> str:
 
 
 def named_pipeline(name: str, size: int) -> Pipeline:
-    """Return the pipeline of ``NAMED``, or else the one that the text describes.
+    """Return the pipeline of ``PIPELINES``, or else the one that the text describes.
 
     Raises:
         BadInput: it is neither.
     """
-    if name in NAMED:
-        return parse_pipeline(NAMED[name](size))
+    if name in PIPELINES:
+        return parse_pipeline(PIPELINES[name](size))
     if " " not in name.strip():
-        near = get_close_matches(name, NAMED, 1, 0)
+        near = get_close_matches(name, PIPELINES, 1, 0)
         raise BadInput(
-            f"preprocessing {name!r}: known are {', '.join(NAMED)} (nearest: {near[0]}), or steps "
-            f"such as {NAMED['slim'](size)!r}"
+            f"preprocessing {name!r}: known are {', '.join(PIPELINES)} (nearest: {near[0]}), or "
+            f"steps such as {PIPELINES['slim'](size)!r}"
         )
     return parse_pipeline(name)
 

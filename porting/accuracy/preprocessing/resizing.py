@@ -46,7 +46,7 @@ def tf2_antialiased(image: np.ndarray, kernel: str, height: int, width: int) -> 
 
 
 def pillow(image: np.ndarray, kernel: str, height: int, width: int) -> np.ndarray:
-    """As ``PIL.Image.resize``, antialiased; uint8, which other values are rounded to first."""
+    """As ``PIL.Image.resize``, antialiased; the input is rounded to uint8 first."""
     from PIL import Image
 
     if image.dtype != np.uint8:
@@ -64,7 +64,7 @@ RESIZERS: dict[str, Resizer] = {
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
-    """Values to the nearest of 0..255, halves to even."""
+    """Round to whole values 0..255, halves to even."""
     whole: np.ndarray = np.clip(np.rint(image), 0, 255)
     return whole.astype(np.uint8)
 
@@ -94,7 +94,7 @@ def _by_taps(image: np.ndarray, rows: Taps, columns: Taps) -> np.ndarray:
 
 
 def _of_values(places: np.ndarray) -> np.ndarray:
-    """Places of pixels in a row, as places of their first values."""
+    """Indices of pixels in a row, as indices of their first values."""
     return (3 * places).astype(np.uint64)
 
 

@@ -1,4 +1,4 @@
-"""What is done to an image, step by step. Pixels are (H, W, 3), RGB, values 0..255."""
+"""The steps of preprocessing pipelines. Pixels are (H, W, 3), RGB, values 0..255."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from porting.errors import BadExample
 
 @dataclass(frozen=True)
 class Spelled:
-    """Something that ``str`` gives as in a pipeline's text: its word, then its fields."""
+    """Base of what ``str`` writes as in a pipeline's text: its word, then its fields."""
 
     word: ClassVar[str]
 
@@ -25,7 +25,7 @@ class Spelled:
 
 @dataclass(frozen=True)
 class Padded:
-    """A square of ``size / (size + padding)`` of the shorter side, in the middle.
+    """A central square of ``size / (size + padding)`` of the shorter side.
 
     Source: ``_decode_and_center_crop`` in tensorflow/tpu
     ``models/official/efficientnet/preprocessing.py``, which MnasNet's equals.
@@ -45,7 +45,7 @@ class Padded:
 
 @dataclass(frozen=True)
 class Fraction(Spelled):
-    """That part of each side, in the middle.
+    """The central part of the image: that fraction of each side.
 
     Source: ``tf.image.central_crop``, as ``preprocess_for_eval`` in tensorflow/models
     ``research/slim/preprocessing/inception_preprocessing.py`` calls it.
@@ -61,7 +61,7 @@ class Fraction(Spelled):
 
 @dataclass(frozen=True)
 class Square(Spelled):
-    """A square of that part of the shorter side, in the middle.
+    """A central square of that fraction of the shorter side.
 
     Source: ``Crop`` in tensorflow
     ``lite/tools/evaluation/stages/image_preprocessing_stage.cc``, whose
@@ -78,7 +78,7 @@ class Square(Spelled):
 
 @dataclass(frozen=True)
 class Centre(Spelled):
-    """A square of so many pixels, in the middle; the image must be at least as large.
+    """A central square of ``side`` pixels; the image must be at least as large.
 
     Source: ``center_crop`` in torchvision ``transforms/functional.py``.
     """
@@ -121,7 +121,7 @@ class DecodeAndCrop(Spelled):
 
 @dataclass(frozen=True)
 class Crop(Spelled):
-    """Keep a window."""
+    """Crop to the window of a rule."""
 
     word = "crop"
     rule: WindowRule
@@ -133,7 +133,7 @@ class Crop(Spelled):
 
 @dataclass(frozen=True)
 class Resize(Spelled):
-    """To ``size`` pixels each side, with one of ``RESIZERS`` and a kernel."""
+    """Resize both sides to ``size`` pixels, with one of ``RESIZERS`` and a kernel."""
 
     word = "resize"
     resizer: str
@@ -147,7 +147,7 @@ class Resize(Spelled):
 
 @dataclass(frozen=True)
 class ResizeShorter(Spelled):
-    """The shorter side to ``size`` pixels, the other in proportion, its fraction cut off.
+    """Resize the shorter side to ``size`` pixels, the other in proportion, rounded down.
 
     Source: ``_compute_resized_output_size`` in torchvision ``transforms/functional.py``.
     """
@@ -168,7 +168,7 @@ class ResizeShorter(Spelled):
 
 @dataclass(frozen=True)
 class Round(Spelled):
-    """Values to whole ones, as a network with a uint8 input gets them."""
+    """Round to whole values, as a network with a uint8 input gets them."""
 
     word = "round"
 
@@ -179,7 +179,7 @@ class Round(Spelled):
 
 @dataclass(frozen=True)
 class SwapChannels(Spelled):
-    """RGB to BGR."""
+    """Swap the channels from RGB to BGR."""
 
     word = "swap-channels"
 
@@ -198,7 +198,7 @@ Step = First | Further
 
 
 def _window(rule: WindowRule, height: int, width: int) -> Window:
-    """What a rule keeps of an image of that size.
+    """The window of a rule in an image of that size.
 
     Raises:
         BadExample: the image is too small for it.
