@@ -24,12 +24,12 @@ from porting.graph.node import (
 from porting.graph.operators import (
     AFFINE,
     CASTS,
-    OperatorFacts,
     averages_space,
     constant_of,
     describe,
     facts_of,
     is_constant,
+    is_plain,
     moves_channels_last,
     operand,
     pads_of,
@@ -65,13 +65,13 @@ _OF_ONE_VALUE = (*CASTS, *_SHAPES, *_LAYERS, *_MEANS, *_PADS, *_POOLS, "BATCH_NO
 class Reading:
     """How a source's graph is read where it leaves something open.
 
-    ``lifted`` as in :class:`~porting.graph.rewrites.Operation`. ``implied`` is the activation that
-    a layer without a stated one has where its quantised result cannot hold less than 0:
-    converters leave out what the range does by itself. None: ReLU6 where the range ends at 6.
+    ``gates_in_layers`` as in :class:`~porting.graph.rewrites.Operation`. ``activation`` is that of
+    a layer without a stated one whose quantised result cannot hold less than 0: converters leave
+    out what the range does by itself. None: ReLU6 where the range ends at 6.
     """
 
-    lifted: bool = False
-    implied: str | None = None
+    gates_in_layers: bool = False
+    activation: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ class SourceGraph:
     """A source's canonical graph, and what of the source is not in it.
 
     ``data`` is the tensor at which the network proper begins, behind the steps that normalise
-    (operator, constant). ``parameters`` gives the operator that uses a stored tensor. ``ignored``
+    (operator, constant). ``parameters`` gives the operator that uses a stored tensor. ``surplus``
     describes an operator that works on the data and not towards the output. The values of the
     nodes in ``computed_twice`` are in several tensors, each computed by itself.
     """
@@ -89,22 +89,23 @@ class SourceGraph:
     data: str
     normalisation: tuple[tuple[str, str], ...]
     parameters: dict[str, str]
-    ignored: str | None
+    surplus: str | None
     computed_twice: frozenset[Node]
 
 
 def readings(source: Source) -> tuple[Reading, ...]:
     """The ways to read a source's graph, the most likely first."""
-    implied: tuple[str | None, ...] = (None,)
-    makers = {op.outputs[0]: op.kind for op in _operators(source)}
-    if any(
-        _cuts_at_zero(source, op)
-        for op in _operators(source)
-        if op.kind in _LAYERS
-        or (op.kind == "FAKE_QUANT" and makers.get(op.inputs[0] or "") in (*_LAYERS, "BATCH_NORM"))
-    ):
-        implied = (None, "relu6", "relu")
-    return tuple(Reading(lifted, name) for name, lifted in product(implied, (False, True)))
+    activations: tuple[str | None, ...] = (None,)
+    kinds = {operator.outputs[0]: operator.kind for operator in _operators(source)}
+    for operator in _operators(source):
+        data_kind = kinds.get(operator.inputs[0] or "") if operator.kind == "FAKE_QUANT" else None
+        if operator.kind not in _LAYERS and data_kind not in (*_LAYERS, "BATCH_NORM"):
+            continue
+        result = source.activations.get(operator.outputs[0])
+        if is_plain(operator) and result is not None and _starts_at_zero(result.range):
+            activations = (None, "relu6", "relu")
+    gates = (False, True)
+    return tuple(Reading(gate, activation) for activation, gate in product(activations, gates))
 
 
 def graph_of_source(source: Source, channels: int, reading: Reading = Reading()) -> SourceGraph:
@@ -127,7 +128,7 @@ def graph_of_source(source: Source, channels: int, reading: Reading = Reading())
     _check_layers(graph, str(source.path))
     return SourceGraph(
         str(source.path), graph, reader.data, tuple(reader.normalisation), reader.parameters,
-        reader.ignored(end), frozenset(reader.computed_twice),
+        reader.surplus(end), frozenset(reader.computed_twice),
     )  # fmt: skip
 
 
@@ -192,24 +193,36 @@ class _Reader:
         indices: set[int] = set()
         channel_axis = -3 if takes_channels_first(self.source) else -1
         while True:
-            following = self._consumers.get(self.data, ())
-            if len(following) != 1 or following[0].index in indices:
+            takers = self._consumers.get(self.data, ())
+            if len(takers) != 1 or takers[0].index in indices:
                 return indices
-            (operator,) = following
+            (operator,) = takers
             if channel_axis == -3 and moves_channels_last(operator, self.source):
                 channel_axis = -1
-            elif operator.kind in AFFINE and operator.options.get("activation", "none") == ("none"):
-                place = _constant_place(operator, self.source)
-                if place is None:
+            elif operator.kind in AFFINE and is_plain(operator):
+                places = [
+                    place
+                    for place, name in enumerate(operator.inputs)
+                    if name and is_constant(name, self.source)
+                ]
+                from_constant = places == [0] and operator.kind in ("SUB", "DIV")
+                if len(operator.inputs) != 2 or len(places) != 1 or from_constant:
                     return indices
-                if not _is_even(operator, place, self.channels, channel_axis, self.source):
+                name = operator.inputs[places[0]]
+                assert name is not None  # a constant has a name
+                values = self.source.read(stored_name(name, self.source))
+                axis = values.ndim + channel_axis
+                uneven = any(
+                    side != 1 and not (place == axis and side == self.channels)
+                    for place, side in enumerate(values.shape)
+                )
+                cannot_be_undone = operator.kind in _SCALES and not values.all()
+                if uneven or cannot_be_undone or not np.isfinite(values).all() or not values.size:
                     raise GraphMismatch(
                         str(self.source.path), 0, describe(operator, self.source),
                         "a normalisation by one finite number, or one for each of "
                         f"{self.channels} channels",
                     )  # fmt: skip
-                name = operator.inputs[place]
-                assert name is not None  # _constant_place looked
                 self.normalisation.append((operator.kind, name))
             elif operator.kind not in CASTS:
                 return indices
@@ -244,15 +257,15 @@ class _Reader:
         if tap is None or abs(value.times - 1) < abs(tap.times - 1):
             self.taps[value.node] = Tap(name, value.times)
 
-    def ignored(self, end: str) -> str | None:
+    def surplus(self, end: str) -> str | None:
         """An operator on the data that the output does not need."""
         # Casts and reshapes of the output itself change nothing.
         last = self.values[end].node
         for operator in self.remaining:
             value = self.values.get(operator.outputs[0])
             is_output = value is not None and value.node is last
-            stored = is_constant(operator.outputs[0], self.source)
-            if operator.index not in self._needed and not is_output and not stored:
+            is_stored = is_constant(operator.outputs[0], self.source)
+            if operator.index not in self._needed and not is_output and not is_stored:
                 return describe(operator, self.source)
         return None
 
@@ -262,7 +275,7 @@ class _Reader:
         place = describe(operator, self.source)
         if kind in _PADS:
             place += ", of other than height and width, or not with 0"
-        return rewrite(Operation(kind, facts, inputs, place, self.reading.lifted))
+        return rewrite(Operation(kind, facts, inputs, place, self.reading.gates_in_layers))
 
     def _value(self, operator: Operator, inputs: tuple[Value, ...]) -> Value:
         kind = operator.kind
@@ -271,64 +284,71 @@ class _Reader:
             if data is None:
                 return self._rewritten(operator, *_unknown(operator), inputs)
             inputs = (data,)
-        if (kind in CASTS and self._is_real(operator)) or (
-            kind in (*_SHAPES, *_MEANS) and self._moves_ones(operator)
-        ):
+        before, after = self._shape(operator.inputs[0]), self._shape(operator.outputs[0])
+        result = self.source.activations.get(operator.outputs[0])
+        is_real = result is None or kind != "CAST" or result.dtype.startswith("float")
+        # An operator that adds and drops axes of 1 alone passes its data on; a reshape may do
+        # anything to data of no known shape.
+        moves_ones = [n for n in before[1:] if n != 1] == [n for n in after[1:] if n != 1]
+        moves_ones &= bool(before or after) or kind != "RESHAPE"
+        averages = kind in _MEANS and averages_space(operator, self.source)
+        if (kind in CASTS and is_real) or (moves_ones and (kind in _SHAPES or averages)):
             return inputs[0]
-        if kind in _LAYERS and _is_sound(facts_of(operator, self.source)):
-            return Value(self._layer(operator, inputs[0]))
-        if kind == "BATCH_NORM" and self._takes_a_norm(operator, inputs[0]):
-            norm = self._norm(operator)
-            if norm is not None:
-                return Value(_with_norm(inputs[0].node, norm, describe(operator, self.source)))
-        if kind in ("ADD", "MUL") and len(inputs) == 1:
-            node = self._spelled_out_norm(operator, inputs[0])
-            if node is not None:
-                return Value(node)
+        if kind in _LAYERS:
+            facts = facts_of(operator, self.source)
+            sizes = *facts.kernel, *facts.stride, *facts.dilation, facts.in_channels
+            if facts.weight and min(*sizes, facts.out_channels) > 0:
+                return Value(self._layer(operator, inputs[0]))
+        norm = None
+        if kind == "BATCH_NORM":
+            norm = self._batch_norm(operator, inputs[0])
+        elif kind in ("ADD", "MUL") and len(inputs) == 1:
+            norm = self._spelled_out_norm(operator, inputs[0])
+        if norm is not None:
+            return Value(norm)
         return self._rewritten(operator, *self._kind(operator, inputs), inputs)
 
-    def _kind(  # noqa: PLR0911 - a table of cases
+    def _kind(  # noqa: PLR0911, PLR0912 - a table of cases
         self, operator: Operator, inputs: tuple[Value, ...]
     ) -> tuple[str, tuple[Hashable, ...]]:
         """Kind and facts of an operator without weights."""
-        kind = operator.kind
+        kind, options = operator.kind, operator.options
+        before, after = self._shape(operator.inputs[0]), self._shape(operator.outputs[0])
         if kind in _MEANS and averages_space(operator, self.source):
             return "mean over height and width", ()
         if kind in _PADS and (pads := pads_of(operator, self.source)) is not None:
             return "pad", (pads,)
         if kind in _POOLS:
-            return _POOLS[kind], self._window(operator)
+            window, stride = (
+                (options[f"{name}_h"], options[f"{name}_w"]) for name in ("filter", "stride")
+            )
+            padding: Pads | None = NO_PADS
+            if options["padding"] != "VALID":
+                # TensorFlow's largest may also pad by a list of its own, which is not read.
+                is_same = options["padding"] == "SAME" and len(before) == 4
+                padding = same_pads(before[1:3], window, stride) if is_same else None
+            return _POOLS[kind], (window, stride, padding)
         if kind == "CONCATENATION" and len(inputs) == len(operator.inputs):
-            return "concatenation", (self._axis(operator),)
-        if kind == "RESHAPE" and (facts := self._flattening(operator)) is not None:
-            return "flatten", facts
-        if len(inputs) == 1 and (by_number := self._by_a_number(operator)) is not None:
-            return by_number
-        if kind == "SOFTMAX" and (beta := operator.options.get("beta", 1.0)) != 1:
+            axis = int(options["axis"]) % max(len(after), 1)
+            if len(after) not in (2, 4):
+                return "concatenation", (f"axis {axis}",)
+            axis = axis if len(after) == 4 else 3 * axis
+            return "concatenation", (("images", "height", "width", "channels")[axis],)
+        if kind == "RESHAPE" and len(before) == 4 and len(after) == 2:
+            return "flatten", ("height, width, channels", before[1:], after[1:])
+        number = self._number(operator) if len(inputs) == 1 else None
+        if number is not None:
+            if kind in ("ADD", "SUB"):
+                return "shift", (number if kind == "ADD" else -number,)
+            if kind in _SCALES and number:
+                return "scale", (number if kind == "MUL" else 1.0 / number,)
+            if kind in ("MINIMUM", "MAXIMUM"):
+                return "clamp", (None, number) if kind == "MINIMUM" else (number, None)
+        if kind == "SOFTMAX" and (beta := options.get("beta", 1.0)) != 1:
             return "softmax", (f"with beta {beta:g}",)
         if kind in _PLAIN and len(inputs) == takes(_PLAIN[kind]) == len(operator.inputs):
             return _PLAIN[kind], ()
         return _unknown(operator)
-
-    def _flattening(self, operator: Operator) -> tuple[Hashable, ...] | None:
-        """The order in which places and channels become a vector, and their sides."""
-        before, after = self._shape(operator.inputs[0])[1:], self._shape(operator.outputs[0])[1:]
-        if len(before) != 3 or len(after) != 1:
-            return None
-        return "height, width, channels", before, after
-
-    def _by_a_number(self, operator: Operator) -> tuple[str, tuple[Hashable, ...]] | None:
-        """A sum, product or clamp with one number."""
-        number, kind = self._number(operator), operator.kind
-        if number is None:
-            return None
-        if kind in ("ADD", "SUB"):
-            return "shift", (number if kind == "ADD" else -number,)
-        if kind in _SCALES and number:
-            return "scale", (number if kind == "MUL" else 1.0 / number,)
-        if kind in ("MINIMUM", "MAXIMUM"):
-            return "clamp", (None, number) if kind == "MINIMUM" else (number, None)
-        return None
 
     def _layer(self, operator: Operator, x: Value) -> Node:
         facts, shape = facts_of(operator, self.source), self._shape(operator.inputs[0])
@@ -363,49 +383,48 @@ class _Reader:
         place = describe(operator, self.source)
         return Node(kind, numbers, (below,), place, layer, padding, x.times)
 
-    def _takes_a_norm(self, operator: Operator, x: Value) -> bool:
-        """Whether a batch norm stands directly behind a layer, which nothing else looks at."""
-        alone = len(self._consumers.get(operator.inputs[0] or "", ())) == 1
-        layer = x.node.layer
-        return alone and x.times == 1 and isinstance(layer, SourceLayer) and layer.norm is None
+    def _batch_norm(self, operator: Operator, x: Value) -> Node | None:
+        """A layer with the batch norm directly behind it; None where it is not a part of it.
 
-    def _norm(self, operator: Operator) -> SourceNorm | None:
-        """The batch norm of an operator; None where the source does not store what it takes."""
-        gamma, beta, mean, variance = (operand(operator, n, self.source) for n in range(1, 5))
-        stored = (gamma, beta, mean, variance)
-        for name, tensor in zip(stored, operator.inputs[1:5], strict=False):
-            if name is None and tensor is not None:
-                return None
+        Nothing else may look at the layer, and the source must store all that the norm takes.
+        """
+        layer = x.node.layer
+        if not isinstance(layer, SourceLayer) or layer.norm is not None or x.times != 1:
+            return None
+        names = [operand(operator, place, self.source) for place in range(1, 5)]
+        computed = any(
+            tensor is not None and name is None
+            for name, tensor in zip(names, operator.inputs[1:5], strict=False)
+        )
+        if computed or len(self._consumers[str(operator.inputs[0])]) > 1:
+            return None
+        gamma, beta, mean, variance = names
         epsilon = operator.options.get("epsilon")
-        return SourceNorm(*stored, epsilon=None if epsilon is None else float(epsilon))
+        norm = SourceNorm(gamma, beta, mean, variance, None if epsilon is None else float(epsilon))
+        return _with_norm(x.node, norm, describe(operator, self.source))
 
     def _spelled_out_norm(self, operator: Operator, x: Value) -> Node | None:
-        """A batch norm without statistics as a product and a sum, by one number a channel."""
-        if not self._takes_a_vector(operator, x):
-            return None
-        layer, place = x.node.layer, describe(operator, self.source)
-        assert isinstance(layer, SourceLayer)  # _takes_a_vector looked
-        places = [i for i in range(2) if is_constant(operator.inputs[i] or "", self.source)]
-        name = stored_name(str(operator.inputs[places[0]]), self.source)
-        if operator.kind == "MUL" and layer.norm is None:
-            return _with_norm(x.node, SourceNorm(name, None, None, None, None), place)
-        if operator.kind == "ADD" and layer.norm is None:
-            if layer.bias is None:
-                return replace(x.node, layer=replace(layer, bias=name), place=place)
-            return _with_norm(x.node, SourceNorm(None, name, None, None, None), place)
-        if operator.kind == "ADD" and layer.norm is not None and layer.norm.beta is None:
-            return _with_norm(x.node, replace(layer.norm, beta=name), place)
-        return None
-
-    def _takes_a_vector(self, operator: Operator, x: Value) -> bool:
-        """Whether an operator takes a layer that nothing else takes, and a number a channel."""
+        """A layer with a product or a sum by one number a channel: a batch norm in two steps."""
+        layer, values = x.node.layer, constant_of(operator, self.source)
         data = [name for name in operator.inputs if name in self.values]
         alone = all(len(self._consumers[str(name)]) == 1 for name in data)
-        layer, values = x.node.layer, constant_of(operator, self.source)
         if not alone or x.times != 1 or not isinstance(layer, SourceLayer) or values is None:
-            return False
+            return None
         channels = self._shape(operator.outputs[0])[-1:]
-        return values.size > 1 and values.shape[-1:] == channels == (values.size,)
+        if values.size < 2 or not values.shape[-1:] == channels == (values.size,):
+            return None
+        place, norm = describe(operator, self.source), layer.norm
+        (constant,) = (n for n in operator.inputs if n and is_constant(n, self.source))
+        name = stored_name(constant, self.source)
+        if operator.kind == "ADD" and norm is None and layer.bias is None:
+            return replace(x.node, layer=replace(layer, bias=name), place=place)
+        if operator.kind == "MUL" and norm is None:
+            norm = SourceNorm(name, None, None, None, None)
+        elif operator.kind == "ADD" and (norm is None or norm.beta is None):
+            norm = replace(norm or SourceNorm(None, None, None, None, None), beta=name)
+        else:
+            return None
+        return _with_norm(x.node, norm, place)
 
     def _activation(self, operator: Operator, x: Value) -> str:
         """The activation fused into an operator, or left to the range of what it gives.
@@ -416,51 +435,18 @@ class _Reader:
         rounds_a_layer = operator.kind == "FAKE_QUANT" and x.node.weighted
         if activation != "none" or not (operator.kind in (*_LAYERS, "ADD") or rounds_a_layer):
             return activation
-        ends = self.source.activations.get(operator.outputs[0])
-        if ends is None or ends.range is None or not _starts_at_zero(ends.range):
+        result = self.source.activations.get(operator.outputs[0])
+        if result is None or result.range is None or not _starts_at_zero(result.range):
             return activation
-        high, step = ends.range[1], (ends.range[1] - ends.range[0]) / 255
+        high, step = result.range[1], (result.range[1] - result.range[0]) / 255
         if operator.kind == "ADD":
             # That before a hard sigmoid; a residual sum has its clamp stated, or none.
             behind_three = self._number(operator) == 3 and high < 6 + step / 2
             return "relu6" if behind_three else activation
         if abs(high - 6) < step / 2:
-            return self.reading.implied or "relu6"
-        fits = self.reading.implied == "relu" or high < 6
-        return self.reading.implied or activation if fits else activation
-
-    def _window(self, operator: Operator) -> tuple[Hashable, ...]:
-        options = operator.options
-        window = options["filter_h"], options["filter_w"]
-        stride = options["stride_h"], options["stride_w"]
-        if options["padding"] == "VALID":
-            return window, stride, NO_PADS
-        # TensorFlow's largest may also pad by a list of its own, which is not read.
-        sides = self._shape(operator.inputs[0])[1:3]
-        is_same = options["padding"] == "SAME" and len(sides) == 2
-        return window, stride, same_pads(sides, window, stride) if is_same else None
-
-    def _is_real(self, operator: Operator) -> bool:
-        """Whether a cast goes on holding real numbers: as floats, or in steps of a scale."""
-        info = self.source.activations.get(operator.outputs[0])
-        return info is None or operator.kind != "CAST" or info.dtype.startswith("float")
-
-    def _moves_ones(self, operator: Operator) -> bool:
-        """Whether an operator adds and drops axes of 1 alone, and so passes its data on."""
-        before, after = self._shape(operator.inputs[0]), self._shape(operator.outputs[0])
-        if operator.kind in _MEANS and not averages_space(operator, self.source):
-            return False
-        if not before and not after:
-            return operator.kind != "RESHAPE"  # which may do anything to what has no known shape
-        return [n for n in before[1:] if n != 1] == [n for n in after[1:] if n != 1]
-
-    def _axis(self, operator: Operator) -> str:
-        """Along what data is joined, NHWC."""
-        rank = len(self._shape(operator.outputs[0]))
-        axis = int(operator.options["axis"]) % max(rank, 1)
-        if rank not in (2, 4):
-            return f"axis {axis}"
-        return ("images", "height", "width", "channels")[axis if rank == 4 else 3 * axis]
+            return self.reading.activation or "relu6"
+        fits = self.reading.activation == "relu" or high < 6
+        return self.reading.activation or activation if fits else activation
 
     def _number(self, operator: Operator) -> float | None:
         """The one number that all of an operator's constant is; of DIV and SUB the second."""
@@ -479,13 +465,13 @@ class _Reader:
 def _needed_operators(graph: SourceOperators) -> set[int]:
     """Indices of the operators that the first output is computed by."""
     made_by = {name: operator for operator in graph.operators for name in operator.outputs}
-    needed, pending = set(), list(graph.outputs[:1])
+    indices, pending = set(), list(graph.outputs[:1])
     while pending:
         operator = made_by.get(pending.pop())
-        if operator is not None and operator.index not in needed:
-            needed.add(operator.index)
+        if operator is not None and operator.index not in indices:
+            indices.add(operator.index)
             pending += [name for name in operator.inputs if name is not None]
-    return needed
+    return indices
 
 
 def _unknown(operator: Operator) -> tuple[str, tuple[Hashable, ...]]:
@@ -498,45 +484,6 @@ def _with_norm(node: Node, norm: SourceNorm, place: str) -> Node:
     return replace(node, layer=replace(node.layer, norm=norm), place=f"{node.place}, then {place}")
 
 
-def _is_sound(facts: OperatorFacts) -> bool:
-    """Whether an operator has a stored weight, and sides and channels of at least 1."""
-    channels = facts.in_channels, facts.out_channels
-    return bool(facts.weight) and min(*facts.kernel, *facts.stride, *facts.dilation, *channels) > 0
-
-
-def _cuts_at_zero(source: Source, operator: Operator) -> bool:
-    info = source.activations.get(operator.outputs[0])
-    unstated = operator.options.get("activation", "none") == "none"
-    return unstated and info is not None and info.range is not None and _starts_at_zero(info.range)
-
-
-def _starts_at_zero(ends: tuple[float, float]) -> bool:
-    return abs(ends[0]) < (ends[1] - ends[0]) / 255 / 2
-
-
-def _constant_place(operator: Operator, source: Source) -> int | None:
-    """Which of two operands is the only constant one; SUB and DIV must have it second."""
-    if len(operator.inputs) != 2:
-        return None
-    places = [i for i, name in enumerate(operator.inputs) if name and is_constant(name, source)]
-    is_first = places == [0] and operator.kind in ("SUB", "DIV")
-    return places[0] if len(places) == 1 and not is_first else None
-
-
-def _is_even(
-    operator: Operator, place: int, channels: int, channel_axis: int, source: Source
-) -> bool:
-    """Whether a constant treats every pixel alike, and can be undone.
-
-    ``channel_axis`` is that of the channels, counted from the last: -1, or -3 where they are first.
-    """
-    name = operand(operator, place, source)
-    shape = source.tensors[name].shape if name is not None else ()
-    axis = len(shape) + channel_axis
-    if name is None or any(
-        side != 1 and not (n == axis and side == channels) for n, side in enumerate(shape)
-    ):
-        return False
-    values = source.read(name)
-    divides = operator.kind in _SCALES and not values.all()
-    return not divides and bool(np.isfinite(values).all())
+def _starts_at_zero(ends: tuple[float, float] | None) -> bool:
+    """Whether a range of 256 steps begins at 0, to within half a step."""
+    return ends is not None and abs(ends[0]) < (ends[1] - ends[0]) / 255 / 2

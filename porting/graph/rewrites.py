@@ -27,22 +27,22 @@ _LARGEST = 1e30
 
 _COMMUTING = ("mean over height and width", "average pool", "max pool", "flatten", "pad")
 _SUMS = ("add", "sub", "concatenation")
-_GATED = {"hard_sigmoid": "hard_swish", "sigmoid": "silu"}
+_GATE_PRODUCTS = {"hard_sigmoid": "hard_swish", "sigmoid": "silu"}
 
 
 @dataclass(frozen=True)
 class Operation:
     """An operator and the values that it takes, before it is a node.
 
-    ``lifted`` reads a clamp behind a layer as a hard sigmoid whose 3 (and 1/6) an exporter has
-    added to the layer's bias (and weights); nothing in the graph tells the two apart.
+    ``gates_in_layers`` reads a clamp behind a layer as a hard sigmoid whose 3 (and 1/6) an exporter
+    has added to the layer's bias (and weights); nothing in the graph tells the two apart.
     """
 
     kind: str
     facts: tuple[Hashable, ...]
     inputs: tuple[Value, ...]
     place: str = ""
-    lifted: bool = False
+    gates_in_layers: bool = False
 
     @property
     def number(self) -> float:
@@ -73,8 +73,8 @@ def plain(value: Value, place: str) -> Node:
     return Node("scale", (float(f"{value.times:.6g}"),), (value.node,), place)
 
 
-def _near(number: Hashable, expected: float) -> bool:
-    return isinstance(number, float) and abs(number - expected) <= TOLERANCE * abs(expected)
+def _near(number: Hashable, other: float) -> bool:
+    return isinstance(number, float) and abs(number - other) <= TOLERANCE * abs(other)
 
 
 def _scale(operation: Operation) -> Value | None:
@@ -85,9 +85,9 @@ def _scale(operation: Operation) -> Value | None:
     times = x.times * operation.number
     if not _is_usable(times):
         return None
-    if operation.lifted and _near(times, 1 / 6):
+    if operation.gates_in_layers and _near(times, 1 / 6):
         # relu6(layer) / 6, the layer's bias being 3 larger -> hard_sigmoid(layer)
-        gate = _lifted(x.node, operation)
+        gate = _gate_in_layer(x.node, operation)
         if gate is not None:
             return Value(gate, _snapped(6 * times))
     return Value(x.node, _snapped(times))
@@ -129,12 +129,15 @@ def _clamp(operation: Operation) -> Value | None:
         node = node.inputs[0]
     if low == 0 and _near(high, 6.0) and node.kind == "shift" and _near(node.facts[0], 3.0):
         return Value(operation.node("hard_sigmoid", node.inputs[0]), _snapped(6 * x.times))
-    if operation.lifted and low == 0 and _near(high, 1.0):
+    if operation.gates_in_layers and low == 0 and _near(high, 1.0):
         # clamp(layer, 0, 1), the layer being a sixth as large and 1/2 larger -> hard_sigmoid(layer)
         gate = _of_layer(node, operation, 0.5, 1 / 6)
         if gate is not None:
             return Value(gate, x.times)
-    return Value(_clamped(operation, node, low, high), x.times)
+    if low == 0 and (high is None or _near(high, 6.0)):
+        return Value(operation.node("relu" if high is None else "relu6", node), x.times)
+    ends = tuple(None if end is None else float(f"{end:.6g}") for end in (low, high))
+    return Value(operation.node("clamp", node, facts=ends), x.times)
 
 
 def _clamp_ends(
@@ -148,16 +151,7 @@ def _clamp_ends(
     return _CLAMPS.get(kind, (None, None))
 
 
-def _clamped(operation: Operation, x: Node, low: float | None, high: float | None) -> Node:
-    if low == 0 and high is None:
-        return operation.node("relu", x)
-    if low == 0 and _near(high, 6.0):
-        return operation.node("relu6", x)
-    ends = tuple(None if end is None else float(f"{end:.6g}") for end in (low, high))
-    return operation.node("clamp", x, facts=ends)
-
-
-def _lifted(clamp: Node, operation: Operation) -> Node | None:
+def _gate_in_layer(clamp: Node, operation: Operation) -> Node | None:
     """``relu6(layer)``, the layer's bias being 3 larger -> hard_sigmoid(layer), but for a sixth."""
     if clamp.kind != "relu6":
         return None
@@ -169,11 +163,11 @@ def _of_layer(layer: Node, operation: Operation, offset: float, scale: float) ->
 
     None where the node is not a layer that can have taken them in.
     """
-    stored = layer.layer
-    if not isinstance(stored, SourceLayer) or stored.bias is None or stored.norm is not None:
+    tensors = layer.layer
+    if not isinstance(tensors, SourceLayer) or tensors.bias is None or tensors.norm is not None:
         return None
     return operation.node(
-        "hard_sigmoid", replace(layer, layer=replace(stored, offset=offset, scale=scale))
+        "hard_sigmoid", replace(layer, layer=replace(tensors, offset=offset, scale=scale))
     )
 
 
@@ -181,30 +175,34 @@ def _product(operation: Operation) -> Value | None:
     """``x * hard_sigmoid(x)`` -> hard_swish(x); ``x * sigmoid(x)`` -> silu(x)."""
     if operation.kind != "mul":
         return None
-    left, right = operation.inputs
-    times = _snapped(left.times * right.times)
+    one, other = operation.inputs
+    times = _snapped(one.times * other.times)
     if not _is_usable(times):
         return None
-    for x, gate in ((left, right), (right, left)):
-        if gate.node.kind in _GATED and gate.node.inputs[0] is x.node:
-            return Value(operation.node(_GATED[gate.node.kind], x.node), times)
-        if operation.lifted and gate.node.kind == "relu6" and gate.node.inputs[0].kind == "dense":
+    for x, gate in ((one, other), (other, one)):
+        if gate.node.kind in _GATE_PRODUCTS and gate.node.inputs[0] is x.node:
+            return Value(operation.node(_GATE_PRODUCTS[gate.node.kind], x.node), times)
+        if (
+            operation.gates_in_layers
+            and gate.node.kind == "relu6"
+            and gate.node.inputs[0].kind == "dense"
+        ):
             # x * relu6(layer), the sixth being in the weights behind -> x * hard_sigmoid(layer)
-            lifted = _lifted(gate.node, operation)
-            if lifted is not None:
-                return Value(operation.node("mul", x.node, lifted), _snapped(6 * times))
-    return Value(operation.node("mul", left.node, right.node), times)
+            moved_gate = _gate_in_layer(gate.node, operation)
+            if moved_gate is not None:
+                return Value(operation.node("mul", x.node, moved_gate), _snapped(6 * times))
+    return Value(operation.node("mul", one.node, other.node), times)
 
 
 def _quotient(operation: Operation) -> Value | None:
     """``(s * x) / (t * y)`` -> s / t times x / y."""
     if operation.kind != "div":
         return None
-    left, right = operation.inputs
-    times = _snapped(left.times / right.times)
+    dividend, divisor = operation.inputs
+    times = _snapped(dividend.times / divisor.times)
     if not _is_usable(times):
         return None
-    return Value(operation.node("div", left.node, right.node), times)
+    return Value(operation.node("div", dividend.node, divisor.node), times)
 
 
 def _commuting(operation: Operation) -> Value | None:

@@ -512,8 +512,8 @@ def _check_details(paired: _Paired, config: NetworkConfig) -> None:
                 f"{norm}, a batch norm with epsilon {norms[1].epsilon:g}",
             )  # fmt: skip
         depth += 1
-    if paired.source.ignored is not None:
-        raise GraphMismatch(path, depth, paired.source.ignored, "nothing further")
+    if paired.source.surplus is not None:
+        raise GraphMismatch(path, depth, paired.source.surplus, "nothing further")
 
 
 def _without_softmax(

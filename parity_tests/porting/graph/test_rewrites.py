@@ -225,8 +225,8 @@ def test_what_was_moved_into_a_layer_comes_out_where_it_is_asked_for(lifted):
 
 
 def test_a_layer_without_a_bias_has_taken_nothing_in():
-    value = rewrite(Operation("relu6", (), (layer(bias=None),), "place", lifted=True))
-    value = rewrite(Operation("scale", (1 / 6,), (value,), "place", lifted=True))
+    value = rewrite(Operation("relu6", (), (layer(bias=None),), "place", gates_in_layers=True))
+    value = rewrite(Operation("scale", (1 / 6,), (value,), "place", gates_in_layers=True))
     assert value.node.kind == "relu6"
 
 

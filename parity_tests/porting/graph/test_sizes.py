@@ -71,7 +71,7 @@ def test_rewriting_ends_however_long_a_graph_is():
     with within(mebibytes=512, seconds=20):
         for number in range(100_000):
             kind, facts = (("shift", (3.0,)), ("relu6", ()), ("scale", (1 / 6,)))[number % 3]
-            value = rewrite(Operation(kind, facts, (value,), "place", lifted=True))
+            value = rewrite(Operation(kind, facts, (value,), "place", gates_in_layers=True))
     assert value.times == pytest.approx(1)
 
 
