@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _MEANS = ("mean", "adaptive_avg_pool2d", "_adaptive_avg_pool2d", "avg_pool2d")
 _AFFINE = ("add", "sub", "mul", "div")
 _NORMS = ("batch_norm", "_native_batch_norm_legit_no_training", "native_batch_norm")
-_PASSED = (
+_IDENTITIES = (
     "dropout", "dropout_", "feature_dropout", "identity", "clone", "contiguous", "detach",
     "detach_", "alias", "lift_fresh_copy", "to", "_to_copy",
 )  # fmt: skip
@@ -137,11 +137,18 @@ class _Tracer:
     def _value(self, node: fx.Node, inputs: tuple[Value, ...]) -> Value:
         name = operator_of(node)
         moves = name in (*_SHAPES, *_MEANS) and moves_ones(node)
-        if moves or (name in _PASSED and passes(node)):
+        if moves or (name in _IDENTITIES and passes(node)):
             return replace(inputs[0]) if name in _COPIES else inputs[0]
         if name == "getitem" and inputs[0].node.layer is not None:
             return inputs[0]  # of a batch norm that gives several results, the first is the data
-        if (layer := self._layer(node, inputs[0])) is not None:
+        layer = None
+        if name == "conv2d":
+            layer = self._convolution(node, inputs[0])
+        elif name == "linear":
+            layer = self._dense(node, inputs[0])
+        elif name in _NORMS:
+            layer = self._batch_norm(node, inputs[0])
+        if layer is not None:
             return Value(layer)
         if self._normalises(node, inputs[0]):
             self._pixels = True
@@ -165,15 +172,6 @@ class _Tracer:
             if not operator_of(user).startswith("_assert")
         ]
         return constant is not None and is_even(constant) and takers == [node]
-
-    def _layer(self, node: fx.Node, x: Value) -> Node | None:
-        """What an operator with weights of its own gives, or one that is a part of a layer."""
-        name = operator_of(node)
-        if name == "conv2d":
-            return self._convolution(node, x)
-        if name == "linear":
-            return self._dense(node, x)
-        return self._normed(node, x) if name in _NORMS else None
 
     def _convolution(self, node: fx.Node, x: Value) -> Node | None:
         """``conv2d(input, weight, bias, stride, padding, dilation, groups)``."""
@@ -206,7 +204,7 @@ class _Tracer:
         layer = ModuleLayer(weight, bias, 2)
         return Node("dense", (inputs, outputs), (x.node,), place_of(node), layer, times=x.times)
 
-    def _normed(self, node: fx.Node, x: Value) -> Node | None:
+    def _batch_norm(self, node: fx.Node, x: Value) -> Node | None:
         """``batch_norm(input, weight, bias, mean, variance, training, momentum, epsilon, ...)``.
 
         One that is the only one to look at a layer, and takes its running statistics, is a part
@@ -217,12 +215,12 @@ class _Tracer:
             return None
         weight, bias, mean, variance = (self._key(arg) for arg in node.args[1:5])
         alone = len(getattr(node.args[0], "users", ())) == 1
-        fixed = "no_training" in str(node.target)
-        if mean is None or variance is None or not alone or (not fixed and node.args[5]):
+        never_trains = "no_training" in str(node.target)
+        if mean is None or variance is None or not alone or (not never_trains and node.args[5]):
             return None
         if self._is_computed(node.args[1:3]):
             return None
-        epsilon = float(str(node.args[6 if fixed else 7]))
+        epsilon = float(str(node.args[6 if never_trains else 7]))
         norm = ModuleNorm(weight, bias, mean, variance, epsilon)
         return replace(x.node, layer=replace(layer, norm=norm))
 
@@ -237,7 +235,7 @@ class _Tracer:
         elif name == "permute" and argument(node, 1, None) == [0, 2, 3, 1]:
             operation = _CHANNELS_LAST, ()
         elif name in _FLATTENS:
-            operation = "flatten", flattening(node, turned=inputs[0].node.kind == _CHANNELS_LAST)
+            operation = "flatten", flattening(node, inputs[0].node.kind == _CHANNELS_LAST)
         elif name in ("hardtanh", "hardtanh_", "clamp", "clamp_", "clamp_min", "clamp_max"):
             operation = clamp_of(node)
         elif name in _POOLS and (window := window_of(node)) is not None:
@@ -246,22 +244,22 @@ class _Tracer:
             operation = "concatenation", (axis_of(node),)
         elif name in ("softmax", "_softmax") and not is_over_the_last(node):
             operation = None
-        elif name in _PLAIN and not has_number(node) and _is_whole(node, inputs):
+        elif (
+            name in _PLAIN
+            and not has_number(node)
+            and len(inputs) == len(nodes_in(node.args)) == takes(_PLAIN[name])
+            and are_aligned(node)
+        ):
             operation = _PLAIN[name], ()
-        elif name.rstrip("_") in _AFFINE and len(inputs) == 1:
-            operation = self._by_a_number(node)
+        elif name.rstrip("_") in _AFFINE and len(inputs) == 1 and not node.kwargs:
+            constant, kind = self._constant(node), name.rstrip("_")
+            number = None if constant is None or constant.numel() != 1 else float(constant)
+            if number is not None and kind in ("add", "sub"):
+                operation = "shift", (number if kind == "add" else -number,)
+            elif number:
+                operation = "scale", (number if kind == "mul" else 1.0 / number,)
         # Else of a kind that no source has: the first difference will show it.
         return operation or (f"PyTorch's {node.target}", (node.name,))
-
-    def _by_a_number(self, node: fx.Node) -> tuple[str, tuple[Hashable, ...]] | None:
-        """A sum or product with one number."""
-        name, constant = operator_of(node).rstrip("_"), self._constant(node)
-        if constant is None or constant.numel() != 1 or node.kwargs:
-            return None
-        number = float(constant)
-        if name in ("add", "sub"):
-            return "shift", (number if name == "add" else -number,)
-        return ("scale", (number if name == "mul" else 1.0 / number,)) if number else None
 
     def _constant(self, node: fx.Node) -> Tensor | None:
         """The number or the held tensor beside data; the second of a difference or quotient."""
@@ -286,12 +284,6 @@ class _Tracer:
     def _is_computed(self, args: Any) -> bool:
         """Whether one of these operands is computed, and not held as it is."""
         return any(self._key(arg) is None for arg in nodes_in(args))
-
-
-def _is_whole(node: fx.Node, inputs: tuple[Value, ...]) -> bool:
-    """Whether an operator of data alone has as many values as it takes, and nothing else."""
-    count = takes(_PLAIN[operator_of(node)])
-    return len(inputs) == len(nodes_in(node.args)) == count and are_aligned(node)
 
 
 def _exported(module: nn.Module, shape: tuple[int, ...]) -> ExportedProgram:
@@ -411,8 +403,8 @@ def averages_space(node: fx.Node) -> bool:
         return {axis % 4 for axis in axes} == {2, 3}
     if operator_of(node) != "avg_pool2d":
         return True
-    padded, divisor = any(pair(argument(node, 3, 0))), argument(node, 6, None)
-    return pair(node.args[1]) == before[2:] and not padded and divisor is None
+    pads, divisor = any(pair(argument(node, 3, 0))), argument(node, 6, None)
+    return pair(node.args[1]) == before[2:] and not pads and divisor is None
 
 
 def pads_of(node: fx.Node) -> Pads | None:
@@ -458,8 +450,8 @@ def window_of(node: fx.Node) -> tuple[Hashable, ...] | None:
         odd = pair(argument(node, 4, 1)) != (1, 1) or argument(node, 5, False)
     else:
         # TensorFlow's mean is over what is there, without the padding.
-        counted = any(padding) and argument(node, 5, True)
-        odd = argument(node, 4, False) or counted or argument(node, 6, None) is not None
+        counts_padding = any(padding) and argument(node, 5, True)
+        odd = argument(node, 4, False) or counts_padding or argument(node, 6, None) is not None
     if odd:
         return None
     return window, stride, Pads((padding[0], padding[0]), (padding[1], padding[1]))
@@ -504,13 +496,13 @@ def passes(node: fx.Node) -> bool:
     return value is not None and bool(value.dtype.is_floating_point)
 
 
-def flattening(node: fx.Node, turned: bool) -> tuple[Hashable, ...]:
+def flattening(node: fx.Node, channels_last: bool) -> tuple[Hashable, ...]:
     """The order in which places and channels become a vector, and their sides.
 
-    ``turned`` says that the channels are the last axis already.
+    ``channels_last`` says that the channels are the last axis already.
     """
     sides = shape_of(node.args[0])[1:]
-    if turned or not sides:
+    if channels_last or not sides:
         return "height, width, channels", sides, shape_of(node)[1:]
     channels, *plane = sides
     return "channels, height, width", (*plane, channels), shape_of(node)[1:]

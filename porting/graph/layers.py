@@ -156,10 +156,14 @@ def layers_of(config: NetworkConfig) -> NetworkLayers:
     """
     blocks = tuple(_block_layers(block) for block in config.resolve())
     stem, act = config.stem, config.activation
+    head = None
+    if config.head != "none":
+        channels, norm = blocks[-1].block.out_channels, "bn2" if config.head == "conv" else None
+        head = Layer("conv_head", "conv", 1, 1, channels, config.head_width, norm, act, "act2")
     return NetworkLayers(
         Layer("conv_stem", "conv", 3, 2, config.in_chans, stem, "bn1", act, "act1"),
         blocks,
-        _head(config, blocks[-1].block.out_channels),
+        head,
         Layer(
             "classifier", "dense", 1, 1, config.head_width, config.num_classes, None, "none",
             "classifier",
@@ -170,19 +174,10 @@ def layers_of(config: NetworkConfig) -> NetworkLayers:
     )  # fmt: skip
 
 
-def _head(config: NetworkConfig, channels: int) -> Layer | None:
-    if config.head == "none":
-        return None
-    norm = "bn2" if config.head == "conv" else None
-    width, act = config.head_width, config.activation
-    return Layer("conv_head", "conv", 1, 1, channels, width, norm, act, "act2")
-
-
 def _block_layers(block: Block) -> BlockLayers:
     if block.type not in _ROLES or block.groups > 1:
         raise UnsupportedNetwork(f"{block.path}: no TensorFlow source has blocks of its kind")
-    expanded = block.type == "ir"
-    mid = block.mid_channels if expanded else block.in_channels
+    mid = block.mid_channels if block.type == "ir" else block.in_channels
     widths = {
         "expand": (block.in_channels, mid),
         "depthwise": (mid, mid),
@@ -202,18 +197,15 @@ def _block_layers(block: Block) -> BlockLayers:
             block.activation if act else "none",
             f"{block.path}.{act or norm}",
         )
-    return BlockLayers(block, main, _squeeze_layers(block, mid))
-
-
-def _squeeze_layers(block: Block, mid: int) -> tuple[Layer, ...]:
-    if not block.squeeze:
-        return ()
-    path, narrow = f"{block.path}.se", block.squeeze
-    reduce, expand = f"{path}.conv_reduce", f"{path}.conv_expand"
-    return (
-        Layer(reduce, "conv", 1, 1, mid, narrow, None, "relu", f"{path}.act1"),
-        Layer(expand, "conv", 1, 1, narrow, mid, None, "none", expand),
-    )
+    squeeze: tuple[Layer, ...] = ()
+    if block.squeeze:
+        path, narrow = f"{block.path}.se", block.squeeze
+        reduce, expand = f"{path}.conv_reduce", f"{path}.conv_expand"
+        squeeze = (
+            Layer(reduce, "conv", 1, 1, mid, narrow, None, "relu", f"{path}.act1"),
+            Layer(expand, "conv", 1, 1, narrow, mid, None, "none", expand),
+        )
+    return BlockLayers(block, main, squeeze)
 
 
 def graph_of_network(layers: NetworkLayers, side: int, epsilon: float) -> Graph:
@@ -231,8 +223,8 @@ def graph_of_network(layers: NetworkLayers, side: int, epsilon: float) -> Graph:
                 gate = builder.mean(x, f"{path}.se.pool")
                 for squeeze in block.squeeze:
                     gate = builder.layer(squeeze, gate, on_one_pixel=True)
-                expected = f"{path}.se.gate ({layers.gate})"
-                gate = builder.shown(f"{path}.se.gate", layers.gate, gate, place=expected)
+                place = f"{path}.se.gate ({layers.gate})"
+                gate = builder.shown(f"{path}.se.gate", layers.gate, gate, place=place)
                 x = builder.shown(
                     f"{path}.se", "mul", x, gate, place=f"{path}.se (scaling by the gate)"
                 )
@@ -281,8 +273,8 @@ class _Builder:
         """The mean over height and width; over a single place it is the value itself."""
         if self._side == 1:
             return x
-        expected = f"{path} (mean over height and width)"
-        return self.shown(path, "mean over height and width", x, place=expected)
+        place = f"{path} (mean over height and width)"
+        return self.shown(path, "mean over height and width", x, place=place)
 
     def shown(self, path: str, kind: str, *operands: Node, place: str) -> Node:
         """A node whose value the network has at ``path``."""

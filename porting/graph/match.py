@@ -9,7 +9,7 @@ belong to which.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterator, Set
 from heapq import heapify, heappop, heappush
 
 from porting.errors import MappingError
@@ -109,38 +109,33 @@ def _pairs(
         MappingError: a layer of the source would be two of the network.
     """
     partners: dict[Node, Node] = {}
-    visited: set[tuple[Node, Node]] = set()
+    history: set[tuple[Node, Node]] = set()
     pending = [(source, network)]
     while pending:
-        left, right = pending.pop()
-        partner = partners.setdefault(left, right)
-        if partner is not right and left.weighted:
+        pair = node, other = pending.pop()
+        partner = partners.setdefault(node, other)
+        if partner is not other and node.weighted:
             raise MappingError(
-                f"{path}: the source computes {left.place} once, the network twice, at "
-                f"{partner.place} and at {right.place}"
+                f"{path}: the source computes {node.place} once, the network twice, at "
+                f"{partner.place} and at {other.place}"
             )
-        if (left, right) in visited:
+        if pair in history:
             continue
-        visited.add((left, right))
-        if partner is right:
-            yield left, right
+        history.add(pair)
+        if partner is other:
+            yield pair
         # What the network computes twice without weights may still be made of other layers.
-        pending += _operands(left, right, ours, theirs, path)
-
-
-def _operands(
-    left: Node, right: Node, ours: dict[Node, int], theirs: dict[Node, int], path: str
-) -> Iterable[tuple[Node, Node]]:
-    if left.kind not in COMMUTATIVE:
-        return zip(left.inputs, right.inputs, strict=True)
-    if len({ours[operand] for operand in left.inputs}) < len(set(left.inputs)):
-        _check_alike(left, right, ours, theirs, path)
-    in_order_of_fingerprints = sorted(left.inputs, key=ours.__getitem__)
-    return zip(in_order_of_fingerprints, sorted(right.inputs, key=theirs.__getitem__), strict=True)
+        operands, others = node.inputs, other.inputs
+        if node.kind in COMMUTATIVE:
+            if len({ours[operand] for operand in operands}) < len(set(operands)):
+                _check_alike(node, other, ours, theirs, path)
+            operands = tuple(sorted(operands, key=ours.__getitem__))
+            others = tuple(sorted(others, key=theirs.__getitem__))
+        pending += zip(operands, others, strict=True)
 
 
 def _check_alike(
-    left: Node, right: Node, ours: dict[Node, int], theirs: dict[Node, int], path: str
+    source: Node, network: Node, ours: dict[Node, int], theirs: dict[Node, int], path: str
 ) -> None:
     """Two operands of one fingerprint do not matter where neither has weights of its own.
 
@@ -148,7 +143,7 @@ def _check_alike(
         AmbiguousAlignment: they have.
     """
     places = []
-    for node, fingerprints in ((left, ours), (right, theirs)):
+    for node, fingerprints in ((source, ours), (network, theirs)):
         one, other = node.inputs
         layers = _own_layers(one, other, fingerprints)
         if not any(layers):
@@ -159,7 +154,7 @@ def _check_alike(
         f"{path}: the structure does not say which layer is which:\n"
         f"  source:  {first}\n     and:  {second}\n"
         f"  network: {third}\n      and: {fourth}\n"
-        f"  both give operands of one {left.kind}; build the module so that the two differ, or "
+        f"  both give operands of one {source.kind}; build the module so that the two differ, or "
         "load the weights of this place by hand"
     )
 
@@ -173,21 +168,21 @@ def _own_layers(
     its operands, so that the greatest of those left is behind none of the others.
     """
     reached_from = {one: 1, other: 2} if one is not other else {one: 3}
-    unshared = sum(sides != 3 for sides in reached_from.values())
+    unshared_nodes = sum(sides != 3 for sides in reached_from.values())
     pending = [(-fingerprints[node], n, node) for n, node in enumerate(reached_from)]
     heapify(pending)
     layers: tuple[list[Node], list[Node]] = ([], [])
-    while unshared:
+    while unshared_nodes:
         _, _, node = heappop(pending)
         sides = reached_from[node]
         if sides != 3:
-            unshared -= 1
+            unshared_nodes -= 1
             if node.weighted:
                 layers[sides - 1].append(node)
         for operand in node.inputs:
             before = reached_from.get(operand, 0)
             after = reached_from[operand] = before | sides
-            unshared += (after != 3) - (before in (1, 2))
+            unshared_nodes += (after != 3) - (before in (1, 2))
             if not before:
                 heappush(pending, (-fingerprints[operand], len(reached_from), operand))
     return layers
@@ -204,6 +199,6 @@ def describe_node(node: Node) -> str:
         text = f"{node.kind} {kernel}, stride {stride}, {inputs} -> {outputs}{rest}"
     else:
         text = " ".join([node.kind, ", ".join(str(fact) for fact in node.facts)]).strip()
-    # A place that says it already needs no second telling.
-    said = text in node.place or " -> " in node.place or f" {node.kind} " in node.place
-    return node.place if said else f"{node.place} ({text})"
+    # A place that says it already is not repeated.
+    is_in_place = text in node.place or " -> " in node.place or f" {node.kind} " in node.place
+    return node.place if is_in_place else f"{node.place} ({text})"

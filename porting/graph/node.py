@@ -159,13 +159,13 @@ class Graph:
 
 def in_order(output: Node) -> Iterator[Node]:
     """All nodes below and with ``output``, each once, inputs first."""
-    visited: set[int] = set()
+    history: set[int] = set()
     pending = [(output, False)]
     while pending:
         node, complete = pending.pop()
         if complete:
             yield node
-        elif id(node) not in visited:
-            visited.add(id(node))
+        elif id(node) not in history:
+            history.add(id(node))
             pending.append((node, True))
             pending += [(operand, False) for operand in reversed(node.inputs)]

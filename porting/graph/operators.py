@@ -47,8 +47,8 @@ def is_constant(name: str, source: Source) -> bool:
 def operand(operator: Operator, index: int, source: Source) -> str | None:
     """The stored constant that is an operator's input of that number, None where none is."""
     name = operator.inputs[index] if index < len(operator.inputs) else None
-    stored = None if name is None else stored_name(name, source)
-    return stored if stored in source.tensors else None
+    constant = None if name is None else stored_name(name, source)
+    return constant if constant in source.tensors else None
 
 
 def integers_of(operator: Operator, index: int, source: Source) -> np.ndarray | None:
@@ -135,9 +135,9 @@ def moves_channels_last(operator: Operator, source: Source) -> bool:
 def takes_channels_first(source: Source) -> bool:
     """Whether the graph's input is NCHW, of which it makes NHWC before its first layer."""
     graph = source.graph
-    name, passed = graph.inputs[0] if graph is not None and graph.inputs else "", set()
-    while graph is not None and name not in passed:
-        passed.add(name)
+    name, history = graph.inputs[0] if graph is not None and graph.inputs else "", set()
+    while graph is not None and name not in history:
+        history.add(name)
         takers = graph.consumers.get(name, ())
         if len(takers) != 1:
             return False
@@ -158,5 +158,5 @@ def pads_of(operator: Operator, source: Source) -> Pads | None:
         name = operand(operator, 2, source)
         if name is None or source.read(name).any():
             return None
-    (top, bottom), (left, right) = amounts[1:3].tolist()
-    return Pads((top, bottom), (left, right))
+    rows, columns = amounts[1:3].tolist()
+    return Pads(tuple(rows), tuple(columns))

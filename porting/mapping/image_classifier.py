@@ -103,17 +103,19 @@ def ends_of(source: Source) -> Ends:
     return Ends(image[1], image[3], result[-1])
 
 
-def _shape(source: Source, end: str, expected: str) -> tuple[int, ...]:
+def _shape(source: Source, end: str, requirement: str) -> tuple[int, ...]:
     graph = source.graph
     names = () if graph is None else graph.inputs if end == "input" else graph.outputs
     if not names:
-        raise MappingError(f"{source.path}: the graph has no {end}; expected {expected}")
+        raise MappingError(f"{source.path}: the graph has no {end}; expected {requirement}")
     if names[0] not in source.activations:
         raise MappingError(
-            f"{source.path}: the graph's {end} {names[0]!r} is a constant; expected {expected}"
+            f"{source.path}: the graph's {end} {names[0]!r} is a constant; expected {requirement}"
         )
     return source.activations[names[0]].shape
 
 
-def _other(source: Source, end: str, shape: tuple[int, ...], expected: str) -> MappingError:
-    return MappingError(f"{source.path}: the graph's {end} has shape {shape}; expected {expected}")
+def _other(source: Source, end: str, shape: tuple[int, ...], requirement: str) -> MappingError:
+    return MappingError(
+        f"{source.path}: the graph's {end} has shape {shape}; expected {requirement}"
+    )

@@ -136,8 +136,8 @@ class InputConvention:
 
     def taken_in(self) -> InputConvention:
         """That of a network which normalises by itself: pixels as they are."""
-        (none, one), said = ((0.0,) * self.channels, (1.0,) * self.channels), self.evidence
-        evidence = f"{_BY_ITSELF}; for the source: {said}"
+        none, one = (0.0,) * self.channels, (1.0,) * self.channels
+        evidence = f"{_BY_ITSELF}; for the source: {self.evidence}"
         return replace(self, mean=none, std=one, evidence=evidence)
 
     def restated(self, by_user: Affine, where: str) -> InputConvention:
@@ -185,21 +185,21 @@ def convention_of(source: Source, match: Match, by_user: Affine | None = None) -
         BadInput: the user's convention contradicts the file's, or has another number of channels.
     """
     ends = match.ends
-    known: Match | None = match
+    network: Match | None = match
     if match.architecture is None:
         # The module's name says nothing; the source may be one of a known network's.
-        known = next(candidates(source, match.plan.weight_set), None)
-    model = None if known is None else known.model.removeprefix("tf_")
+        network = next(candidates(source, match.plan.weight_set), None)
+    model = None if network is None else network.model.removeprefix("tf_")
     family = family_of(model or _UNKNOWN)
     mean, std = (
         values if ends.channels == len(values) else (float(np.mean(values)),) * ends.channels
         for values in family.affine
     )
     steps = steps_of(source, match.normalisation, ends.channels)
-    settled = _settled(source, steps, (mean, std), model)
+    entry_spec = _without_user(source, steps, (mean, std), model)
     if by_user is not None:
-        settled = _as_stated(source, steps, settled, _range_of_user(by_user, ends.channels))
-    entry, certainty, evidence = settled
+        entry_spec = _with_user(source, steps, entry_spec, _range_of_user(by_user, ends.channels))
+    entry, certainty, evidence = entry_spec
     if takes_channels_first(source):
         evidence += "; the source's own input is NCHW"
     whole = composed(entry, steps.scale, steps.offset)
@@ -217,11 +217,11 @@ def normalises_inside(source: Source, match: Match) -> bool:
     return bool(steps_of(source, match.normalisation, match.ends.channels).kinds)
 
 
-_Settled = tuple["InputRange", Certainty, str]
+_EntrySpec = tuple["InputRange", Certainty, str]
 """What the source's input stands for, how surely that and all that follows is known, and how."""
 
 
-def _settled(source: Source, steps: Steps, usual: Affine, model: str | None) -> _Settled:
+def _without_user(source: Source, steps: Steps, usual: Affine, model: str | None) -> _EntrySpec:
     """Without the user: by the file, else by what its family's authors publish, else as usual."""
     by_file = range_by_file(source, len(usual[0]), steps.scale, steps.offset)
     if by_file is not None:
@@ -240,11 +240,11 @@ def _settled(source: Source, steps: Steps, usual: Affine, model: str | None) -> 
     return as_usual, "assumed", f"assumed as in the family's training code; {NOTHING_SAYS_SO}"
 
 
-def _as_stated(source: Source, steps: Steps, settled: _Settled, user: InputRange) -> _Settled:
-    """With the user's convention, from pixels to the first layer, which must not contradict the
-    file.
-    """
-    entry, certainty, evidence = settled
+def _with_user(
+    source: Source, steps: Steps, entry_spec: _EntrySpec, user: InputRange
+) -> _EntrySpec:
+    """With the user's convention of the first layer, which must not contradict the file."""
+    entry, certainty, evidence = entry_spec
     options = f"--mean {_list(user.mean)} --std {_list(user.std)}"
     if certainty == "proved":
         whole = composed(entry, steps.scale, steps.offset)
@@ -254,17 +254,17 @@ def _as_stated(source: Source, steps: Steps, settled: _Settled, user: InputRange
                 f"{affine_text(whole.mean, whole.std)}: {evidence}. Leave the two options out"
             )
         return entry, certainty, f"{evidence}; as {options} say"
-    implied = before(user, steps.scale, steps.offset)
-    channels = len(implied.mean)
-    grey = replace(implied, mean=implied.mean[:1] * channels, std=implied.std[:1] * channels)
-    if steps.kinds and not same(implied, grey):
+    start = before(user, steps.scale, steps.offset)
+    channels = len(start.mean)
+    grey = replace(start, mean=start.mean[:1] * channels, std=start.std[:1] * channels)
+    if steps.kinds and not same(start, grey):
         raise BadInput(
             f"{source.path}: {options} contradict the file: {steps.what}, and other than these "
-            f"would have it: its input would be RGB 0..255 {affine_text(implied.mean, implied.std)}"
+            f"would have it: its input would be RGB 0..255 {affine_text(start.mean, start.std)}"
             "; expected the same for each channel"
         )
     before_that = f"{steps.what}; the rest is the user's" if steps.kinds else "the user's"
-    return implied, "stated", f"{before_that}: {options}"
+    return start, "stated", f"{before_that}: {options}"
 
 
 def parse_affine(
@@ -328,34 +328,34 @@ def range_by_file(
     ranges = [*_statements(source, channels)]
     if not ranges:
         return None
-    chosen = ranges[0]
+    statement = ranges[0]
     for other in ranges[1:]:
-        if not same(chosen, other):
-            how = f"{chosen.how}, and {other.how}: the two contradict each other"
-            return replace(chosen, how=how, proved=False)
-    ends = np.stack(composed(chosen, scale, offset).ends)
+        if not same(statement, other):
+            how = f"{statement.how}, and {other.how}: the two contradict each other"
+            return replace(statement, how=how, proved=False)
+    ends = np.stack(composed(statement, scale, offset).ends)
     low, high = ends.min(axis=0), ends.max(axis=0)
-    if chosen.from_metadata and not _is_plausible(low, high):
-        how = f"{chosen.how}: of that it makes {_ends_text(low, high)}, which contradicts them"
-        return replace(chosen, how=how, proved=False)
-    return chosen
+    if statement.from_metadata and not _is_plausible(low, high):
+        how = f"{statement.how}: of that it makes {_ends_text(low, high)}, which contradicts them"
+        return replace(statement, how=how, proved=False)
+    return statement
 
 
 @np.errstate(all="ignore")
-def likely_range(
-    scale: np.ndarray, offset: np.ndarray, channels: int, expected: Affine
-) -> InputRange:
+def likely_range(scale: np.ndarray, offset: np.ndarray, channels: int, usual: Affine) -> InputRange:
     """The range of images for which a graph's ``x * scale + offset`` makes sense.
 
     What comes of it is to be about what networks take: a few units about 0 or 0 to 255, and
-    most of that. ``expected`` is the convention of the network's family, which decides between
+    most of that. ``usual`` is the convention of the network's family, which decides between
     several; none of it is proved.
     """
     scale, offset = (np.broadcast_to(values, (channels,)) for values in (scale, offset))
-    familiar = InputRange(*expected, "", False)
+    familiar = InputRange(*usual, "", False)
     likely = [bounds for bounds in RANGES if _is_plausible(*_result(bounds, scale, offset))]
-    usual = [b for b in likely if same(composed(_of(b, channels, ""), scale, offset), familiar)]
-    if len(likely) != 1 and len(usual) != 1:
+    familiar_bounds = [
+        b for b in likely if same(composed(_of(b, channels, ""), scale, offset), familiar)
+    ]
+    if len(likely) != 1 and len(familiar_bounds) != 1:
 
         def distance_from_middle(bounds: tuple[float, float]) -> float:
             low, high = _result(bounds, scale, offset)
@@ -364,7 +364,7 @@ def likely_range(
         bounds = min(likely, key=distance_from_middle, default=RANGES[0])
         how = f"whose range nothing in the file says; {_range_text(bounds)} is taken"
         return replace(_of(bounds, channels, how), unknown=True)
-    bounds = (usual or likely)[0]
+    bounds = (familiar_bounds or likely)[0]
     low, high = _result(bounds, scale, offset)
     how = f"assumed to be {_range_text(bounds)}, of which it makes {_ends_text(low, high)}; "
     return _of(bounds, channels, how + NOTHING_SAYS_SO)
@@ -406,19 +406,19 @@ def affine_text(mean: tuple[float, ...], std: tuple[float, ...]) -> str:
 def _statements(source: Source, channels: int) -> Iterator[InputRange]:
     """All statements of a file, those that say the most first."""
     info = input_info(source)
-    stored = "" if info is None else info.stored_as
+    storage = "" if info is None else info.stored_as
     # An image's bytes, as they are or less 128, are the input of a file that takes integers.
-    if info is not None and stored in BYTES and info.range is not None:
+    if info is not None and storage in BYTES and info.range is not None:
         how = f"which stands for {_range_text(info.range)} by its quantisation"
         yield _of(info.range, channels, how, proved=True)
-    elif info is not None and stored in _WHOLE and info.range is None:
-        mean = 128.0 if stored == "int8" else 0.0
-        how = f"which is {'0..255 less 128' if mean else 'pixels 0..255'} in {stored}"
+    elif info is not None and storage in _WHOLE and info.range is None:
+        mean = 128.0 if storage == "int8" else 0.0
+        how = f"which is {'0..255 less 128' if mean else 'pixels 0..255'} in {storage}"
         yield InputRange((mean,) * channels, (1.0,) * channels, how, True)
     if info is not None:
         yield from _by_metadata(source, channels)
     graph = source.graph
-    if graph is not None and info is not None and stored not in _WHOLE:
+    if graph is not None and info is not None and storage not in _WHOLE:
         # A float input that becomes integers at once holds what those can hold, where that is
         # usual: their range was measured on images when the file was made.
         takers = graph.consumers.get(graph.inputs[0], ())
@@ -540,9 +540,9 @@ def _normalization(
         mean, variance = (_setting(layer.settings[name]) for name in ("mean", "variance"))
     else:
         # A .keras numbers the variables of layers that it does not know by name.
-        named = f"{path}/mean" in source.tensors
-        kept = ("mean", "variance") if named else ("0", "1")
-        mean, variance = (_setting(source.read(f"{path}/{name}")) for name in kept)
+        has_names = f"{path}/mean" in source.tensors
+        names = ("mean", "variance") if has_names else ("0", "1")
+        mean, variance = (_setting(source.read(f"{path}/{name}")) for name in names)
     deviation = np.maximum(np.sqrt(variance), _LEAST_DEVIATION)
     if layer.settings.get("invert"):
         return deviation, mean
@@ -583,9 +583,9 @@ def _is_plausible(low: np.ndarray, high: np.ndarray) -> bool:
     wide as bytes, with or without their mean.
     """
     width, middle = high - low, (high + low) / 2
-    normalised = (width >= 0.99) & (np.maximum(-low, high) <= 3) & (np.abs(middle) < 0.95)
+    about_zero = (width >= 0.99) & (np.maximum(-low, high) <= 3) & (np.abs(middle) < 0.95)
     as_bytes = (width > 200) & (width < 300) & (low > -160) & (high < 300)
-    return bool(normalised.all() or as_bytes.all())
+    return bool(about_zero.all() or as_bytes.all())
 
 
 def _as_tuple(values: np.ndarray) -> tuple[float, ...]:
@@ -602,5 +602,5 @@ def _ends_text(low: np.ndarray, high: np.ndarray) -> str:
 
 
 def _list(values: tuple[float, ...], separator: str = ",") -> str:
-    shown = values[:1] if len(set(values)) == 1 else values
-    return separator.join(f"{value:.6g}" for value in shown)
+    numbers = values[:1] if len(set(values)) == 1 else values
+    return separator.join(f"{number:.6g}" for number in numbers)

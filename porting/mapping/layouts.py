@@ -91,17 +91,18 @@ def invert(layout: str) -> str:
     For taking a port's weights back to where they came from: a user who asks
     which element of the source a weight is, and the tests of every layout.
     """
-    left, right = layout.split(" -> ")
-    return f"{right} -> {left}"
+    return " -> ".join(reversed(layout.split(" -> ")))
 
 
 def changed_shape(shape: tuple[int, ...], layout: str) -> tuple[int, ...] | None:
     """The shape after the change, or None where the axes do not fit."""
-    left, right = (re.findall(r"\([^)]*\)|\S+", side) for side in layout.split(" -> "))
-    if len(left) != len(shape):
+    before, after = (re.findall(r"\([^)]*\)|\S+", side) for side in layout.split(" -> "))
+    if len(before) != len(shape):
         return None
-    sides = dict(zip(left, shape, strict=True))
-    if sides.get("1", 1) != 1 or any(n != 1 for a, n in zip(left, shape, strict=True) if a == "1"):
+    sides = dict(zip(before, shape, strict=True))
+    if sides.get("1", 1) != 1 or any(
+        n != 1 for a, n in zip(before, shape, strict=True) if a == "1"
+    ):
         return None
     sides["1"] = 1
-    return tuple(math.prod(sides[name] for name in axis.strip("()").split()) for axis in right)
+    return tuple(math.prod(sides[name] for name in axis.strip("()").split()) for axis in after)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SIDE = 224
 """The side of images, in pixels, where a graph does not say it: ImageNet's usual one."""
 
-_LISTED = 3  # most places that a note names
+_MOST_PLACES = 3  # most places that a note names
 
 
 ENTRY = "input"
@@ -144,7 +144,7 @@ class SourceReadings:
                 self._graphs[reading] = graph_of_source(self.source, self.ends.channels, reading)
             yield self._graphs[reading]
 
-    def paired(self, network: Graph, drop_background: bool) -> _Paired:
+    def pairing(self, network: Graph, drop_background: bool) -> _Pairing:
         """The reading that fits a network, and its values' pairs with the network's.
 
         Raises:
@@ -165,7 +165,7 @@ class SourceReadings:
                 if furthest is None or error.depth > furthest.depth:
                     furthest = error
                 continue
-            return _Paired(graph, matcher.source, network, pairs, softmax)
+            return _Pairing(graph, matcher.source, network, pairs, softmax)
         assert furthest is not None  # there is at least one reading
         raise furthest
 
@@ -186,16 +186,16 @@ def match_network(
         config = replace(config, num_classes=without_background(ends.classes, source))
     layers = layers_of(config)
     network = graph_of_network(layers, ends.side, config.bn_epsilon)
-    paired = readings.paired(network, drop)
-    _check_details(paired, config)
-    fills, problems = paired.fills(source, first_row)
+    pairing = readings.pairing(network, drop)
+    _check_details(pairing, config)
+    fills, problems = pairing.fills(source, first_row)
     if problems:
         raise _does_not_fit(source, model, problems)
-    tracked = (key for key in layers.shapes() if key.endswith("num_batches_tracked"))
-    fills += [Fill(key, constant="zeros") for key in tracked]
-    plan = Plan(model, "graph", weight_set, tuple(fills), paired.left_out(source, fills))
+    counts = (key for key in layers.shapes() if key.endswith("num_batches_tracked"))
+    fills += [Fill(key, constant="zeros") for key in counts]
+    plan = Plan(model, "graph", weight_set, tuple(fills), pairing.left_out(source, fills))
     check_total(plan, source, layers.shapes())
-    return _match(model, plan, _ends(config), config, paired)
+    return _match(model, plan, _ends(config), config, pairing)
 
 
 def match_by_names(model: str, plan: Plan, config: NetworkConfig) -> Match:
@@ -242,24 +242,24 @@ def match_module(
         ends = replace(ends, classes=without_background(ends.classes, source))
     network = graph_of_module(module, (1, ends.channels, ends.side, ends.side))
     try:
-        paired = readings.paired(network, drop_background)
+        pairing = readings.pairing(network, drop_background)
     except GraphMismatch as error:
         if not drop_background and (ends.classes, network.output.facts[-1:]) == (1001, (1000,)):
             error.add_line("--classes drop-background leaves off class 0 of 1001")
         raise
-    fills, problems = paired.fills(source, int(drop_background))
+    fills, problems = pairing.fills(source, int(drop_background))
     if problems:
         raise _does_not_fit(source, model, problems)
-    filled = {fill.target for fill in fills}
-    trained = dict(module.named_parameters(remove_duplicate=False))
+    targets = {fill.target for fill in fills}
+    parameters = dict(module.named_parameters(remove_duplicate=False))
     for key in module.state_dict():
-        if key not in filled and key not in trained:
+        if key not in targets and key not in parameters:
             constant = "zeros" if key.endswith("num_batches_tracked") else "as built"
             fills.append(Fill(key, constant=constant))
-    left = paired.left_out(source, fills)
-    plan = Plan(model, "structure", weight_set, tuple(fills), left, paired.notes())
+    rest = pairing.left_out(source, fills)
+    plan = Plan(model, "structure", weight_set, tuple(fills), rest, pairing.notes())
     check_total(plan, source, {key: tuple(v.shape) for key, v in module.state_dict().items()})
-    return _match(model, plan, ends, None, paired)
+    return _match(model, plan, ends, None, pairing)
 
 
 def _ends(config: NetworkConfig) -> Ends:
@@ -271,35 +271,35 @@ def _does_not_fit(source: Source, model: str, problems: Iterable[str]) -> Mappin
 
 
 def _match(
-    model: str, plan: Plan, ends: Ends, config: NetworkConfig | None, paired: _Paired
+    model: str, plan: Plan, ends: Ends, config: NetworkConfig | None, pairing: _Pairing
 ) -> Match:
-    names = paired.names()
-    affine = {theirs.weight: (ours.scale, ours.offset) for ours, theirs in paired.layers()}
-    ours = dict(paired.pairs)
-    flows = flows_of(paired.network, {ours[node]: name for node, name in names.items()})
+    names = pairing.names()
+    affine = {theirs.weight: (ours.scale, ours.offset) for ours, theirs in pairing.layers()}
+    ours = dict(pairing.pairs)
+    flows = flows_of(pairing.network, {ours[node]: name for node, name in names.items()})
     flows = (
         replace(flow, scale=affine[flow.weight][0], offset=affine[flow.weight][1]) for flow in flows
     )
-    taps = tuple((name, paired.compared.taps[node].name) for node, name in names.items())
+    taps = tuple((name, pairing.part.taps[node].name) for node, name in names.items())
     return Match(
-        model, plan, ends, config, tuple(layer for _, layer in paired.layers()),
+        model, plan, ends, config, tuple(layer for _, layer in pairing.layers()),
         tuple(flows),
-        paired.network.normalises or (config is not None and config.normalises),
-        paired.factors(), dict(paired.stated_epsilons()), paired.source.data,
-        paired.source.normalisation, (*taps, *paired.softmax),
-        frozenset(name for node, name in names.items() if node in paired.source.computed_twice),
+        pairing.network.normalises or (config is not None and config.normalises),
+        pairing.factors(), dict(pairing.stated_epsilons()), pairing.source.data,
+        pairing.source.normalisation, (*taps, *pairing.softmax),
+        frozenset(name for node, name in names.items() if node in pairing.source.computed_twice),
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class _Paired:
-    """A source's graph, the part of it that is compared, and its pairs with a network's.
+class _Pairing:
+    """A source's graph, the ``part`` of it that is compared, and its pairs with a network's.
 
     ``softmax`` is the tap behind the logits, where the network does not have one.
     """
 
     source: SourceGraph
-    compared: Graph
+    part: Graph
     network: Graph
     pairs: Pairs
     softmax: tuple[tuple[str, str], ...]
@@ -315,12 +315,12 @@ class _Paired:
 
         By the network's paths, or by the places of a module; the ends as everywhere.
         """
-        end = self.compared.output
+        end = self.part.output
         logits = end.inputs[0] if end.kind == "softmax" else end
         ends = {end: SOFTMAX, logits: LOGITS} if end is not logits else {logits: LOGITS}
         names = {}
         for ours, theirs in self.pairs:
-            tap = self.compared.taps.get(ours)
+            tap = self.part.taps.get(ours)
             if tap is None or ours.kind == "input":
                 continue
             path = self.network.taps.get(theirs)
@@ -330,7 +330,7 @@ class _Paired:
 
     def factors(self) -> dict[str, float]:
         """How many times the network's values the source's are, by tap, where they differ."""
-        taps = self.compared.taps
+        taps = self.part.taps
         return {name: taps[n].times for n, name in self.names().items() if taps[n].times != 1}
 
     def fills(self, source: Source, first_row: int) -> tuple[list[Fill], list[str]]:
@@ -341,7 +341,7 @@ class _Paired:
             if isinstance(ours.layer, SourceLayer) and isinstance(theirs.layer, ModuleLayer):
                 layer = _LayerPair(
                     ours, theirs, ours.layer, theirs.layer,
-                    first_row if ours is self.compared.output else 0,
+                    first_row if ours is self.part.output else 0,
                 )  # fmt: skip
                 fills += layer.fills(problems)
         for place, fill in enumerate(fills):
@@ -352,14 +352,14 @@ class _Paired:
 
     def left_out(self, source: Source, fills: Iterable[Fill]) -> tuple[LeftOut, ...]:
         """The source's tensors that fill nothing: parameters of its operators, or unused."""
-        used = {name for fill in fills for name in (fill.source, fill.subtracted)}
+        sources = {name for fill in fills for name in (fill.source, fill.subtracted)}
         parameters = self.source.parameters
         return tuple(
             LeftOut(name, f"parameter of {parameters[name]}")
             if name in parameters
             else LeftOut(name, "not used by the graph")
             for name in source.tensors
-            if name not in used
+            if name not in sources
         )
 
     def stated_epsilons(self) -> Iterator[tuple[str, float]]:
@@ -379,19 +379,19 @@ class _Paired:
         if unlike:
             some = "; ".join(
                 f"{theirs.place}: source {_pads_of(ours)}, module {_pads_of(theirs)}"
-                for ours, theirs in unlike[:_LISTED]
+                for ours, theirs in unlike[:_MOST_PLACES]
             )
-            more = f"; and {len(unlike) - _LISTED} more" if len(unlike) > _LISTED else ""
+            more = f"; and {len(unlike) - _MOST_PLACES} more" if len(unlike) > _MOST_PLACES else ""
             notes.append(f"{len(unlike)} of the module's convolutions pad otherwise: {some}{more}")
         for ours, theirs in self.pairs:
             if isinstance(ours.layer, SourceLayer) and isinstance(theirs.layer, ModuleLayer):
                 norms = ours.layer.norm, theirs.layer.norm
                 if norms[0] is None or norms[1] is None or norms[0].epsilon is None:
                     continue
-                stated, own = norms[0].epsilon, norms[1].epsilon
-                if abs(stated - own) > 1e-3 * stated:
+                epsilon, own = norms[0].epsilon, norms[1].epsilon
+                if abs(epsilon - own) > 1e-3 * epsilon:
                     notes.append(
-                        f"the source's batch norms have epsilon {stated:g}, the module's "
+                        f"the source's batch norms have epsilon {epsilon:g}, the module's "
                         f"{own:g}, {theirs.place} first"
                     )
                     break
@@ -477,8 +477,8 @@ class _LayerPair:
                     problems.append(self._no_place(what))
             elif key == theirs.mean and bias is not None:
                 # A bias before a batch norm moves its mean, which is taken off.
-                factor, subtracted = (-1.0, None) if name is None else (1.0, bias)
-                yield Fill(key, name or bias, VECTOR, factor=factor, subtracted=subtracted)
+                factor, bias = (-1.0, None) if name is None else (1.0, bias)
+                yield Fill(key, name or self.source.bias, VECTOR, factor=factor, subtracted=bias)
             elif name is None:
                 yield Fill(key, constant=constant)
             else:
@@ -488,20 +488,20 @@ class _LayerPair:
         return f"{self.ours.place} has {what}, {self.theirs.place} has no place for it"
 
 
-def _check_details(paired: _Paired, config: NetworkConfig) -> None:
+def _check_details(pairing: _Pairing, config: NetworkConfig) -> None:
     """Check what no fingerprint holds: padding, epsilon, and that nothing is left of the graph.
 
     Raises:
         GraphMismatch: at the first place where they differ.
     """
-    path, depth = paired.source.path, 0
-    for ours, theirs in paired.pairs:
+    path, depth = pairing.source.path, 0
+    for ours, theirs in pairing.pairs:
         if not isinstance(ours.layer, SourceLayer) or not isinstance(theirs.layer, ModuleLayer):
             continue
         padding = ours.padding
         if padding is not None and not padding.fits(config.padding):
-            expected = f"{theirs.place}, padding {config.padding}"
-            raise GraphMismatch(path, depth, f"{ours.place}, {padding}", expected)
+            network = f"{theirs.place}, padding {config.padding}"
+            raise GraphMismatch(path, depth, f"{ours.place}, {padding}", network)
         norms = ours.layer.norm, theirs.layer.norm
         epsilon = None if norms[0] is None else norms[0].epsilon
         # Graphs keep it in float32.
@@ -512,8 +512,8 @@ def _check_details(paired: _Paired, config: NetworkConfig) -> None:
                 f"{norm}, a batch norm with epsilon {norms[1].epsilon:g}",
             )  # fmt: skip
         depth += 1
-    if paired.source.surplus is not None:
-        raise GraphMismatch(path, depth, paired.source.surplus, "nothing further")
+    if pairing.source.surplus is not None:
+        raise GraphMismatch(path, depth, pairing.source.surplus, "nothing further")
 
 
 def _without_softmax(

@@ -24,7 +24,7 @@ CONSTANTS = {
 }
 """What a key without a source tensor is filled with, by name. What is measured is the port's."""
 
-_CALIBRATED = {
+_CONSTANT_BY_ENDING = {
     "running_mean": "measured mean",
     "running_var": "measured variance",
     "weight": "measured deviation",
@@ -59,7 +59,7 @@ class Fill:
     @property
     def measured(self) -> bool:
         """Whether the values, or a part of them, come from a calibration's images."""
-        return self.added is not None or self.constant in _CALIBRATED.values()
+        return self.added is not None or self.constant in _CONSTANT_BY_ENDING.values()
 
 
 @dataclass(frozen=True)
@@ -112,17 +112,17 @@ def identity_norms(plan: Plan) -> tuple[str, ...]:
 
 def calibrated_plan(plan: Plan, norms: Collection[str]) -> Plan:
     """The plan with measured statistics in these batch norms, and the mean in their biases."""
-    return replace(plan, fills=tuple(_calibrated(fill, norms) for fill in plan.fills))
-
-
-def _calibrated(fill: Fill, norms: Collection[str]) -> Fill:
-    path, _, name = fill.target.rpartition(".")
-    if path not in norms:
-        return fill
-    if name == "bias":
-        return replace(fill, added="measured mean")
-    constant = _CALIBRATED.get(name)
-    return fill if constant is None else Fill(fill.target, constant=constant)
+    fills = []
+    for fill in plan.fills:
+        path, _, name = fill.target.rpartition(".")
+        constant = _CONSTANT_BY_ENDING.get(name)
+        if path in norms and name == "bias":
+            fills.append(replace(fill, added="measured mean"))
+        elif path in norms and constant is not None:
+            fills.append(Fill(fill.target, constant=constant))
+        else:
+            fills.append(fill)
+    return replace(plan, fills=tuple(fills))
 
 
 def check_total(plan: Plan, source: Source, keys: Mapping[str, tuple[int, ...]]) -> None:
@@ -131,51 +131,38 @@ def check_total(plan: Plan, source: Source, keys: Mapping[str, tuple[int, ...]])
     Raises:
         MappingError: with every problem in one message.
     """
-    problems = [*_key_problems(plan, keys), *_tensor_problems(plan, source)]
-    problems += _shape_problems(plan, source, keys)
-    if problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        raise MappingError(
-            f"{source.path}: does not fit {plan.model}, {count}:\n  " + "\n  ".join(problems)
-        )
-
-
-def _key_problems(plan: Plan, keys: Mapping[str, tuple[int, ...]]) -> list[str]:
-    filled = Counter(fill.target for fill in plan.fills)
-    problems = [f"nothing in the source fills {key}" for key in keys if key not in filled]
-    problems += [f"{key} is filled {n} times" for key, n in filled.items() if n > 1]
-    return problems + [f"{key} is no key of the network" for key in filled if key not in keys]
-
-
-def _tensor_problems(plan: Plan, source: Source) -> list[str]:
-    used = Counter(fill.source for fill in plan.fills if fill.source is not None)
-    used.update(fill.subtracted for fill in plan.fills if fill.subtracted is not None)
-    used.update(entry.source for entry in plan.left_out)
-    problems = [
-        f"extra tensor {name} {source.tensors[name].shape} in the source"
-        for name in source.tensors
-        if name not in used
+    targets = Counter(fill.target for fill in plan.fills)
+    problems = [f"nothing in the source fills {key}" for key in keys if key not in targets]
+    problems += [f"{key} is filled {n} times" for key, n in targets.items() if n > 1]
+    problems += [f"{key} is not a key of the network" for key in targets if key not in keys]
+    uses = Counter(fill.source for fill in plan.fills if fill.source is not None)
+    uses.update(fill.subtracted for fill in plan.fills if fill.subtracted is not None)
+    uses.update(entry.source for entry in plan.left_out)
+    problems += [
+        f"extra tensor {name} {info.shape} in the source"
+        for name, info in source.tensors.items()
+        if name not in uses
     ]
-    problems += [f"tensor {name} is used {n} times" for name, n in used.items() if n > 1]
-    return problems + [
-        f"missing tensor {name} in the source" for name in used if name not in source.tensors
+    problems += [f"tensor {name} is used {n} times" for name, n in uses.items() if n > 1]
+    problems += [
+        f"missing tensor {name} in the source" for name in uses if name not in source.tensors
     ]
-
-
-def _shape_problems(plan: Plan, source: Source, keys: Mapping[str, tuple[int, ...]]) -> list[str]:
-    problems = []
     for fill in plan.fills:
         if fill.source is None or fill.layout is None:
             continue
         if fill.source not in source.tensors or fill.target not in keys:
             continue
-        found = source.tensors[fill.source].shape
-        shape = changed_shape(found, fill.layout)
+        stored_shape = source.tensors[fill.source].shape
+        shape = changed_shape(stored_shape, fill.layout)
         if shape is not None and fill.first_row:
             shape = (shape[0] - fill.first_row, *shape[1:])
         if shape != keys[fill.target]:
             problems.append(
-                f"{fill.source} {found} as {fill.layout!r} gives {shape}, "
+                f"{fill.source} {stored_shape} as {fill.layout!r} gives {shape}, "
                 f"{fill.target} is {keys[fill.target]}"
             )
-    return problems
+    if problems:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise MappingError(
+            f"{source.path}: does not fit {plan.model}, {count}:\n  " + "\n  ".join(problems)
+        )

@@ -51,19 +51,19 @@ def rules_for(source: Source) -> RuleSet:
     return best
 
 
-def choose_weight_set(source: Source, wanted: str | None) -> str:
-    """``ema`` where it exists, unless ``wanted`` says otherwise.
+def choose_weight_set(source: Source, name: str | None) -> str:
+    """``ema`` where it exists, unless ``name`` asks for another.
 
     Raises:
-        WeightSetError: the wanted set is not in the source.
+        WeightSetError: the set that is asked for is not in the source.
     """
-    chosen = wanted or source.weight_sets[0]
-    if chosen not in source.weight_sets:
+    name = name or source.weight_sets[0]
+    if name not in source.weight_sets:
         raise WeightSetError(
-            f"{source.path}: has no {chosen} weights to choose; its weights: "
+            f"{source.path}: has no {name} weights to choose; its weights: "
             f"{', '.join(source.weight_sets)}"
         )
-    return chosen
+    return name
 
 
 def weight_count(source: Source, weight_set: str) -> int | None:
@@ -74,11 +74,12 @@ def weight_count(source: Source, weight_set: str) -> int | None:
     if source.graph is not None:
         return None
     try:
-        named = _named(source, weight_set)
+        variables = _named_variables(source, weight_set)
     except MappingError:
         return None
-    counters = (counter.values() for counter in named.groups.values())
-    return sum(len(names) for found in counters for names in found)
+    return sum(
+        len(names) for by_counter in variables.groups.values() for names in by_counter.values()
+    )
 
 
 def plan_by_rules(
@@ -90,14 +91,16 @@ def plan_by_rules(
         MappingError: no naming scheme knows the names.
         WeightSetError: trainable variables have no average where averages are asked for.
     """
-    named = _named(source, weight_set)
-    fills = [*_fills(named.rules, named.groups, layers, first_row)]
+    variables = _named_variables(source, weight_set)
+    fills = [*_fills(variables.rules, variables.groups, layers, first_row)]
     fills += [Fill(key, constant="zeros") for key in layers.shapes() if key.endswith("_tracked")]
-    return Plan(model, named.rules.name, weight_set, tuple(fills), named.left_out, named.notes)
+    return Plan(
+        model, variables.rules.name, weight_set, tuple(fills), variables.left_out, variables.notes
+    )
 
 
 @dataclass(frozen=True)
-class _Named:
+class _NamedVariables:
     """A weight set of a source as its naming scheme reads it: the same for every network tried."""
 
     rules: RuleSet
@@ -106,21 +109,29 @@ class _Named:
     notes: tuple[str, ...]
 
 
-_read: WeakKeyDictionary[Source, dict[str, _Named]] = WeakKeyDictionary()
+_cache: WeakKeyDictionary[Source, dict[str, _NamedVariables]] = WeakKeyDictionary()
 
 
-def _named(source: Source, weight_set: str) -> _Named:
-    read = _read.setdefault(source, {})
-    if weight_set not in read:
+def _named_variables(source: Source, weight_set: str) -> _NamedVariables:
+    by_weight_set = _cache.setdefault(source, {})
+    if weight_set not in by_weight_set:
         rules = rules_for(source)
         reasons = {name: source.not_a_weight(name) for name in source.tensors}
         left_out = [LeftOut(name, reason) for name, reason in reasons.items() if reason]
         weights = [name for name, reason in reasons.items() if reason is None]
-        chosen, unused, notes = _split_sets(weights, weight_set, source)
-        groups = _grouped(rules, chosen)
-        notes += source.notes
-        read[weight_set] = _Named(rules, groups, (*left_out, *unused), notes)
-    return read[weight_set]
+        variables, other_set, notes = _split_sets(weights, weight_set, source)
+        groups: Variables = defaultdict(lambda: defaultdict(list))
+        for plain, name in variables.items():
+            match = rules.compiled.fullmatch(plain)
+            if match:
+                parts = match.groupdict()
+                counter = int(parts.get("counter") or 0)
+                place = parts["scope"], parts["layer"] or ""
+                groups[place][counter].append((name, parts["variable"]))
+        by_weight_set[weight_set] = _NamedVariables(
+            rules, groups, (*left_out, *other_set), notes + source.notes
+        )
+    return by_weight_set[weight_set]
 
 
 def _split_sets(
@@ -140,18 +151,14 @@ def _split_sets(
             f"{source.path}: {len(trainable)} trainable {have} no moving average: "
             f"{_some(trainable, 10)}; ask for the raw weights"
         )
-    chosen = averages | {name: name for name in bare}
+    variables = averages | {name: name for name in bare}
     reason = "raw weight; its moving average is taken"
-    return chosen, [LeftOut(name, reason) for name in plain if name in averages], _noted(bare)
-
-
-def _noted(bare: list[str]) -> tuple[str, ...]:
+    raw = [LeftOut(name, reason) for name in plain if name in averages]
     if not bare:
-        return ()
+        return variables, raw, ()
     have, are = ("statistic has", "is") if len(bare) == 1 else ("statistics have", "are")
-    return (
-        f"{len(bare)} batch-norm {have} no moving average and {are} taken raw: {_some(bare, 3)}",
-    )
+    note = f"{len(bare)} batch-norm {have} no moving average and {are} taken raw: {_some(bare, 3)}"
+    return variables, raw, (note,)
 
 
 def _some(names: list[str], count: int) -> str:
@@ -160,22 +167,10 @@ def _some(names: list[str], count: int) -> str:
     return ", ".join(names[:count]) + more
 
 
-def _grouped(rules: RuleSet, names: dict[str, str]) -> Variables:
-    groups: Variables = defaultdict(lambda: defaultdict(list))
-    for plain, name in names.items():
-        match = rules.compiled.fullmatch(plain)
-        if match:
-            parts = match.groupdict()
-            counter = int(parts.get("counter") or 0)
-            place = parts["scope"], parts["layer"] or ""
-            groups[place][counter].append((name, parts["variable"]))
-    return groups
-
-
 def _fills(
     rules: RuleSet, groups: Variables, layers: NetworkLayers, first_row: int
 ) -> Iterator[Fill]:
-    gated = layers.gated if rules.gate_factor != 1 else ()
+    scaled_paths = layers.gated if rules.gate_factor != 1 else ()
     depthwise = {layer.path for layer in layers if layer.kind == "depthwise"}
     for place, paths in rules.places(layers).items():
         # Sorted as numbers: as text, conv2d_10 would come before conv2d_9.
@@ -188,5 +183,7 @@ def _fills(
                     if layout == CONV_TF and path in depthwise:
                         layout = DEPTHWISE_TF  # Keras 3 calls it a kernel as any other in places
                     rows = first_row if path == layers.classifier.path else 0
-                    factor = rules.gate_factor if path in gated and suffix == "weight" else 1.0
+                    factor = (
+                        rules.gate_factor if path in scaled_paths and suffix == "weight" else 1.0
+                    )
                     yield Fill(f"{path}.{suffix}", name, layout, first_row=rows, factor=factor)

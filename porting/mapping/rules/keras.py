@@ -149,43 +149,40 @@ VARIABLES = {
 
 def modules_by_name(layers: NetworkLayers, naming: KerasNaming) -> dict[str, str]:
     """Keras's layers of a network -> paths of our modules, in the order data passes them."""
-    found = {}
+    paths = {}
     for role, index, layer in _roles(layers):
         if role not in naming.roles:
             return {}
         name, norm = naming.names(role, index)
-        found[name] = layer.path
+        paths[name] = layer.path
         if layer.norm:
-            found[norm] = layer.norm
-    return found
+            paths[norm] = layer.norm
+    return paths
 
 
 def _roles(layers: NetworkLayers) -> Iterator[tuple[str, int, Layer]]:
     """Role, index of the block and layer, in the order data passes them."""
     yield "stem", 0, layers.stem
     for block in layers.blocks:
-        for role, layer in _block_roles(block):
+        for role, layer in block.main.items():
+            if role == "project" and block.squeeze:
+                reduce, widen = block.squeeze
+                yield "reduce", block.block.index, reduce
+                yield "widen", block.block.index, widen
             yield role, block.block.index, layer
     if layers.head is not None:
         yield "head", 0, layers.head
     yield "classifier", 0, layers.classifier
 
 
-def _block_roles(block: BlockLayers) -> Iterator[tuple[str, Layer]]:
-    for role, layer in block.main.items():
-        if role == "project" and block.squeeze:
-            yield from zip(("reduce", "widen"), block.squeeze, strict=True)
-        yield role, layer
-
-
-def _named(name: str) -> RuleSet:
+def _rule_set(name: str) -> RuleSet:
     naming = KERAS_NAMES[name]
     classifier = naming.roles["classifier"][0]
 
     def places(layers: NetworkLayers) -> dict[tuple[str, str], list[str]]:
-        found = modules_by_name(layers, naming)
         return {
-            (keras, keras if keras == classifier else ""): [path] for keras, path in found.items()
+            (keras, keras if keras == classifier else ""): [path]
+            for keras, path in modules_by_name(layers, naming).items()
         }
 
     return RuleSet(name, PATTERNS[name], VARIABLES, places)
@@ -193,29 +190,28 @@ def _named(name: str) -> RuleSet:
 
 def places_numbered(layers: NetworkLayers) -> dict[tuple[str, str], list[str]]:
     """Module paths by kind of layer, in the order that the numbers count."""
-    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    paths: dict[tuple[str, str], list[str]] = defaultdict(list)
     # V2 alone ends in a dense layer.
     dense = layers.head is not None and not layers.pools_first
     for role, _, layer in _roles(layers):
         kind = "depthwise_conv2d" if role == "depthwise" else "conv2d"
-        found["", "dense" if role == "classifier" and dense else kind].append(layer.path)
+        paths["", "dense" if role == "classifier" and dense else kind].append(layer.path)
         if layer.norm:
-            found["", "batch_normalization"].append(layer.norm)
-    return dict(found)
+            paths["", "batch_normalization"].append(layer.norm)
+    return dict(paths)
 
 
 KERAS = (
-    *(_named(name) for name in KERAS_NAMES),
+    *(_rule_set(name) for name in KERAS_NAMES),
     RuleSet("keras, numbered", PATTERN_NUMBERED, VARIABLES, places_numbered),
 )
 
 
-_PASSING = ("InputLayer", "Rescaling", "Normalization", "ZeroPadding2D", "Dropout", "Flatten",
-            "Reshape")  # fmt: skip
-"""Steps that hand values on as they are, or that the port's input has behind it."""
-
 NORMALISING = ("Rescaling", "Normalization")
 """Layers that normalise."""
+
+_PASSING = ("InputLayer", *NORMALISING, "ZeroPadding2D", "Dropout", "Flatten", "Reshape")
+"""Steps that pass values on as they are, or that the port's input has behind it."""
 
 _CONVOLUTIONS = {
     "conv": ("Conv2D",),
@@ -225,7 +221,7 @@ _CONVOLUTIONS = {
 _ACTIVATIONS = ("ReLU", "Activation")
 _MEANS = ("GlobalAveragePooling2D",)
 
-Expected = tuple[str, tuple[str, ...]]
+NetworkStep = tuple[str, tuple[str, ...]]
 """A tap, or none for a step that the port has no part for, and the classes that give it."""
 
 
@@ -252,25 +248,25 @@ def keras_taps(flow: Iterable[Step], layers: NetworkLayers) -> dict[str, str]:
         MappingError: at the first step that is not what the network has there.
     """
     steps = [step for step in flow if step.kind not in _PASSING]
-    expected = list(_network(layers))
-    found: dict[str, str] = {}
-    for place, (tap, kinds) in enumerate(expected):
+    network = list(_network(layers))
+    names: dict[str, str] = {}
+    for place, (tap, kinds) in enumerate(network):
         if place == len(steps) and tap == "softmax":
-            return found
+            return names
         step = steps[place] if place < len(steps) else None
         if step is None or step.kind not in kinds:
-            there = "the end" if step is None else f"{step.name} ({step.kind})"
-            wanted = f"{tap or 'a part of a gate'} ({' or '.join(kinds)})"
+            model_step = "the end" if step is None else f"{step.name} ({step.kind})"
             raise MappingError(
                 f"model and network differ after {place} steps in agreement:\n"
-                f"  model:   {there}\n  network: {wanted}"
+                f"  model:   {model_step}\n"
+                f"  network: {tap or 'a part of a gate'} ({' or '.join(kinds)})"
             )
         if tap:
-            found[tap] = step.name
-    if len(steps) > len(expected):
-        extra = steps[len(expected)]
+            names[tap] = step.name
+    if len(steps) > len(network):
+        extra = steps[len(network)]
         raise MappingError(f"the model goes on behind the network: {extra.name} ({extra.kind})")
-    return found
+    return names
 
 
 def last_normalising(flow: Iterable[Step]) -> str | None:
@@ -284,7 +280,7 @@ def last_normalising(flow: Iterable[Step]) -> str | None:
     return last
 
 
-def _network(layers: NetworkLayers) -> Iterator[Expected]:
+def _network(layers: NetworkLayers) -> Iterator[NetworkStep]:
     yield from _layer(layers.stem)
     for block in layers.blocks:
         yield from _block(block, layers.gate)
@@ -297,7 +293,7 @@ def _network(layers: NetworkLayers) -> Iterator[Expected]:
     yield "softmax", ("Activation", "Softmax")
 
 
-def _layer(layer: Layer) -> Iterator[Expected]:
+def _layer(layer: Layer) -> Iterator[NetworkStep]:
     yield layer.path, _CONVOLUTIONS[layer.kind]
     if layer.norm is not None:
         yield layer.norm, ("BatchNormalization",)
@@ -305,25 +301,21 @@ def _layer(layer: Layer) -> Iterator[Expected]:
         yield layer.tap, _ACTIVATIONS
 
 
-def _block(block: BlockLayers, gate: str) -> Iterator[Expected]:
+def _block(block: BlockLayers, gate: str) -> Iterator[NetworkStep]:
     path = block.block.path
     for role, layer in block.main.items():
         if role == "project" and block.squeeze:
-            yield from _squeeze(block, f"{path}.se", gate)
+            yield f"{path}.se.pool", _MEANS
+            for squeeze in block.squeeze:
+                yield from _layer(squeeze)
+            if gate == "hard_sigmoid":
+                # relu6(x + 3) * (1 / 6), a step each.
+                yield "", ("Add",)
+                yield "", _ACTIVATIONS
+                yield f"{path}.se.gate", ("Multiply",)
+            else:
+                yield f"{path}.se.gate", _ACTIVATIONS
+            yield f"{path}.se", ("Multiply",)
         yield from _layer(layer)
     if block.block.residual:
         yield path, ("Add",)
-
-
-def _squeeze(block: BlockLayers, path: str, gate: str) -> Iterator[Expected]:
-    yield f"{path}.pool", _MEANS
-    for layer in block.squeeze:
-        yield from _layer(layer)
-    if gate == "hard_sigmoid":
-        # relu6(x + 3) * (1 / 6), a step each.
-        yield "", ("Add",)
-        yield "", _ACTIVATIONS
-        yield f"{path}.gate", ("Multiply",)
-    else:
-        yield f"{path}.gate", _ACTIVATIONS
-    yield path, ("Multiply",)

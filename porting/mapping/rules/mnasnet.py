@@ -39,7 +39,7 @@ VARIABLES = {
 
 def places(layers: NetworkLayers) -> dict[tuple[str, str], list[str]]:
     """Module paths in order of construction, by scope and kind of layer."""
-    found: dict[tuple[str, str], list[str]] = {
+    paths: dict[tuple[str, str], list[str]] = {
         ("mnas_stem", "conv2d"): ["conv_stem"],
         ("mnas_stem", "batch_normalization"): ["bn1"],
         ("mnas_head", "conv2d"): ["conv_head"],
@@ -49,14 +49,14 @@ def places(layers: NetworkLayers) -> dict[tuple[str, str], list[str]]:
     for entry in layers.blocks:
         scope = f"mnas_blocks_{entry.block.index}"
         main = entry.main
-        found[scope, "conv2d"] = [layer.path for layer in main.values() if layer.kind == "conv"]
-        found[scope, "depthwise_conv2d"] = [
+        paths[scope, "conv2d"] = [layer.path for layer in main.values() if layer.kind == "conv"]
+        paths[scope, "depthwise_conv2d"] = [
             layer.path for layer in main.values() if layer.kind == "depthwise"
         ]
-        found[scope, "batch_normalization"] = [str(layer.norm) for layer in main.values()]
+        paths[scope, "batch_normalization"] = [str(layer.norm) for layer in main.values()]
         if entry.squeeze:
-            found[f"{scope}/se", "conv2d"] = [layer.path for layer in entry.squeeze]
-    return found
+            paths[f"{scope}/se", "conv2d"] = [layer.path for layer in entry.squeeze]
+    return paths
 
 
 MNASNET = RuleSet("mnasnet", PATTERN, VARIABLES, places)

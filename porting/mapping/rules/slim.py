@@ -44,34 +44,34 @@ Places = dict[tuple[str, str], list[str]]
 
 def places_v1(layers: NetworkLayers) -> Places:
     """Module paths by scope and kind of layer, for MobileNet V1."""
-    found = _stem_and_logits(layers, "Conv2d_0")
+    paths = _stem_and_logits(layers, "Conv2d_0")
     for entry in layers.blocks:
         number = entry.block.index + 1
-        _add(found, entry, {"depthwise": f"Conv2d_{number}_depthwise",
+        _add(paths, entry, {"depthwise": f"Conv2d_{number}_depthwise",
                             "project": f"Conv2d_{number}_pointwise"})  # fmt: skip
-    return found
+    return paths
 
 
 def places_v2_v3(layers: NetworkLayers) -> Places:
     """Module paths by scope and kind of layer, for MobileNet V2 and V3."""
-    found = _stem_and_logits(layers, "Conv")
+    paths = _stem_and_logits(layers, "Conv")
     convolutions = 0
     for entry in layers.blocks:
         if "conv" in entry.main:
             convolutions += 1
-            _add(found, entry, {"conv": f"Conv_{convolutions}"})
+            _add(paths, entry, {"conv": f"Conv_{convolutions}"})
             continue
         number = entry.block.index
         scope = f"expanded_conv_{number}" if number else "expanded_conv"
-        _add(found, entry, {role: f"{scope}/{role}" for role in entry.main})
+        _add(paths, entry, {role: f"{scope}/{role}" for role in entry.main})
         for layer, name in zip(entry.squeeze, ("Conv", "Conv_1"), strict=False):
-            found[f"{scope}/squeeze_excite/{name}", ""] = [layer.path]
+            paths[f"{scope}/squeeze_excite/{name}", ""] = [layer.path]
     if layers.head is not None:
         scope = f"Conv_{convolutions + 1}"
-        found[scope, ""] = [layers.head.path]
+        paths[scope, ""] = [layers.head.path]
         if layers.head.norm:
-            found[scope, "BatchNorm"] = [layers.head.norm]
-    return found
+            paths[scope, "BatchNorm"] = [layers.head.norm]
+    return paths
 
 
 def _stem_and_logits(layers: NetworkLayers, stem: str) -> Places:
@@ -82,11 +82,11 @@ def _stem_and_logits(layers: NetworkLayers, stem: str) -> Places:
     }
 
 
-def _add(found: Places, entry: BlockLayers, scopes: dict[str, str]) -> None:
+def _add(paths: Places, entry: BlockLayers, scopes: dict[str, str]) -> None:
     for role, layer in entry.main.items():
         if role in scopes:
-            found[scopes[role], ""] = [layer.path]
-            found[scopes[role], "BatchNorm"] = [str(layer.norm)]
+            paths[scopes[role], ""] = [layer.path]
+            paths[scopes[role], "BatchNorm"] = [str(layer.norm)]
 
 
 SLIM_V1 = RuleSet("slim", PATTERN_V1, VARIABLES, places_v1)
