@@ -18,36 +18,28 @@ ENDLESS = 1 << 62
 """Stands for any number of elements that no file can hold."""
 
 
-def mapped(path: Path, missing: str = "", display: Path | None = None) -> memoryview:
+def mapped(
+    path: Path, missing: str = "", display: Path | None = None, may_be_empty: bool = True
+) -> memoryview:
     """The bytes of a file, read-only; pages are read when they are touched.
 
     ``missing`` is what a message adds where the file does not exist, ``display`` what messages
     call it.
 
     Raises:
-        BadSource: it does not exist or cannot be read.
+        BadSource: it does not exist or cannot be read, or is empty and ``may_be_empty`` is not set.
     """
     try:
         with path.open("rb") as stream:
             if path.stat().st_size == 0:
+                if not may_be_empty:
+                    raise BadSource(f"{display or path}: the file is empty")
                 return memoryview(b"")
             return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     except FileNotFoundError:
         raise BadSource(f"{display or path}: no such file{missing and f'; {missing}'}") from None
     except OSError as error:
         raise BadSource(f"{display or path}: cannot be read: {error.strerror}") from error
-
-
-def mapped_source(path: Path, display: Path | None = None) -> memoryview:
-    """The bytes of a file that is a source by itself, as :func:`mapped` returns them.
-
-    Raises:
-        BadSource: it is empty, or cannot be read.
-    """
-    data = mapped(path, display=display)
-    if not data:
-        raise BadSource(f"{display or path}: the file is empty")
-    return data
 
 
 def elements(shape: Sequence[int]) -> int:

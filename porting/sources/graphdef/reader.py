@@ -22,7 +22,7 @@ from porting.sources.graphdef.graph_def import (
     parse_saved_model,
 )
 from porting.sources.graphdef.inlining import InlinedGraph, InlinedNode, node_of, tensor_name
-from porting.sources.memory import mapped_source
+from porting.sources.memory import mapped
 from porting.sources.protobuf import Malformed, fields, message, text, varint
 from porting.sources.source import Graph, Source, TensorInfo
 from porting.sources.tensor_proto import Shape
@@ -183,7 +183,7 @@ class FrozenGraphSource(GraphDefSource):
         self.file, self.unpacked = file, unpacked
         self.path = unpacked.display(file) if unpacked else file
         with _as_bad_source(self.path, "graph"):
-            graph = InlinedGraph(parse_graph(mapped_source(file, self.path)))
+            graph = InlinedGraph(parse_graph(mapped(file, display=self.path, may_be_empty=False)))
             consumed = {node_of(t) for node in graph.nodes.values() for t in graph.inputs(node)}
             outputs = [name for name in graph.nodes if name not in consumed]
             placeholders = [n for n in graph.nodes.values() if n.op in _PLACEHOLDERS]
@@ -220,7 +220,7 @@ class SavedModelSource(GraphDefSource):
         display: Display = unpacked.display if unpacked else Path
         file = display(self.file)
         with _as_bad_source(file, "SavedModel"):
-            graphs = parse_saved_model(mapped_source(self.file, file))
+            graphs = parse_saved_model(mapped(self.file, display=file, may_be_empty=False))
             if not graphs:
                 raise Malformed("it has no graph")
             self.meta = _serving_graph(graphs, str(file))

@@ -22,7 +22,7 @@ import numpy as np
 
 from porting.errors import BadSource
 from porting.sources.archive import UnpackedArchive
-from porting.sources.memory import mapped_source
+from porting.sources.memory import mapped
 from porting.sources.source import Normalisation, Source, TensorInfo
 from porting.sources.tflite.flatbuffer import Flatbuffer, Table
 from porting.sources.tflite.model import parse
@@ -77,7 +77,7 @@ class TFLiteSource(Source):
     def __init__(self, file: Path, unpacked: UnpackedArchive | None = None) -> None:
         self.file, self.unpacked = file, unpacked
         self.path = unpacked.display(file) if unpacked else file
-        self._data = mapped_source(file, self.path)
+        self._data = mapped(file, display=self.path, may_be_empty=False)
         self._model = parse(self._data, self.path)
         self.graph = self._model.graph
         self._stored = {tensor.name: tensor for tensor in self._model.tensors}
