@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 INPUT = "input"
-"""The judge's tap for what the network proper gets, behind any normalisation in its graph."""
+"""The judge's tap for what the network proper gets, after any normalisation in its graph."""
 
 Value = TypeVar("Value", bound=Hashable)
 
@@ -21,7 +21,7 @@ class Run:
     ``taps`` maps a tap to its values: NHWC, batch first, or (N, C) where the
     judge has no spatial axes. ``judge`` and ``version`` say who ran it.
     ``steps`` gives, for a tap that the judge held in integers, how far two
-    neighbouring ones lie apart in real units.
+    neighbouring values differ in real units.
     """
 
     taps: Mapping[str, np.ndarray]
@@ -81,7 +81,7 @@ def groups_of(inputs: Mapping[Value, Collection[Value]]) -> list[list[Value]]:
     """Taps in groups that hold no tap together with a direct input of it.
 
     A session or a model computes a value from values that are fed in its stead, but not from both
-    itself and its substitute at once, so each group is a run of its own. ``inputs`` are the direct
+    itself and its substitute at once, so each group needs its own run. ``inputs`` are the direct
     inputs of each tap. Networks without branches need two groups, those with squeeze-excite three.
     """
     groups: list[list[Value]] = []

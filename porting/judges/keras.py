@@ -74,8 +74,8 @@ class KerasJudge:
     with squeeze-excite needs it too: Keras 3 loads neither its own nor Keras 2's. Of the source
     the path and the layout of the file are used; its tensors are not.
 
-    A softmax inside the last layer is left off: behind it one class at 1 hides what all others
-    were. The tap of that layer has its logits.
+    A softmax inside the last layer is left off: after it one class at 1 hides all other values.
+    The tap of that layer has its logits.
 
     Everything is computed in float32, whatever dtype policy the layers state; ``name`` says
     so where they state another.

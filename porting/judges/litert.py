@@ -18,8 +18,8 @@ from porting.judges.judge import Run
 from porting.judges.quiet_stderr import stderr_silenced
 from porting.judges.tflite_rewriting import (
     dequantise,
-    layer_behind,
     piece_by_piece,
+    producing_layer,
     with_every_result,
     with_output,
 )
@@ -41,8 +41,8 @@ class Affine:
         """Real values as integers: halves are rounded away from zero, others clipped to the type.
 
         As ``AffineQuantize`` in tensorflow/lite/kernels/internal/reference/quantize.h.
-        LiteRT's own kernel has lately sent halves to the even side; inputs that
-        lie half way between two integers are few.
+        LiteRT's own kernel has lately sent halves to the even side; inputs
+        half way between two integers are few.
         """
         quotient = real.astype(np.float64) / self.scale
         whole = np.trunc(quotient)
@@ -75,7 +75,7 @@ class LiteRTJudge:
 
     LiteRT's plain kernels are used, without the XNNPACK delegate: a delegate
     keeps intermediate results to itself. With ``in_float`` the file is run
-    with everything that it holds in integers turned into float32 first, which
+    with all its integers turned into float32 first, which
     tells an error of the port from the effect of computing in int8. With
     ``only``, a tensor's name, no other result is kept, and LiteRT runs as it
     does by itself, its delegate included: three times as fast.
@@ -142,8 +142,8 @@ class LiteRTJudge:
     def pixels_to_inputs(self) -> Callable[[np.ndarray], np.ndarray] | None:
         """Pixels 0..255 (N, H, W, C) to :meth:`run`'s inputs; None for an input of floats.
 
-        As documented for such files, uint8 holds pixels as they are, int8 less 128. What the
-        bytes stand for the interpreter says itself; no input convention has a part in it.
+        As documented for such files, uint8 holds pixels as they are, int8 less 128. The
+        interpreter says which real numbers the bytes are; no input convention has a part in it.
         """
         dtype, affine = np.dtype(self._input["dtype"]), affine_of(self._input)
         whole = np.issubdtype(dtype, np.integer)
@@ -193,7 +193,7 @@ class LiteRTJudge:
         arrays = {tap: interpreter.get_tensor(number) for tap, number in numbers.items()}
         return Run(arrays, self.name, self.version)
 
-    def layer_behind(self, tensor: str) -> tuple[str, np.ndarray, np.ndarray] | None:
+    def producing_layer(self, tensor: str) -> tuple[str, np.ndarray, np.ndarray] | None:
         """Kind, weight (OIHW or OI) and bias of the layer that a tensor comes from, float32.
 
         Read through the schema classes of the ``tflite`` package, apart from the source's reader.
@@ -202,7 +202,7 @@ class LiteRTJudge:
             MissingJudge: that package is not installed.
         """
         whole = self._source.file.read_bytes() if self._content is None else self._content
-        return layer_behind(whole, self._source.index_of(tensor))
+        return producing_layer(whole, self._source.index_of(tensor))
 
     def _interpreter_of(self, content: bytes | None, keep: bool) -> Any:
         """An interpreter of ``content``, or of the file; with ``keep`` it keeps every tensor."""

@@ -43,10 +43,10 @@ _NO_VALUES = 0
 def dequantise(content: bytes, path: Path) -> bytes:
     """Turn a file that computes with integers into one that computes the same in float32.
 
-    Constants and whatever else held integers for real numbers are float32,
-    sparse constants are dense, and the operators that led from one form to the
-    other copy. Activations that the range of the integers stood for are put
-    back, see :func:`_implied_clamps`.
+    Constants and activations that were integers for real numbers are float32,
+    sparse constants are dense, and the operators that converted between the
+    forms copy. Activations that the range of the integers implied are restored,
+    see :func:`_implied_clamps`.
 
     Raises:
         MissingJudge: the schema classes are not installed.
@@ -114,7 +114,7 @@ def with_output(content: bytes, tensor: int) -> bytes:
     return bytes(result)
 
 
-def layer_behind(content: bytes, tensor: int) -> tuple[str, np.ndarray, np.ndarray] | None:
+def producing_layer(content: bytes, tensor: int) -> tuple[str, np.ndarray, np.ndarray] | None:
     """The last convolution or dense layer that a tensor is computed by.
 
     Kind (``conv``, ``depthwise`` or ``dense``), weight and bias, float32. The weight is OIHW, or
@@ -502,8 +502,8 @@ def append_vector(content: bytearray, at: int, length: int, values: bytes) -> No
 def append_buffers(content: bytearray, at: int, buffers: Sequence[bytes | tuple[int, int]]) -> None:
     """Append ``Buffer`` tables and let the offset at ``at`` lead to a vector of them.
 
-    All of them are written: offsets lead forward alone, so that a vector behind the tables that
-    were there before could not name them. A buffer is its bytes, or where in the file they
+    All of them are written: offsets are positive, so that a vector after the existing
+    tables could not refer to them. A buffer is its bytes, or where in the file they
     begin and how many they are.
     """
     append_vector(content, at, len(buffers), bytes(4 * len(buffers)))
@@ -534,7 +534,7 @@ def remove_field(content: bytearray, table: Any, field: int) -> None:
     start, fields = int(table._tab.Pos), _fields(content, table._tab)
     struct.pack_into("<H", fields, field, 0)
     content.extend(bytes(len(content) % 2))
-    # Signed: the list may lie on either side of the table.
+    # Signed: the list may be on either side of the table.
     struct.pack_into("<i", content, start, start - len(content))
     content.extend(fields)
 

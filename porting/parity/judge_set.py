@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from porting.sources.graphdef import GraphDefSource
 
 Logits = Callable[[np.ndarray], np.ndarray]
-"""What a source's own input stands for, (N, H, W, C), to logits: all classes, also those that a
+"""Real values of a source's own input, (N, H, W, C), to logits of all classes, also those that a
 port drops."""
 
 
@@ -130,7 +130,7 @@ def _litert_judges(source: TFLiteSource, match: Match) -> JudgeSet:
     tensors = dict(match.taps)
     return _judges_by_graph(
         judges, match, as_it_is.input_type, as_it_is.pixels_to_inputs,
-        lambda tap: judges[0].layer_behind(tensors[tap]),
+        lambda tap: judges[0].producing_layer(tensors[tap]),
     )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ class PortRun:
 class PortRunner:
     """Runs a network on copies in float32 and float64, which leave the network as it is.
 
-    ``taps`` are module paths, with :data:`INPUT_OF` behind for what flows into
+    ``taps`` are module paths, with :data:`INPUT_OF` after them for what flows into
     a module and ``#2`` for its second call in a run, and :data:`SOFTMAX`,
     computed from the tap ``logits``; None where that is a module's own path.
     ``overwrites`` keeps taps safe from a module that computes in place.
@@ -192,7 +192,7 @@ def _tap_hooks(
         exchange(tap, output, False)
         return values
 
-    def behind(place: str) -> Callable[[nn.Module, Any, Any], Any]:
+    def after(place: str) -> Callable[[nn.Module, Any, Any], Any]:
         return lambda module, inputs, output: exchanged(
             place, output, getattr(module, "inplace", False) and output is inputs[0]
         )
@@ -207,7 +207,7 @@ def _tap_hooks(
         if place.endswith(INPUT_OF):
             handles.append(module.register_forward_pre_hook(before(place)))
         else:
-            handles.append(module.register_forward_hook(behind(place)))
+            handles.append(module.register_forward_hook(after(place)))
     try:
         yield
     finally:

@@ -218,7 +218,7 @@ MOBILENET_V3_LARGE = (
     Bneck(7, 5, 960, 160, True, "HS", 1),
 )
 
-# The same paper, table 2; V3_SMALL of the same file, which has no squeeze-excite behind the last
+# The same paper, table 2; V3_SMALL of the same file, which has no squeeze-excite after the last
 # convolution, where the paper's table marks one.
 MOBILENET_V3_SMALL = (
     Bneck(112, 3, 16, 16, True, "RE", 2),
@@ -238,7 +238,7 @@ LAST_CONVOLUTION = {"large": 960, "small": 576}
 """Channels of V3's 1x1 convolution before the pooling, the same tables."""
 
 V3_HEAD = {"large": 1280, "small": 1024}
-"""Channels of V3's 1x1 convolution behind the pooling, the same tables."""
+"""Channels of V3's 1x1 convolution after the pooling, the same tables."""
 
 
 class Figures(NamedTuple):
@@ -289,8 +289,8 @@ FIGURES: dict[str, Figures] = {
 """Plain name -> figures; those at other sizes and of other networks are not stated."""
 
 NEAR = 0.03
-"""How far a count may lie from what is stated, over the latter: authors round, and differ in
-whether batch norms and biases count."""
+"""How far a count may differ from the published figure, over the latter: authors round, and do
+not agree whether batch norms and biases count."""
 
 
 # --- descriptions ---
@@ -301,8 +301,8 @@ class DescribedBlock:
     """One block with every width decided.
 
     ``path`` is its place in the PyTorch network. ``expansion`` is 0 where no convolution expands,
-    ``squeeze`` 0 without squeeze-excite. ``activation`` stands behind the expansion and the
-    depthwise convolution and, where ``activates_last``, behind the pointwise one.
+    ``squeeze`` 0 without squeeze-excite. ``activation`` follows the expansion and the
+    depthwise convolution and, where ``activates_last``, the pointwise one.
     """
 
     path: str
@@ -323,7 +323,7 @@ class Description:
 
     ``title`` and ``citation`` say which and where, ``multiplier`` is its width multiplier, None for
     a network that has none. ``last`` is V3's 1x1 convolution before the pooling, 0 for none;
-    ``head`` the channels of the head, 0 for none, and ``pools_first`` says that it stands behind
+    ``head`` the channels of the head, 0 for none, and ``pools_first`` says that it follows
     the pooling, with a bias. ``figures`` are those stated of it, None where none are.
     """
 

@@ -108,7 +108,7 @@ SCHEMES = {
 }
 
 SLIM = "slim"
-"""The scheme of slim's MobileNets, where every layer has a scope of its own."""
+"""The scheme of slim's MobileNets, where every layer has its own scope."""
 
 ROOTS: dict[str, tuple[str, str]] = {
     "mobilenetv1": ("MobilenetV1", SLIM),
@@ -222,7 +222,7 @@ class ReferenceGraph:
 
 @dataclass(frozen=True)
 class VariableNames:
-    """What a code base calls a layer's variables, behind the layer's scope."""
+    """What a code base calls a layer's variables, below the layer's scope."""
 
     kernel: str
     depthwise: str
@@ -240,7 +240,7 @@ class Builder:
         self.root, self.names, self.settle = root, names, settle
 
     def scope(self, name: str) -> Any:
-        """A name scope below the root, without a counter behind its name."""
+        """A name scope below the root, without a counter in its name."""
         return self.tf.name_scope(f"{self.root}/{name}/")
 
     def tap(self, path: str, tensor: Any) -> Any:

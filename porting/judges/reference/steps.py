@@ -43,7 +43,7 @@ CONVOLUTIONS = ("conv", "depthwise")
 COMMUTATIVE = ("add", "multiply")
 
 _CLOSE = 1e-6
-"""Relative: float32 holds an epsilon to 5e-8, and 0.16667 lies 2e-5 from a sixth."""
+"""Relative: float32 rounds an epsilon by 5e-8, and 0.16667 differs from a sixth by 2e-5."""
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ def synthesize(model: str, out: Path, seed: int = 0, scheme: str | None = None) 
 
 
 def find_synthetic(folder: Path) -> SyntheticFiles | None:
-    """The synthetic files that lie in a folder, or None."""
+    """The synthetic files in a folder, or None."""
     mark = folder / (MARK if (folder / MARK).is_file() else OLD_MARK)
     try:
         data = json.loads(mark.read_text(encoding="utf-8"))
