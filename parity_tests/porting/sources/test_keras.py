@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import zipfile
 
 import h5py
@@ -91,6 +92,11 @@ def test_what_is_unpacked_goes_with_the_source(tmp_path, monkeypatch):
     source = open_source(write_archive(tmp_path / "m.keras"))
     assert len(list((tmp_path / "temporary").iterdir())) == 1
     del source
+    assert list((tmp_path / "temporary").iterdir()) == []
+    path = write_archive(tmp_path / "n.keras", weights=b"none")
+    with pytest.raises(BadSource):
+        open_source(path)
+    gc.collect()
     assert list((tmp_path / "temporary").iterdir()) == []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from functools import cached_property
 from io import BytesIO
@@ -80,9 +79,10 @@ class KerasSource(Source):
         self._data = mapped(path)
         is_archive = bytes(self._data[:4]) == _ZIP_MAGIC
         if is_archive:
-            config, file = _unpack(path)
+            folder = Path(tempfile.mkdtemp(prefix="porting-"))
+            remove_with(self, folder)
+            config, file = _unpack(path, folder)
             where = f"{path}: {_WEIGHTS}"
-            remove_with(self, file.parent)
             self._data = mapped(file)
         listing = list_hdf5(file, where)
         config = config or listing.attributes[""].get("model_config")
@@ -166,14 +166,13 @@ class KerasSource(Source):
         return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def _unpack(path: Path) -> tuple[str, Path]:
-    """A ``.keras`` file's configuration, and its weights in a new temporary folder.
+def _unpack(path: Path, folder: Path) -> tuple[str, Path]:
+    """A ``.keras`` file's configuration, and its weights as a file in ``folder``.
 
     Raises:
         BadSource: the archive is damaged, lacks a member, or unpacks to more than any model takes.
         UnsupportedSource: it is encrypted, or packed unusually.
     """
-    folder = Path(tempfile.mkdtemp(prefix="porting-"))
     try:
         with open_zip(path) as archive, (folder / _WEIGHTS).open("wb") as out:
             config = BytesIO()
@@ -181,11 +180,8 @@ def _unpack(path: Path) -> tuple[str, Path]:
             limit = path.stat().st_size * _EXPANSION
             copy_member(archive, archive.getinfo(_WEIGHTS), out, limit, path)
         return config.getvalue().decode("utf-8"), folder / _WEIGHTS
-    except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, (KeyError, UnicodeDecodeError)):
-            raise BadSource(f"{path}: not a Keras archive: {error}") from error
-        raise
+    except (KeyError, UnicodeDecodeError) as error:
+        raise BadSource(f"{path}: not a Keras archive: {error}") from error
 
 
 def _is_bfloat16(dataset: Dataset) -> bool:
