@@ -87,7 +87,6 @@ faults: $(INSTALLED) ## plant six hundred faults, and see that each is found whe
 
 bench: $(INSTALLED) $(VENV)-others/.installed ## speed and memory, side by side with others
 	$(BIN)/python -m benchmarks.porting_time
-	$(BIN)/python -m benchmarks.every_format
 	$(BIN)/python -m benchmarks.diff_time
 	$(BIN)/python -m benchmarks.noise
 	$(BIN)/python -m benchmarks.fine_tuning

@@ -1,7 +1,7 @@
-"""Forward passes of deployed networks, by turns with timm's networks and with LiteRT.
+"""Forward passes of deployed networks, in turns with timm's networks and with LiteRT.
 
-timm's get the same weights and TensorFlow's padding, so that all do the same work; that
-their logits agree is looked at first. Milliseconds are medians, on a CPU, at 224x224.
+timm's networks get the same weights and TensorFlow's padding, so that all do the same work;
+that their logits agree is checked first. Milliseconds are medians, on a CPU, at 224x224.
 """
 
 from __future__ import annotations
@@ -10,22 +10,23 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
-from benchmarks.others import others_at_hand
+from benchmarks.measuring import function_seconds
+from benchmarks.others import others_available
 from benchmarks.sources import bench_sources
 from genmobilenet import create_model, deploy
 from genmobilenet.network import GenMobileNet
 from porting import port
 
-# Ours in TensorFlow's form, timm's name, what makes timm's compute the same.
+# Our network in TensorFlow's form, timm's name, and timm's options for the same computation.
 SAME = {"pad_type": "same", "bn_eps": 1e-3}
 NETWORKS: tuple[tuple[str, str, dict[str, object]], ...] = (
     ("tf_mnasnet_100", "mnasnet_100", SAME),
@@ -40,32 +41,15 @@ ROUNDS = {1: 41, 16: 9}
 TOLERANCE = 1e-3
 """Of the largest logit: far above rounding, far below another padding or epsilon."""
 
-Forward = Callable[[Tensor], object]
-
-
-def by_turns(forwards: Mapping[str, Forward], x: Tensor, rounds: int) -> dict[str, float]:
-    """Median milliseconds over rounds in which each runs once, so that a busy spell hits all."""
-    times_by_name: dict[str, list[float]] = {name: [] for name in forwards}
-    with torch.inference_mode():
-        for forward in forwards.values():
-            for _ in range(2):
-                forward(x)  # compiles, fills caches; not counted
-        for _ in range(rounds):
-            for name, forward in forwards.items():
-                start = time.perf_counter()
-                forward(x)
-                times_by_name[name].append((time.perf_counter() - start) * 1e3)
-    return {name: statistics.median(times) for name, times in times_by_name.items()}
-
 
 def agree(actual: np.ndarray, expected: np.ndarray, what: str) -> None:
-    """End the program where two networks do not compute the same."""
+    """Exit if two networks do not compute the same."""
     apart = float(np.abs(actual - expected).max() / np.abs(expected).max())
     if not apart < TOLERANCE:
         sys.exit(f"{what}: logits {apart:.1e} of the largest apart, expected {TOLERANCE:g}")
 
 
-def drawn(name: str) -> GenMobileNet:
+def random_network(name: str) -> GenMobileNet:
     """A network with random weights whose activations keep their size."""
     torch.manual_seed(0)
     model = create_model(name)
@@ -80,7 +64,7 @@ def against_timm() -> Iterator[tuple[str, int, int, float, float]]:
     import timm
 
     for name, other, options in NETWORKS:
-        model = drawn(name)
+        model = random_network(name)
         theirs = timm.create_model(other, **options).eval()
         theirs.load_state_dict(model.state_dict())
         ours = deploy(model)
@@ -91,22 +75,24 @@ def against_timm() -> Iterator[tuple[str, int, int, float, float]]:
             torch.set_num_threads(threads)
             for batch, rounds in ROUNDS.items():
                 x = torch.randn(batch, 3, 224, 224)
-                took = by_turns({"timm": theirs, "deployed": ours}, x, rounds)
-                yield name, batch, threads, took["timm"], took["deployed"]
+                passes = {"timm": partial(theirs, x), "deployed": partial(ours, x)}
+                with torch.inference_mode():
+                    seconds = function_seconds(passes, rounds, warmups=2)
+                yield name, batch, threads, 1e3 * seconds["timm"], 1e3 * seconds["deployed"]
 
 
 def against_litert(b1: Path) -> tuple[float, float]:
     """Milliseconds of LiteRT and of the deployed port of one file, a batch of one, one thread.
 
-    LiteRT runs as it comes, with its XNNPACK delegate.
+    LiteRT runs with its default delegate, XNNPACK.
     """
     from ai_edge_litert.interpreter import Interpreter
 
     torch.set_num_threads(1)
-    ported = port(b1, verify=False)
-    model = create_model(ported.model, num_classes=ported.convention.classes)
-    model.load_state_dict(ported.state_dict)
-    ours = deploy(model.eval(), ported.convention.size)
+    b1_port = port(b1, verify=False)
+    model = create_model(b1_port.model, num_classes=b1_port.convention.classes)
+    model.load_state_dict(b1_port.state_dict)
+    ours = deploy(model.eval(), b1_port.convention.size)
     interpreter = Interpreter(str(b1), num_threads=1)
     interpreter.allocate_tensors()
     place, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
@@ -115,22 +101,24 @@ def against_litert(b1: Path) -> tuple[float, float]:
     x = x.permute(0, 3, 1, 2).contiguous()
     interpreter.invoke()
     agree(ours(x).numpy(), interpreter.get_tensor(result["index"]), f"{b1.name} and its port")
-    took = by_turns({"LiteRT": lambda _: interpreter.invoke(), "deployed": ours}, x, ROUNDS[1])
-    return took["LiteRT"], took["deployed"]
+    passes = {"LiteRT": interpreter.invoke, "deployed": partial(ours, x)}
+    with torch.inference_mode():
+        seconds = function_seconds(passes, ROUNDS[1], warmups=2)
+    return 1e3 * seconds["LiteRT"], 1e3 * seconds["deployed"]
 
 
 def first_pass() -> tuple[float, float]:
     """By how many seconds the first pass of a deployed network is longer, and its MiB."""
     torch.set_num_threads(1)
-    ours, x = deploy(drawn("tf_mnasnet_100")), torch.randn(1, 3, 224, 224)
-    before, started = _resident(), time.perf_counter()
+    ours, x = deploy(random_network("tf_mnasnet_100")), torch.randn(1, 3, 224, 224)
+    before, start = _resident(), time.perf_counter()
     with torch.inference_mode():
         ours(x)
-        compiled = time.perf_counter()
+        middle = time.perf_counter()
         mebibytes = _resident() - before
         ours(x)
-    again = time.perf_counter() - compiled
-    return compiled - started - again, mebibytes
+    second = time.perf_counter() - middle
+    return middle - start - second, mebibytes
 
 
 def _resident() -> float:
@@ -147,7 +135,7 @@ def main() -> None:
         f"tf_mnasnet_100, batch 1: the first pass takes {seconds:.1f} s longer, "
         f"and {memory:.0f} MiB"
     )
-    if others_at_hand():
+    if others_available():
         table = Table("network", "batch", "threads", "timm, ms", "deployed, ms", "times as fast")
         gains = []
         for name, batch, threads, theirs, ours in against_timm():

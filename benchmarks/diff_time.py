@@ -1,7 +1,7 @@
 """``porting diff`` with all readings and the HTML report, against the forward passes it needs.
 
-Without the judge once, the port in float32 once and in float64 once, an image,
-there is nothing to compare. The goal is four times these, plus the imports.
+A comparison needs at least one pass of the judge and one of the port in float32 and in float64
+per image. The goal is four times these, plus the imports.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ IMPORTS = "import torch, numpy, ai_edge_litert.interpreter"
 
 
 def bare_passes(source: Path, weights: Path) -> float:
-    """Seconds of one pass of the judge and one of the port in each precision, an image each."""
+    """Seconds of one pass of the judge and one of the port in each precision for all images."""
     import torch
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -92,7 +92,7 @@ def _by_turns_with_passes(
         passes.append(float(_output(bare)))
         for name, command in commands.items():
             rounds[name].append(run_once(command))
-    return {name: median_of(done) for name, done in rounds.items()}, statistics.median(passes)
+    return {name: median_of(runs) for name, runs in rounds.items()}, statistics.median(passes)
 
 
 def _output(command: list[str]) -> str:

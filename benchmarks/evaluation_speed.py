@@ -1,8 +1,8 @@
-"""``porting evaluate`` of a port alone, beside what decoding and forward passes allow alone.
+"""``porting evaluate`` of a port, against decoding and forward passes alone.
 
-All three with a process a core and one thread each, in one run. The goal: 90 %
-of the slower of the two. Where both run on the same cores, an image takes the
-time of both, which is the most that can be reached; that is printed too.
+All three with one process per core and one thread each, in one run. The goal: 90 % of
+the slower of the two. On the same cores an image takes the time of both, which bounds
+the speed; that is printed too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FORWARD = "forward passes alone"
 
 
 def decoding(_weights: str) -> Callable[[], Any]:
-    """What preprocesses a batch."""
+    """A function that preprocesses a batch."""
     from porting.accuracy.preprocessing import named_pipeline
 
     pipeline, data = named_pipeline("mnasnet", SIZE), photos(BATCH)
@@ -40,7 +40,7 @@ def decoding(_weights: str) -> Callable[[], Any]:
 
 
 def forward(weights: str) -> Callable[[], Any]:
-    """What runs the deployed network on a batch."""
+    """A function that runs the deployed network on a batch."""
     import torch
 
     from genmobilenet import create_model, deploy
@@ -57,44 +57,44 @@ def forward(weights: str) -> Callable[[], Any]:
 
 
 def count(
-    make: Callable[[str], Callable[[], Any]], weights: str, start: Barrier, done: Any
+    make: Callable[[str], Callable[[], Any]], weights: str, start: Barrier, rates: Any
 ) -> None:
-    """Images in ``SECONDS``, in a process of its own."""
+    """Report images per second, measured over ``SECONDS`` in a separate process."""
     run = make(weights)
     run()
     start.wait()
-    begun, batches = time.perf_counter(), 0
-    while (seconds := time.perf_counter() - begun) < SECONDS:
+    begin, batches = time.perf_counter(), 0
+    while (seconds := time.perf_counter() - begin) < SECONDS:
         run()
         batches += 1
-    done.put(batches * BATCH / seconds)
+    rates.put(batches * BATCH / seconds)
 
 
 def alone(make: Callable[[str], Callable[[], Any]], weights: str) -> float:
-    """Images a second of all cores together."""
+    """Images per second of all cores together."""
     context = multiprocessing.get_context("spawn")
-    start, done = context.Barrier(cores()), context.Queue()
+    start, rates = context.Barrier(cores()), context.Queue()
     workers = [
-        context.Process(target=count, args=(make, weights, start, done)) for _ in range(cores())
+        context.Process(target=count, args=(make, weights, start, rates)) for _ in range(cores())
     ]
     for worker in workers:
         worker.start()
-    total = sum(done.get() for _ in workers)
+    total = sum(rates.get() for _ in workers)
     for worker in workers:
         worker.join()
     return float(total)
 
 
 def evaluating(weights: Path, folder: Path) -> float:
-    """Images a second of an evaluation, from its first finished batch to its last but ``cores``."""
-    seen: list[tuple[float, int]] = []
+    """Images per second of an evaluation, without its start and its last ``cores`` batches."""
+    progress: list[tuple[float, int]] = []
 
     def watch(standing: Standing) -> None:
-        seen.append((time.perf_counter(), standing.done))
+        progress.append((time.perf_counter(), standing.done))
 
     evaluate(folder / "photos", checkpoint=weights, journal=folder / "journal", progress=watch)
-    (begun, first), (ended, last) = seen[0], seen[-cores()]
-    return (last - first) / (ended - begun)
+    (begin, first), (end, last) = progress[0], progress[-cores()]
+    return (last - first) / (end - begin)
 
 
 def main() -> None:
@@ -117,12 +117,13 @@ def main() -> None:
     table = Table(f"MNASNet-B1 at {SIZE}, {cores()} cores", "images a second")
     for what, rate in rates.items():
         table.add_row(what, f"{rate:.1f}")
-    decoded, passed = rates["decoding and preprocessing alone"], (rates[FORWARD] + again) / 2
-    shared = 1 / (1 / decoded + 1 / passed)
-    table.add_row("both on these cores, no time lost", f"{shared:.1f}")
+    decoding_rate = rates["decoding and preprocessing alone"]
+    forward_rate = (rates[FORWARD] + again) / 2
+    bound = 1 / (1 / decoding_rate + 1 / forward_rate)
+    table.add_row("both on these cores, no time lost", f"{bound:.1f}")
     table.add_row("porting evaluate of the port alone", f"{whole:.1f}")
-    table.add_row("over what both allow on these cores", f"{whole / shared:.2f}")
-    slower = min(decoded, passed)
+    table.add_row("over what both allow on these cores", f"{whole / bound:.2f}")
+    slower = min(decoding_rate, forward_rate)
     table.add_row(f"over the slower of the two; goal {GOAL:g}", f"{whole / slower:.2f}")
     Console(width=100).print(table)
 

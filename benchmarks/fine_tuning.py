@@ -1,10 +1,9 @@
 """Fine-tuning a port of a folded source: identity batch norms against calibrated ones.
 
-For each: times the noise that the worst tap needs; how far the logits in
-training mode lie from those in evaluation mode, over these (all images in one
-batch, and 32 drawn ones); and the loss on all in evaluation mode before and
-after a few steps of SGD with 32 drawn images each, with a fresh classifier of
-eight classes, each a run of images in the order of their names.
+For each: the worst tap in multiples of its noise; the relative distance of the logits in
+training mode from those in evaluation mode (all images in one batch, and 32 random ones);
+and the loss on all images in evaluation mode before and after a few steps of SGD with 32
+random images each, with a new classifier of eight classes, which are consecutive images.
 """
 
 from __future__ import annotations
@@ -27,43 +26,43 @@ from porting.parity.inputs import image_stream, seeded_pixels
 
 STEPS, RATE, BATCH, CLASSES = 10, 0.02, 32, 8
 IMAGES = 48
-"""Seeded images, where there is no folder of real ones."""
+"""Number of seeded images if there is no folder of real ones."""
 
 
-def loaded(ported: Port) -> GenMobileNet:
-    """The port without dropout, so that nothing is drawn."""
-    model = create_model(ported.model, num_classes=ported.convention.classes, drop_rate=0.0)
-    model.load_state_dict(ported.state_dict)
+def network_of(candidate: Port) -> GenMobileNet:
+    """The network with the port's weights, without dropout."""
+    model = create_model(candidate.model, num_classes=candidate.convention.classes, drop_rate=0.0)
+    model.load_state_dict(candidate.state_dict)
     return model
 
 
-def inputs_of(ported: Port, images: Path | None) -> torch.Tensor:
+def inputs_of(candidate: Port, images: Path | None) -> torch.Tensor:
     """All images as the network takes them, (N, C, H, W)."""
-    size, channels = ported.convention.size, ported.convention.channels
+    size, channels = candidate.convention.size, candidate.convention.channels
     pixels = np.stack(list(image_stream(images, IMAGES, size, channels)))
-    normalised = ported.convention.normalise(pixels).transpose(0, 3, 1, 2)
-    return torch.from_numpy(np.ascontiguousarray(normalised))
+    inputs = candidate.convention.normalise(pixels).transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(inputs))
 
 
 def batches(images: int) -> Iterator[torch.Tensor]:
-    """Which images are drawn, step by step; the same for every port."""
+    """Random image numbers for each step, the same for every port."""
     order = torch.Generator().manual_seed(0)
     while True:
         yield torch.randperm(images, generator=order)[:BATCH]
 
 
-def distance(ported: Port, x: torch.Tensor) -> float:
-    """From the logits in evaluation mode to those in training mode, over the former."""
-    model = loaded(ported)
+def distance(candidate: Port, x: torch.Tensor) -> float:
+    """Relative distance of the logits in training mode from those in evaluation mode."""
+    model = network_of(candidate)
     with torch.no_grad():
         expected, in_training = model.eval()(x), model.train()(x)
     return float((in_training - expected).norm() / expected.norm())
 
 
-def losses(ported: Port, x: torch.Tensor) -> tuple[float, float]:
-    """Before and after the steps, in evaluation mode."""
+def losses(candidate: Port, x: torch.Tensor) -> tuple[float, float]:
+    """Losses in evaluation mode before and after the steps."""
     labels = torch.arange(len(x)) * CLASSES // len(x)
-    model = loaded(ported)
+    model = network_of(candidate)
     model.reset_classifier(CLASSES)
     torch.nn.init.zeros_(model.classifier.weight)
     optimiser = torch.optim.SGD(model.parameters(), lr=RATE)
@@ -91,15 +90,15 @@ def main() -> None:
             x = inputs_of(plain, sources.images)
             size, channels = plain.convention.size, plain.convention.channels
             images = sources.images or seeded_pixels(IMAGES, size, channels)
-            for ported in (plain, port(path, bn="calibrate", images=images)):
-                assert ported.comparison is not None
-                before, after = losses(ported, x)
+            for candidate in (plain, port(path, bn="calibrate", images=images)):
+                assert candidate.comparison is not None
+                before, after = losses(candidate, x)
                 table.add_row(
                     path.name,
-                    "identity" if ported.calibration is None else "calibrated",
-                    f"{ported.comparison.worst.figures.ratio:.1f}",
-                    f"{distance(ported, x):.2g}",
-                    f"{distance(ported, x[next(batches(len(x)))]):.2g}",
+                    "identity" if candidate.calibration is None else "calibrated",
+                    f"{candidate.comparison.worst.figures.ratio:.1f}",
+                    f"{distance(candidate, x):.2g}",
+                    f"{distance(candidate, x[next(batches(len(x)))]):.2g}",
                     f"{before:.2f}",
                     f"{after:.2f}",
                 )

@@ -1,7 +1,7 @@
-"""How many times its float32 noise each source's worst tap needs, and how loud that noise is.
+"""Each source's worst tap in multiples of its float32 noise, and that noise.
 
-The factor in ``porting/parity/noise.py`` is to stand well above the first and far
-below what a fault gives; the ceiling well above the second and below half precision's.
+The factor in ``porting/parity/noise.py`` should be well above the first and far below that of
+a fault; the ceiling well above the second and below half precision's noise.
 """
 
 from __future__ import annotations

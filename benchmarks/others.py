@@ -1,6 +1,6 @@
-"""timm and torchvision from a folder of their own, named in ``PORTING_OTHERS``.
+"""timm and torchvision from the folder ``PORTING_OTHERS``.
 
-Their packages are no part of this one's environment: ``make test-others`` puts them there.
+They are not in the development environment: ``make test-others`` installs them there.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _WITH_META = re.compile(r'register_meta\("(\w+)"|torchvision::(\w+)')
 
 
 @cache
-def others_at_hand() -> bool:
-    """Whether timm and torchvision can be imported from here on."""
+def others_available() -> bool:
+    """Whether timm and torchvision are there; from then on they can be imported."""
     folder = os.environ.get("PORTING_OTHERS")
     if folder is None:
         return False
@@ -26,14 +26,14 @@ def others_at_hand() -> bool:
 
 
 def _define_operators(text: str) -> None:
-    """torchvision's compiled part wants CUDA; its networks want the operators' names alone."""
+    """Define torchvision's operators: its compiled part needs CUDA, its networks only the names."""
     import torch
 
     library = torch.library.Library("torchvision", "DEF")
     names = {name for pair in _WITH_META.findall(text) for name in pair if name}
     for name in sorted(names | {"nms", "_cuda_version"}):
         library.define(f"{name}(Tensor x) -> Tensor")
-    _kept.append(library)  # what it defined goes with it
+    _libraries.append(library)  # its definitions are removed with it
 
 
-_kept: list[object] = []
+_libraries: list[object] = []

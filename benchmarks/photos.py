@@ -1,4 +1,4 @@
-"""JPEGs to measure on: real photos where ``PORTING_ARTIFACTS`` has some, else made ones."""
+"""JPEGs to measure on: real photos if ``PORTING_ARTIFACTS`` has some, else synthetic ones."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 
 SIZES = ((375, 500), (500, 375), (333, 500), (375, 500), (500, 500), (480, 640))
-"""Heights and widths in pixels as ImageNet has them."""
+"""Typical heights and widths of ImageNet's photos, in pixels."""
 
 
 def photos(count: int) -> list[bytes]:
-    """So many encoded photos; real ones come again where there are fewer."""
+    """``count`` encoded photos; real ones are repeated if there are fewer."""
     folder = Path(os.environ.get("PORTING_ARTIFACTS", "nowhere"), "images")
     photos = [file.read_bytes() for file in sorted(folder.glob("*.JPEG"))]
-    photos = photos or [_made(number) for number in range(48)]
+    photos = photos or [_synthetic(number) for number in range(48)]
     return [photos[number % len(photos)] for number in range(count)]
 
 
 def write_photos(folder: Path, count: int) -> None:
-    """So many as files in folders by synset, as a data set has them."""
+    """Write ``count`` photos into folders by synset, as in a data set."""
     from porting.accuracy.datasets.classes import imagenet
 
     names = imagenet().names
@@ -32,8 +32,8 @@ def write_photos(folder: Path, count: int) -> None:
         (place / f"{number:06}.JPEG").write_bytes(data)
 
 
-def _made(number: int) -> bytes:
-    """A picture with as much detail as a photo: about 110 KB."""
+def _synthetic(number: int) -> bytes:
+    """A synthetic picture with as much detail as a photo: about 110 KB."""
     from PIL import Image
 
     height, width = SIZES[number % len(SIZES)]

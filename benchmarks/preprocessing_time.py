@@ -1,14 +1,13 @@
-"""Preprocessing one image on one thread, beside the bare decoder and TensorFlow's ``tf.function``.
+"""Preprocessing one image on one thread, against the bare decoder and a ``tf.function``.
 
-By turns, image by image; medians over rounds. The goals: no slower than
-TensorFlow, and at most 1.6 times the bare decode.
+Medians over rounds in turns. The goals: no slower than TensorFlow, and at most
+1.6 times the bare decode.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import simplejpeg
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measuring import function_seconds
 from benchmarks.photos import photos
 from porting.accuracy.preprocessing import named_pipeline
 from porting.judges.tensorflow import import_tensorflow
@@ -28,7 +28,7 @@ Run = Callable[[bytes], Any]
 
 
 def ours(name: str) -> Run:
-    """A named pipeline, and the normalisation behind it."""
+    """A named pipeline, followed by normalisation."""
     pipeline = named_pipeline(name, SIZE)
     mean, std = np.tile(MEAN, SIZE), np.tile(STD, SIZE)
 
@@ -42,7 +42,7 @@ def ours(name: str) -> Run:
 
 
 def of_tensorflow(tf: Any, name: str) -> Run:
-    """The same as a ``tf.function``, as the authors' evaluation code has it."""
+    """The same as a ``tf.function``, as in the authors' evaluation code."""
     v1 = tf.compat.v1.image
     resize = v1.resize_bicubic if name == "mnasnet" else v1.resize_bilinear
 
@@ -63,18 +63,9 @@ def of_tensorflow(tf: Any, name: str) -> Run:
     return tf.function(run, input_signature=[tf.TensorSpec([], tf.string)])
 
 
-def medians(runs: dict[str, Run], data: list[bytes]) -> dict[str, float]:
-    """Milliseconds an image of each, by turns."""
-    times_by_name: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run(data[0])  # compiled, and not counted
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            for one in data:
-                run(one)
-            times_by_name[name].append((time.perf_counter() - start) / len(data) * 1e3)
-    return {name: statistics.median(times) for name, times in times_by_name.items()}
+def _run_all(run: Run, data: list[bytes]) -> None:
+    for image in data:
+        run(image)
 
 
 def main() -> None:
@@ -88,13 +79,15 @@ def main() -> None:
         runs[name] = ours(name)
         runs[f"tf {name}"] = of_tensorflow(tf, name)
     data = photos(IMAGES)
-    medians_by_name = medians(runs, data)
+    over_all = {name: partial(_run_all, run, data) for name, run in runs.items()}
+    seconds = function_seconds(over_all, ROUNDS)
+    milliseconds = {name: 1e3 * total / len(data) for name, total in seconds.items()}
     table = Table("one image, one thread", "ms", "over the bare decode", "tf.function", "over it")
-    table.add_row("the bare JPEG decode", f"{medians_by_name['bare']:.2f}", "", "", "")
+    table.add_row("the bare JPEG decode", f"{milliseconds['bare']:.2f}", "", "", "")
     for name in names:
-        own, theirs = medians_by_name[name], medians_by_name[f"tf {name}"]
+        own, theirs = milliseconds[name], milliseconds[f"tf {name}"]
         table.add_row(
-            f"{name}; goals {GOAL:g} and 1", f"{own:.2f}", f"{own / medians_by_name['bare']:.2f} x",
+            f"{name}; goals {GOAL:g} and 1", f"{own:.2f}", f"{own / milliseconds['bare']:.2f} x",
             f"{theirs:.2f}", f"{own / theirs:.2f} x",
         )  # fmt: skip
     Console(width=100).print(table)

@@ -1,7 +1,7 @@
-"""How the source is cut: lines, helpers, modules, names and the direction of imports.
+"""Figures of the source's structure: lines, helpers, modules, names, direction of imports.
 
 ``python -m benchmarks.source_shape`` prints the figures of ``porting`` and ``genmobilenet``. They
-are for whoever reshapes the code, and decide nothing.
+guide refactoring, and decide nothing.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ def modules() -> dict[str, ast.Module]:
 
 def imports_of(name: str, tree: ast.Module, module_names: set[str]) -> set[str]:
     """The project's modules that a module imports anywhere."""
-    imported = set()
+    targets = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            imported |= {alias.name for alias in node.names}
+            targets |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             submodules = {f"{node.module}.{alias.name}" for alias in node.names}
-            imported |= submodules & module_names or {node.module}
-    return {module for module in imported if module in module_names and module != name}
+            targets |= submodules & module_names or {node.module}
+    return {module for module in targets if module in module_names and module != name}
 
 
 def eager_imports_of(name: str, tree: ast.Module, module_names: set[str]) -> set[str]:

@@ -1,4 +1,4 @@
-"""What the benchmarks port: real files where they are at hand, else synthetic files."""
+"""Sources for the benchmarks: real files if available, else synthetic ones."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from typing import Any
 class BenchSources:
     """MNASNet-B1 as TFLite, and MNASNet-A1 at 0.5 as TFLite, dynamic-range TFLite, checkpoint.
 
-    Among real files also one that was ``trained`` to the end, Google's
-    MobileNet V1 at 0.25, and a folder of ``images``.
+    Among real files also a fully ``trained`` one, Google's MobileNet V1 at 0.25, and a folder of
+    ``images``.
     """
 
     b1: Path
@@ -32,7 +32,7 @@ class BenchSources:
 
 @contextmanager
 def bench_sources() -> Iterator[BenchSources]:
-    """Sources named by ``PORTING_ARTIFACTS``, or synthetic files."""
+    """Sources named by ``PORTING_ARTIFACTS``, or newly made synthetic files."""
     if "PORTING_ARTIFACTS" in os.environ:
         real = Path(os.environ["PORTING_ARTIFACTS"])
         a1 = real / "mnasnet-a1-050"
@@ -48,8 +48,8 @@ def bench_sources() -> Iterator[BenchSources]:
         return
     print("sources: synthetic files (PORTING_ARTIFACTS is not set)", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
-        b1 = _synthesized("tf_mnasnet_100", Path(folder, "b1"))
-        a1 = _synthesized("tf_semnasnet_050", Path(folder, "a1"))
+        b1 = _synthesize("tf_mnasnet_100", Path(folder, "b1"))
+        a1 = _synthesize("tf_semnasnet_050", Path(folder, "a1"))
         yield BenchSources(
             Path(b1["float"]),
             Path(a1["float"]),
@@ -58,11 +58,11 @@ def bench_sources() -> Iterator[BenchSources]:
         )
 
 
-def _synthesized(model: str, folder: Path) -> dict[str, Any]:
-    """What ``porting synthesize --json`` says it made, in a process of its own.
+def _synthesize(model: str, folder: Path) -> dict[str, Any]:
+    """Run ``porting synthesize --json`` and return its output.
 
-    A process starts with the peak memory of the one it comes from: TensorFlow in this one
-    would count against all that are measured.
+    In a process of its own: a process starts with the peak memory of its parent, so TensorFlow
+    in this one would count for all that are measured.
     """
     command = [sys.executable, "-m", "porting", "synthesize", model, "--out", str(folder), "--json"]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -139,12 +139,12 @@ class ShuffleUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, out, ceil(H / stride), ceil(W / stride))."""
-        left, right = x, x
+        first, second = x, x
         if self.pass_channels > 0:
-            left, right = x[:, : self.pass_channels], x[:, self.pass_channels :]
-        right = self.bn2(self.conv_dw(self.act1(self.bn1(self.conv_pw(right)))))
-        right = self.act2(self.bn3(self.conv_pwl(right)))
-        out: Tensor = self.shuffle(torch.cat([self.shortcut(left), right], dim=1))
+            first, second = x[:, : self.pass_channels], x[:, self.pass_channels :]
+        second = self.bn2(self.conv_dw(self.act1(self.bn1(self.conv_pw(second)))))
+        second = self.act2(self.bn3(self.conv_pwl(second)))
+        out: Tensor = self.shuffle(torch.cat([self.shortcut(first), second], dim=1))
         return out
 
 

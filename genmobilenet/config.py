@@ -103,8 +103,10 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         for field, choices in CHOICES.items():
             if getattr(self, field) not in choices:
-                expected = " or ".join(map(repr, choices))
-                raise ArchitectureError(f"{field} {getattr(self, field)!r}: expected {expected}")
+                alternatives = " or ".join(map(repr, choices))
+                raise ArchitectureError(
+                    f"{field} {getattr(self, field)!r}: expected {alternatives}"
+                )
         if self.width is not None and self.width <= 0:
             raise ArchitectureError(f"width multiplier {self.width}: must be above zero")
 

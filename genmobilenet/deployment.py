@@ -156,7 +156,7 @@ class DeployedNet(GenMobileNet):
             and not any(self._hooks)
         ):
             return False
-        # oneDNN's clamps turn NaN into a number, PyTorch's do not hide it.
+        # oneDNN's clamps turn NaN into a number; PyTorch's keep it.
         if self._weights_finite is None:
             self._weights_finite = all(
                 bool(values.isfinite().all()) for values in self.state_dict().values()
@@ -170,15 +170,15 @@ class DeployedNet(GenMobileNet):
         sizes = [GROUP] * (len(x) // GROUP) + [1] * (len(x) - in_groups)
         logits = []
         for group in torch.split(x, sizes):
-            padded = self._pad(group)
+            batch = self._pad(group)
             # oneDNN divides the work of a layer among the threads when it compiles.
-            key = len(padded), torch.get_num_threads()
+            key = len(batch), torch.get_num_threads()
             if key not in self._engines:
-                self._engines[key] = compile_engine(_AfterPadding(self), padded)
+                self._engines[key] = compile_engine(_AfterPadding(self), batch)
             engine = self._engines[key]
             if engine is None:
                 return None
-            logits.append(engine(padded))
+            logits.append(engine(batch))
         return torch.cat(logits) if len(logits) > 1 else logits[0]
 
     def _pad(self, x: Tensor) -> Tensor:
@@ -188,18 +188,18 @@ class DeployedNet(GenMobileNet):
         """
         n, channels, height, width = x.shape
         left, right, top, bottom = self._border
-        padded = torch.empty(
+        out = torch.empty(
             (n, channels, top + height + bottom, left + width + right),
             memory_format=torch.channels_last,
         )
-        padded[:, :, :top] = padded[:, :, top + height :] = 0
-        padded[:, :, :, :left] = padded[:, :, :, left + width :] = 0
-        inner = padded[:, :, top : top + height, left : left + width]
+        out[:, :, :top] = out[:, :, top + height :] = 0
+        out[:, :, :, :left] = out[:, :, :, left + width :] = 0
+        inner = out[:, :, top : top + height, left : left + width]
         if isinstance(self.normalise, Normalise):
             torch.sub(x, self.normalise.mean[:, None, None], out=inner)
         else:
             inner.copy_(x)
-        return padded
+        return out
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -251,10 +251,9 @@ class _AfterPadding(nn.Module):
         self.network = network
         self.training = False  # as the network; a module in training mode is not compiled
 
-    def forward(self, padded: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         stem = self.network.conv_stem
-        x = F.conv2d(padded, stem.weight, stem.bias, stem.stride)
-        return self.network.forward_after_stem(x)
+        return self.network.forward_after_stem(F.conv2d(x, stem.weight, stem.bias, stem.stride))
 
 
 class KernelPaddedConv(Conv2dSame):
@@ -351,7 +350,7 @@ def compile_engine(module: nn.Module, example: Tensor) -> Engine | None:
 
 def _trace(module: nn.Module, example: Tensor) -> Engine:
     torch.empty(HEAP_BLOCK, dtype=torch.uint8)  # freed at once
-    enabled = torch._C._jit_llga_enabled()
+    previous = torch._C._jit_llga_enabled()
     torch.jit.enable_onednn_fusion(True)
     try:
         # PyTorch has no types for tracing.
@@ -361,5 +360,5 @@ def _trace(module: nn.Module, example: Tensor) -> Engine:
         for _ in range(RUNS):
             engine(example)
     finally:
-        torch.jit.enable_onednn_fusion(enabled)
+        torch.jit.enable_onednn_fusion(previous)
     return engine

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.others import others_at_hand
+from benchmarks.others import others_available
 
 
 @pytest.fixture(scope="session")
 def others():
     """``others.timm`` and ``others.torchvision``."""
-    if not others_at_hand():
+    if not others_available():
         pytest.skip("PORTING_OTHERS does not name a folder with timm and torchvision")
     return _Others()
 
