@@ -13,7 +13,7 @@ import porting
 from genmobilenet import create_model
 from parity_tests.building.command import porting as run
 from parity_tests.building.tables import write_checkpoint
-from porting.mapping.rules import registry
+from porting.mapping import rules
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 NORM = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "variance"}
@@ -48,7 +48,7 @@ def test_a_naming_scheme_of_ones_own(scheme, tmp_path, monkeypatch):
     assert len(scheme.splitlines()) < 30
     made: dict[str, object] = {}
     exec(compile(scheme, "README.md", "exec"), made)
-    monkeypatch.setattr(registry, "RULES", (*registry.RULES, made["OUR_V1"]))
+    monkeypatch.setattr(rules, "RULES", (*rules.RULES, made["OUR_V1"]))
     model = create_model("tf_mobilenetv1_025", num_classes=7)
     kept = {k: v for k, v in model.state_dict().items() if not k.endswith("_tracked")}
     state = {key: torch.rand_like(values) for key, values in kept.items()}
