@@ -1,8 +1,7 @@
 """Every error that this package raises on purpose, in one tree.
 
-A message names the thing, the file it is in, what was found and what was
-expected, and, where there is one, the way out. The inner layer raises; an
-outer layer that knows more adds to it with ``raise ... from``.
+A message names the thing, its file, the actual and the expected value, and what to do where
+there is a remedy. An outer layer that knows more adds to an error with ``raise ... from``.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ class PortingError(Exception):
 
 
 class BadInput(PortingError):
-    """Something handed in cannot be used: the command line exits with 2."""
+    """An input cannot be used: the command line exits with 2."""
 
 
 class BadSource(BadInput):
@@ -25,7 +24,7 @@ class UnsupportedSource(BadInput):
 
 
 class WeightSetError(BadInput):
-    """The source does not hold the weight set that was asked for."""
+    """The source does not hold the requested weight set."""
 
 
 class MappingError(BadInput):
@@ -41,11 +40,11 @@ class AmbiguousModel(MappingError):
 
 
 class BadExample(BadInput):
-    """One image of a data set cannot be had; the others may be sound."""
+    """An image of a data set cannot be read; the others may be readable."""
 
 
 class OutputError(BadInput):
-    """A result cannot be written where it was asked for."""
+    """A result cannot be written to its path."""
 
 
 class MissingPackage(BadInput):
@@ -57,9 +56,9 @@ class MissingJudge(MissingPackage):
 
 
 class NoPieces(BadInput):
-    """A judge cannot run its network piece by piece, on values fed between.
+    """A judge cannot run its network piece by piece, on values fed in between.
 
-    ``taps`` are those that it cannot be fed, where it may run without them.
+    ``taps`` are those at which it cannot be fed, where it may run without them.
     """
 
     def __init__(self, message: str, taps: tuple[str, ...] = ()) -> None:
@@ -68,11 +67,11 @@ class NoPieces(BadInput):
 
 
 class WorkerDied(PortingError):
-    """A process that did a part of the work was killed, as where memory runs out."""
+    """A worker process was killed, for example because memory ran out."""
 
 
 class RankEnded(PortingError):
-    """Another process of a run that several share has ended: so does this one."""
+    """Another rank of a distributed run has ended, and so does this one."""
 
 
 class NotAtParity(PortingError):

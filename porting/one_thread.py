@@ -1,4 +1,4 @@
-"""Processes that share the cores: how many there are, and how each is held to one thread."""
+"""Parallel processes: how many cores there are, and the environment for one thread each."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ ONE_THREAD = {
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
 }
-"""What their environment has for it; it also fixes the order of sums."""
+"""Environment variables for one thread in a process; this also fixes the order of sums."""
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

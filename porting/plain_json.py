@@ -1,4 +1,4 @@
-"""Numbers that JSON does not have, as it can hold them."""
+"""Encode values that JSON does not have."""
 
 from __future__ import annotations
 

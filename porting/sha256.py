@@ -1,4 +1,4 @@
-"""The checksum that sources, ports and downloads are known by."""
+"""The checksum that identifies sources, ports and downloads."""
 
 from __future__ import annotations
 

@@ -22,7 +22,10 @@ RULES = [
     ("import porting.judges.tensorflow, porting.judges.reference.synthesize", HEAVY),
     ("import porting.api", HEAVY),
     ("import porting.calibration", (*HEAVY, "porting.parity", "porting.judges")),
-    ("import porting.diff, porting.reports.comparison, porting.reports.documents", (*HEAVY, "PIL")),
+    (
+        "import porting.diff, porting.reports.comparison, porting.reports.documents",
+        (*HEAVY, "PIL", "jsonschema"),
+    ),
     ("import porting.catalog.local, porting.cli.obtain, porting.cli.check", (*HEAVY, "requests")),
     (
         "import porting.catalog.published, porting.catalog.downloads",

@@ -1,7 +1,7 @@
-"""The command ``porting``: one file for each subcommand, with what several share beside them.
+"""The command ``porting``: one file for each subcommand, and what several of them share.
 
-``options.py`` has shared arguments and options, ``processes.py`` runs commands side by side,
-``obtain.py`` finds sources where none is named.
+``options.py`` has shared arguments and options, ``processes.py`` runs commands in parallel,
+``obtain.py`` finds sources for ``porting port --obtain``.
 """
 
 from typing import Annotated

@@ -91,9 +91,9 @@ def evaluate(
 ) -> None:
     """Count right answers of a source's judge and of a network, on the same pixels.
 
-    Killed at any moment, the same command goes on where it was. Exits with 1
-    where answers of the two differ beyond a near tie, and not by quantisation
-    alone, or accuracies beyond chance.
+    If it is killed, the same command resumes where it stopped. Exits with 1 where answers of the
+    two differ by more than a near tie, and not because of quantisation alone, or where their
+    accuracies differ significantly.
     """
     from porting.accuracy.evaluation.evaluate import evaluate as evaluate_images
     from porting.accuracy.evaluation.journal import check_apart

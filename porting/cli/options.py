@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, and the options of a call as words."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from porting.folders import DOWNLOADS
 
 
 def resolve_source(source: Path | None) -> Path | None:
-    """The path of a published source that is named; any other path as it is."""
+    """The path of a published source that is given by name; any other path unchanged."""
     from porting.catalog.local import source_path
 
     return None if source is None else source_path(source, DOWNLOADS)
@@ -60,7 +60,7 @@ JsonFileOption = Annotated[
 
 
 def given_options(context: typer.Context, *without: str) -> list[str]:
-    """The options that a call was given, as words for another command."""
+    """The options on the command line, as words for another command."""
     words: list[str] = []
     for option in context.command.params:
         source = context.get_parameter_source(option.name or "")

@@ -148,7 +148,7 @@ def _places(
 def _port_each(
     places: Sequence[Path], options: Sequence[str], jobs: int | None, as_json: bool
 ) -> NoReturn:
-    """Port each source in a process of its own, and exit as the worst of them."""
+    """Port each source in its own process, and exit with the worst exit code."""
     from porting.catalog.downloads import check_recorded
     from porting.cli.processes import Outcome, Wording, run_each, show_outcomes
 

@@ -1,9 +1,8 @@
-"""Writing a port: the weights, and beside them the card that says what they are.
+"""Write a port: the weights, and beside them the card that says what they are.
 
-Both files are written whole under temporary names before either gets its own.
-The card is renamed first, so that weights under a release name are never
-without one. A kill between the two renames, which no file system does as one,
-leaves a card alone: the weights' temporary name says which, and the next port
+Both files are written under temporary names first, and then renamed, the card before the weights:
+weights under a release name always have a card. If the process is killed between the two renames,
+a card is left alone. The temporary name of its weights contains the card's name, and the next port
 to the folder removes both.
 """
 
@@ -25,7 +24,7 @@ from porting.sources.tflite import TFLiteSource
 from porting.sources.tflite.flatbuffer import Flatbuffer
 
 _PENDING = "-then-"
-"""Between a temporary name and that of the card which comes just before its file."""
+"""Between the temporary name of weights and the name of their card, while both are renamed."""
 
 _DESCRIPTION = 3  # slot of ``Model`` in TensorFlow's schema.fbs
 
@@ -96,13 +95,13 @@ def _names(port: Port, out: Path, digest: str) -> ReleaseFiles:
     with contextlib.suppress(BadInput):  # a damaged card is written anew
         card = read_card(out / f"{stem}.pth", digest)
         if card is not None and card.source.sha256 != port.source.sha256:
-            # The same weights from elsewhere: what is known of them may differ.
+            # The same weights from another source need a card of their own.
             stem += f"-{port.source.sha256[:8]}"
     return ReleaseFiles(out / f"{stem}.pth", out / f"{stem}.json")
 
 
 def _put_in_place(weights: Path, card: Path, files: ReleaseFiles) -> None:
-    # What is in place already is the same port: its card may be renewed at any moment.
+    # Weights that exist already are the same port: then the order of the renames is free.
     new = not files.weights.exists()
     pending = weights.with_name(f"{weights.name}{_PENDING}{files.card.name}")
     if new:
@@ -115,7 +114,7 @@ def _put_in_place(weights: Path, card: Path, files: ReleaseFiles) -> None:
 
 
 def _remove_lone_cards(out: Path) -> None:
-    """Undo a release that a kill cut in two."""
+    """Remove cards whose weights were not renamed because the process was killed."""
     for place in out.glob(f".porting-*{_PENDING}*"):
         maker, _, card = place.name.partition(_PENDING)
         if is_stale(maker):

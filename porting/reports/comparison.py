@@ -1,4 +1,4 @@
-"""What ``porting port`` and ``porting diff`` say: as text, at most 100 columns wide, and as JSON.
+"""The output of ``porting port`` and ``porting diff``: text of at most 100 columns, or JSON.
 
 ``schema.json`` beside this file describes the JSON of a comparison. Numbers that JSON does not
 have are the strings "Infinity", "-Infinity" and "NaN"; figures that only plots use are rounded to

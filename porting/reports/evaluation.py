@@ -1,4 +1,4 @@
-"""What ``porting evaluate`` says: as text, at most 80 columns wide, and as JSON.
+"""The output of ``porting evaluate``: text of at most 80 columns, or JSON.
 
 ``evaluation_schema.json`` beside this file describes the JSON.
 """

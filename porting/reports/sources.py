@@ -1,4 +1,4 @@
-"""What the commands on sources print: ``porting inspect``, ``sources`` and ``fetch``."""
+"""The output of ``porting inspect``, ``porting sources`` and ``porting fetch``."""
 
 from __future__ import annotations
 
