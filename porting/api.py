@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genmobilenet.config import NetworkConfig
+from porting.carry_out import module_target, network_target
 from porting.catalog.local import open_published
 from porting.errors import BadInput, BadSource
 from porting.mapping.input_spec import InputConvention, convention_of, parse_affine
 from porting.mapping.plan import Plan
 from porting.sources import Source
-from porting.target import module_target, network_target
 
 if TYPE_CHECKING:
     import torch

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genmobilenet.zoo import get_config, tensorflow_form
+from porting.card import Card, read_card
+from porting.carry_out import with_normalisation
 from porting.errors import BadInput, MappingError
 from porting.graph.layers import layers_of
 from porting.mapping.match import Match
 from porting.mapping.recognise import find_match
 from porting.mapping.rules import choose_weight_set
 from porting.own_module import copied
-from porting.release.card import Card, read_card
 from porting.sha256 import sha256_of
 from porting.sources import Source
-from porting.target import with_normalisation
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,7 +77,7 @@ def subject_from_file(
     if onto is not None:
         from porting.own_module import build_module, fill_module
 
-        network = _in_float32(_on_cpu(build_module(onto)))
+        network = _judgeable(build_module(onto))
         notes = fill_module(network, state, str(path))
         match = _onto(source, network, model, weights)
         return Subject(onto, network, match, path, digest, card, (*wrapper_notes, *notes))
@@ -113,7 +113,7 @@ def subject_from_module(
     if isinstance(before := getattr(network, "_orig_mod", None), torch.nn.Module):
         # A copy of a compiled module runs the original, whose taps are not seen.
         network, notes = before, ("judged as it is before torch.compile",)
-    network = _in_float32(_on_cpu(network))
+    network = _judgeable(network)
     if not isinstance(network, GenMobileNet):
         match = _onto(source, network, model, weights)
         return Subject(type(network).__name__, network, match, notes=notes)
@@ -123,25 +123,19 @@ def subject_from_module(
     return Subject(model or match.model, network, match, notes=notes)
 
 
-def _on_cpu(network: nn.Module) -> nn.Module:
-    """The module, or a copy on the CPU, where the judges' values are."""
-    tensors = [*network.parameters(), *network.buffers()]
-    device = next((t.device for t in tensors if t.device.type != "cpu"), None)
-    if device is None:
-        return network
-    try:
-        return copy.deepcopy(network).to("cpu")
-    except (NotImplementedError, RuntimeError) as error:
-        raise BadInput(
-            f"{type(network).__name__}: cannot be copied from the {device} device: {error}"
-        ) from error
-
-
-def _in_float32(network: nn.Module) -> nn.Module:
-    """The module, or a copy in float32, in which it is judged."""
+def _judgeable(network: nn.Module) -> nn.Module:
+    """The module, or a copy, with its tensors on the CPU and in float32 as those of the judges."""
     import torch
 
     tensors = [*network.parameters(), *network.buffers()]
+    device = next((t.device for t in tensors if t.device.type != "cpu"), None)
+    if device is not None:
+        try:
+            network = copy.deepcopy(network).to("cpu")
+        except (NotImplementedError, RuntimeError) as error:
+            raise BadInput(
+                f"{type(network).__name__}: cannot be copied from the {device} device: {error}"
+            ) from error
     if all(t.dtype == torch.float32 for t in tensors if t.is_floating_point()):
         return network
     return copied(network).float()

@@ -18,7 +18,6 @@ from porting.reports.evaluation import (
     DataSummary,
     DifferingImage,
     EvaluationReport,
-    Failure,
     SideResult,
     Verdict,
 )
@@ -58,7 +57,7 @@ def evaluation_of(images=(), failed=(), differs=False, **changes):
         ),
         "data": DataSummary(
             "photos", "folder of files named by synset", "sorted", 1000, used + len(failed), used,
-            tuple(Failure(name, "cut short") for name in failed), ("1 file is no image",),
+            tuple((name, "cut short") for name in failed), ("1 file is no image",),
         ),
         "sides": (side_of("judge", 70, used), side_of("port", 70 - apart, used)),
         "stated_top1": 49.8,

@@ -16,7 +16,7 @@ from porting.exits import WRONG_USE, say
 from porting.folders import DOWNLOADS, PORTS, REPORTS, SYNTHETIC
 
 if TYPE_CHECKING:
-    from porting.release.card import Card
+    from porting.card import Card
 
 
 def check(
@@ -37,8 +37,8 @@ def check(
     synthetic files, and where it was when it was ported. The worst outcome gives the exit code.
     """
     from porting.atomic_files import check_folder
+    from porting.card import read_card
     from porting.cli.processes import Outcome, Wording, run_each, show_outcomes
-    from porting.release.card import read_card
     from porting.reports.documents import write_report
     from porting.sha256 import sha256_of
 

@@ -18,8 +18,7 @@ from porting.mapping.plan import CONSTANTS, Plan
 from porting.parity.compare import Comparison, TapResult
 from porting.parity.figures import TapFigures
 from porting.plain_json import encoded
-from porting.release import ReleaseFiles
-from porting.release.card import verdict_json, versions
+from porting.release import ReleaseFiles, verdict_json, versions
 from porting.reports.documents import COMPARISON, COMPARISON_VERSION
 from porting.reports.sources import input_lines
 from porting.reports.terminal import print_lines, print_table

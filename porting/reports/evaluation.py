@@ -58,16 +58,8 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """An image that could not be read, and why."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class DataSummary:
-    """The data set: where it is, and how many of its images are usable."""
+    """The data set and how many of its images are usable; ``failures`` are (name, reason)."""
 
     path: str
     kind: str
@@ -75,7 +67,7 @@ class DataSummary:
     classes: int
     examples: int
     usable: int
-    failures: tuple[Failure, ...]
+    failures: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -87,7 +79,7 @@ class DataSummary:
             "classes": self.classes,
             "examples": self.examples,
             "used": self.usable,
-            "failed": [asdict(failure) for failure in self.failures],
+            "failed": [{"name": name, "reason": reason} for name, reason in self.failures],
             "notes": self.notes,
         }
 
@@ -235,13 +227,13 @@ def evaluation_report(evaluation: Evaluation) -> EvaluationReport:
     """
     dataset, answers, usable = evaluation.dataset, evaluation.answers, evaluation.usable
     failures = tuple(
-        Failure(dataset.example(number).name, answers.reasons[number])
+        (dataset.example(number).name, answers.reasons[number])
         for number in np.flatnonzero(answers.state == UNREADABLE).tolist()
     )
     count = int(usable.sum())
     if not count:
         raise BadExample(
-            f"none of the {len(failures):,} images can be used; {failures[0].reason}"
+            f"none of the {len(failures):,} images can be used; {failures[0][1]}"
         )  # fmt: skip
     sides = tuple(
         SideResult(side, *(share(int(evaluation.right(n, among).sum()), count) for among in (1, 5)))
@@ -361,10 +353,7 @@ def print_evaluation(report: EvaluationReport) -> None:
         pairs.append(("stated", f"top-1 {report.stated_top1:.2f} %"))
     if report.agreement is not None:
         pairs += _agreement_lines(report.agreement)
-    failures = [
-        failure.reason if failure.name in failure.reason else f"{failure.name}: {failure.reason}"
-        for failure in data.failures
-    ]
+    failures = [reason if name in reason else f"{name}: {reason}" for name, reason in data.failures]
     pairs += [*_first_entries("left out", failures), ("verdict", report.verdict.sentence)]
     print_lines(pairs)
     if report.explanation is not None:

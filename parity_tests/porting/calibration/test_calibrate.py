@@ -17,8 +17,7 @@ from parity_tests.building.tflite_networks import network_file
 from porting.carry_out import carry_out
 from porting.errors import BadInput
 from porting.graph.layers import layers_of
-from porting.release import write_release
-from porting.release.card import card_of
+from porting.release import card_of, write_release
 from porting.sources import open_source
 from porting.subject import subject_from_file
 

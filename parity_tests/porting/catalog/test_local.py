@@ -19,7 +19,7 @@ from porting.catalog.downloads import LOCK, ChecksumMismatch
 from porting.catalog.local import open_published, published_as, source_path, sources_in
 from porting.errors import BadInput, BadSource
 from porting.judges.keras import Application
-from porting.release.card import card_of
+from porting.release import card_of
 from porting.sha256 import sha256_of
 
 NAME, FILE = "mnasnet_1.0_224", "mnasnet_1.0_224_09_07_2018.tgz"

@@ -10,9 +10,9 @@ import pytest
 
 import porting
 from parity_tests.building.command import porting as run
+from porting.card import read_card
 from porting.cli.check import find_sources
 from porting.errors import BadInput
-from porting.release.card import read_card
 from porting.sha256 import sha256_of
 
 

@@ -11,13 +11,13 @@ import torch
 import porting
 from genmobilenet.factory import build
 from parity_tests.building.command import porting as run
+from porting.carry_out import Target
 from porting.graph.layers import layers_of
 from porting.mapping.input_spec import convention_of
 from porting.mapping.recognise import find_match
 from porting.parity.inputs import INPUTS, image_stream, photograph_images, seeded_images
 from porting.parity.judge_set import judges_of
 from porting.sources import open_source
-from porting.target import Target
 
 pytestmark = pytest.mark.slow
 V1 = "google/mobilenet_v1_0.25_224_float.tflite"

@@ -23,8 +23,7 @@ from porting.mapping.image_classifier import Ends
 from porting.parity.inputs import seeded_pixels
 from porting.parity.network_steps import steps_of_network
 from porting.parity.structure_evidence import evidence_from_tables
-from porting.release import write_release
-from porting.release.card import verdict_json
+from porting.release import verdict_json, write_release
 from porting.reports.comparison import diff_json, print_diff, print_port
 from porting.subject import subject_from_file
 

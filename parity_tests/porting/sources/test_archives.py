@@ -10,7 +10,7 @@ from parity_tests.building.checkpoints import write_network
 from parity_tests.building.tflite_networks import network_file
 from porting.api import port
 from porting.errors import BadSource
-from porting.release.card import card_of
+from porting.release import card_of
 from porting.reports.sources import inspect_source
 from porting.sources import open_source
 

@@ -15,7 +15,7 @@ from parity_tests.building.tables import write_checkpoint
 from parity_tests.building.tflite_networks import network_file
 from porting.errors import BadSource, WeightSetError
 from porting.mapping.rules import choose_weight_set
-from porting.release.card import card_of
+from porting.release import card_of
 from porting.sources import open_source
 
 MODEL = "tf_mnasnet_small"

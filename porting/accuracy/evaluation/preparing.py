@@ -19,11 +19,11 @@ from porting.accuracy.evaluation.provenance import (
     versions,
 )
 from porting.accuracy.preprocessing import named_pipeline
+from porting.card import read_card
 from porting.catalog.local import open_published, published_as
 from porting.errors import BadInput, MissingPackage
 from porting.mapping.families import ROUNDED, family_of
 from porting.mapping.input_spec import InputConvention, convention_of
-from porting.release.card import read_card
 from porting.sha256 import sha256_of
 
 if TYPE_CHECKING:

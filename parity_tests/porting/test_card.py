@@ -11,9 +11,9 @@ import porting
 from genmobilenet import get_config
 from parity_tests.building.tflite_networks import network_file
 from porting.calibration import Calibration
+from porting.card import read_card
 from porting.errors import BadInput
-from porting.release import write_release
-from porting.release.card import card_of, read_card
+from porting.release import card_of, write_release
 
 MODEL = "tf_mnasnet_small"
 CALIBRATION = Calibration(("bn1",), 3, "3 images", "0" * 64, (("a.png", "cut short"),))

@@ -9,19 +9,25 @@ to the folder removes both.
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import json
+import platform
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from porting.api import Port
 from porting.atomic_files import is_stale, sync, temporary
+from porting.card import Card, CardSource, Publication, Weights, read_card
+from porting.catalog.local import published_as
 from porting.errors import BadInput, NotAtParity, OutputError
 from porting.judges.reference.synthesize import OLD_PREFIX, PREFIX, begins_as_synthetic, has_mark
-from porting.release.card import card_of, read_card
 from porting.sha256 import sha256_of
 from porting.sources import Source
 from porting.sources.tflite import TFLiteSource
 from porting.sources.tflite.flatbuffer import Flatbuffer
+
+PACKAGE = "genmobilenet"
 
 _PENDING = "-then-"
 """Between the temporary name of weights and the name of their card, while both are renamed."""
@@ -120,3 +126,77 @@ def _remove_lone_cards(out: Path) -> None:
         if is_stale(maker):
             place.with_name(card).unlink(missing_ok=True)
             place.unlink(missing_ok=True)
+
+
+def card_of(port: Port, name: str, digest: str) -> Card:
+    """The card of a port; ``name`` and ``digest`` are those of the weight file."""
+    source, entry = port.source, published_as(port.source)
+    publication = None
+    if entry is not None:
+        publication = Publication(
+            entry.name, entry.url, entry.size, entry.top1, entry.top5, entry.stated_in
+        )
+    return Card(
+        port.model, Weights(name, digest),
+        CardSource(source.name, source.format, source.sha256, port.plan.weight_set,
+                   str(source.user_file.absolute()), publication),
+        verdict_json(port), port.convention, port.plan.to_json(), versions(), port.labels,
+        port.onto, port.calibration,
+    )  # fmt: skip
+
+
+def verdict_json(port: Port) -> dict[str, Any]:
+    """The judge's verdict in short as plain data: the worst tap, not all of them."""
+    comparison = port.comparison
+    if comparison is None:
+        return {"verified": False, "summary": "no judge was run"}
+    worst, figures = comparison.worst, comparison.worst.figures
+    verdict: dict[str, Any] = {
+        "verified": True,
+        "at_parity": bool(comparison),
+        "summary": comparison.summary(),
+        "judge": comparison.judge,
+        "judge_version": comparison.judge_version,
+        "inputs": comparison.inputs,
+        "inputs_are": port.inputs,
+        "taps": len(comparison.taps),
+        "factor": comparison.tolerance.factor,
+        "worst_tap": {
+            "tap": worst.tap,
+            "judge_name": worst.judge_name,
+            "max_abs": figures.max_abs,
+            "scale": figures.scale,
+            "noise": figures.noise,
+            "ratio": figures.ratio,
+            "worst_input": figures.worst_input,
+            "worst_channel": figures.worst_channel,
+            "worst_position": list(figures.worst_position),
+        },
+        "logits_relative_difference": comparison.logits.figures.relative,
+        "pixels": None if port.pixels is None else port.pixels.to_json(),
+    }
+    if port.basis is not None:
+        verdict["rests_on"] = port.basis.summary()
+    if port.quantised is not None:
+        verdict["quantised_run"] = {
+            "judge": port.quantised.judge,
+            "logits_relative_difference": port.quantised.logits.figures.relative,
+        }
+    return verdict
+
+
+def versions() -> dict[str, str]:
+    """Versions of what had a part in the port, this package among them."""
+    import numpy
+    import torch
+
+    try:
+        own = importlib.metadata.version(PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        own = "not installed"
+    return {
+        PACKAGE: own,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": numpy.__version__,
+    }

@@ -1,27 +1,20 @@
-"""The card of a port, the JSON beside its weights: written with them, and read back here alone."""
+"""The card of a port, the JSON file beside its weights: its content, and how it is read back."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from porting.calibration import Calibration
-from porting.catalog.local import published_as
 from porting.errors import BadInput
 from porting.mapping.families import family_of
 from porting.mapping.input_spec import InputConvention
 from porting.plain_json import encoded
 
-if TYPE_CHECKING:
-    from porting.api import Port
-
 CARD_VERSION = 1
-PACKAGE = "genmobilenet"
 
 T = TypeVar("T")
 
@@ -101,23 +94,6 @@ class Card:
         return dict(encoded({key: value for key, value in data.items() if value is not None}))
 
 
-def card_of(port: Port, name: str, digest: str) -> Card:
-    """The card of a port; ``name`` and ``digest`` are those of the weight file."""
-    source, entry = port.source, published_as(port.source)
-    publication = None
-    if entry is not None:
-        publication = Publication(
-            entry.name, entry.url, entry.size, entry.top1, entry.top5, entry.stated_in
-        )
-    return Card(
-        port.model, Weights(name, digest),
-        CardSource(source.name, source.format, source.sha256, port.plan.weight_set,
-                   str(source.user_file.absolute()), publication),
-        verdict_json(port), port.convention, port.plan.to_json(), versions(), port.labels,
-        port.onto, port.calibration,
-    )  # fmt: skip
-
-
 def read_card(weights: Path, digest: str | None) -> Card | None:
     """The card beside a ported file with this SHA-256; None where it has none.
 
@@ -176,60 +152,3 @@ def _checked(kind: type[T], data: Any, place: str) -> T:
         if not isinstance(value, types[name]):
             raise BadInput(f"{place}.{name} is {json.dumps(value)}")
     return kind(**members)
-
-
-def verdict_json(port: Port) -> dict[str, Any]:
-    """The judge's verdict in short as plain data: the worst tap, not all of them."""
-    comparison = port.comparison
-    if comparison is None:
-        return {"verified": False, "summary": "no judge was run"}
-    worst, figures = comparison.worst, comparison.worst.figures
-    verdict: dict[str, Any] = {
-        "verified": True,
-        "at_parity": bool(comparison),
-        "summary": comparison.summary(),
-        "judge": comparison.judge,
-        "judge_version": comparison.judge_version,
-        "inputs": comparison.inputs,
-        "inputs_are": port.inputs,
-        "taps": len(comparison.taps),
-        "factor": comparison.tolerance.factor,
-        "worst_tap": {
-            "tap": worst.tap,
-            "judge_name": worst.judge_name,
-            "max_abs": figures.max_abs,
-            "scale": figures.scale,
-            "noise": figures.noise,
-            "ratio": figures.ratio,
-            "worst_input": figures.worst_input,
-            "worst_channel": figures.worst_channel,
-            "worst_position": list(figures.worst_position),
-        },
-        "logits_relative_difference": comparison.logits.figures.relative,
-        "pixels": None if port.pixels is None else port.pixels.to_json(),
-    }
-    if port.basis is not None:
-        verdict["rests_on"] = port.basis.summary()
-    if port.quantised is not None:
-        verdict["quantised_run"] = {
-            "judge": port.quantised.judge,
-            "logits_relative_difference": port.quantised.logits.figures.relative,
-        }
-    return verdict
-
-
-def versions() -> dict[str, str]:
-    """Versions of what had a part in the port, this package among them."""
-    import numpy
-    import torch
-
-    try:
-        own = importlib.metadata.version(PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
-        own = "not installed"
-    return {
-        PACKAGE: own,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": numpy.__version__,
-    }
