@@ -1,4 +1,4 @@
-"""The canonical form of a computation, the same whoever wrote it down.
+"""The canonical graph: one form for a computation, whichever exporter or author wrote it.
 
 A source, a network of :mod:`genmobilenet` and a user-defined PyTorch module all become one
 :class:`~porting.graph.node.Graph`; recognising a network and pairing its layers are comparisons

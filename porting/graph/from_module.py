@@ -35,10 +35,10 @@ _IDENTITIES = (
     "dropout", "dropout_", "feature_dropout", "identity", "clone", "contiguous", "detach",
     "detach_", "alias", "lift_fresh_copy", "to", "_to_copy",
 )  # fmt: skip
-"""Operators that hand the same values on in evaluation mode."""
+"""Operators that return their input unchanged in evaluation mode."""
 
 _COPIES = ("clone", "_to_copy", "lift_fresh_copy", *_MEANS)
-"""Operators whose result is a copy: a later change in place of what they take does not reach it."""
+"""Operators whose result is a copy: changing their input in place later does not change it."""
 
 _SHAPES = (
     "flatten", "view", "reshape", "_unsafe_view", "squeeze", "squeeze_", "unsqueeze", "unsqueeze_",
@@ -51,7 +51,7 @@ _PLAIN = {
     "hardsigmoid": "hard_sigmoid", "hardsigmoid_": "hard_sigmoid", "silu": "silu",
     "silu_": "silu", "tanh": "tanh", "tanh_": "tanh", "softmax": "softmax", "_softmax": "softmax",
 }  # fmt: skip
-"""Operators of data alone -> the kind of node that they make."""
+"""Operators without weights -> the kind of node that they become."""
 
 _FLATTENS = ("flatten", "view", "reshape", "_unsafe_view")
 _POOLS = {"max_pool2d": "max pool", "avg_pool2d": "average pool"}
@@ -73,7 +73,7 @@ def graph_of_module(module: nn.Module, shape: tuple[int, ...]) -> Graph:
 
 @dataclass
 class _Tracer:
-    """Values by the name of the traced node that gives them, operator by operator."""
+    """Builds the graph from traced nodes, one by one; ``values`` are by the node's name."""
 
     program: ExportedProgram
     values: dict[str, Value] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class _Tracer:
         return Graph(plain(self._output, "the module's output"), normalises=self._pixels)
 
     def read(self, node: fx.Node) -> None:
-        """Add what a traced node gives, where it works on data."""
+        """Add the value of a traced node that computes from the module's input."""
         if node.op == "placeholder" and node.name not in self._keys:
             start = self._nodes.unique(Node("input", place="the input"))
             self.values[node.name] = Value(start)
@@ -121,10 +121,10 @@ class _Tracer:
                     self._overwrite(inputs[0], value)
 
     def _overwrite(self, before: Value, after: Value) -> None:
-        """An operator in place: whoever looks at its input from here on sees what it gave.
+        """Replace the input of an in-place operator by its result from here on.
 
         Raises:
-            BadInput: it writes into a part of a value, which others see whole.
+            BadInput: it writes into a part of a value, or into a view of it.
         """
         kind = before.node.kind
         if kind in ("flatten", _CHANNELS_LAST) or kind.startswith("PyTorch's"):
@@ -160,7 +160,7 @@ class _Tracer:
         return rewrite(Operation(kind, facts, inputs, place_of(node)))
 
     def _normalises(self, node: fx.Node, x: Value) -> bool:
-        """Whether an operator turns pixels into the input, for all that takes the input."""
+        """Whether an operator normalises the input, and is the only one that takes it."""
         if operator_of(node) not in _AFFINE or x.node.kind != "input":
             return False
         constant = self._constant(node)
@@ -262,7 +262,10 @@ class _Tracer:
         return operation or (f"PyTorch's {node.target}", (node.name,))
 
     def _constant(self, node: fx.Node) -> Tensor | None:
-        """The number or the held tensor beside data; the second of a difference or quotient."""
+        """The number or stored tensor that an operator combines with data.
+
+        Of a difference or quotient it must be the second operand.
+        """
         import torch
 
         if len(node.args) < 2 or node.kwargs:
@@ -278,11 +281,11 @@ class _Tracer:
         return None
 
     def _key(self, arg: Any) -> str | None:
-        """The state-dict key of what a traced node holds, None where it is data or nothing."""
+        """The state-dict key of a traced parameter or buffer; None for data or no argument."""
         return self._keys.get(str(getattr(arg, "name", "")))
 
     def _is_computed(self, args: Any) -> bool:
-        """Whether one of these operands is computed, and not held as it is."""
+        """Whether one of these operands is computed, and not a parameter or buffer itself."""
         return any(self._key(arg) is None for arg in nodes_in(args))
 
 
@@ -312,7 +315,7 @@ def _exported(module: nn.Module, shape: tuple[int, ...]) -> ExportedProgram:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what PyTorch logs of a trace: of one that fails pages of it."""
+    """Silence PyTorch's logs and warnings, of which a failed trace prints pages."""
     before = logging.root.manager.disable
     try:
         logging.disable(logging.CRITICAL)
@@ -326,7 +329,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while: the module is its owner's, and some parts may be frozen."""
+    """Evaluation mode within a ``with`` block; each part's own mode is restored behind it."""
     modes = {part: part.training for part in module.modules()}
     try:
         module.eval()
@@ -343,14 +346,14 @@ def operator_of(node: fx.Node) -> str:
 
 
 def place_of(node: fx.Node) -> str:
-    """Where a traced operator stands, and what it is: for messages."""
+    """For messages: the module path of a traced operator, and its name."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     path = stack[-1][0] if stack else ""
     return f"{path or 'the module itself'} ({operator_of(node)})"
 
 
 def nodes_in(args: Any) -> list[fx.Node]:
-    """Every traced node among arguments, those in lists too."""
+    """Every traced node among arguments, including those in lists."""
     nodes = []
     for arg in args:
         if isinstance(arg, (list, tuple)):
@@ -361,7 +364,7 @@ def nodes_in(args: Any) -> list[fx.Node]:
 
 
 def has_number(node: fx.Node) -> bool:
-    """Whether one of two operands is a number, or the operator multiplies one of them."""
+    """Whether an operand is a number, or the operator scales one (``alpha``)."""
     two = operator_of(node).rstrip("_") in _AFFINE
     return two and (
         bool(node.kwargs) or any(isinstance(arg, (int, float)) for arg in node.args[:2])
@@ -385,7 +388,7 @@ def pair(value: Any) -> tuple[int, int]:
 
 
 def moves_ones(node: fx.Node) -> bool:
-    """Whether an operator adds and drops axes of 1 alone, and so passes its data on."""
+    """Whether an operator only adds or drops axes of size 1, and so leaves its data as it is."""
     before, after = shape_of(node.args[0]), shape_of(node)
     if operator_of(node) in _MEANS and not averages_space(node):
         return False
@@ -408,7 +411,7 @@ def averages_space(node: fx.Node) -> bool:
 
 
 def pads_of(node: fx.Node) -> Pads | None:
-    """``pad(input, (left, right, top, bottom), mode, value)``; None where it is not with zeros."""
+    """``pad(input, (left, right, top, bottom), mode, value)``; None unless it pads with zeros."""
     amounts = argument(node, 1, ())
     rest = [arg for arg in node.args[2:] if arg not in ("constant", None)]
     if len(amounts) != 4 or any(rest):
@@ -427,7 +430,7 @@ def pads_inside(padding: Any, reach: tuple[int, int]) -> Pads:
 
 
 def clamp_of(node: fx.Node) -> tuple[str, tuple[Hashable, ...]] | None:
-    """``hardtanh``, ``clamp`` and their like, with their ends; None where those are tensors."""
+    """The bounds of ``hardtanh``, ``clamp`` and the like; None where they are tensors."""
     name = operator_of(node).rstrip("_")
     low, high = (-1.0, 1.0) if name == "hardtanh" else (None, None)
     low, high = argument(node, 1, low), argument(node, 2, high)
@@ -458,7 +461,7 @@ def window_of(node: fx.Node) -> tuple[Hashable, ...] | None:
 
 
 def axis_of(node: fx.Node) -> str:
-    """Along what data is joined: ``cat(tensors, axis)``, NCHW."""
+    """The axis of ``cat(tensors, axis)`` by name; data is NCHW."""
     axes = ("images", "channels", "height", "width")
     rank = len(shape_of(node))
     axis = int(argument(node, 1, 0)) % max(rank, 1)
@@ -478,7 +481,7 @@ def is_even(constant: Tensor) -> bool:
 
 
 def are_aligned(node: fx.Node) -> bool:
-    """Whether the operands of an operator of two stand axis against axis.
+    """Whether both operands have the same number of axes.
 
     Where one has fewer axes, PyTorch sets (N, C) against height and width.
     """
@@ -486,7 +489,7 @@ def are_aligned(node: fx.Node) -> bool:
 
 
 def passes(node: fx.Node) -> bool:
-    """Whether an operator that may hand its data on does so.
+    """Whether an operator of :data:`_IDENTITIES` returns its input unchanged.
 
     ``dropout(input, p, train)`` does in evaluation alone, and a cast among floats alone.
     """
@@ -497,7 +500,7 @@ def passes(node: fx.Node) -> bool:
 
 
 def flattening(node: fx.Node, channels_last: bool) -> tuple[Hashable, ...]:
-    """The order in which places and channels become a vector, and their sides.
+    """The axis order in which a flatten reads its data, and the shapes before and after.
 
     ``channels_last`` says that the channels are the last axis already.
     """

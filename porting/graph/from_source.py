@@ -51,19 +51,19 @@ _PLAIN = {
     "RELU_0_TO_1": "relu1", "RELU_N1_TO_1": "relu_n1_to_1", "LOGISTIC": "sigmoid",
     "HARD_SWISH": "hard_swish", "TANH": "tanh", "SOFTMAX": "softmax",
 }  # fmt: skip
-"""Operators of data alone -> the kind of node that they make."""
+"""Operators without weights -> the kind of node that they become."""
 _OF_ONE_CHANNEL = {"1 h w c": "i h w o", "h w c 1": "h w i o", "h w c m": "h w i o"}
-"""Axes of a depthwise weight -> those of a convolution, where there is but one input channel."""
+"""Axes of a depthwise weight -> those of a convolution, for a single input channel."""
 _OF_ONE_CHANNEL_A_GROUP = {"o h w i": "c h w 1", "h w i o": "h w 1 c"}
 """Axes of a grouped convolution's weight -> those of a depthwise one."""
 _SCALES = ("MUL", "DIV")
 _OF_ONE_VALUE = (*CASTS, *_SHAPES, *_LAYERS, *_MEANS, *_PADS, *_POOLS, "BATCH_NORM")
-"""Operators that take data first, and behind it weights, axes, amounts or a shape."""
+"""Operators whose first input is data; the others are weights, axes, amounts or a shape."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How a source's graph is read where it leaves something open.
+    """How to read a graph where its file leaves open what was meant.
 
     ``gates_in_layers`` as in :class:`~porting.graph.rewrites.Operation`. ``activation`` is that of
     a layer without a stated one whose quantised result cannot hold less than 0: converters leave
@@ -76,7 +76,7 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class SourceGraph:
-    """A source's canonical graph, and what of the source is not in it.
+    """A source's canonical graph, and what the graph does not say of the source.
 
     ``data`` is the tensor at which the network proper begins, behind the steps that normalise
     (operator, constant). ``parameters`` gives the operator that uses a stored tensor. ``surplus``
@@ -109,7 +109,7 @@ def readings(source: Source) -> tuple[Reading, ...]:
 
 
 def graph_of_source(source: Source, channels: int, reading: Reading = Reading()) -> SourceGraph:
-    """Read a source's graph: images of so many channels in, its first output out.
+    """Read a source's graph, from images of so many channels to its first output.
 
     Raises:
         MappingError: its input is normalised unevenly, or the output is not made from the input.
@@ -161,7 +161,7 @@ def _operators(source: Source) -> tuple[Operator, ...]:
 
 @dataclass
 class _Reader:
-    """Values by the tensor that holds them, operator by operator."""
+    """Builds the graph from operators, one by one; ``values`` are by the tensor's name."""
 
     source: Source
     channels: int
@@ -185,7 +185,7 @@ class _Reader:
         self.taps[start] = Tap(self.data)
 
     def _pass_normalisation(self) -> set[int]:
-        """Go past every step that adds or multiplies a constant, and note it.
+        """Skip and record the leading steps that add or multiply a constant; their indices.
 
         Raises:
             GraphMismatch: a step is other than by one finite number, or one a channel.
@@ -236,7 +236,7 @@ class _Reader:
                 self.parameters[name] = operator.kind
 
     def read(self, operator: Operator) -> None:
-        """Add what an operator gives, where it works on data."""
+        """Add the value of an operator that computes from the graph's input."""
         self._note_parameters(operator)
         inputs = tuple(self.values[name] for name in operator.inputs if name in self.values)
         if not inputs:
@@ -258,7 +258,7 @@ class _Reader:
             self.taps[value.node] = Tap(name, value.times)
 
     def surplus(self, end: str) -> str | None:
-        """An operator on the data that the output does not need."""
+        """Describe an operator that computes from the input and that the output does not need."""
         # Casts and reshapes of the output itself change nothing.
         last = self.values[end].node
         for operator in self.remaining:
@@ -427,7 +427,7 @@ class _Reader:
         return _with_norm(x.node, norm, place)
 
     def _activation(self, operator: Operator, x: Value) -> str:
-        """The activation fused into an operator, or left to the range of what it gives.
+        """The activation fused into an operator, or implied by the range of its result.
 
         ``x`` is what it takes: a layer's result that is rounded to a range has it too.
         """
@@ -449,7 +449,10 @@ class _Reader:
         return self.reading.activation or activation if fits else activation
 
     def _number(self, operator: Operator) -> float | None:
-        """The one number that all of an operator's constant is; of DIV and SUB the second."""
+        """The number that every element of the constant operand equals; None if there is none.
+
+        Of DIV and SUB the constant must be the second operand.
+        """
         if operator.kind in ("DIV", "SUB") and is_constant(operator.inputs[0] or "", self.source):
             return None
         values = constant_of(operator, self.source)
@@ -475,7 +478,7 @@ def _needed_operators(graph: SourceOperators) -> set[int]:
 
 
 def _unknown(operator: Operator) -> tuple[str, tuple[Hashable, ...]]:
-    """A kind that nothing else has: the first difference will show it."""
+    """A kind that no network has, so that the comparison names this operator."""
     return operator.kind, (operator.index,)
 
 

@@ -16,10 +16,10 @@ from porting.errors import UnsupportedNetwork
 from porting.graph.node import Graph, ModuleLayer, ModuleNorm, Node, Tap, layer_kind
 
 NORMALISES = "normalise"
-"""Path of the normalisation in a network that normalises by itself, and its tap."""
+"""Module path, and tap, of the normalisation in a network that normalises pixels itself."""
 
 NORMALISATION = (f"{NORMALISES}.mean", f"{NORMALISES}.std")
-"""The keys that it has."""
+"""Its state-dict keys."""
 
 
 @dataclass(frozen=True)
@@ -131,14 +131,14 @@ class NetworkLayers:
 
     @property
     def gated(self) -> tuple[str, ...]:
-        """Paths of the projections that a hard sigmoid's squeeze-excite stands before."""
+        """Paths of the projections behind a squeeze-excite that is gated by a hard sigmoid."""
         if self.gate != "hard_sigmoid":
             return ()
         return tuple(block.main["project"].path for block in self.blocks if block.squeeze)
 
     @property
     def weight_count(self) -> int:
-        """How many tensors a source of its weights holds; batches are counted by PyTorch alone."""
+        """How many tensors a source of its weights holds: all but PyTorch's batch counters."""
         return sum(not key.endswith("_tracked") for layer in self for key, _ in layer.shapes())
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -241,7 +241,7 @@ def graph_of_network(layers: NetworkLayers, side: int, epsilon: float) -> Graph:
 
 
 class _Builder:
-    """Nodes of a network, and the paths at which their values can be seen."""
+    """Builds the nodes of a network; ``taps`` are the module paths that show their values."""
 
     def __init__(self, side: int, epsilon: float) -> None:
         self._side, self._epsilon = side, epsilon
@@ -270,7 +270,7 @@ class _Builder:
         return self.shown(layer.tap, layer.activation, node, place=layer.describe())
 
     def mean(self, x: Node, path: str) -> Node:
-        """The mean over height and width; over a single place it is the value itself."""
+        """The mean over height and width; of a single pixel it is the value itself."""
         if self._side == 1:
             return x
         place = f"{path} (mean over height and width)"

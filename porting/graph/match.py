@@ -1,4 +1,4 @@
-"""Which value of one graph is which of another.
+"""Pairs the values of two graphs that compute the same.
 
 Every value has a *fingerprint*: what computes it, all the way down to the input, but for the
 weights. Two graphs are the same where their outputs have one fingerprint; from there the values
@@ -20,11 +20,11 @@ Pairs = list[tuple[Node, Node]]
 
 
 class AmbiguousAlignment(MappingError):
-    """Two places have the same structure around them, and nothing says which is which."""
+    """Two layers have the same structure around them, so that either could be the other."""
 
 
 class GraphMismatch(MappingError):
-    """A source and a network compute different things; ``depth`` layers agreed before."""
+    """A source and a network differ; ``depth`` layers agree before the first difference."""
 
     def __init__(self, path: str, depth: int, source: str, network: str) -> None:
         super().__init__(
@@ -39,7 +39,7 @@ class GraphMismatch(MappingError):
 
 
 class Fingerprints:
-    """Numbers that are equal for nodes that compute the same, in all graphs that it is asked of."""
+    """Gives nodes that compute the same, in one graph or several, the same number."""
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[object, ...], int] = {}
@@ -57,7 +57,7 @@ class Fingerprints:
 
 
 class GraphMatcher:
-    """A source's graph, fingerprinted once and compared with as many networks as are asked for.
+    """A source's graph, fingerprinted once and compared with any number of networks.
 
     ``path`` names the source in messages.
     """
@@ -70,7 +70,7 @@ class GraphMatcher:
         self._layers = frozenset(self._ours[node] for node in self._ours if node.weighted)
 
     def match(self, network: Graph) -> Pairs:
-        """Every value of the source with that of a network.
+        """Pair every value of the source with its counterpart in a network.
 
         Raises:
             GraphMismatch: they differ; the first place of each side that the other lacks is named.
@@ -88,12 +88,12 @@ class GraphMatcher:
 
 
 def match_graphs(source: Graph, network: Graph, path: str) -> Pairs:
-    """Every value of a source with that of a network; see :meth:`GraphMatcher.match`."""
+    """Pair every value of a source with its counterpart; see :meth:`GraphMatcher.match`."""
     return GraphMatcher(source, path).match(network)
 
 
 def _first_unlike(graph: Graph, fingerprints: dict[Node, int], others: Set[int]) -> str:
-    """The first node of a graph that the other does not have, described."""
+    """Describe the first node of a graph that has no counterpart in the other."""
     for node, fingerprint in fingerprints.items():
         if fingerprint not in others:
             return describe_node(node)
@@ -137,10 +137,10 @@ def _pairs(
 def _check_alike(
     source: Node, network: Node, ours: dict[Node, int], theirs: dict[Node, int], path: str
 ) -> None:
-    """Two operands of one fingerprint do not matter where neither has weights of its own.
+    """Check that two operands with one fingerprint do not differ in layers of their own.
 
     Raises:
-        AmbiguousAlignment: they have.
+        AmbiguousAlignment: they do; nothing says which layer is which.
     """
     places = []
     for node, fingerprints in ((source, ours), (network, theirs)):
@@ -162,7 +162,7 @@ def _check_alike(
 def _own_layers(
     one: Node, other: Node, fingerprints: dict[Node, int]
 ) -> tuple[list[Node], list[Node]]:
-    """The layers that only one of two values is made of, for each, the last first.
+    """For each of two values the layers that it does not share with the other, last first.
 
     The search ends where all that is left is shared by both: no fingerprint is below those of
     its operands, so that the greatest of those left is behind none of the others.

@@ -1,4 +1,4 @@
-"""A value of a canonical graph, and what computes it from others."""
+"""Nodes and graphs: values, and the operations that compute them from other values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BINARY = ("add", "sub", "mul", "div")
 
 
 def takes(kind: str) -> int:
-    """How many values an operator of data alone takes."""
+    """How many operands an operator without weights takes."""
     return 2 if kind in _BINARY else 1
 
 
@@ -21,7 +21,7 @@ def takes(kind: str) -> int:
 class SourceNorm:
     """The tensors of a batch norm that a source keeps apart from its convolution.
 
-    What the operator goes without is None; one without statistics scales and adds alone.
+    A tensor that the operator lacks is None; without statistics it only scales and adds.
     """
 
     gamma: str | None
@@ -50,7 +50,7 @@ class SourceLayer:
 
 @dataclass(frozen=True)
 class ModuleNorm:
-    """State-dict keys of a module's batch norm; None for what it goes without."""
+    """State-dict keys of a module's batch norm; None for a parameter that it lacks."""
 
     weight: str | None
     bias: str | None
@@ -106,14 +106,14 @@ class Node:
 
 
 class NodeTable:
-    """The nodes of one graph, without duplicates: what is computed twice alike is one node."""
+    """The nodes of one graph, each once: equal operations on equal operands share a node."""
 
     def __init__(self) -> None:
         self._by_content: dict[Hashable, Node] = {}
         self._known: set[Node] = set()
 
     def unique(self, node: Node) -> Node:
-        """The node of the graph that computes the same of the same values as ``node``."""
+        """The node of this graph that is the same operation on the same operands as ``node``."""
         if node in self._known:
             return node
         inputs = tuple(self.unique(operand) for operand in node.inputs)
@@ -153,7 +153,7 @@ class Graph:
     normalises: bool = False
 
     def nodes(self) -> tuple[Node, ...]:
-        """Every node that the output needs, inputs before what is made of them."""
+        """Every node that the output needs, operands first."""
         return tuple(in_order(self.output))
 
 

@@ -1,4 +1,4 @@
-"""What an operator of a graph computes, in the terms of a layer."""
+"""What a source's operator computes: its constants, kernel, strides, channels and axes."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def is_constant(name: str, source: Source) -> bool:
 
 
 def operand(operator: Operator, index: int, source: Source) -> str | None:
-    """The stored constant that is an operator's input of that number, None where none is."""
+    """The stored constant at an operator's input ``index``; None where there is none."""
     name = operator.inputs[index] if index < len(operator.inputs) else None
     constant = None if name is None else stored_name(name, source)
     return constant if constant in source.tensors else None
 
 
 def integers_of(operator: Operator, index: int, source: Source) -> np.ndarray | None:
-    """The whole numbers that are an operator's input of that number, None where none are."""
+    """The integers at an operator's input ``index``; None where there are none."""
     name = operand(operator, index, source)
     if name is None or "int" not in source.tensors[name].dtype:
         return None
@@ -133,7 +133,7 @@ def moves_channels_last(operator: Operator, source: Source) -> bool:
 
 
 def takes_channels_first(source: Source) -> bool:
-    """Whether the graph's input is NCHW, of which it makes NHWC before its first layer."""
+    """Whether the graph takes NCHW, and transposes it to NHWC before its first layer."""
     graph = source.graph
     name, history = graph.inputs[0] if graph is not None and graph.inputs else "", set()
     while graph is not None and name not in history:
@@ -150,7 +150,7 @@ def takes_channels_first(source: Source) -> bool:
 
 
 def pads_of(operator: Operator, source: Source) -> Pads | None:
-    """What a PAD or PADV2 adds; None where it pads batch or channels, or with other than 0."""
+    """What a PAD or PADV2 adds to height and width; None if it pads other axes or not with 0."""
     amounts = integers_of(operator, 1, source)
     if amounts is None or amounts.shape != (4, 2) or amounts[[0, 3]].any():
         return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Pads:
-    """Places of zeros added before and after each side: (top, bottom) and (left, right)."""
+    """Zeros added at each side: rows (top, bottom) and columns (left, right)."""
 
     rows: tuple[int, int]
     columns: tuple[int, int]
@@ -28,7 +28,7 @@ NO_PADS = Pads((0, 0), (0, 0))
 def same_pads(
     sides: tuple[int, ...], reach: tuple[int, int], stride: tuple[int, int]
 ) -> Pads | None:
-    """What SAME adds to a plane of these sides (height, width), for a kernel's ``reach``.
+    """What SAME padding adds to an image of ``sides`` (height, width).
 
     None where a side is open (below 1), unless it does not matter.
     """
@@ -41,7 +41,7 @@ def same_pads(
 
 
 def same_pad(side: int, reach: int, stride: int) -> tuple[int, int]:
-    """What SAME adds before and after a side, for a kernel that reaches over so many places.
+    """What SAME padding adds before and after one side, for a kernel that spans ``reach`` pixels.
 
     Source: the notes on padding at https://www.tensorflow.org/api_docs/python/tf/nn.
     """
@@ -66,7 +66,7 @@ class Padding:
 
     @property
     def pads(self) -> Pads | None:
-        """All the zeros that are added; None where that depends on an open size."""
+        """All zeros that are added; None where that depends on a size that is not known."""
         if self.rule != "SAME":
             return self.before
         sides = tuple(
@@ -77,7 +77,7 @@ class Padding:
         return None if own is None else own + self.before
 
     def fits(self, padding: str) -> bool:
-        """Whether a network pads so: ``same`` as TensorFlow, or ``symmetric`` as PyTorch."""
+        """Whether ``padding``, ``same`` (TensorFlow) or ``symmetric`` (PyTorch), adds the same."""
         if self.before == NO_PADS and self.reach == (1, 1):
             return True  # a kernel of one place needs no padding, whatever the side
         if self.rule == "SAME" and self.before == NO_PADS:

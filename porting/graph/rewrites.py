@@ -1,4 +1,4 @@
-"""What exporters spell differently, reduced to one spelling: a table of rules.
+"""Rewrite rules that reduce different spellings of an operation to one.
 
 Both sides of a comparison go through the same rules, operator by operator, so that a spelling
 is taught once. Most are made simple by one idea: a product with a number changes no value but
@@ -32,7 +32,7 @@ _GATE_PRODUCTS = {"hard_sigmoid": "hard_swish", "sigmoid": "silu"}
 
 @dataclass(frozen=True)
 class Operation:
-    """An operator and the values that it takes, before it is a node.
+    """An operator and its operands, before they become a node.
 
     ``gates_in_layers`` reads a clamp behind a layer as a hard sigmoid whose 3 (and 1/6) an exporter
     has added to the layer's bias (and weights); nothing in the graph tells the two apart.
@@ -57,7 +57,7 @@ class Operation:
 
 
 def rewrite(operation: Operation) -> Value:
-    """What an operator gives, in canonical form."""
+    """The value of an operator, in canonical form."""
     for rule in RULES:
         value = rule(operation)
         if value is not None:
@@ -67,7 +67,7 @@ def rewrite(operation: Operation) -> Value:
 
 
 def plain(value: Value, place: str) -> Node:
-    """The value as one that is taken once: with a product of its own, where nothing took it in."""
+    """The value as a node, with a product behind it where its factor is not 1."""
     if abs(value.times - 1) <= TOLERANCE:
         return value.node
     return Node("scale", (float(f"{value.times:.6g}"),), (value.node,), place)
@@ -225,12 +225,12 @@ def _sum(operation: Operation) -> Value | None:
 
 
 def _snapped(times: float) -> float:
-    """Without the roundings of constants that are kept in float32."""
+    """``times``, or exactly 1 where it differs by a float32 rounding alone."""
     return 1.0 if abs(times - 1) < 2e-7 else times
 
 
 def _is_usable(times: float) -> bool:
-    """Whether weights can take a number in: one that has not run out of float32's range."""
+    """Whether weights can be multiplied by a number without leaving float32's range."""
     return 1 / _LARGEST < abs(times) < _LARGEST
 
 

@@ -1,4 +1,4 @@
-"""How a family's authors feed their networks: from a file to pixels, and from those to input.
+"""How the authors of each family preprocess images: from file to pixels to network input.
 
 The steps to pixels are text alone here; ``porting.accuracy.preprocessing`` carries
 such a text out, and has what its words mean.
@@ -27,7 +27,7 @@ SLIM = "decode tf, crop fraction 0.875, resize legacy bilinear {size}"
 """``preprocess_for_eval`` of slim's ``inception_preprocessing.py`` (tensorflow/models)."""
 
 ROUNDED = ", round"
-"""Behind the steps for a network whose input is bytes."""
+"""Appended to the steps of a network whose input is bytes."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from porting.graph.operators import takes_channels_first
 from porting.sources.source import Source
 
 LOGITS, SOFTMAX = "classifier", "softmax"
-"""Taps of a network's ends."""
+"""Taps of a network's outputs."""
 
 MOST_SIDE = 1 << 13
 """Largest side of an image, in pixels, that a graph may ask for."""
@@ -26,12 +26,12 @@ class Ends:
     classes: int
 
     def with_side(self, side: int) -> Ends:
-        """With images of this side, where the graph leaves it open."""
+        """The same with images of this side, if the graph leaves it open."""
         return self if self.side >= _LEAST_SIDE else replace(self, side=side)
 
 
 def not_a_classifier(source: Source) -> str | None:
-    """What a graph is, if not a network that names an image's class; None if it may be one."""
+    """What a graph is if it is not an image classifier; None if it may be one."""
     graph = source.graph
     if graph is None:
         return None
@@ -67,11 +67,11 @@ _OTHER_KINDS = {
     ),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "it is a network of sequences (LSTM), and not of images",
 }
-"""Kind of an operator -> what a graph that has it is."""
+"""Kind of an operator -> what a graph with such an operator is."""
 
 
 def without_background(classes: int, source: Source) -> int:
-    """How many classes are left without that of the background.
+    """How many classes remain without the background class.
 
     Raises:
         BadInput: that is not known to be among so many.
@@ -85,7 +85,7 @@ def without_background(classes: int, source: Source) -> int:
 
 
 def ends_of(source: Source) -> Ends:
-    """Read a graph's ends off its first input and its first output.
+    """The images and classes of a graph, from its first input and its first output.
 
     Raises:
         MappingError: it does not take images and give a number for each class.

@@ -36,11 +36,11 @@ BYTES = ("uint8", "int8")
 _WHOLE = (*BYTES, "uint16", "int16", "uint32", "int32", "uint64", "int64")
 
 RANGES = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0))
-"""What float inputs take images in."""
+"""Usual ranges of images in float."""
 
 GREY_LEVEL = 1.0
-"""How far, in pixels 0..255, two statements of one convention may lie apart: by as much do 127.5
-over 127.5 and the 128 over 128 of its quantised form."""
+"""Largest difference, in pixels 0..255, of two conventions that count as one: that between
+(x - 127.5) / 127.5 and (x - 128) / 128, its quantised form."""
 
 _QUANTISED_RANGES = (*RANGES, (-128.0, 127.0))
 
@@ -49,7 +49,7 @@ NOTHING_SAYS_SO = "nothing in the file says so"
 _BY_ITSELF = "the network normalises by itself"
 
 _UNKNOWN = "mobilenet"
-"""What a source that holds no known network is taken for, so that its input is [-1, 1]."""
+"""The family assumed for an unknown network, whose input is [-1, 1]."""
 
 _LEAST_DEVIATION = 1e-7
 """``keras.backend.epsilon()``, by which a deviation of 0 is replaced."""
@@ -123,7 +123,7 @@ class InputConvention:
 
     @property
     def takes_bytes(self) -> bool:
-        """Whether its source takes whole pixels alone."""
+        """Whether its source takes integers."""
         return self.preprocessing.endswith(ROUNDED)
 
     def normalise(self, pixels: np.ndarray) -> np.ndarray:
@@ -135,13 +135,13 @@ class InputConvention:
         return _affine(pixels, self.source_mean, self.source_std)
 
     def taken_in(self) -> InputConvention:
-        """That of a network which normalises by itself: pixels as they are."""
+        """The convention of a network that normalises by itself: pixels as they are."""
         none, one = (0.0,) * self.channels, (1.0,) * self.channels
         evidence = f"{_BY_ITSELF}; for the source: {self.evidence}"
         return replace(self, mean=none, std=one, evidence=evidence)
 
     def restated(self, by_user: Affine, where: str) -> InputConvention:
-        """The convention of a card at ``where`` with a user's, which must not contradict it.
+        """The card's convention at ``where`` with the user's mean and deviation.
 
         Raises:
             BadInput: the card's is proved, or the network normalises by itself, and they differ.
@@ -166,7 +166,7 @@ class InputConvention:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> InputConvention:
-        """The convention of a card, perhaps of before some fields were in it.
+        """The convention of a card; cards of earlier versions lack some fields.
 
         Raises:
             TypeError: it has other fields, or lacks one.
@@ -176,7 +176,7 @@ class InputConvention:
 
 
 def convention_of(source: Source, match: Match, by_user: Affine | None = None) -> InputConvention:
-    """The convention of a source: of its file where that says it, else of the user or its family.
+    """The convention of a source, by its file, else by the user, else as usual in its family.
 
     What the file's input stands for and what the graph makes of it are put together. ``by_user``
     is mean and deviation of RGB 0..255 for the network's first layer, as the user states them.
@@ -218,11 +218,11 @@ def normalises_inside(source: Source, match: Match) -> bool:
 
 
 _EntrySpec = tuple["InputRange", Certainty, str]
-"""What the source's input stands for, how surely that and all that follows is known, and how."""
+"""What the source's own input stands for, how surely that is known, and the evidence."""
 
 
 def _without_user(source: Source, steps: Steps, usual: Affine, model: str | None) -> _EntrySpec:
-    """Without the user: by the file, else by what its family's authors publish, else as usual."""
+    """By the file, else by what the family's authors publish, else as usual in the family."""
     by_file = range_by_file(source, len(usual[0]), steps.scale, steps.offset)
     if by_file is not None:
         certainty: Certainty = "proved" if by_file.proved else "assumed"
@@ -270,7 +270,7 @@ def _with_user(
 def parse_affine(
     mean: str | float | Sequence[float] | None, std: str | float | Sequence[float] | None
 ) -> Affine | None:
-    """A user's mean and deviation of pixels 0..255: numbers, or a text of them between commas.
+    """Mean and deviation of pixels 0..255 as a user states them: numbers, or comma-separated text.
 
     One number is for all channels. None where neither is stated.
 
@@ -318,7 +318,7 @@ def _range_of_user(affine: Affine, channels: int) -> InputRange:
 def range_by_file(
     source: Source, channels: int, scale: np.ndarray, offset: np.ndarray
 ) -> InputRange | None:
-    """What the file itself says of its input; None where it says nothing.
+    """What the file itself says about its input; None if it says nothing.
 
     Its input's type and quantisation, the metadata of a TFLite file, the integers that a float
     input becomes at once, and that a graph decodes the images itself are such statements. Where
@@ -343,7 +343,7 @@ def range_by_file(
 
 @np.errstate(all="ignore")
 def likely_range(scale: np.ndarray, offset: np.ndarray, channels: int, usual: Affine) -> InputRange:
-    """The range of images for which a graph's ``x * scale + offset`` makes sense.
+    """The likely range of the input of a graph that begins with ``x * scale + offset``.
 
     What comes of it is to be about what networks take: a few units about 0 or 0 to 255, and
     most of that. ``usual`` is the convention of the network's family, which decides between
@@ -372,7 +372,7 @@ def likely_range(scale: np.ndarray, offset: np.ndarray, channels: int, usual: Af
 
 @np.errstate(all="ignore")
 def composed(entry: InputRange, scale: np.ndarray, offset: np.ndarray) -> InputRange:
-    """The same for what a graph's ``x * scale + offset`` makes of its input.
+    """The range of ``x * scale + offset``, for an input x of range ``entry``.
 
     Both are float64, one number or one a channel.
     """
@@ -384,7 +384,7 @@ def composed(entry: InputRange, scale: np.ndarray, offset: np.ndarray) -> InputR
 
 @np.errstate(all="ignore")
 def before(entry: InputRange, scale: np.ndarray, offset: np.ndarray) -> InputRange:
-    """The inverse: what a graph's input is if ``x * scale + offset`` makes ``entry`` of it."""
+    """The inverse of :func:`composed`: the range of x if that of the result is ``entry``."""
     mean, std = np.asarray(entry.mean), np.asarray(entry.std)
     mean = mean + offset * std
     return replace(entry, mean=_as_tuple(mean), std=_as_tuple(std * scale))
@@ -392,7 +392,7 @@ def before(entry: InputRange, scale: np.ndarray, offset: np.ndarray) -> InputRan
 
 @np.errstate(all="ignore")
 def same(one: InputRange, other: InputRange) -> bool:
-    """Whether two make the same of pixels, but for a grey level."""
+    """Whether two conventions agree to within :data:`GREY_LEVEL`."""
     finest = np.minimum(np.abs(one.std), np.abs(other.std))
     apart = [np.abs(a - b) * finest for a, b in zip(one.ends, other.ends, strict=True)]
     return bool(np.max(apart) <= GREY_LEVEL * (1 + 1e-3))
@@ -404,7 +404,7 @@ def affine_text(mean: tuple[float, ...], std: tuple[float, ...]) -> str:
 
 
 def _statements(source: Source, channels: int) -> Iterator[InputRange]:
-    """All statements of a file, those that say the most first."""
+    """Everything that a file says about its input, the most reliable first."""
     info = input_info(source)
     storage = "" if info is None else info.stored_as
     # An image's bytes, as they are or less 128, are the input of a file that takes integers.
@@ -444,7 +444,7 @@ def _statements(source: Source, channels: int) -> Iterator[InputRange]:
 
 
 def input_info(source: Source) -> TensorInfo | None:
-    """What is known of a source's input, where it has a graph or the layers of one."""
+    """The input tensor of a source's graph or Keras model; None for weights alone."""
     if not isinstance(source, KerasSource):
         entry = source.graph.inputs[0] if source.graph and source.graph.inputs else ""
         return source.activations.get(entry)
@@ -474,7 +474,7 @@ def _by_metadata(source: Source, channels: int) -> Iterator[InputRange]:
 
 
 def steps_of(source: Source, normalisation: tuple[tuple[str, str], ...], channels: int) -> Steps:
-    """The steps of a source's graph, or of the layers of a whole Keras model.
+    """What a source's graph, or a Keras model's first layers, compute of the input.
 
     ``normalisation`` are the graph's (operator, constant); none where the source has no graph.
 
@@ -499,7 +499,7 @@ def steps_of(source: Source, normalisation: tuple[tuple[str, str], ...], channel
 
 
 def _steps_of_layers(source: KerasSource, channels: int) -> Steps:
-    """Those of the layers before the first convolution, one behind the other."""
+    """What the Keras layers before the first convolution compute."""
     scale, offset = np.ones(1), np.zeros(1)
     kinds = []
     for path, layer in by_path(source.layers):
@@ -550,7 +550,7 @@ def _normalization(
 
 
 def _setting(value: Any) -> np.ndarray:
-    """Numbers of a configuration: one, a list, or an array as Keras writes it."""
+    """Numbers of a Keras configuration: one, a list, or an array as Keras writes it."""
     if isinstance(value, dict):
         value = value["config"]["value"]
     return np.asarray(value, np.float64).ravel()
@@ -562,7 +562,7 @@ def _affine(pixels: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...])
 
 
 def _of(bounds: tuple[float, float], channels: int, how: str, proved: bool = False) -> InputRange:
-    """Pixels 0 and 255 at the ends of a range."""
+    """The convention by which pixels 0 and 255 become the ends of a range."""
     low, high = bounds
     std = 255 / (high - low)
     return InputRange(_as_tuple(np.full(channels, -low * std)), (std,) * channels, how, proved)
@@ -571,13 +571,13 @@ def _of(bounds: tuple[float, float], channels: int, how: str, proved: bool = Fal
 def _result(
     bounds: tuple[float, float], scale: np.ndarray, offset: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the largest value, (C,), that a graph makes of a range."""
+    """Least and largest value of ``x * scale + offset``, (C,) each, for x in a range."""
     ends = np.stack([bound * scale + offset for bound in bounds])
     return ends.min(axis=0), ends.max(axis=0)
 
 
 def _is_plausible(low: np.ndarray, high: np.ndarray) -> bool:
-    """Whether a network's first layer may take values from ``low`` to ``high``, (C,) each.
+    """Whether ``low`` to ``high``, (C,) each, is a plausible input range of a first layer.
 
     Either normalised, as [-1, 1], [0, 1] or by ImageNet's mean and deviation (to 2.64), or as
     wide as bytes, with or without their mean.

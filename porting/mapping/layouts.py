@@ -1,4 +1,4 @@
-"""Layout changes: named by what they do, and invertible.
+"""Layout changes as einops patterns, each with an inverse.
 
 A name is an einops pattern, source axes on the left, PyTorch axes on the
 right: ``h``/``w`` kernel sides, ``i``/``o`` input and output channels, ``c``
@@ -29,7 +29,7 @@ DENSE_TO_CONV = "o i -> o i 1 1"
 DENSE_TF_TO_CONV = "i o -> o i 1 1"
 VECTOR = "c -> c"
 VECTORS = (VECTOR, "1 c -> c", "1 1 c -> c", "1 1 1 c -> c")
-"""A number a channel, by how many axes it is written with."""
+"""Vectors of one number per channel, written with one to four axes."""
 
 LAYOUTS = (
     CONV_TF,
@@ -52,7 +52,7 @@ LAYOUTS = (
 
 
 def layout_onto(axes: str, kind: str) -> str:
-    """The change from an operator's weight axes to those of a layer of a kind.
+    """The layout change from an operator's weight axes to those of a PyTorch layer.
 
     A dense operator fills a convolution of one place, and such a convolution a dense layer.
     """
@@ -95,7 +95,7 @@ def invert(layout: str) -> str:
 
 
 def changed_shape(shape: tuple[int, ...], layout: str) -> tuple[int, ...] | None:
-    """The shape after the change, or None where the axes do not fit."""
+    """The shape after the change; None if the axes do not fit."""
     before, after = (re.findall(r"\([^)]*\)|\S+", side) for side in layout.split(" -> "))
     if len(before) != len(shape):
         return None

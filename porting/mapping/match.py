@@ -1,4 +1,4 @@
-"""How a source fills a network, once their graphs are compared."""
+"""Plans how a source fills a network, by comparing their graphs."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 SIDE = 224
-"""The side of images, in pixels, where a graph does not say it: ImageNet's usual one."""
+"""Side of images in pixels, if a graph does not state it: usual for ImageNet."""
 
 _MOST_PLACES = 3  # most places that a note names
 
 
 ENTRY = "input"
-"""What flows into the network itself, in place of a tap."""
+"""Stands for the network's input in place of a tap."""
 
 _ACTIVATIONS = (
     "relu", "relu6", "clamp", "hard_swish", "hard_sigmoid", "sigmoid", "silu", "tanh",
@@ -63,7 +63,7 @@ class LayerFlow:
 
 @dataclass(frozen=True)
 class Match:
-    """A network that fits a source, with the plan that says how.
+    """A network that fits a source, and the plan of the port.
 
     ``architecture`` has the source's number of classes and input channels; it is None for a
     user-defined module. ``ends`` are the network's images and classes, and ``normalises`` says
@@ -113,7 +113,7 @@ class Match:
 
 
 class SourceReadings:
-    """A source's canonical graphs, one for each way to read it, made as they are asked for.
+    """A source's canonical graphs, one for each way to read it, built when needed.
 
     Each is read and fingerprinted once, so that comparing one source with many networks costs
     little more than the networks do.
@@ -145,7 +145,7 @@ class SourceReadings:
             yield self._graphs[reading]
 
     def pairing(self, network: Graph, drop_background: bool) -> _Pairing:
-        """The reading that fits a network, and its values' pairs with the network's.
+        """The reading that fits a network, with its values paired with the network's.
 
         Raises:
             GraphMismatch: none does; the error is that of the reading that went furthest.
@@ -199,7 +199,7 @@ def match_network(
 
 
 def match_by_names(model: str, plan: Plan, config: NetworkConfig) -> Match:
-    """The match of a source of weights alone, whose plan was made from its variables' names."""
+    """The match of a source without a graph, whose plan comes from variable names."""
     network = graph_of_network(layers_of(config), config.input_size, config.bn_epsilon)
     names = {node: tap.name for node, tap in network.taps.items()}
     factors: dict[str, float] = {}
@@ -311,7 +311,7 @@ class _Pairing:
                 yield ours.layer, theirs.layer
 
     def names(self) -> dict[Node, str]:
-        """What the taps are called, by the source's nodes that can be seen.
+        """Names of the taps, by the source's nodes.
 
         By the network's paths, or by the places of a module; the ends as everywhere.
         """
@@ -329,12 +329,12 @@ class _Pairing:
         return names
 
     def factors(self) -> dict[str, float]:
-        """How many times the network's values the source's are, by tap, where they differ."""
+        """By tap, the factor from the network's values to the source's, if it is not 1."""
         taps = self.part.taps
         return {name: taps[n].times for n, name in self.names().items() if taps[n].times != 1}
 
     def fills(self, source: Source, first_row: int) -> tuple[list[Fill], list[str]]:
-        """What fills each key of the network's layers, and what has no place there."""
+        """What fills each key of the network's layers, and a line for what has no place there."""
         fills: list[Fill] = []
         problems: list[str] = []
         for ours, theirs in self.pairs:
@@ -351,7 +351,7 @@ class _Pairing:
         return fills, problems
 
     def left_out(self, source: Source, fills: Iterable[Fill]) -> tuple[LeftOut, ...]:
-        """The source's tensors that fill nothing: parameters of its operators, or unused."""
+        """The source's tensors that fill no key, and why."""
         sources = {name for fill in fills for name in (fill.source, fill.subtracted)}
         parameters = self.source.parameters
         return tuple(
@@ -369,7 +369,7 @@ class _Pairing:
                 yield theirs.norm.variance, ours.norm.epsilon
 
     def notes(self) -> tuple[str, ...]:
-        """Where the two differ in what weights do not show; the judge decides what it matters."""
+        """Differences in padding and epsilon; the judge decides whether they matter."""
         unlike = [
             (ours, theirs)
             for ours, theirs in self.pairs
@@ -404,7 +404,7 @@ def _pads_of(node: Node) -> object:
 
 @dataclass(frozen=True)
 class _LayerPair:
-    """A layer of a source and the one of a network that it fills.
+    """A layer of a source, and the network's layer that it fills.
 
     ``rows`` are left off at the start of the source's: those of the background class.
     """
@@ -416,7 +416,7 @@ class _LayerPair:
     rows: int
 
     def fills(self, problems: list[str]) -> Iterator[Fill]:
-        """What fills each of the network's keys; what has no place is added to ``problems``."""
+        """What fills each key of the layer; adds a line to ``problems`` for what has no place."""
         source, network = self.source, self.network
         kind = (
             "depthwise" if self.theirs.kind == "depthwise"
@@ -457,7 +457,7 @@ class _LayerPair:
             problems.append(self._no_place("a bias"))
 
     def _kept_norm(self, problems: list[str]) -> Iterator[Fill]:
-        """A batch norm that the source keeps apart, as the network does."""
+        """What fills the batch norm's keys, if the source has not folded it."""
         ours, theirs, bias = self.source.norm, self.network.norm, self.source.bias
         assert ours is not None  # the caller looked
         if theirs is None:
@@ -489,7 +489,7 @@ class _LayerPair:
 
 
 def _check_details(pairing: _Pairing, config: NetworkConfig) -> None:
-    """Check what no fingerprint holds: padding, epsilon, and that nothing is left of the graph.
+    """Check padding and epsilon, which fingerprints leave out, and that no operator remains.
 
     Raises:
         GraphMismatch: at the first place where they differ.
@@ -519,7 +519,7 @@ def _check_details(pairing: _Pairing, config: NetworkConfig) -> None:
 def _without_softmax(
     source: Graph, network: Graph
 ) -> tuple[Graph, tuple[tuple[str, str], ...]]:  # fmt: skip
-    """The source up to its logits, where the network ends there, and the tap that is left off."""
+    """The source up to its logits if the network ends there, and the tap left off."""
     end = source.output
     if (end.kind, end.facts) != ("softmax", ()) or network.output.kind == "softmax":
         return source, ()
@@ -527,7 +527,7 @@ def _without_softmax(
 
 
 def _without_background(source: Graph) -> Graph:
-    """The source as if its classifier did not have class 0."""
+    """The source with a classifier that lacks class 0."""
     end = source.output
     if end.kind != "dense" or not isinstance(end.facts[-1], int):
         raise MappingError(f"{end.place}: expected a dense layer, to leave class 0 off")
@@ -539,7 +539,7 @@ def _without_background(source: Graph) -> Graph:
 
 
 def flows_of(network: Graph, names: Mapping[Node, str]) -> Iterator[LayerFlow]:
-    """The flow of every layer of a network, whose taps have these names."""
+    """The flow of every layer of a network; ``names`` are those of its taps."""
     consumers: dict[Node, list[Node]] = {}
     for node in network.nodes():
         for operand in node.inputs:

@@ -22,7 +22,7 @@ CONSTANTS = {
     "measured variance": "a convolution's variance on the calibration's images",
     "measured deviation": "the square root of the measured variance and epsilon",
 }
-"""What a key without a source tensor is filled with, by name. What is measured is the port's."""
+"""What fills a key that no source tensor fills, by name."""
 
 _CONSTANT_BY_ENDING = {
     "running_mean": "measured mean",
@@ -33,7 +33,7 @@ _CONSTANT_BY_ENDING = {
 
 @dataclass(frozen=True)
 class Fill:
-    """One state-dict key, and where its values come from.
+    """One state-dict key and the source of its values.
 
     Either ``source`` names a tensor, changed by ``layout``, or ``constant`` is
     a name of :data:`CONSTANTS`. ``first_row`` counts the rows left off at the
@@ -58,7 +58,7 @@ class Fill:
 
     @property
     def measured(self) -> bool:
-        """Whether the values, or a part of them, come from a calibration's images."""
+        """Whether the values come, at least in part, from a calibration's images."""
         return self.added is not None or self.constant in _CONSTANT_BY_ENDING.values()
 
 
@@ -87,7 +87,7 @@ class Plan:
     notes: tuple[str, ...] = ()
 
     def noted(self, note: str) -> Plan:
-        """The plan with one note more."""
+        """The plan with another note."""
         return replace(self, notes=(*self.notes, note))
 
     def to_json(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Plan:
 
 
 def identity_norms(plan: Plan) -> tuple[str, ...]:
-    """Paths of the batch norms that the plan makes identities: the source has them folded."""
+    """Paths of the batch norms that become identities because the source has them folded."""
     end = ".running_var"
     return tuple(
         fill.target.removesuffix(end)

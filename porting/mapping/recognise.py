@@ -1,4 +1,4 @@
-"""Which network a source holds: the plans that fit, found by comparing fingerprints or names."""
+"""Finds the networks that fit a source, by graph fingerprints or by variable names."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def find_match(
 
 
 def candidates(source: Source, weight_set: str, drop_background: bool = False) -> Iterator[Match]:
-    """All networks that fit, TensorFlow's form before the plain one, which it stands in for."""
+    """All networks that fit; of one with a ``tf_`` form that fits, that form alone."""
     return _Search(source, weight_set, drop_background).candidates()
 
 
@@ -126,14 +126,14 @@ class _Search:
         return MappingError(f"no known network fits; the nearest is {nearest}:\n{error}")
 
     def _models(self) -> list[str]:
-        """Names alone do not say how a network pads, and variables are TensorFlow's."""
+        """Models to try: only ``tf_`` forms for weights alone, whose names do not tell padding."""
         forms = list_models("tf_*")
         if self._source.graph is None:
             return forms
         return forms + [model for model in list_models() if f"tf_{model}" in forms]
 
     def _furthest(self, models: Iterable[str]) -> tuple[str, MappingError | None]:
-        """Of networks that do not fit the one that fits the furthest, and why not further."""
+        """Of networks that do not fit, the one that agrees the furthest, and its error."""
         best: tuple[int, str, MappingError | None] = (-(1 << 62), "", None)
         for model in models:
             try:
@@ -148,7 +148,7 @@ class _Search:
 
 
 def _stem_channels(source: Source) -> int | None:
-    """Channels of a graph's first convolution, which rule most networks out at a glance.
+    """Channels of a graph's first convolution, which quickly rule out most networks.
 
     That of a grey image may be written as a depthwise one.
     """
@@ -159,7 +159,7 @@ def _stem_channels(source: Source) -> int | None:
 
 
 def _heads(config: NetworkConfig) -> Iterator[NetworkConfig]:
-    """A network with the heads that it is published with.
+    """A network with each head that it is published with.
 
     Below a multiplier of 1 slim's plain ``depth_multiplier`` scales V3's head too; Google's
     files and Keras keep it.

@@ -67,7 +67,7 @@ def choose_weight_set(source: Source, name: str | None) -> str:
 
 
 def weight_count(source: Source, weight_set: str) -> int | None:
-    """How many weights of a set a source without a graph has; None where that is not known.
+    """How many weights of a set a source without a graph has; None if that is not known.
 
     It rules most networks out at a glance: each weight must fill one key.
     """
@@ -101,7 +101,7 @@ def plan_by_rules(
 
 @dataclass(frozen=True)
 class _NamedVariables:
-    """A weight set of a source as its naming scheme reads it: the same for every network tried."""
+    """A weight set of a source, read by its naming scheme once for all networks."""
 
     rules: RuleSet
     groups: Variables
@@ -137,7 +137,7 @@ def _named_variables(source: Source, weight_set: str) -> _NamedVariables:
 def _split_sets(
     names: Iterable[str], weight_set: str, source: Source
 ) -> tuple[dict[str, str], list[LeftOut], tuple[str, ...]]:
-    """Plain variable name -> name to read, what the other set leaves over, and notes on it."""
+    """Plain variable name -> name to read; the tensors of the other set; and notes."""
     plain = [name for name in names if not name.endswith(EMA_SUFFIX)]
     averages = {n.removesuffix(EMA_SUFFIX): n for n in names if n.endswith(EMA_SUFFIX)}
     if weight_set != "ema":

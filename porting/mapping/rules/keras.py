@@ -23,7 +23,7 @@ from porting.mapping.layouts import CONV_TF, DENSE_AS_CONV_TF, DENSE_TF, DEPTHWI
 from porting.mapping.rules.ruleset import RuleSet
 
 Names = tuple[str, str]
-"""A layer, and the batch norm behind it; an empty name for one that is not there."""
+"""A layer, and the batch norm behind it; an empty name if there is none."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ NORMALISING = ("Rescaling", "Normalization")
 """Layers that normalise."""
 
 _PASSING = ("InputLayer", *NORMALISING, "ZeroPadding2D", "Dropout", "Flatten", "Reshape")
-"""Steps that pass values on as they are, or that the port's input has behind it."""
+"""Steps that return their input unchanged, or that come before the port's input."""
 
 _CONVOLUTIONS = {
     "conv": ("Conv2D",),
@@ -222,7 +222,7 @@ _ACTIVATIONS = ("ReLU", "Activation")
 _MEANS = ("GlobalAveragePooling2D",)
 
 NetworkStep = tuple[str, tuple[str, ...]]
-"""A tap, or none for a step that the port has no part for, and the classes that give it."""
+"""A tap ("" for a step without one in the port), and the Keras classes that compute it."""
 
 
 class Step(Protocol):
@@ -242,7 +242,7 @@ class Step(Protocol):
 
 
 def keras_taps(flow: Iterable[Step], layers: NetworkLayers) -> dict[str, str]:
-    """Module path in the network -> the step that gives the same values.
+    """Module path in the network -> the Keras step that computes the same values.
 
     Raises:
         MappingError: at the first step that is not what the network has there.
@@ -270,7 +270,7 @@ def keras_taps(flow: Iterable[Step], layers: NetworkLayers) -> dict[str, str]:
 
 
 def last_normalising(flow: Iterable[Step]) -> str | None:
-    """The step that gives what the first convolution takes, if one normalises before that."""
+    """The last normalising step before the first convolution; None if there is none."""
     last = None
     for step in flow:
         if step.kind in _CONVOLUTIONS["conv"]:
