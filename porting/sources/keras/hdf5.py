@@ -12,11 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from porting.errors import BadSource, UnsupportedSource
 from porting.sources.keras import hdf5_listing
 
 TIME_LIMIT = 30.0
 """Seconds; listing a MobileNet takes a fifth of one."""
+
+_OPAQUE = "|V2"
+"""Two bytes without meaning, as h5py writes bfloat16 where Keras notes no type (``.h5``)."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,24 @@ class Dataset:
     def nbytes(self) -> int:
         """Bytes that shape and type ask for."""
         return math.prod(self.shape) * self.size
+
+    @property
+    def is_bfloat16(self) -> bool:
+        """Whether its values are bfloat16, for which HDF5 has no type."""
+        if self.keras_dtype is None:
+            return self.dtype == _OPAQUE
+        return self.keras_dtype == "bfloat16" and self.size == 2
+
+    @property
+    def numpy_dtype(self) -> str | None:
+        """NumPy's name of the type that it is read as; None for what cannot be read."""
+        if self.is_bfloat16:
+            return "float32"
+        try:
+            dtype = np.dtype(self.dtype)
+        except TypeError:
+            return None
+        return dtype.name if dtype.kind in "fiub" else None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from porting.errors import BadSource, UnsupportedSource
 from porting.sources.archive import remove_with
 from porting.sources.keras.config import KerasLayer, by_path, parse_layers
-from porting.sources.keras.hdf5 import Dataset, list_hdf5
+from porting.sources.keras.hdf5 import list_hdf5
 from porting.sources.keras.hdf5_listing import MOST_TEXT
 from porting.sources.keras.names import not_a_weight, tensor_names
 from porting.sources.memory import mapped
@@ -31,9 +31,6 @@ _EXPANSION = 20
 
 _FLOAT_POLICIES = re.compile(r"(mixed_)?(b?float16|float64)")
 """Dtype policies of Keras, quantised ones aside, by which a layer does not compute in float32."""
-
-_OPAQUE = "|V2"
-"""Two bytes without meaning, as h5py writes bfloat16 where Keras notes no type (``.h5``)."""
 
 
 def looks_like_keras(path: Path) -> bool:
@@ -97,7 +94,12 @@ class KerasSource(Source):
             raise BadSource(f"{where}: two of its tensors have the same name")
         # In the order of the layers, which HDF5 does not keep.
         order = dict.fromkeys([*names.values(), *self._datasets])
-        self.tensors = {name: _info(name, self._datasets[name]) for name in order}
+        self.tensors = {}
+        for name in order:
+            dataset = self._datasets[name]
+            dtype = dataset.numpy_dtype or dataset.dtype
+            stored_as = "bfloat16" if dataset.is_bfloat16 else dataset.keras_dtype or dtype
+            self.tensors[name] = TensorInfo(name, dataset.shape, dtype, stored_as)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -153,14 +155,14 @@ class KerasSource(Source):
             UnsupportedSource: it is not numeric.
         """
         dataset = self._datasets[name]
-        if _dtype(dataset) is None:
+        if dataset.numpy_dtype is None:
             raise UnsupportedSource(
                 f"{self.path}: tensor {name!r} is of type {dataset.dtype}, which is not read"
             )
-        dtype = "<u2" if _is_bfloat16(dataset) else dataset.dtype
+        dtype = "<u2" if dataset.is_bfloat16 else dataset.dtype
         count = dataset.nbytes // dataset.size
         array = np.frombuffer(self._data, dtype, count, dataset.offset or 0).reshape(dataset.shape)
-        if _is_bfloat16(dataset):
+        if dataset.is_bfloat16:
             # The upper half of a float32.
             return (array.astype(np.uint32) << 16).view(np.float32)
         return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
@@ -182,26 +184,3 @@ def _unpack(path: Path, folder: Path) -> tuple[str, Path]:
         return config.getvalue().decode("utf-8"), folder / _WEIGHTS
     except (KeyError, UnicodeDecodeError) as error:
         raise BadSource(f"{path}: not a Keras archive: {error}") from error
-
-
-def _is_bfloat16(dataset: Dataset) -> bool:
-    if dataset.keras_dtype is None:
-        return dataset.dtype == _OPAQUE
-    return dataset.keras_dtype == "bfloat16" and dataset.size == 2
-
-
-def _dtype(dataset: Dataset) -> str | None:
-    """NumPy's name of the type that reading gives; None for what cannot be read."""
-    if _is_bfloat16(dataset):
-        return "float32"
-    try:
-        dtype = np.dtype(dataset.dtype)
-    except TypeError:
-        return None
-    return dtype.name if dtype.kind in "fiub" else None
-
-
-def _info(name: str, dataset: Dataset) -> TensorInfo:
-    dtype = _dtype(dataset)
-    stored_as = "bfloat16" if _is_bfloat16(dataset) else dataset.keras_dtype or dtype
-    return TensorInfo(name, dataset.shape, dtype or dataset.dtype, stored_as or dataset.dtype)
