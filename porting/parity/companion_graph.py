@@ -99,7 +99,7 @@ def _graphs(
     for path in graphs_beside(source):
         try:
             reader = TFLiteSource if path.suffix == ".tflite" else FrozenGraphSource
-            graph: Source = reader(path, source.unpacked)
+            graph: Source = reader(path, source.archive)
             if not _has_layers_of(graph, match.config):
                 continue
             weight_set = _weight_set_in(graph, source, match)
@@ -114,7 +114,7 @@ def _graphs(
         except MappingError as error:
             # A file in a folder may be another network of the same shapes; one that was shipped
             # with the checkpoint, or has its weights, may not.
-            if source.unpacked is not None or weight_set is not None:
+            if source.archive is not None or weight_set is not None:
                 difference = " ".join(str(error).split())
                 refusal = (
                     f"{name} beside the checkpoint has the network's layers and computes another: "

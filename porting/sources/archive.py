@@ -46,7 +46,7 @@ def remove_with(owner: object, folder: Path) -> Callable[[], object]:
 
 
 class UnpackedArchive:
-    """Members of an archive in a temporary ``folder``, which is removed with this object.
+    """Members of the archive ``file`` in a temporary ``folder``, which is removed with this object.
 
     ``is_member`` says, by name and first :data:`HEAD` bytes, which members to unpack.
 
@@ -54,15 +54,34 @@ class UnpackedArchive:
         BadSource: the archive is damaged, or unpacks to more than any model takes.
     """
 
-    def __init__(self, archive: Path, is_member: Callable[[PurePosixPath, bytes], bool]) -> None:
-        self.archive = archive
+    def __init__(self, file: Path, is_member: Callable[[PurePosixPath, bytes], bool]) -> None:
+        self.file = file
         self.folder = Path(tempfile.mkdtemp(prefix="porting-"))
         self.remove = remove_with(self, self.folder)
+        total = 0
         try:
-            self._unpack(is_member)
+            with tarfile.open(file, "r:*") as tar:
+                for member in tar:
+                    name = PurePosixPath(member.name)
+                    # macOS adds a "._" file of its own beside each.
+                    outside = name.is_absolute() or ".." in name.parts or name.name.startswith("._")
+                    stream = None if outside or not member.isfile() else tar.extractfile(member)
+                    if stream is None or not is_member(name, head := stream.read(HEAD)):
+                        continue
+                    total += member.size
+                    if total > UNPACKED_LIMIT:
+                        raise BadSource(f"{file}: unpacks to over {UNPACKED_LIMIT >> 30} GiB")
+                    target = self.folder.joinpath(*name.parts)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with stream, target.open("wb") as out:
+                        out.write(head)
+                        shutil.copyfileobj(stream, out)
+                # A compressed archive's checksum is at its end, after all that tar reads.
+                while tar.fileobj is not None and tar.fileobj.read(_CHUNK):
+                    pass
         except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
             self.remove()
-            raise BadSource(f"{archive}: not a sound archive: {error}") from error
+            raise BadSource(f"{file}: not a sound archive: {error}") from error
         except BaseException:
             self.remove()
             raise
@@ -72,29 +91,4 @@ class UnpackedArchive:
         if not path.is_relative_to(self.folder):
             return path
         member = path.relative_to(self.folder)
-        return Path(f"{self.archive}, {member}") if member.parts else self.archive
-
-    def _unpack(self, is_member: Callable[[PurePosixPath, bytes], bool]) -> None:
-        total = 0
-        with tarfile.open(self.archive, "r:*") as tar:
-            for member in tar:
-                name = PurePosixPath(member.name)
-                # macOS adds a "._" file of its own beside each.
-                outside = name.is_absolute() or ".." in name.parts or name.name.startswith("._")
-                stream = None if outside or not member.isfile() else tar.extractfile(member)
-                if stream is None:
-                    continue
-                head = stream.read(HEAD)
-                if not is_member(name, head):
-                    continue
-                total += member.size
-                if total > UNPACKED_LIMIT:
-                    raise BadSource(f"{self.archive}: unpacks to over {UNPACKED_LIMIT >> 30} GiB")
-                target = self.folder.joinpath(*name.parts)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with stream, target.open("wb") as out:
-                    out.write(head)
-                    shutil.copyfileobj(stream, out)
-            # A compressed archive's checksum is at its end, after all that tar reads.
-            while tar.fileobj is not None and tar.fileobj.read(_CHUNK):
-                pass
+        return Path(f"{self.file}, {member}") if member.parts else self.file

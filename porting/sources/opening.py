@@ -8,6 +8,7 @@ TFLite file has that in its numbers. Without either, it is the SavedModel, then 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path, PurePosixPath
 
@@ -32,7 +33,7 @@ from porting.sources.keras.reader import KerasSource, looks_like_keras
 from porting.sources.source import Source
 from porting.sources.tflite.reader import TFLiteSource, looks_like_tflite
 
-AVERAGES, TRAINED = "ema", "pristine"
+AVERAGES, FROM_TRAINING = "ema", "pristine"
 """Folders of MobileNet V3's archives: averages under the plain names, and training's checkpoint."""
 
 MOST_BESIDE = 8
@@ -70,33 +71,16 @@ def open_source(path: str | PathLike[str]) -> Source:
     place = Path(path)
     if "\0" in str(place):
         raise BadSource(f"{str(place)!r}: not a path: it has a null character in it")
-    source: Source | None = None
     try:
-        folder = place if place.is_dir() else None
-        if looks_like_tflite(place):
-            source = TFLiteSource(place)
-        elif looks_like_keras(place):
-            source = KerasSource(place)
-        elif looks_like_checkpoint(place):
-            source = CheckpointSource(place)
-        elif is_archive(place):
-            source = _open_archive(place)
-        elif folder and len(files := sorted(folder.glob("*.tflite"))) == 1:
-            source = TFLiteSource(files[0])
-        elif looks_like_saved_model(place):
-            source = SavedModelSource(place, folder or place.parent)
-        else:
-            files = sorted(folder.glob("*.pb")) if folder else [place]
-            if len(files) == 1 and looks_like_graph(files[0]):
-                source = FrozenGraphSource(files[0])
-        if source is not None:
-            return source
+        for has_format, reader in _READERS.items():
+            if has_format(place):
+                return reader(place)
         content = _content(place)
     except OSError as error:
         # A name too long, or links in a circle: no reader gets as far as the file.
-        start = str(place)[:_MOST_LETTERS]
-        shown = f"{start}..." if len(str(place)) > _MOST_LETTERS else start
-        raise BadSource(f"{shown}: cannot be read: {error.strerror or error}") from error
+        name = str(place)
+        name = f"{name[:_MOST_LETTERS]}..." if len(name) > _MOST_LETTERS else name
+        raise BadSource(f"{name}: cannot be read: {error.strerror or error}") from error
     raise BadSource(
         f"{place}: {content}; expected a TFLite file, a TensorFlow checkpoint "
         "(a prefix, an .index file, a file of format V1, a directory with a 'checkpoint' file, "
@@ -106,16 +90,7 @@ def open_source(path: str | PathLike[str]) -> Source:
 
 def claims_to_be_a_source(path: Path) -> bool:
     """Whether a path looks like a source, sound or damaged, by its content or its name."""
-    return (
-        looks_like_tflite(path)
-        or looks_like_keras(path)
-        or looks_like_checkpoint(path)
-        or is_archive(path)
-        or looks_like_saved_model(path)
-        or looks_like_graph(path)
-        or path.suffix == ".tflite"
-        or (path.is_dir() and any(path.glob("*.tflite")))
-    )
+    return path.suffix == ".tflite" or any(has_format(path) for has_format in _READERS)
 
 
 def graphs_beside(source: CheckpointSource) -> tuple[Path, ...]:
@@ -124,11 +99,11 @@ def graphs_beside(source: CheckpointSource) -> tuple[Path, ...]:
     Those anywhere in its archive; else those of its own folder and, for one of
     MobileNet V3's pair, of the folder around. Their content is not checked.
     """
-    home = source.unpacked.folder if source.unpacked else source.prefix.parent
-    if source.unpacked is None and home.name in (AVERAGES, TRAINED):
+    home = source.archive.folder if source.archive else source.prefix.parent
+    if source.archive is None and home.name in (AVERAGES, FROM_TRAINING):
         home = home.parent
     try:
-        files = sorted(home.rglob("*") if source.unpacked else home.iterdir())
+        files = sorted(home.rglob("*") if source.archive else home.iterdir())
     except OSError:
         return ()
     lite = [file for file in files if file.suffix == ".tflite" and file.is_file()]
@@ -153,45 +128,45 @@ def _content(path: Path) -> str:
     return next(formats, f"a file that begins with {head!r}")
 
 
-def _open_archive(archive: Path) -> Source:
+def _open_archive(path: Path) -> Source:
     """Open the model that an archive was published for; the unpacked files go with the source.
 
     Raises:
         BadSource: the archive is damaged, or holds no model, or several that no
             rule chooses from.
     """
-    unpacked = UnpackedArchive(archive, _belongs_to_a_model)
+
+    def belongs_to_a_model(name: PurePosixPath, head: bytes) -> bool:
+        by_name = name.suffix in (".tflite", ".pb") or belongs_to_checkpoint(name.name)
+        return by_name or begins_like_v1(head)
+
+    archive = UnpackedArchive(path, belongs_to_a_model)
     try:
-        return _open_unpacked(unpacked)
+        return _model_in(archive)
     except BaseException:
-        unpacked.remove()
+        archive.remove()
         raise
 
 
-def _belongs_to_a_model(name: PurePosixPath, head: bytes) -> bool:
-    by_name = name.suffix in (".tflite", ".pb") or belongs_to_checkpoint(name.name)
-    return by_name or begins_like_v1(head)
-
-
-def _open_unpacked(unpacked: UnpackedArchive) -> Source:
-    archive, folder = unpacked.archive, unpacked.folder
+def _model_in(archive: UnpackedArchive) -> Source:
+    path, folder = archive.file, archive.folder
     models = sorted(file.parent for file in folder.rglob(SAVED_MODEL))
     homes = _checkpoint_folders(folder, models)
     files = sorted(folder.rglob("*.tflite"))
-    checkpoint = _open_checkpoint(unpacked, homes)
-    quantised = checkpoint is not None and any(
+    checkpoint = _checkpoint_in(archive, homes)
+    for_quantisation = checkpoint is not None and any(
         part in name for name in checkpoint.tensors for part in _QUANTISATION_VARIABLES
     )
-    if len(files) == 1 and (not homes or quantised):
-        return TFLiteSource(files[0], unpacked)
+    if len(files) == 1 and (not homes or for_quantisation):
+        return TFLiteSource(files[0], archive)
     if checkpoint is not None:
         return checkpoint
     graphs = [file for file in sorted(folder.rglob("*.pb")) if looks_like_graph(file)]
     if not homes and not files:
         if len(models) == 1:
-            return SavedModelSource(archive, models[0], unpacked)
+            return SavedModelSource(path, models[0], archive)
         if len(graphs) == 1 and not models:
-            return FrozenGraphSource(graphs[0], unpacked)
+            return FrozenGraphSource(graphs[0], archive)
     candidates = {
         "checkpoints in several folders": homes,
         "several TFLite files": files,
@@ -201,9 +176,9 @@ def _open_unpacked(unpacked: UnpackedArchive) -> Source:
     for what, paths in candidates.items():
         if paths:
             names = ", ".join(str(path.relative_to(folder)) for path in paths)
-            raise BadSource(f"{archive}: holds {what}: {names}; unpack it and name one")
+            raise BadSource(f"{path}: holds {what}: {names}; unpack it and name one")
     raise BadSource(
-        f"{archive}: neither a checkpoint nor a TFLite file, a SavedModel or a frozen graph in "
+        f"{path}: neither a checkpoint nor a TFLite file, a SavedModel or a frozen graph in "
         "this archive"
     )
 
@@ -220,20 +195,47 @@ def _checkpoint_folders(folder: Path, models: list[Path]) -> list[Path]:
     return sorted(homes - {h for h in variables if (h / "variables.index").is_file()} or homes)
 
 
-def _open_checkpoint(unpacked: UnpackedArchive, homes: list[Path]) -> CheckpointSource | None:
+def _checkpoint_in(archive: UnpackedArchive, homes: list[Path]) -> CheckpointSource | None:
     """The only checkpoint, or the one of MobileNet V3's pair that holds more; else None."""
-
-    def opened(home: Path) -> CheckpointSource:
-        return CheckpointSource(unpacked.archive, locate(home, unpacked.display), unpacked)
-
-    if len(homes) == 1:
-        return opened(homes[0])
-    if [home.name for home in homes] != [AVERAGES, TRAINED] or homes[0].parent != homes[1].parent:
+    pair = [AVERAGES, FROM_TRAINING]
+    if [home.name for home in homes] == pair and homes[0].parent == homes[1].parent:
+        homes = homes[::-1]
+    elif len(homes) != 1:
         return None
-    source = opened(homes[1])
-    if "ema" in source.weight_sets:
-        return source
-    source = opened(homes[0])
-    # They are not raw weights, and do not have the names of averages either.
-    source.weight_sets = ("as stored",)
+    for home in homes:
+        files = locate(home, archive.display)
+        source = CheckpointSource(archive.file, files, archive)
+        if "ema" in source.weight_sets:
+            break
+    else:
+        if len(homes) == 2:
+            # They are not raw weights, and do not have the names of averages either.
+            source.weight_sets = ("as stored",)
     return source
+
+
+def _only_file(path: Path, pattern: str) -> Path | None:
+    """The only file of a directory with a name of this pattern, or the file itself."""
+    files = sorted(path.glob(pattern)) if path.is_dir() else [path]
+    return files[0] if len(files) == 1 else None
+
+
+def _holds_one_tflite_file(path: Path) -> bool:
+    return path.is_dir() and _only_file(path, "*.tflite") is not None
+
+
+def _is_one_graph(path: Path) -> bool:
+    file = _only_file(path, "*.pb")
+    return file is not None and looks_like_graph(file)
+
+
+_READERS: dict[Callable[[Path], bool], Callable[[Path], Source]] = {
+    looks_like_tflite: TFLiteSource,
+    looks_like_keras: KerasSource,
+    looks_like_checkpoint: CheckpointSource,
+    is_archive: _open_archive,
+    _holds_one_tflite_file: lambda folder: TFLiteSource(next(folder.glob("*.tflite"))),
+    looks_like_saved_model: SavedModelSource,
+    _is_one_graph: lambda path: FrozenGraphSource(_only_file(path, "*.pb") or path),
+}
+"""Whether a path holds a format -> what reads it, in the order in which they are tried."""

@@ -128,7 +128,7 @@ class Source(abc.ABC):
     """One TensorFlow-side model on disk.
 
     ``path`` is what messages and reports call it: the user's path, or ``archive, member`` for a
-    file that was ``unpacked`` from an archive. ``tensors`` lists what can be read, without
+    file that was unpacked from an ``archive``. ``tensors`` lists what can be read, without
     reading it. ``weight_sets`` is ``("raw",)``, ``("ema", "raw")`` with moving averages beside the
     trained weights, or ``("as stored",)`` for an exported file, which does not
     say which of the two it was made from, and for averages under the plain names.
@@ -144,7 +144,7 @@ class Source(abc.ABC):
     graph: Graph | None = None
     trained_at: int | None = None
     documented_as: str | None = None
-    unpacked: UnpackedArchive | None = None
+    archive: UnpackedArchive | None = None
 
     @property
     def name(self) -> str:
@@ -154,7 +154,7 @@ class Source(abc.ABC):
     @property
     def user_file(self) -> Path:
         """The path that the user gave: that of the archive where it was unpacked from one."""
-        return self.unpacked.archive if self.unpacked else self.path
+        return self.archive.file if self.archive else self.path
 
     @property
     def activations(self) -> Mapping[str, TensorInfo]:

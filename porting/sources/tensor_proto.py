@@ -78,6 +78,11 @@ def stored_dtype(dtype: str) -> np.dtype[np.generic]:
     return np.dtype("<u2" if dtype == "bfloat16" else dtype).newbyteorder("<")
 
 
+def read_type(dtype: str) -> str:
+    """The type as which values are read: bfloat16 as float32."""
+    return "float32" if dtype == "bfloat16" else dtype
+
+
 def empty_array(dtype: str, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """An array for the stored values of a tensor, and the same memory as values of its type.
 

@@ -178,7 +178,7 @@ def test_a_graph_of_the_same_weights_that_computes_another_network_is_refused(ly
 
 def test_so_is_any_in_the_checkpoints_archive(lying):
     source, match = lying({"net.tflite": tflite("mnasnet_small", seed=1)[0]}, shipped=True)
-    assert source.unpacked is not None
+    assert source.archive is not None
     assert companion_graph(source, match, nobody).refusal is not None
 
 

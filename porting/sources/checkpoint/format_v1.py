@@ -111,7 +111,7 @@ class FormatV1:
     def __init__(self, files: Sequence[Path], display: Display) -> None:
         self.files = tuple(files)
         self._paths = [display(file) for file in files]
-        data = [mapped(f, _MISSING, shown) for f, shown in zip(files, self._paths, strict=True)]
+        data = [mapped(f, _MISSING, path) for f, path in zip(files, self._paths, strict=True)]
         self._bytes = sum(len(view) for view in data)
         self._tables = [Table(view, p) for view, p in zip(data, self._paths, strict=True)]
         self._tensors: dict[str, _Tensor] = {}
@@ -150,7 +150,17 @@ class FormatV1:
     def read(self, key: str) -> np.ndarray:
         """One tensor, after the checksums of the blocks that hold it have been verified."""
         tensor = self._tensors[key]
-        self._check_readable(tensor)
+        count = math.prod(tensor.shape)
+        what = f"{self._paths[0]}: tensor {tensor.name!r}"
+        if not is_read(tensor.dtype):
+            raise UnsupportedSource(f"{what} is of type {tensor.dtype}, which is not read")
+        if tensor.dtype == "string" and count > MAX_STRINGS:
+            raise UnsupportedSource(f"{what} holds over {MAX_STRINGS:,} strings, which is not read")
+        size = count * np.dtype(info_of(tensor.name, tensor.shape, tensor.dtype).dtype).itemsize
+        if size > self._bytes + _GROWTH:
+            raise UnsupportedSource(
+                f"{what} takes {size:,} bytes out of {self._bytes:,}, which is not read"
+            )
         target, whole = empty_array(tensor.dtype, tensor.shape)
         for part, number in zip(tensor.slices, tensor.files, strict=True):
             what = f"{self._paths[number]}: tensor {tensor.name!r}, slice {describe(part)}"
@@ -173,19 +183,6 @@ class FormatV1:
             )
         tensor.slices.extend(part.slices)
         tensor.files.extend([number] * len(part.slices))
-
-    def _check_readable(self, tensor: _Tensor) -> None:
-        count = math.prod(tensor.shape)
-        what = f"{self._paths[0]}: tensor {tensor.name!r}"
-        if not is_read(tensor.dtype):
-            raise UnsupportedSource(f"{what} is of type {tensor.dtype}, which is not read")
-        if tensor.dtype == "string" and count > MAX_STRINGS:
-            raise UnsupportedSource(f"{what} holds over {MAX_STRINGS:,} strings, which is not read")
-        size = count * np.dtype(info_of(tensor.name, tensor.shape, tensor.dtype).dtype).itemsize
-        if size > self._bytes + _GROWTH:
-            raise UnsupportedSource(
-                f"{what} takes {size:,} bytes out of {self._bytes:,}, which is not read"
-            )
 
 
 def _is_tensor_list(data: Bytes) -> bool:

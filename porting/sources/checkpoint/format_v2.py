@@ -197,7 +197,7 @@ class FormatV2:
         header: dict[int, int | Bytes] | None = None
         entries: dict[str, Entry] = {}
         slices: dict[bytes, Entry] = {}
-        unlisted: set[bytes] = set()
+        slice_keys: set[bytes] = set()
         for key, value in table.entries():
             try:
                 if header is None and not key:
@@ -205,18 +205,18 @@ class FormatV2:
                     shards, big_endian = (integer(header.get(number, 0)) for number in (1, 2))
                 elif key.startswith(_SLICE_MARK):
                     slices[key] = _parse_entry(value)
-                    unlisted.add(key)
+                    slice_keys.add(key)
                 else:
                     name = key.decode("utf-8")
                     entries[name] = _parse_entry(value)
                     # Keys of slices come before all names: by now all have been seen.
                     for part in entries[name].slices:
                         part_key = slice_key(name, part)
-                        if part_key not in unlisted:
+                        if part_key not in slice_keys:
                             raise Malformed(
                                 f"its slice {describe(part)} has no entry, or is listed twice"
                             )
-                        unlisted.remove(part_key)
+                        slice_keys.remove(part_key)
             except (Malformed, UnicodeDecodeError) as error:
                 raise BadSource(f"{self._index}: entry {key!r} is damaged: {error}") from error
         if header is None or not 0 < shards <= MAX_SHARDS:
@@ -226,9 +226,9 @@ class FormatV2:
             raise UnsupportedSource(
                 f"{self._index}: was written on a big-endian machine, which is not read"
             )
-        if unlisted:
+        if slice_keys:
             raise BadSource(
-                f"{self._index}: entry {min(unlisted)!r} is a slice that no tensor lists"
+                f"{self._index}: entry {min(slice_keys)!r} is a slice that no tensor lists"
             )
         return shards, entries, slices
 

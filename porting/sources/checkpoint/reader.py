@@ -29,7 +29,7 @@ from porting.sources.protobuf import Malformed
 from porting.sources.source import Source
 
 _SHARD = re.compile(r"(.+)\.data-(\d{5})-of-(\d{5})")
-_NUMBERED = re.compile(r"(.+)-(?:\d{5}|\?{5})-of-(\d{5})")
+_PART_NAME = re.compile(r"(.+)-(?:\d{5}|\?{5})-of-(\d{5})")
 _STATE = re.compile(r'^\s*model_checkpoint_path:\s*"((?:[^"\\]|\\.)*)"', re.MULTILINE)
 _STATE_LIMIT = 1 << 20
 
@@ -46,7 +46,7 @@ def looks_like_checkpoint(path: Path) -> bool:
     """Whether a path names a checkpoint in one of its forms, by the files that exist."""
     if path.is_dir():
         return (path / "checkpoint").is_file() or any(_in_directory(path))
-    if _index_of(path).is_file() or _SHARD.fullmatch(path.name) or _numbered(path):
+    if _index_of(path).is_file() or _SHARD.fullmatch(path.name) or _numbered_files(path):
         return True
     if not path.is_file():
         return False
@@ -82,19 +82,19 @@ def _at_prefix(prefix: Path, display: Display) -> CheckpointFiles | None:
     """The checkpoint whose files have a prefix."""
     if _index_of(prefix).is_file():
         return CheckpointFiles(prefix)
-    if numbered := _numbered(prefix, display):
-        return numbered
+    if several := _numbered_files(prefix, display):
+        return several
     return CheckpointFiles(prefix, (prefix,)) if looks_like_v1(prefix) else None
 
 
-def _numbered(path: Path, display: Display = Path) -> CheckpointFiles | None:
+def _numbered_files(path: Path, display: Display = Path) -> CheckpointFiles | None:
     """The files ``path-00000-of-00002`` and so on, or those that ``path`` is one of."""
-    one_of = _NUMBERED.fullmatch(path.name)
+    one_of = _PART_NAME.fullmatch(path.name)
     stem = one_of[1] if one_of else path.name
     counts = {
         match[2]
         for file in _files_in(path.parent)
-        if (match := _NUMBERED.fullmatch(file.name)) and match[1] == stem and looks_like_v1(file)
+        if (match := _PART_NAME.fullmatch(file.name)) and match[1] == stem and looks_like_v1(file)
     }
     if one_of:
         counts &= {one_of[2]}
@@ -123,7 +123,7 @@ def _in_directory(folder: Path, display: Display = Path) -> Iterator[CheckpointF
         if file.suffix == ".index":
             checkpoint = CheckpointFiles(file.with_suffix(""))
         elif looks_like_v1(file):
-            checkpoint = _numbered(file, display) or CheckpointFiles(file, (file,))
+            checkpoint = _numbered_files(file, display) or CheckpointFiles(file, (file,))
         if checkpoint is not None and checkpoint.prefix not in prefixes:
             prefixes.add(checkpoint.prefix)
             yield checkpoint
@@ -175,11 +175,11 @@ class CheckpointSource(Source):
 
     def __init__(
         self, path: Path, files: CheckpointFiles | None = None,
-        unpacked: UnpackedArchive | None = None,
+        archive: UnpackedArchive | None = None,
     ) -> None:  # fmt: skip
         files = files or locate(path)
-        self.path, self.prefix, self.unpacked = path, files.prefix, unpacked
-        display: Display = unpacked.display if unpacked else Path
+        self.path, self.prefix, self.archive = path, files.prefix, archive
+        display: Display = archive.display if archive else Path
         self._store: FormatV1 | FormatV2 = (
             FormatV1(files.tables, display) if files.tables else FormatV2(files.prefix, display)
         )
@@ -207,7 +207,7 @@ class CheckpointSource(Source):
     @property
     def files(self) -> tuple[Path, ...]:
         """The index and the shards, or the tables; of an archive, the archive itself."""
-        return (self.unpacked.archive,) if self.unpacked else self._store.files
+        return (self.archive.file,) if self.archive else self._store.files
 
     def not_a_weight(self, name: str) -> str | None:
         """The rule by which a tensor is left out: by the object graph, else by its name."""

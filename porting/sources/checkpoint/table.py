@@ -21,7 +21,7 @@ from porting.sources.protobuf import Bytes
 FOOTER = 48
 MAGIC = 0xDB4775248B80FB57
 _TRAILER = 5
-_UNCOMPRESSED, _SNAPPY = 0, 1
+_NO_COMPRESSION, _SNAPPY = 0, 1
 _GROWTH = 24 << 20
 """Bytes by which keys and unpacked blocks together may exceed the file."""
 _VARINT_BYTES = 10
@@ -164,7 +164,7 @@ class Table:
         if crc != checksum:
             raise self.fail(at, f"a block's CRC32C is {crc:#010x}, stored is {checksum:#010x}")
         content = self._data[at : at + length]
-        if kind == _UNCOMPRESSED:
+        if kind == _NO_COMPRESSION:
             return content
         if kind != _SNAPPY:
             raise UnsupportedSource(

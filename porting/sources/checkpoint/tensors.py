@@ -14,7 +14,7 @@ import numpy as np
 
 from porting.sources.protobuf import Bytes, Malformed, fields, integer, message
 from porting.sources.source import TensorInfo
-from porting.sources.tensor_proto import NUMBERS, parse_shape
+from porting.sources.tensor_proto import NUMBERS, parse_shape, read_type
 
 Slice = tuple[tuple[int, int], ...]
 """Start and length along each axis; :data:`FULL` where a slice spans the whole axis."""
@@ -33,8 +33,7 @@ _MAX_ELEMENTS = 1 << 58
 
 def info_of(name: str, shape: tuple[int, ...], dtype: str) -> TensorInfo:
     """Describe a stored tensor as it will be read: bfloat16 as float32, strings as objects."""
-    read_as = {"bfloat16": "float32", "string": "object"}.get(dtype, dtype)
-    return TensorInfo(name, shape, read_as, dtype)
+    return TensorInfo(name, shape, "object" if dtype == "string" else read_type(dtype), dtype)
 
 
 def is_read(dtype: str) -> bool:
@@ -123,14 +122,14 @@ def check_tiling(parts: Sequence[Slice], shape: Sequence[int]) -> None:
         {edge: i for i, edge in enumerate(sorted({0, side}.union(*(span[axis] for span in spans))))}
         for axis, side in enumerate(shape)
     ]
-    covered = np.zeros([len(along) - 1 for along in grid], bool)
+    is_covered = np.zeros([len(along) - 1 for along in grid], bool)
     for part, span in zip(parts, spans, strict=True):
         cells = tuple(slice(along[a], along[b]) for along, (a, b) in zip(grid, span, strict=True))
-        if covered[cells].any():
+        if is_covered[cells].any():
             raise Malformed(f"slice {describe(part)} overlaps one before it")
-        covered[cells] = True
-    if not covered.all():
-        cell = np.unravel_index(int(np.argmin(covered)), covered.shape)
+        is_covered[cells] = True
+    if not is_covered.all():
+        cell = np.unravel_index(int(np.argmin(is_covered)), is_covered.shape)
         place = [list(along)[int(i)] for along, i in zip(grid, cell, strict=True)]
         raise Malformed(f"none of its {len(parts)} slices holds the element at {place}")
 

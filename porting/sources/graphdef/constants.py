@@ -16,6 +16,7 @@ from porting.sources.graphdef.inlining import InlinedGraph, InlinedNode, node_of
 from porting.sources.memory import elements
 from porting.sources.protobuf import Malformed
 from porting.sources.source import TensorInfo
+from porting.sources.tensor_proto import read_type
 
 _VARIABLES = ("Variable", "VariableV2", "VarHandleOp")
 _READS = ("ReadVariableOp", "PlaceholderWithDefault")
@@ -116,7 +117,7 @@ class Constants:
         if node.op == "Const" or node.op in _VARIABLES:
             self._depth[node.name] = 1
             return
-        folds = node.op in _FOLDED or node.op in _READS
+        folds = node.op in _COMPUTATIONS or node.op in _READS
         if folds and inputs and all(self.is_constant(name) for name in inputs):
             depth = 1 + max(self._depth[name] for name in inputs)
             if depth <= _MOST_OPERATIONS:
@@ -175,7 +176,14 @@ class Constants:
                 assert self._variables is not None  # else info raises
                 return self._variables.read(name)
             if name not in self._values:
-                self._values[name] = self._compute(node)
+                operands = [self.read(self.name(tensor)) for tensor in node.inputs]
+                size = 0
+                if node.op in _BROADCAST:
+                    size = elements(np.broadcast_shapes(*(array.shape for array in operands)))
+                if size > _MOST_COMPUTED or number_of(node.name):
+                    raise Malformed(f"{node.op} gives {size:,} elements")
+                with np.errstate(all="ignore"):
+                    self._values[name] = np.asarray(_COMPUTATIONS[node.op](node, *operands))
             return self._values[name]
         except (Malformed, ValueError, IndexError, TypeError, np.exceptions.AxisError) as error:
             raise BadSource(f"{self._where}: constant {name!r} is damaged: {error}") from error
@@ -193,21 +201,6 @@ class Constants:
                     f"{self._where}: constant {node.name!r} is damaged: {error}"
                 ) from error
         return self._parsed[node.name]
-
-    def _compute(self, node: InlinedNode) -> np.ndarray:
-        operands = [self.read(self.name(tensor)) for tensor in node.inputs]
-        size = 0
-        if node.op in _BROADCAST:
-            size = elements(np.broadcast_shapes(*(array.shape for array in operands)))
-        if size > _MOST_COMPUTED or number_of(node.name):
-            raise Malformed(f"{node.op} gives {size:,} elements")
-        with np.errstate(all="ignore"):
-            return np.asarray(_FOLDED[node.op](node, *operands))
-
-
-def _cast(node: InlinedNode, values: np.ndarray) -> np.ndarray:
-    dtype = node.attributes.dtype("DstT")
-    return values.astype("float32" if dtype == "bfloat16" else dtype)
 
 
 def _same_type(func: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
@@ -267,14 +260,14 @@ _BROADCAST: Mapping[str, Callable[..., np.ndarray]] = {
     "Minimum": _same_type(np.minimum),
 }
 """Operations that broadcast their operands -> their function."""
-_FOLDED: Mapping[str, Callable[..., np.ndarray]] = {
+_COMPUTATIONS: Mapping[str, Callable[..., np.ndarray]] = {
     **_BROADCAST,
     "Reshape": lambda _, values, shape: values.reshape(shape.ravel().tolist()),
     "Squeeze": lambda node, values: values.squeeze(
         node.attributes.integers("squeeze_dims") or None
     ),
     "ExpandDims": lambda _, values, axis: np.expand_dims(values, int(axis.ravel()[0])),
-    "Cast": _cast,
+    "Cast": lambda node, values: values.astype(read_type(node.attributes.dtype("DstT"))),
     "Pack": lambda _, *values: np.stack(values),
     "Neg": _same_type(np.negative),
     "Sqrt": _same_type(np.sqrt),

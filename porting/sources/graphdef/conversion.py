@@ -78,16 +78,16 @@ class Converter:
         self._drafts: dict[str, _Draft] = {}
         self._consumers: Counter[str] = Counter()
         data = {image}
-        reached = []
+        on_path = []
         for node in nodes:
             constants.add(node)
             inputs = graph.inputs(node)
             # What the image reaches by its shape alone is not computed from it.
             if node.op not in _SHAPE_OPERATIONS and not data.isdisjoint(inputs):
-                reached.append(node)
+                on_path.append(node)
                 data.add(node.name)
                 self._consumers.update(set(inputs))
-        for node in reached:
+        for node in on_path:
             self._convert(node)
 
     @property
@@ -109,9 +109,9 @@ class Converter:
         inputs = self._graph.inputs(node)
         if len(inputs) < _LEAST_INPUTS.get(node.op, 1):
             raise Malformed(f"{node.op} {node.name!r} has {len(inputs)} inputs")
-        undropped = self._dropout_data(node, inputs)
-        if undropped is not None:
-            self._add(node, "CAST", (undropped,), self._shape(undropped))
+        dropout_data = self._dropout_data(node, inputs)
+        if dropout_data is not None:
+            self._add(node, "CAST", (dropout_data,), self._shape(dropout_data))
         elif node.op in _METHODS:
             _METHODS[node.op](self, node, inputs)
         else:
@@ -146,11 +146,6 @@ class Converter:
             if np.isfinite([least, most]).all() and least < most:
                 self.ranges[node.name] = float(least), float(most)
         self._add(node, "FAKE_QUANT", inputs[:1], self._shape(inputs[0]))
-
-    def change_of_shape(self, node: InlinedNode, inputs: Sequence[str]) -> None:
-        """Operations of :data:`_OF_SHAPE`."""
-        operands = inputs[:1] if node.op == "Reshape" else inputs
-        self._add(node, _OF_SHAPE[node.op], operands, self._shape_after(node, inputs))
 
     def convolution(self, node: InlinedNode, inputs: Sequence[str]) -> None:
         """Convolutions, depthwise or not."""
@@ -197,9 +192,10 @@ class Converter:
         options |= {"stride_h": strides[0], "stride_w": strides[1]}
         self._add(node, _POOLS[node.op], inputs, shape, options)
 
-    def _shape_after(self, node: InlinedNode, inputs: Sequence[str]) -> Shape:
-        """The shape after an operation of :data:`_OF_SHAPE`, as far as it is known."""
+    def change_of_shape(self, node: InlinedNode, inputs: Sequence[str]) -> None:
+        """Operations of :data:`_OF_SHAPE`."""
         data, shape = self._shape(inputs[0]), None
+        numbers = self._integers(inputs[1]) if len(inputs) > 1 else None
         if node.op == "Reshape":
             shape = self._shape_in(inputs[1])
             if data is not None and shape is not None and -1 not in data and shape.count(-1) == 1:
@@ -207,23 +203,18 @@ class Converter:
                 rest = int(np.prod([side for side in shape if side != -1], dtype=np.int64))
                 total = int(np.prod(data, dtype=np.int64))
                 shape = tuple(total // rest if side == -1 and rest > 0 else side for side in shape)
-            return shape
-        if data is None:
-            return None
-        if node.op == "Squeeze":
-            axes = node.attributes.integers("squeeze_dims")
-            ones = [axis for axis, side in enumerate(data) if side == 1]
-            removed_axes = {axis % len(data) for axis in axes or ones} if data else set()
-            return tuple(side for axis, side in enumerate(data) if axis not in removed_axes)
-        numbers = self._integers(inputs[1])
-        if numbers is None:
-            return None
-        if node.op == "Mean" and data:
+        elif data is not None and node.op == "Squeeze":
+            axes: Sequence[int] = node.attributes.integers("squeeze_dims")
+            axes = axes or [axis for axis, side in enumerate(data) if side == 1]
+            ones = {axis % len(data) for axis in axes} if data else set()
+            shape = tuple(side for axis, side in enumerate(data) if axis not in ones)
+        elif data is None or numbers is None:
+            pass
+        elif node.op == "Mean" and data:
             means = {int(axis) % len(data) for axis in numbers.ravel()}
-            keep, sides = node.attributes.flag("keep_dims", False), enumerate(data)
-            shape = tuple(
-                1 if axis in means else n for axis, n in sides if keep or axis not in means
-            )
+            keep = node.attributes.flag("keep_dims", False)
+            sides = (1 if axis in means else side for axis, side in enumerate(data))
+            shape = tuple(n for axis, n in enumerate(sides) if keep or axis not in means)
         elif node.op == "ExpandDims" and numbers.size == 1:
             place = int(numbers.ravel()[0]) % (len(data) + 1)
             shape = (*data[:place], 1, *data[place:])
@@ -232,7 +223,8 @@ class Converter:
         elif node.op in ("Pad", "PadV2") and numbers.shape == (len(data), 2):
             sums = numbers.sum(axis=1).tolist()
             shape = tuple(-1 if side < 0 else side + n for side, n in zip(data, sums, strict=True))
-        return shape
+        operands = inputs[:1] if node.op == "Reshape" else inputs
+        self._add(node, _OF_SHAPE[node.op], operands, shape)
 
     def _dropout_data(self, node: InlinedNode, inputs: Sequence[str]) -> str | None:
         """The data of a dropout that drops nothing; None for any other operation.
@@ -331,35 +323,31 @@ class Converter:
         self._drafts[draft.output] = draft
 
     def _merged(self, addition: _Draft) -> _Draft:
-        """An addition, merged with the operator before it where nothing else takes that."""
-        data, constant = self._operands(addition)
+        """An addition, merged with the operators before it where nothing else takes those."""
+        data, shift = self._operands(addition)
         before = self._drafts.get(data or "")
-        if before is None or constant is None or self._consumers[before.output] != 1:
+        if before is None or shift is None or self._consumers[before.output] != 1:
             return addition
-        merged = None
+        operator = None
         if before.kind in _LAYERS and before.inputs[2] is None:
-            if self._is_vector_of(constant, before):
-                merged = before._replace(inputs=(*before.inputs[:2], constant))
+            if self._is_vector_of(shift, before):
+                operator = before._replace(inputs=(*before.inputs[:2], shift))
         elif before.kind == "MUL":
-            merged = self._batch_norm(before, constant)
-        if merged is None:
+            # data * scale + shift is a batch norm behind a convolution.
+            data, scale = self._operands(before)
+            layer = self._drafts.get(data or "")
+            if scale is None or layer is None or layer.kind not in _CONVOLUTIONS:
+                return addition
+            if (parts := self._batch_norm_parts(scale, shift)) is not None:
+                *vectors, epsilon = parts
+                operator = _Draft("BATCH_NORM", (data, *vectors), "", {"epsilon": epsilon})
+            elif self._is_vector_of(scale, layer) and self._is_vector_of(shift, layer):
+                inputs = (data, scale, shift, None, None)
+                operator = _Draft("BATCH_NORM", inputs, "", {"epsilon": None})
+        if operator is None:
             return addition
         del self._drafts[before.output]
-        return merged._replace(output=addition.output)
-
-    def _batch_norm(self, product: _Draft, shift: str) -> _Draft | None:
-        """``data * scale + shift`` as a batch norm; None where it is not one of a convolution."""
-        data, scale = self._operands(product)
-        before = self._drafts.get(data or "")
-        if data is None or scale is None or before is None or before.kind not in _CONVOLUTIONS:
-            return None
-        parts = self._batch_norm_parts(scale, shift)
-        if parts is not None:
-            *vectors, epsilon = parts
-            return _Draft("BATCH_NORM", (data, *vectors), "", {"epsilon": epsilon})
-        if self._is_vector_of(scale, before) and self._is_vector_of(shift, before):
-            return _Draft("BATCH_NORM", (data, scale, shift, None, None), "", {"epsilon": None})
-        return None
+        return operator._replace(output=addition.output)
 
     def _batch_norm_parts(
         self, scale: str, shift: str
@@ -460,11 +448,11 @@ def windowed(
     return (data[0], *sides, data[3] if channels is None else channels)
 
 
-def broadcast(left: Shape, right: Shape) -> Shape:
+def broadcast(one: Shape, other: Shape) -> Shape:
     """The shape that two operands broadcast to, -1 for a side that is left open."""
-    if left is None or right is None:
+    if one is None or other is None:
         return None
-    long, short = (left, right) if len(left) >= len(right) else (right, left)
+    long, short = (one, other) if len(one) >= len(other) else (other, one)
     short = (1,) * (len(long) - len(short)) + short
     return tuple(
         b if a == 1 else a if b in (1, a) else max(a, b) if -1 in (a, b) else -1

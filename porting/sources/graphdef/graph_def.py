@@ -22,6 +22,7 @@ from porting.sources.tensor_proto import (
     as_values,
     packed_varints,
     parse_shape,
+    read_type,
     stored_dtype,
     string_values,
     value_chunks,
@@ -30,8 +31,8 @@ from porting.sources.tensor_proto import (
 MOST_NODES = 1 << 18
 """Most nodes of a graph and its functions together; a network's graph has some thousands."""
 
-_READ_TYPES = frozenset(name for name in NUMBERS if not name.startswith("complex"))
-"""Types of constants that are read, and strings where names are stored."""
+_READ_TYPES = frozenset(NUMBERS - {"complex64", "complex128"} | {"string"})
+"""Types of constants that are read."""
 
 _LIST, _TEXT, _INTEGER, _REAL, _FLAG, _TYPE, _SHAPE, _TENSOR, _FUNCTION = (
     1, 2, 3, 4, 5, 6, 7, 8, 10,
@@ -68,7 +69,7 @@ class Attributes:
     def dtype(self, name: str) -> str:
         """The name of a type, "" where there is none or none that is read."""
         dtype = DTYPES.get(self.integer(name), "")
-        return dtype if dtype in _READ_TYPES or dtype == "string" else ""
+        return dtype if dtype in _READ_TYPES else ""
 
     def real(self, name: str, default: float) -> float:
         """A number in single precision."""
@@ -107,7 +108,21 @@ class Attributes:
     def constant(self, name: str) -> Constant | None:
         """A tensor; None where there is none, or its type is not read."""
         value = self._field(name, _TENSOR)
-        return None if value is None else _parse_constant(message(value))
+        if value is None:
+            return None
+        data, code = message(value), 0
+        shape: tuple[int, ...] = ()
+        for number, content in fields(data):
+            if number == 1:
+                code = integer(content)
+            elif number == 2:
+                shape = parse_shape(message(content)) or ()
+        if any(side < 0 for side in shape):
+            raise Malformed(f"a constant of shape {shape}")
+        dtype = DTYPES.get(code, "")
+        if dtype not in _READ_TYPES:
+            return None
+        return Constant(shape, read_type(dtype), dtype, data)
 
     def _field(self, name: str, number: int) -> int | Bytes | None:
         value = self._values.get(name)
@@ -148,22 +163,6 @@ class Constant:
     def strings(self) -> list[bytes]:
         """The elements of a tensor of strings."""
         return list(string_values(self.data))
-
-
-def _parse_constant(data: Bytes) -> Constant | None:
-    code = 0
-    shape: tuple[int, ...] = ()
-    for number, value in fields(data):
-        if number == 1:
-            code = integer(value)
-        elif number == 2:
-            shape = parse_shape(message(value)) or ()
-    if any(side < 0 for side in shape):
-        raise Malformed(f"a constant of shape {shape}")
-    dtype = DTYPES.get(code, "")
-    if dtype not in _READ_TYPES and dtype != "string":
-        return None
-    return Constant(shape, "float32" if dtype == "bfloat16" else dtype, dtype, data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class InlinedGraph:
             Malformed: no node has an input's name, or nodes depend on each other in a circle.
         """
         order: dict[str, InlinedNode] = {}
-        entered: set[str] = set()
+        visits: set[str] = set()
         stack = [node_of(self.origin(tensor)) for tensor in reversed(tensors)]
         while stack:
             name = stack[-1]
@@ -107,13 +107,13 @@ class InlinedGraph:
             node = self.nodes[name]
             ahead = [node_of(tensor) for tensor in self.inputs(node)]
             ahead = [other for other in ahead if other not in order and other not in cut]
-            if name in entered:
+            if name in visits:
                 if ahead:
                     raise Malformed(f"node {name!r} depends on itself")
                 order[name] = node
                 stack.pop()
             else:
-                entered.add(name)
+                visits.add(name)
                 stack += reversed(ahead)
         return list(order.values())
 

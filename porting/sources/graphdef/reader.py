@@ -179,13 +179,13 @@ class FrozenGraphSource(GraphDefSource):
 
     format = "frozen graph"
 
-    def __init__(self, file: Path, unpacked: UnpackedArchive | None = None) -> None:
-        self.file, self.unpacked = file, unpacked
-        self.path = unpacked.display(file) if unpacked else file
+    def __init__(self, file: Path, archive: UnpackedArchive | None = None) -> None:
+        self.file, self.archive = file, archive
+        self.path = archive.display(file) if archive else file
         with _as_bad_source(self.path, "graph"):
             graph = InlinedGraph(parse_graph(mapped(file, display=self.path, may_be_empty=False)))
-            consumed = {node_of(t) for node in graph.nodes.values() for t in graph.inputs(node)}
-            outputs = [name for name in graph.nodes if name not in consumed]
+            inputs = {node_of(t) for node in graph.nodes.values() for t in graph.inputs(node)}
+            outputs = [name for name in graph.nodes if name not in inputs]
             placeholders = [n for n in graph.nodes.values() if n.op in _PLACEHOLDERS]
             images = _images_among(placeholders, graph)
             self._convert(graph, _network_ends(graph, images, outputs, str(self.path)), None)
@@ -204,8 +204,8 @@ class FrozenGraphSource(GraphDefSource):
 class SavedModelSource(GraphDefSource):
     """A SavedModel of TF1 or TF2: a graph, perhaps of functions, and a checkpoint beside it.
 
-    ``folder`` is where it lies; ``file`` holds ``meta``, the graph for serving, and
-    ``output_name`` is the output's name in that.
+    ``folder`` is that of the model, by default ``path`` or the folder of that. ``file`` holds
+    ``meta``, the graph for serving, and ``output_name`` is the output's name in that.
 
     Raises:
         BadSource: a file is damaged, cut short or missing.
@@ -214,10 +214,13 @@ class SavedModelSource(GraphDefSource):
 
     format = "saved model"
 
-    def __init__(self, path: Path, folder: Path, unpacked: UnpackedArchive | None = None) -> None:
-        self.path, self.folder, self.unpacked = path, folder, unpacked
+    def __init__(
+        self, path: Path, folder: Path | None = None, archive: UnpackedArchive | None = None
+    ) -> None:
+        folder = folder or (path if path.is_dir() else path.parent)
+        self.path, self.folder, self.archive = path, folder, archive
         self.file = folder / SAVED_MODEL
-        display: Display = unpacked.display if unpacked else Path
+        display: Display = archive.display if archive else Path
         file = display(self.file)
         with _as_bad_source(file, "SavedModel"):
             graphs = parse_saved_model(mapped(self.file, display=file, may_be_empty=False))
@@ -244,7 +247,7 @@ class SavedModelSource(GraphDefSource):
     @property
     def files(self) -> tuple[Path, ...]:
         """The graph and the checkpoint's files; of an archive, the archive itself."""
-        return (self.unpacked.archive,) if self.unpacked else self._model_files
+        return (self.archive.file,) if self.archive else self._model_files
 
 
 @contextmanager

@@ -74,9 +74,9 @@ class TFLiteSource(Source):
     format = "tflite"
     weight_sets = ("as stored",)
 
-    def __init__(self, file: Path, unpacked: UnpackedArchive | None = None) -> None:
-        self.file, self.unpacked = file, unpacked
-        self.path = unpacked.display(file) if unpacked else file
+    def __init__(self, file: Path, archive: UnpackedArchive | None = None) -> None:
+        self.file, self.archive = file, archive
+        self.path = archive.display(file) if archive else file
         self._data = mapped(file, display=self.path, may_be_empty=False)
         self._model = parse(self._data, self.path)
         self.graph = self._model.graph
