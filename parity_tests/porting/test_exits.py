@@ -16,7 +16,7 @@ from parity_tests.building.command import left_after_a_line, porting, with_code
 DEFECT = """
 import porting.sources.opening as o
 def broken(*_): raise RuntimeError("something\\nunforeseen")
-o.looks_like_tflite = broken
+o._READERS = {broken: broken}
 """
 
 
