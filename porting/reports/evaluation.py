@@ -232,9 +232,7 @@ def evaluation_report(evaluation: Evaluation) -> EvaluationReport:
     )
     count = int(usable.sum())
     if not count:
-        raise BadExample(
-            f"none of the {len(failures):,} images can be used; {failures[0][1]}"
-        )  # fmt: skip
+        raise BadExample(f"none of the {len(failures):,} images can be used; {failures[0][1]}")
     sides = tuple(
         SideResult(side, *(share(int(evaluation.right(n, among).sum()), count) for among in (1, 5)))
         for n, side in enumerate(evaluation.sides)
@@ -283,9 +281,7 @@ def _agreement(evaluation: Evaluation) -> Agreement:
     )  # fmt: skip
 
 
-def _differing_image(
-    evaluation: Evaluation, number: int, picture: str | None
-) -> DifferingImage:  # fmt: skip
+def _differing_image(evaluation: Evaluation, number: int, picture: str | None) -> DifferingImage:
     label, answers = int(evaluation.labels[number]), evaluation.answers
     quantisation, by_quantisation = evaluation.quantisation, None
     if quantisation is not None and number in quantisation.alone | quantisation.others:
@@ -303,7 +299,7 @@ def _differing_image(
 
 
 def class_name(evaluation: Evaluation, label: int) -> str:
-    """What a class is called, as far as known."""
+    """The name of a class, or its number where the data set does not name it."""
     synsets = evaluation.dataset.synsets
     if label < 0:
         return "background"
@@ -383,7 +379,7 @@ def _agreement_lines(agreement: Agreement) -> list[tuple[str, str]]:
 
 
 def _first_entries(label: str, entries: list[str]) -> list[tuple[str, str]]:
-    """The first entries, a line or two each, under one label, and how many more there are."""
+    """Lines for the first entries under one label, and the number of those left out."""
     lines = entries[:PRINTED_IMAGES]
     if len(entries) > PRINTED_IMAGES:
         lines = [*lines, f"and {len(entries) - PRINTED_IMAGES:,} more"]
