@@ -74,6 +74,12 @@ def test_labels_in_other_forms(tmp_path, text, kind, expected):
     assert labels(open_dataset(path)) == [expected, 0]
 
 
+def test_classes_that_are_named_by_numbers(tmp_path):
+    write_files(tmp_path, {"classes": "7\n5\n"})
+    path = write_tar(tmp_path / "v.tar", sample("a", "5") | sample("b", "7"))
+    assert labels(open_dataset(path, synsets=tmp_path / "classes")) == [1, 0]
+
+
 def test_other_files_are_counted(tmp_path):
     files = sample("a", "0") | {"a.json": "{}", "b.txt": "x", "a.seg.png": jpeg(1), "._a.jpg": "x"}
     dataset = open_dataset(write_tar(tmp_path / "v.tar", files))
@@ -125,6 +131,10 @@ def test_refusals(tmp_path):
     refused(path, r"c.tar:b.jpg: the label 1001 is not one of")
     refused(write_tar(tmp_path / "d.tar", sample("a", "what")), "d.tar:a.jpg: what is not one of")
     refused(write_tar(tmp_path / "e.tar", sample("a", "7")), "e.tar:a.jpg: the labels 7..7 may be")
+    mixed = sample("a", "0") | sample("b", "x")
+    refused(
+        write_tar(tmp_path / "m.tar", mixed), "m.tar:b.jpg: 'x' is not a number, as the labels abo"
+    )
     refused(
         write_tar(tmp_path / "f.tar", sample("a", "")), "f.tar: not one of 1 examples can be used"
     )

@@ -31,8 +31,8 @@ def test_a_rank_tells_of_its_share(small, photos, tmp_path):
     prepared = prepare(Inputs(*small), photos, photos / "labels.csv", None, None)
     work = Work(prepared.dataset, prepared.inputs, prepared.sides, 16)
     seen = []
-    counter = Counter(work, 3, seen.append)
-    counter.begin([], [0, 3, 4], "stop")
-    counter.add(next(answer_batches(work, [4], 0)), "stop")
+    counter = Counter(work, 3, "stop", seen.append)
+    counter.begin([], [0, 3, 4])
+    counter.add(next(answer_batches(work, [4], 0)))
     (standing,) = seen
     assert (standing.done, standing.total, standing.ranks) == (6, 38, 3)

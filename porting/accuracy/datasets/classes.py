@@ -18,6 +18,9 @@ from porting.errors import BadInput
 SYNSET = re.compile(r"n\d{8}")
 """A WordNet id of a noun, as ImageNet names its classes."""
 
+NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
+"""A label that is a number."""
+
 _CLASSES_FILE = Path(__file__).with_name("imagenet_classes.txt")
 _SIMILAR = 0.6  # of difflib's ratio: names less similar are not suggested
 
@@ -166,6 +169,38 @@ def number_of_validation_image(name: str) -> int | None:
     """The number in the name of an ILSVRC2012 validation image, counted from 1; None for others."""
     match = _VALIDATION.search(name)
     return None if match is None else int(match[1])
+
+
+def labels_of_values(
+    values: Sequence[str],
+    names: Sequence[str],
+    listing: ClassList,
+    where: Callable[[int], str],
+    likely: str | None = None,
+    ids: bool = False,
+) -> tuple[list[int], str]:
+    """Turn values, which are numbers or names of classes, into labels, and say how they were read.
+
+    The other arguments are those of :func:`labels_of_numbers`.
+
+    Raises:
+        BadInput: a value is not a class, or nothing tells how to interpret numbers.
+    """
+    if listing.numbers.keys().isdisjoint(values) and NUMBER.fullmatch(values[0]):
+        for place, value in enumerate(values):
+            if not NUMBER.fullmatch(value):
+                raise BadInput(
+                    f"{where(place)}: {value!r} is not a number, as the labels above are"
+                )
+        return labels_of_numbers(list(map(int, values)), names, listing, where, likely, ids)
+    if listing.names is None:
+        raise BadInput(
+            f"{where(0)}: {values[0]} is a class by name, and the network's {listing.count:,} "
+            "classes are known by number alone; list them in order in a file, and give that with "
+            "--synsets"
+        )
+    labels = [listing.label(value, where(place)) for place, value in enumerate(values)]
+    return labels, f"classes by name, in {listing.what}"
 
 
 def labels_of_numbers(

@@ -11,9 +11,11 @@ from pathlib import Path, PurePosixPath
 from porting.accuracy.datasets.classes import (
     FROM_0,
     IDS,
+    NUMBER,
     SYNSET,
     ClassList,
     labels_of_numbers,
+    labels_of_values,
     lines_of,
     number_of_validation_image,
 )
@@ -25,9 +27,6 @@ SUFFIXES = (
 """What the name of an image ends with, in small letters."""
 
 _AT_AN_END = re.compile(r"^(n\d{8})[_.]|_(n\d{8})\.[^.]*$")
-NUMBER = re.compile(r"[+-]?[0-9]{1,9}")
-"""A label that is a number."""
-
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 
 WELL_KNOWN: dict[str, str | None] = {
@@ -211,16 +210,16 @@ def _by_file(images: Sequence[str], file: Path, options: LabelOptions) -> Labell
 
 @dataclass(frozen=True)
 class LabelFile:
-    """A label for each line, with the image's name where the lines have one."""
+    """A label for each line from ``first_line`` on, with the image's name where lines have one."""
 
     path: Path
     names: tuple[str, ...] | None
     labels: tuple[str, ...]
-    lines: tuple[int, ...]
+    first_line: int
 
     def where(self, row: int) -> str:
         """The place of a row, for messages."""
-        return f"{self.path}, line {self.lines[row]}"
+        return f"{self.path}, line {self.first_line + row}"
 
 
 def find_label_file(*folders: Path) -> list[Path]:
@@ -252,7 +251,7 @@ def read_label_file(path: Path) -> LabelFile:
             )
     names = None if width == 1 else tuple(name for name, _ in columns)
     labels = tuple(column[-1] for column in columns)
-    return LabelFile(path, names, labels, tuple(range(1, len(lines) + 1)))
+    return LabelFile(path, names, labels, first_line=1)
 
 
 def _read_csv(path: Path, lines: list[str]) -> LabelFile:
@@ -280,7 +279,7 @@ def _read_csv(path: Path, lines: list[str]) -> LabelFile:
     with_boxes = titles[label] == "predictionstring"
     labels = tuple(row[label].split()[0] if with_boxes else row[label].strip() for row in rows)
     names = tuple(row[name].strip() for row in rows)
-    return LabelFile(path, names, labels, tuple(range(2, len(rows) + 2)))
+    return LabelFile(path, names, labels, first_line=2)
 
 
 def labels_from_file(file: LabelFile, images: Sequence[str], listing: ClassList) -> Labels:
@@ -295,27 +294,11 @@ def labels_from_file(file: LabelFile, images: Sequence[str], listing: ClassList)
         rows, lines = _by_order(file, images), "a line for each image in sorted order"
         if len(images) < len(file.labels):
             lines = "by the number in the image's name"
-    if listing.numbers.keys().isdisjoint(file.labels) and NUMBER.fullmatch(file.labels[0]):
-        for row, label in enumerate(file.labels):
-            if not NUMBER.fullmatch(label):
-                raise BadInput(
-                    f"{file.where(row)}: {label!r} is not a number, as the labels above are"
-                )
-        by_row = dict(zip(rows, images, strict=True))
-        names = [by_row.get(row, "") for row in range(len(file.labels))]
-        likely = WELL_KNOWN.get(file.path.name)
-        numbers, order = labels_of_numbers(
-            list(map(int, file.labels)), names, listing, file.where, likely, ids=True
-        )
-    elif listing.names is None:
-        raise BadInput(
-            f"{file.where(0)}: {file.labels[0]} is a class by name, and the network's "
-            f"{listing.count:,} classes are known by number alone; list them in order in a file, "
-            "and give that with --synsets"
-        )
-    else:
-        numbers = [listing.label(label, file.where(row)) for row, label in enumerate(file.labels)]
-        order = f"classes by name, in {listing.what}"
+    by_row = dict(zip(rows, images, strict=True))
+    names = [by_row.get(row, "") for row in range(len(file.labels))]
+    numbers, order = labels_of_values(
+        file.labels, names, listing, file.where, WELL_KNOWN.get(file.path.name), ids=True
+    )
     in_order = tuple(numbers[row] for row in rows)
     return Labels(in_order, f"{file.path.name}, {lines}: {order}", listing)
 
@@ -343,7 +326,9 @@ def _by_name(file: LabelFile, images: Sequence[str]) -> list[int]:
     for row, name in enumerate(names):
         first = first_rows.setdefault(name, row)
         if first != row:
-            raise BadInput(f"{file.where(row)}: {name} also stands on line {file.lines[first]}")
+            raise BadInput(
+                f"{file.where(row)}: {name} also stands on line {file.first_line + first}"
+            )
     bases = [PurePosixPath(name).name for name in names]
     ways = (
         ([str(PurePosixPath(image)) for image in images], [str(PurePosixPath(n)) for n in names]),

@@ -24,11 +24,11 @@ from porting.accuracy.datasets.classes import (
     SYNSET,
     ClassList,
     labels_of_numbers,
+    labels_of_values,
     read_class_list,
 )
 from porting.accuracy.datasets.dataset import DataSet, bytes_at
 from porting.accuracy.datasets.labels import (
-    NUMBER,
     SUFFIXES,
     WELL_KNOWN,
     LabelOptions,
@@ -509,15 +509,10 @@ def read_webdataset(
         return f"{shards[shard]}:{member.name}"
 
     labels: list[int] = []
-    if not values:
-        order = "not one can be read"
-    elif all(NUMBER.fullmatch(value) for value in values.values()):
-        names = [store.name(number) for number in values]
-        numbers = [int(value) for value in values.values()]
-        labels, order = labels_of_numbers(numbers, names, listing, where)
-    else:
-        labels = [listing.label(value, where(place)) for place, value in enumerate(values.values())]
-        order = f"classes by name, in {listing.what}"
+    order = "not one can be read"
+    if values:
+        names = [store.name(number) for number in readable]
+        labels, order = labels_of_values(list(values.values()), names, listing, where)
     by_image = dict(zip(values, labels, strict=True))
     label_numbers = tuple(map(by_image.get, range(len(store))))
     all_labels = Labels(label_numbers, f".cls or .json beside images: {order}", listing)

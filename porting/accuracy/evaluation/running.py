@@ -72,34 +72,35 @@ Progress = Callable[[Standing], None]
 class Counter:
     """Collects answers by image, and reports progress after each batch."""
 
-    def __init__(self, work: Work, ranks: int, progress: Progress | None) -> None:
+    def __init__(self, work: Work, ranks: int, on_error: str, progress: Progress | None) -> None:
         self.labels = labels_of(work.dataset)
         self.answers = Answers.none_of(len(work.dataset), len(work.answering))
-        self._work, self._ranks, self._progress = work, ranks, progress
+        self._work, self._ranks, self._on_error = work, ranks, on_error
+        self._progress = progress
         self._right = np.zeros(len(work.sides), np.int64)
         self._done = self._usable = self._total = self._before = 0
         self._since = time.monotonic()
 
-    def begin(self, from_journal: Iterable[Batch], remaining: Sequence[int], on_error: str) -> None:
+    def begin(self, from_journal: Iterable[Batch], remaining: Sequence[int]) -> None:
         """Count in what the journal has, and start the clock for the remaining batches.
 
         Raises:
             BadExample: as :meth:`add`.
         """
         for batch in from_journal:
-            self._count(batch, on_error)
+            self._count(batch)
         self._total = self._done + sum(len(self._work.numbers(batch)) for batch in remaining)
         self._since, self._before = time.monotonic(), self._done
         if self._done:
             self._report()
 
-    def add(self, batch: Batch, on_error: str) -> None:
+    def add(self, batch: Batch) -> None:
         """Count a batch in, and report progress.
 
         Raises:
             BadExample: an image of it could not be read, and that is to stop the evaluation.
         """
-        self._count(batch, on_error)
+        self._count(batch)
         self._report()
 
     def fill(self, batch: Batch) -> np.ndarray:
@@ -112,8 +113,8 @@ class Counter:
             answers.reasons[number] = why
         return numbers
 
-    def _count(self, batch: Batch, on_error: str) -> None:
-        if batch.failures and on_error == "stop":
+    def _count(self, batch: Batch) -> None:
+        if batch.failures and self._on_error == "stop":
             raise BadExample(next(iter(batch.failures.values())))
         numbers = self.fill(batch)
         usable = self.answers.state[numbers] == USABLE
@@ -147,7 +148,7 @@ class Runner:
     def run(self, work: Work, provenance: Mapping[str, Any], folder: Path) -> Answers:
         """Evaluate what is not in the journal of the folder yet; every rank gets all answers."""
         ranks = self.ranks
-        counter = Counter(work, ranks.size, self.progress if ranks.first else None)
+        counter = Counter(work, ranks.size, self.on_error, self.progress if ranks.first else None)
         ranks.check_alike(provenance)
         if self.fresh:
             # By the first of each machine, before any of them looks at what is there.
@@ -156,12 +157,12 @@ class Runner:
             mine = {batch.number: batch for batch in journal.batches()}
             in_journals = set().union(*ranks.gathered(set(mine)))
             remaining = ranks.share(b for b in range(work.batches) if b not in in_journals)
-            ranks.together(partial(counter.begin, mine.values(), remaining, self.on_error))
+            ranks.together(partial(counter.begin, mine.values(), remaining))
             count = max(cores() // ranks.local, 1) if self.workers is None else self.workers
             # Closed at once where an image stops the evaluation, so that its processes end.
             with closing(answer_batches(work, remaining, min(count, len(remaining)))) as batches:
                 for batch in batches:
-                    counter.add(batch, self.on_error)
+                    counter.add(batch)
                     journal.add(batch)
                     mine[batch.number] = batch
                     ranks.check()
