@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Hashable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Hashable, Mapping
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +100,11 @@ class _Tracer:
         return Graph(plain(self._output, "the module's output"), normalises=self._pixels)
 
     def read(self, node: fx.Node) -> None:
-        """Add the value of a traced node that computes from the module's input."""
+        """Add the value of a traced node that computes from the module's input.
+
+        Raises:
+            BadInput: an operator in place writes into a part of a value, or into a view of it.
+        """
         if node.op == "placeholder" and node.name not in self._keys:
             start = self._nodes.unique(Node("input", place="the input"))
             self.values[node.name] = Value(start)
@@ -118,21 +122,16 @@ class _Tracer:
                     value = replace(value, node=unique)
                 self.values[node.name] = value
                 if operator_of(node).endswith("_"):
-                    self._overwrite(inputs[0], value)
-
-    def _overwrite(self, before: Value, after: Value) -> None:
-        """Replace the input of an in-place operator by its result from here on.
-
-        Raises:
-            BadInput: it writes into a part of a value, or into a view of it.
-        """
-        kind = before.node.kind
-        if kind in ("flatten", _CHANNELS_LAST) or kind.startswith("PyTorch's"):
-            raise BadInput(
-                f"{after.node.place} writes into a part of a value, or into another view of it; "
-                "--onto cannot follow that: write it without the change in place"
-            )
-        self.values.update({name: after for name, v in self.values.items() if v is before})
+                    # An operator in place: its result replaces its input from here on.
+                    before = inputs[0]
+                    kind = before.node.kind
+                    if kind in ("flatten", _CHANNELS_LAST) or kind.startswith("PyTorch's"):
+                        raise BadInput(
+                            f"{value.node.place} writes into a part of a value, or into another "
+                            "view of it; --onto cannot follow that: write it without the change "
+                            "in place"
+                        )
+                    self.values.update({n: value for n, v in self.values.items() if v is before})
 
     def _value(self, node: fx.Node, inputs: tuple[Value, ...]) -> Value:
         name = operator_of(node)
@@ -150,28 +149,24 @@ class _Tracer:
             layer = self._batch_norm(node, inputs[0])
         if layer is not None:
             return Value(layer)
-        if self._normalises(node, inputs[0]):
-            self._pixels = True
-            return replace(inputs[0])
+        if name in _AFFINE and inputs[0].node.kind == "input":
+            constant = self._constant(node)
+            takers = [
+                user
+                for arg in nodes_in(node.args)
+                if arg.name in self.values
+                for user in arg.users
+                if not operator_of(user).startswith("_assert")
+            ]
+            # It normalises pixels, for all that takes the input.
+            if constant is not None and is_even(constant) and takers == [node]:
+                self._pixels = True
+                return replace(inputs[0])
         kind, facts = self._kind(node, inputs)
         if kind == "flatten" and inputs[0].node.kind == _CHANNELS_LAST:
             (below,) = inputs[0].node.inputs
             inputs = (Value(below, inputs[0].times),)
         return rewrite(Operation(kind, facts, inputs, place_of(node)))
-
-    def _normalises(self, node: fx.Node, x: Value) -> bool:
-        """Whether an operator normalises the input, and is the only one that takes it."""
-        if operator_of(node) not in _AFFINE or x.node.kind != "input":
-            return False
-        constant = self._constant(node)
-        takers = [
-            user
-            for arg in nodes_in(node.args)
-            if arg.name in self.values
-            for user in arg.users
-            if not operator_of(user).startswith("_assert")
-        ]
-        return constant is not None and is_even(constant) and takers == [node]
 
     def _convolution(self, node: fx.Node, x: Value) -> Node | None:
         """``conv2d(input, weight, bias, stride, padding, dilation, groups)``."""
@@ -301,8 +296,14 @@ def _exported(module: nn.Module, shape: tuple[int, ...]) -> ExportedProgram:
     for key, values in (*module.named_parameters(), *module.named_buffers()):
         if values.is_floating_point() and values.dtype != torch.float32:
             raise BadInput(f"{name}: {key} is {values.dtype}; expected float32: call .float()")
+    modes = {part: part.training for part in module.modules()}
+    log_level = logging.root.manager.disable
     try:
-        with _quiet(), _evaluating(module):
+        module.eval()
+        # Of a failed trace PyTorch logs and prints pages.
+        logging.disable(logging.CRITICAL)
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
             return torch.export.export(module, (torch.zeros(shape, dtype=torch.float32),))
     except Exception as error:
         # A user's code may raise anything; whatever it is, it is about this module.
@@ -311,30 +312,9 @@ def _exported(module: nn.Module, shape: tuple[int, ...]) -> ExportedProgram:
             f"{name}: torch.export cannot trace it on an input of shape {shape}: "
             f"{type(error).__name__}: {lines[0] if lines else ''}"
         ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence PyTorch's logs and warnings, of which a failed trace prints pages."""
-    before = logging.root.manager.disable
-    try:
-        logging.disable(logging.CRITICAL)
-        # Where a module decides by the values of its input, the whole graph is printed.
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
     finally:
-        logging.disable(before)
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode within a ``with`` block; each part's own mode is restored behind it."""
-    modes = {part: part.training for part in module.modules()}
-    try:
-        module.eval()
-        yield
-    finally:
+        logging.disable(log_level)
+        # The module is its owner's, and some of its parts may be in another mode than others.
         for part, training in modes.items():
             part.training = training
 

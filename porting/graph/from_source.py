@@ -112,7 +112,8 @@ def graph_of_source(source: Source, channels: int, reading: Reading = Reading())
     """Read a source's graph, from images of so many channels to its first output.
 
     Raises:
-        MappingError: its input is normalised unevenly, or the output is not made from the input.
+        MappingError: its input is normalised unevenly, the output is not made from the input, or
+            one weight is in two layers.
     """
     reader = _Reader(source, channels, reading)
     for operator in reader.remaining:
@@ -125,32 +126,22 @@ def graph_of_source(source: Source, channels: int, reading: Reading = Reading())
         )
     output = plain(reader.values[end], f"the output {end!r}")
     graph = Graph(output, reader.taps)
-    _check_layers(graph, str(source.path))
-    return SourceGraph(
-        str(source.path), graph, reader.data, tuple(reader.normalisation), reader.parameters,
-        reader.surplus(end), frozenset(reader.computed_twice),
-    )  # fmt: skip
-
-
-def _check_layers(graph: Graph, path: str) -> None:
-    """Check that each layer is applied once: a network's layers have weights of their own.
-
-    One that is applied twice to the same value is one node already.
-
-    Raises:
-        MappingError: one weight is in two layers.
-    """
     places: dict[str, str] = {}
     for node in graph.nodes():
         if isinstance(node.layer, SourceLayer):
+            # What is applied twice to the same value is one node already.
             weight = node.layer.weight
             if weight in places:
                 raise MappingError(
-                    f"{path}: the weight {weight!r} is in two layers, {places[weight]} and "
+                    f"{source.path}: the weight {weight!r} is in two layers, {places[weight]} and "
                     f"{node.place}: a layer that is applied to different values, or in different "
                     "ways, cannot be ported"
                 )
             places[weight] = node.place
+    return SourceGraph(
+        str(source.path), graph, reader.data, tuple(reader.normalisation), reader.parameters,
+        reader.surplus(end), frozenset(reader.computed_twice),
+    )  # fmt: skip
 
 
 def _operators(source: Source) -> tuple[Operator, ...]:

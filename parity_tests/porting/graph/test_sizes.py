@@ -84,11 +84,14 @@ class Made(Source):
         self.graph = Operators(tuple(operators), ("x",), (operators[-1].outputs[0],))
         self._constants = dict(constants)
         self.tensors = {name: TensorInfo(name, (), "float32", "") for name in self._constants}
+        names = ["x", *(operator.outputs[0] for operator in operators)]
+        self._activations = {
+            name: TensorInfo(name, (1, 64, 64, 3), "float32", "float32") for name in names
+        }
 
     @property
     def activations(self):
-        names = ["x", *(operator.outputs[0] for operator in self.graph.operators)]
-        return {name: TensorInfo(name, (1, 64, 64, 3), "float32", "float32") for name in names}
+        return self._activations
 
     def read(self, name):
         return np.float32(self._constants[name])
