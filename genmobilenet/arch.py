@@ -11,6 +11,7 @@ token  meaning
 ``dsa`` the same, with an activation after the pointwise convolution too
 ``ir`` block type: inverted residual (expansion, depthwise, projection)
 ``cn`` block type: one convolution with batch norm and activation
+``er`` block type: fused inverted residual (one convolution expands, projection)
 ``su`` block type: ShuffleNetV2's unit (split, convolve a half, shuffle)
 ``r``  repeats; only the first block has the stride
 ``k``  kernel size (of the depthwise convolution, where there is one)
@@ -22,8 +23,8 @@ token  meaning
 ``se`` squeeze-excite width, over the input channels or over the expansion
        (``NetworkConfig.squeeze_from``)
 ``g``  groups of the pointwise convolutions, whose channels are then shuffled
-``nre`` ``nr6`` ``nhs`` activation of the block: ReLU, ReLU6, hard-swish;
-       the network's by default
+``nre`` ``nr6`` ``nhs`` ``nno`` activation of the block: ReLU, ReLU6,
+       hard-swish, none; the network's by default
 ``noskip`` no residual connection
 ====== =======================================================================
 
@@ -45,10 +46,11 @@ BLOCK_TYPES = {
     "dsa": "depthwise separable, pointwise activated",
     "ir": "inverted residual",
     "cn": "convolution",
+    "er": "fused inverted residual",
     "su": "shuffle unit",
 }
 
-ACTIVATIONS = {"nre": "relu", "nr6": "relu6", "nhs": "hard_swish"}
+ACTIVATIONS = {"nre": "relu", "nr6": "relu6", "nhs": "hard_swish", "nno": "none"}
 
 _TOKEN = re.compile(r"(se|[rkseicg])(\d+(?:\.\d+)?)")
 _FIELDS = {
@@ -176,3 +178,51 @@ def round_channels(channels: float, divisor: int = 8, limit: float = 0.9) -> int
     """
     width = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return width + divisor if width < limit * channels else width
+
+
+@dataclass(frozen=True)
+class DenseSpec:
+    """A dense layer behind the pooling, as in ``fc_c100_nre``.
+
+    ``activation`` is ``"none"`` for none, as of an earlier classifier that a new one takes. The
+    string is ``fc``, the channels, the activation's token, and ``nobias`` for a layer without.
+    """
+
+    channels: int
+    activation: str = "none"
+    bias: bool = True
+
+    def format(self) -> str:
+        """The string, which :func:`parse_dense` turns back into this spec."""
+        tokens = ["fc", f"c{self.channels}"]
+        if self.activation != "none":
+            tokens += [token for token, name in ACTIVATIONS.items() if name == self.activation]
+        return "_".join(tokens + ["nobias"] * (not self.bias))
+
+
+def parse_dense(text: str) -> DenseSpec:
+    """Parse the string of a dense layer.
+
+    Raises:
+        ArchitectureError: a token is unknown, repeated or missing; the message quotes both.
+    """
+    head, *tokens = text.split("_")
+    values: dict[str, Any] = {}
+    for token in tokens:
+        name: str = "bias"
+        value: Any = False
+        if token in ACTIVATIONS:
+            name, value = "activation", ACTIVATIONS[token]
+        elif re.fullmatch(r"c[1-9]\d*", token):
+            name, value = "channels", int(token[1:])
+        elif token != "nobias":
+            raise ArchitectureError(
+                f"{text!r}: unknown token {token!r}; expected c with a number, "
+                f"{', '.join(ACTIVATIONS)} or nobias"
+            )
+        if name in values:
+            raise ArchitectureError(f"{text!r}: {name} is given twice, again by {token!r}")
+        values[name] = value
+    if head != "fc" or "channels" not in values:
+        raise ArchitectureError(f"{text!r}: expected a dense layer with its channels, as fc_c100")
+    return DenseSpec(**values)

@@ -85,6 +85,35 @@ class InvertedResidual(nn.Module):
         return x + shortcut if self.residual else x
 
 
+class FusedInvertedResidual(nn.Module):
+    """One convolution that expands, projection without activation.
+
+    Source: ``FusedMBConv`` of EfficientNet-EdgeTPU, tensorflow/tpu
+    ``models/official/efficientnet/efficientnet_model.py``, and the fused blocks of slim's
+    ``mobilenet_edgetpu`` (``mobilenet_v3.py``, V3_EDGETPU).
+    """
+
+    def __init__(self, block: Block, config: NetworkConfig) -> None:
+        super().__init__()
+        mid = block.mid_channels
+        self.conv_exp = make_conv(
+            block.in_channels, mid, block.kernel, block.stride, padding=config.padding
+        )
+        self.bn1 = make_norm(mid, config)
+        self.act1 = make_activation(block.activation)
+        self.se = make_squeeze(mid, block, config)
+        self.conv_pwl = make_conv(mid, block.out_channels, 1)
+        self.bn2 = make_norm(block.out_channels, config)
+        self.residual = block.residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) -> (N, out, ceil(H / stride), ceil(W / stride))."""
+        shortcut = x
+        x = self.se(self.act1(self.bn1(self.conv_exp(x))))
+        x = self.bn2(self.conv_pwl(x))
+        return x + shortcut if self.residual else x
+
+
 class ConvNormAct(nn.Module):
     """One convolution with batch norm and activation.
 
@@ -153,5 +182,6 @@ BLOCK_CLASSES: dict[str, type[nn.Module]] = {
     "dsa": DepthwiseSeparable,
     "ir": InvertedResidual,
     "cn": ConvNormAct,
+    "er": FusedInvertedResidual,
     "su": ShuffleUnit,
 }

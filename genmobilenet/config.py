@@ -6,11 +6,19 @@ The PyTorch network and the TensorFlow reference graph are both built from a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from genmobilenet.arch import ACTIVATIONS, BlockSpec, parse_stage, round_channels
+from genmobilenet.arch import (
+    ACTIVATIONS,
+    BlockSpec,
+    DenseSpec,
+    parse_dense,
+    parse_stage,
+    round_channels,
+)
 from genmobilenet.errors import ArchitectureError
 
 TF_BN_EPSILON = 1e-3
@@ -29,6 +37,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "head_scaling": ("never", "up"),
 }
 """Allowed values of the fields of :class:`NetworkConfig` that are strings."""
+
+SEPARATOR = " | "
+"""Between the parts of a network's own strings; no name of a network has it."""
+
+_STATED = {"padding": str, "gate": str, "bn_epsilon": float}
+"""Fields that such a text states, where they differ from TensorFlow's or the usual."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,9 @@ class NetworkConfig:
 
     Head: ``"conv"`` is a 1x1 convolution with batch norm before pooling,
     ``"after_pool"`` a 1x1 convolution with a bias after pooling, ``"none"`` nothing.
+    ``hidden`` are the strings of dense layers between all that and the classifier, as
+    ``fc_c100_nre``; see :class:`~genmobilenet.arch.DenseSpec`. The classifier has a bias unless
+    ``classifier_bias`` is False.
 
     ``padding`` is ``"same"`` (TensorFlow's) or ``"symmetric"`` (PyTorch's).
     A network that ``normalises`` takes pixels 0..255; mean and deviation are buffers of it.
@@ -91,6 +108,8 @@ class NetworkConfig:
     head: str = "conv"
     head_channels: int = 1280
     head_scaling: str = "never"
+    hidden: tuple[str, ...] = ()
+    classifier_bias: bool = True
     input_size: int = 224
     padding: str = "symmetric"
     bn_epsilon: float = 1e-5
@@ -129,8 +148,22 @@ class NetworkConfig:
         return self.stem_channels if self.fixed_stem else self.scaled(self.stem_channels)
 
     @cached_property
-    def head_width(self) -> int:
+    def dense(self) -> tuple[DenseSpec, ...]:
+        """The dense layers before the classifier.
+
+        Raises:
+            ArchitectureError: a string of ``hidden`` is none of a dense layer.
+        """
+        return tuple(map(parse_dense, self.hidden))
+
+    @cached_property
+    def classifier_inputs(self) -> int:
         """Input channels of the classifier."""
+        return self.dense[-1].channels if self.dense else self.head_width
+
+    @cached_property
+    def head_width(self) -> int:
+        """Channels behind the head and the pooling."""
         if self.head == "none":
             return self.stages[-1][-1].out_channels
         grows = self.head_scaling == "up" and self.width is not None and self.width > 1
@@ -175,7 +208,7 @@ class NetworkConfig:
                 # tensorflow/tpu mnasnet_model.py, MnasBlock._build.
                 squeeze = max(1, int(declared_in * spec.se_ratio))
             residual = (
-                spec.type in ("ds", "ir") and spec.skip and stride == 1 and declared_in == out
+                spec.type in ("ds", "ir", "er") and spec.skip and stride == 1 and declared_in == out
             )
             if residual and channels != out:
                 raise ArchitectureError(
@@ -201,3 +234,79 @@ class NetworkConfig:
     def resolve(self) -> tuple[Block, ...]:
         """All blocks in order."""
         return tuple(block for stage in self.stages for block in stage)
+
+    def format(self) -> str:
+        """The network as one line of strings, which :func:`parse_network` turns back into it.
+
+        Stem, stages and head, between bars, all of TensorFlow's form but for what the stem's part
+        states: ``stem_c16_nr6 padding=symmetric | ds_r1_k3_s1_c8 | cn_c1280 pool fc_c100_nre fc``.
+        Classes, channels of the image and its size are not part of it: weights and cards have
+        them.
+
+        Raises:
+            ArchitectureError: the widths are scaled: such a network has a name.
+        """
+        if self.width is not None or self.stem_pool:
+            raise ArchitectureError("a network with scaled widths or a pooling stem has no strings")
+        token = next(token for token, name in ACTIVATIONS.items() if name == self.activation)
+        usual = NetworkConfig((), "").tensorflow_form()
+        words = [f"stem_c{self.stem}_{token}"]
+        words += [
+            f"{field}={getattr(self, field)}"
+            for field in _STATED
+            if getattr(self, field) != getattr(usual, field)
+        ]
+        convolution = f"cn_c{self.head_width}"
+        head = {"conv": [convolution, "pool"], "after_pool": ["pool", convolution]}
+        ends = [*head.get(self.head, ["pool"]), *self.hidden]
+        if self.num_classes:
+            ends.append("fc" if self.classifier_bias else "fc_nobias")
+        return SEPARATOR.join([" ".join(words), *self.blocks, " ".join(ends)])
+
+
+def parse_network(text: str) -> NetworkConfig:
+    """The network of a line of strings; see :meth:`NetworkConfig.format`.
+
+    Raises:
+        ArchitectureError: a part is none of a network's; the message quotes it.
+    """
+    first, *stages, last = text.split(SEPARATOR)
+    stem, *statements = first.split()
+    match = re.fullmatch(r"stem_c([1-9]\d*)_(\w+)", stem)
+    if match is None or match[2] not in ACTIVATIONS or not stages:
+        raise ArchitectureError(
+            f"{stem!r}: expected a stem as stem_c32_nre, with {' or '.join(ACTIVATIONS)}, then "
+            "stages and a head between bars"
+        )
+    fields: dict[str, str | float] = {}
+    for statement in statements:
+        field, _, value = statement.partition("=")
+        try:
+            fields[field] = _STATED[field](value)
+        except (KeyError, ValueError):
+            raise ArchitectureError(
+                f"{statement!r}: expected one of {', '.join(_STATED)}, with = and its value"
+            ) from None
+    words = last.split()
+    classifier = [word for word in words[-1:] if word in ("fc", "fc_nobias")]
+    hidden = [word for word in words if word.startswith("fc_c")]
+    conv = [word for word in words if re.fullmatch(r"cn_c[1-9]\d*", word)]
+    head = {"conv": [*conv, "pool"], "after_pool": ["pool", *conv], "none": ["pool"]}
+    kinds = [name for name, start in head.items() if [*start, *hidden, *classifier] == words]
+    kinds = [name for name in kinds if (name == "none") != bool(conv)]
+    if not kinds or len(conv) > 1:
+        raise ArchitectureError(
+            f"{last!r}: expected a head as 'cn_c1280 pool fc', 'pool cn_c1280 fc' or 'pool fc', "
+            "with dense layers (fc_c100_nre) before fc, fc_nobias for one without a bias, or none "
+            "of it for a network that gives features"
+        )
+    config = NetworkConfig(
+        blocks=tuple(stages), source="the strings themselves", stem_channels=int(match[1]),
+        activation=ACTIVATIONS[match[2]], head=kinds[0],
+        head_channels=int(conv[0].removeprefix("cn_c")) if conv else 1280, hidden=tuple(hidden),
+        classifier_bias=classifier != ["fc_nobias"], num_classes=1000 if classifier else 0,
+    ).tensorflow_form()  # fmt: skip
+    config = replace(config, **fields)  # type: ignore[arg-type]
+    config.resolve()
+    tuple(config.dense)
+    return config

@@ -61,8 +61,8 @@ def _as_stored(config: NetworkConfig, state: dict[str, torch.Tensor]) -> Network
 
     MobileNet V3 below a multiplier of 1 is published with a scaled head and with an unscaled one.
     """
-    if "classifier.bias" in state:
-        config = replace(config, num_classes=state["classifier.bias"].numel())
+    if "classifier.weight" in state and state["classifier.weight"].ndim:
+        config = replace(config, num_classes=len(state["classifier.weight"]))
     config = replace(config, normalises="normalise.mean" in state)
     varies = config.head == "after_pool" and config.width is not None and config.width < 1
     if varies and "conv_head.bias" in state:

@@ -163,7 +163,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 def make_activation(name: str) -> nn.Module:
     """An activation by its name in :class:`~genmobilenet.config.NetworkConfig`."""
-    return ACTIVATIONS[name](inplace=True)
+    return nn.Identity() if name == "none" else ACTIVATIONS[name](inplace=True)
 
 
 def norms_of(model: nn.Module) -> dict[str, str]:

@@ -15,7 +15,7 @@ from genmobilenet.layers import Normalise, make_activation, make_conv
 
 
 class GenMobileNet(nn.Module):
-    """Stem, stages of blocks, head, mean over space, linear classifier.
+    """Stem, stages of blocks, head, mean over space, dense layers, linear classifier.
 
     Input (N, in_chans, H, W), already normalised unless the configuration
     ``normalises``; output (N, num_classes) logits. State-dict keys are timm's.
@@ -26,7 +26,7 @@ class GenMobileNet(nn.Module):
         super().__init__()
         self.config = config
         self.drop_rate = config.drop_rate
-        self.num_features = config.head_width
+        self.num_features = config.classifier_inputs
         self.pools_first = config.head == "after_pool"
         self.normalise = Normalise(config.in_chans) if config.normalises else nn.Identity()
         self.conv_stem = make_conv(config.in_chans, config.stem, 3, 2, padding=config.padding)
@@ -53,12 +53,15 @@ class GenMobileNet(nn.Module):
             self.act2 = make_activation(config.activation)
         self.global_pool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
+        self.head = make_dense_layers(config)
         self.classifier = self._make_classifier(config.num_classes)
         if self.conv_stem.weight.device.type != "meta":
             self.apply(init_weights)
 
     def _make_classifier(self, num_classes: int) -> nn.Module:
-        return nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        if not num_classes:
+            return nn.Identity()
+        return nn.Linear(self.num_features, num_classes, self.config.classifier_bias)
 
     def reset_classifier(self, num_classes: int) -> None:
         """Replace the classifier by a newly initialised one; with 0 classes, return features."""
@@ -99,9 +102,20 @@ class GenMobileNet(nn.Module):
         x = self.global_pool(self._features_after_stem(x))
         if self.pools_first:
             x = self.act2(self.conv_head(x))
-        x = F.dropout(self.flatten(x), self.drop_rate, self.training)
+        x = F.dropout(self.head(self.flatten(x)), self.drop_rate, self.training)
         x = self.classifier(x)
         return x
+
+
+def make_dense_layers(config: NetworkConfig) -> nn.Sequential:
+    """The dense layers before the classifier, each followed by its activation."""
+    modules: list[nn.Module] = []
+    width = config.head_width
+    for layer in config.dense:
+        modules.append(nn.Linear(width, layer.channels, layer.bias))
+        modules.append(make_activation(layer.activation))
+        width = layer.channels
+    return nn.Sequential(*modules)
 
 
 @torch.no_grad()
@@ -121,4 +135,5 @@ def init_weights(module: nn.Module) -> None:
     elif isinstance(module, nn.Linear):
         bound = 1.0 / math.sqrt(module.out_features)
         nn.init.uniform_(module.weight, -bound, bound)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genmobilenet.config import SEPARATOR
 from porting.api import Port
 from porting.atomic_files import is_stale, sync, temporary
 from porting.card import Card, CardSource, Publication, Weights, read_card
@@ -97,7 +98,8 @@ def is_synthetic(source: Source) -> bool:
 def _names(port: Port, out: Path, digest: str) -> ReleaseFiles:
     marks = ["synthetic"] * is_synthetic(port.source)
     marks += ["unverified"] * (port.comparison is None)
-    stem = "-".join([port.model, *marks, digest[:8]])
+    name = "network" if SEPARATOR in port.model else port.model
+    stem = "-".join([name, *marks, digest[:8]])
     with contextlib.suppress(BadInput):  # a damaged card is written anew
         card = read_card(out / f"{stem}.pth", digest)
         if card is not None and card.source.sha256 != port.source.sha256:

@@ -81,8 +81,9 @@ def subject_from_file(
         notes = fill_module(network, state, str(path))
         match = _onto(source, network, model, weights)
         return Subject(onto, network, match, path, digest, card, (*wrapper_notes, *notes))
-    bias = state.get("classifier.bias")
-    match = _matched(source, model, weights, None if bias is None else bias.numel())
+    weight = state.get("classifier.weight")
+    classes = None if weight is None or weight.ndim == 0 else len(weight)
+    match = _matched(source, model, weights, classes)
     name = model or match.model
     stem = state.get("conv_stem.weight")
     channels = get_config(name).in_chans if stem is None or stem.ndim != 4 else stem.shape[1]

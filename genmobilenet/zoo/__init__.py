@@ -7,7 +7,7 @@ import fnmatch
 import re
 from dataclasses import replace
 
-from genmobilenet.config import NetworkConfig
+from genmobilenet.config import SEPARATOR, NetworkConfig, parse_network
 from genmobilenet.errors import UnknownModel
 from genmobilenet.zoo import mnasnet, mobilenet, searched, shufflenet
 
@@ -34,14 +34,17 @@ def list_models(pattern: str = "*") -> list[str]:
 
 
 def get_config(name: str) -> NetworkConfig:
-    """The configuration of a network, by its name or an alias.
+    """The configuration of a network, by its name, an alias or its own strings.
 
     Families with a width multiplier exist at any width: ``mobilenetv2_060`` is
-    MobileNet V2 at 0.6.
+    MobileNet V2 at 0.6. A text with bars is that of :func:`~genmobilenet.config.parse_network`.
 
     Raises:
         UnknownModel: no network has that name.
+        ArchitectureError: the text describes no network.
     """
+    if SEPARATOR in name:
+        return parse_network(name)
     config = NETWORKS.get(ALIASES.get(name, name)) or _at_a_width(name)
     if config is None:
         near = difflib.get_close_matches(name, [*NETWORKS, *ALIASES], n=5, cutoff=0.4)
@@ -65,6 +68,8 @@ def tensorflow_form(name: str) -> str:
         UnknownModel: no network has that name, or it has no such form.
     """
     get_config(name)  # an unknown name is reported as it was typed
+    if SEPARATOR in name:
+        return name
     name = ALIASES.get(name, name)
     form = name if name.startswith("tf_") else f"tf_{name}"
     if form not in NETWORKS and _at_a_width(form) is None:

@@ -12,6 +12,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from parity_tests.building.tflite_files import (
+    ACTIVATION,
     TFLiteBuilder,
     convolution_options,
     depthwise_options,
@@ -147,9 +148,12 @@ class NetworkFile:
         entry, act = x, block.activation
         if block.type == "cn":
             return self.conv(x, f"{name}/conv", block.kernel, block.stride, block.out_channels, act)
-        if block.type == "ir":
-            x = self.conv(x, f"{name}/expand", 1, 1, block.mid_channels, act)
-        x = self.conv(x, f"{name}/dw", block.kernel, block.stride, x[2], act, depthwise=True)
+        if block.type == "er":
+            x = self.conv(x, f"{name}/fused", block.kernel, block.stride, block.mid_channels, act)
+        else:
+            if block.type == "ir":
+                x = self.conv(x, f"{name}/expand", 1, 1, block.mid_channels, act)
+            x = self.conv(x, f"{name}/dw", block.kernel, block.stride, x[2], act, depthwise=True)
         if block.squeeze:
             x = self.squeeze(x, f"{name}/se", block.squeeze)
         last = act if block.type == "dsa" else "none"
@@ -184,7 +188,10 @@ class NetworkFile:
             x = self.conv(x, "head", 1, 1, config.head_width)
             flat = self.file.tensor("flat", [1, config.head_width])
             x = self.file.operator("SQUEEZE", [x[0]], flat, schema.SqueezeOptionsT()), 1, x[2]
-        logits = self.classifier(x)
+        for number, layer in enumerate(config.dense):
+            vector = self.dense(x, f"hidden_{number}", layer.channels, layer.bias, layer.activation)
+            x = vector, 1, layer.channels
+        logits = self.classifier(x) if config.num_classes else x[0]
         if not self.softmax:
             return logits
         output = self.file.tensor("output", [1, config.num_classes])
@@ -193,15 +200,22 @@ class NetworkFile:
         return self.file.operator("SOFTMAX", [logits], output, options)
 
     def classifier(self, x):
-        """The dense layer."""
-        config = self.config
-        spread = 1 / math.sqrt(config.head_width)
-        shape = (config.num_classes, config.head_width)
-        weight = self.constant("dense/kernel", self.random.normal(0, spread, shape))
-        bias = self.constant("dense/bias", self.random.normal(0, 0.1, config.num_classes))
-        logits = self.file.tensor("logits", [1, config.num_classes])
+        """The last dense layer."""
+        return self.dense(x, "dense", self.config.num_classes, self.config.classifier_bias)
+
+    def dense(self, x, name, channels, has_bias=True, activation="none"):
+        """A dense layer; its weight is drawn before its bias."""
+        shape = (channels, x[2])
+        weight = self.constant(f"{name}/kernel", self.random.normal(0, 1 / math.sqrt(x[2]), shape))
+        operands = [x[0], weight]
+        if has_bias:
+            operands.append(self.constant(f"{name}/bias", self.random.normal(0, 0.1, channels)))
+        output = self.file.tensor("logits" if name == "dense" else f"{name}/out", [1, channels])
         options = schema.FullyConnectedOptionsT()
-        return self.file.operator("FULLY_CONNECTED", [x[0], weight, bias], logits, options)
+        own = activation in self.own
+        options.fusedActivationFunction = ACTIVATION["none" if own else activation]
+        output = self.file.operator("FULLY_CONNECTED", operands, output, options)
+        return self.activated(output, name, [1, channels], activation) if own else output
 
     def build(self) -> bytes:
         """The file's bytes."""
@@ -232,6 +246,21 @@ class NetworkFile:
             output = self.file.tensor(f"{kind}/out", shape)
             image = self.file.operator(kind, [image, constant], output, options)
         return image
+
+
+class PooledInside(NetworkFile):
+    """A network with a pooling where no block string has one."""
+
+    def block(self, x, block, name):
+        x = super().block(x, block, name)
+        if block.index != 2:
+            return x
+        options = schema.Pool2DOptionsT()
+        options.filterHeight = options.filterWidth = options.strideH = options.strideW = 2
+        side = x[1] // 2
+        output = self.file.tensor(f"{name}/pooled", [1, side, side, x[2]])
+        self.file.operator("MAX_POOL_2D", [x[0]], output, options)
+        return output, side, x[2]
 
 
 def network_file(config, **options) -> bytes:

@@ -2,9 +2,17 @@
 
 import pytest
 
-from genmobilenet.arch import BlockSpec, parse_block, parse_stage, round_channels
+from genmobilenet.arch import (
+    BlockSpec,
+    DenseSpec,
+    parse_block,
+    parse_dense,
+    parse_stage,
+    round_channels,
+)
+from genmobilenet.config import parse_network
 from genmobilenet.errors import ArchitectureError
-from genmobilenet.zoo import NETWORKS
+from genmobilenet.zoo import NETWORKS, get_config
 
 
 def test_every_field_is_read():
@@ -68,3 +76,77 @@ def test_a_bad_string_is_named(text, message):
 )
 def test_round_channels(channels, rounded):
     assert round_channels(channels) == rounded
+
+
+@pytest.mark.parametrize(
+    ("text", "layer"),
+    [
+        ("fc_c100_nre", DenseSpec(100, "relu")),
+        ("fc_c1001", DenseSpec(1001)),
+        ("fc_c20_nhs_nobias", DenseSpec(20, "hard_swish", bias=False)),
+    ],
+)
+def test_dense_layers(text, layer):
+    assert parse_dense(text) == layer
+    assert layer.format() == text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("fc_c100_q4", "unknown token 'q4'; expected c with a number, nre"),
+        ("fc_c0", "unknown token 'c0'"),
+        ("fc_nre", "expected a dense layer with its channels, as fc_c100"),
+        ("cn_c100", "expected a dense layer with its channels"),
+        ("fc_c1_c2", "channels is given twice, again by 'c2'"),
+        ("fc_c1_nobias_nobias", "bias is given twice"),
+    ],
+)
+def test_a_dense_layer_that_cannot_be(text, message):
+    with pytest.raises(ArchitectureError, match=message):
+        parse_dense(text)
+
+
+NETWORK = "stem_c16_nr6 padding=symmetric | ds_r1_k3_s1_c8 | cn_c64 pool fc_c20_nre fc_nobias"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NETWORK,
+        "stem_c8_nhs gate=hard_sigmoid bn_epsilon=1e-05 | ir_r1_k3_s2_e3.7_c8 | pool cn_c9 fc",
+        "stem_c8_nre | er_r2_k3_s2_e4_c16_noskip cn_r1_k1_s1_c8_nno | pool",
+        "stem_c8_nre | dsa_r2_k3_s2_c16 | pool fc_c20",
+    ],
+)
+def test_a_network_of_strings_alone(text):
+    config = parse_network(text)
+    assert config.format() == text
+    assert get_config(text) == config
+    assert bool(config.num_classes) == text.rpartition(" ")[2].startswith("fc") or "c20" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("stem_c16", "stem_q16"), "'stem_q16_nr6': expected a stem as stem_c32_nre"),
+        (("nr6", "nr7"), "'stem_c16_nr7': expected a stem"),
+        (("padding=symmetric", "padding=odd"), "padding 'odd': expected 'same' or 'symmetric'"),
+        (("padding=symmetric", "width=2"), "'width=2': expected one of padding, gate, bn_epsilon"),
+        (("padding=symmetric", "bn_epsilon=x"), "'bn_epsilon=x': expected one of"),
+        ((" | ds_r1_k3_s1_c8", ""), "then stages and a head between bars"),
+        (("k3", "q3"), "unknown token 'q3'"),
+        (("cn_c64 pool", "cn_c64"), "expected a head as 'cn_c1280 pool fc'"),
+        (("cn_c64 pool", "cn_c64 cn_c64 pool"), "expected a head"),
+        (("fc_c20_nre", "fc_q20"), "expected a head"),
+        (("fc_c20_nre", "fc_c20_q"), "unknown token 'q'"),
+    ],
+)
+def test_strings_of_no_network(change, message):
+    with pytest.raises(ArchitectureError, match=message):
+        get_config(NETWORK.replace(*change))
+
+
+def test_a_scaled_network_has_a_name_and_no_strings():
+    with pytest.raises(ArchitectureError, match="scaled widths"):
+        get_config("mobilenetv2_035").format()

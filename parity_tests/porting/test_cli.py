@@ -14,7 +14,7 @@ from genmobilenet import get_config
 from parity_tests.building.checkpoints import variables, with_averages, write_network
 from parity_tests.building.command import porting, with_code
 from parity_tests.building.tables import write_checkpoint
-from parity_tests.building.tflite_networks import network_file
+from parity_tests.building.tflite_networks import PooledInside, network_file
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +41,19 @@ def test_inspect_as_json(small):
     assert data["classes"] == 1000
 
 
-def test_inspect_of_a_network_that_we_do_not_have(tmp_path):
+def test_inspect_of_a_network_in_no_table_shows_its_strings(tmp_path):
     odd = tmp_path / "odd.tflite"
     odd.write_bytes(network_file(replace(get_config("tf_mnasnet_small"), head_channels=1000)))
+    result = porting("inspect", odd, "--json")
+    assert result.returncode == 0
+    [model] = json.loads(result.stdout)["models"]
+    assert model.startswith("stem_c8_nre | ds_r1_k3_s1_c8_noskip | ir_r1_k3_s2_e3_c16 | ")
+    assert model.endswith(" | cn_c1000 pool fc")
+
+
+def test_inspect_of_what_no_strings_say(tmp_path):
+    odd = tmp_path / "odd.tflite"
+    odd.write_bytes(PooledInside(get_config("tf_mnasnet_small")).build())
     result = porting("inspect", odd, "--json")
     assert result.returncode == 0
     data = json.loads(result.stdout)

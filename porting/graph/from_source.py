@@ -28,6 +28,7 @@ from porting.graph.operators import (
     constant_of,
     describe,
     facts_of,
+    integers_of,
     is_constant,
     is_plain,
     moves_channels_last,
@@ -57,7 +58,9 @@ _OF_ONE_CHANNEL = {"1 h w c": "i h w o", "h w c 1": "h w i o", "h w c m": "h w i
 _OF_ONE_CHANNEL_A_GROUP = {"o h w i": "c h w 1", "h w i o": "h w 1 c"}
 """Axes of a grouped convolution's weight -> those of a depthwise one."""
 _SCALES = ("MUL", "DIV")
-_OF_ONE_VALUE = (*CASTS, *_SHAPES, *_LAYERS, *_MEANS, *_PADS, *_POOLS, "BATCH_NORM")
+_OF_ONE_VALUE = (
+    *CASTS, *_SHAPES, *_LAYERS, *_MEANS, *_PADS, *_POOLS, "BATCH_NORM", "TRANSPOSE",
+)  # fmt: skip
 """Operators whose first input is data; the others are weights, axes, amounts or a shape."""
 
 
@@ -307,6 +310,14 @@ class _Reader:
         before, after = self._shape(operator.inputs[0]), self._shape(operator.outputs[0])
         if kind in _MEANS and averages_space(operator, self.source):
             return "mean over height and width", ()
+        if (
+            kind in ("MEAN", "TRANSPOSE")
+            and (axes := integers_of(operator, 1, self.source)) is not None
+        ):
+            numbers = tuple(int(axis) % max(len(before), 1) for axis in axes.ravel())
+            if kind == "TRANSPOSE":
+                return "transpose", numbers
+            return "mean over axes", (numbers, len(before), len(before) == len(after))
         if kind in _PADS and (pads := pads_of(operator, self.source)) is not None:
             return "pad", (pads,)
         if kind in _POOLS:

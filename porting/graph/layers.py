@@ -27,8 +27,8 @@ class Layer:
     """One convolution or dense layer of the PyTorch network.
 
     ``kind`` is ``conv``, ``depthwise`` or ``dense``. ``norm`` is the path of
-    the batch norm behind it, or None; a layer without one has a bias. ``tap``
-    is the path at which the layer's result, after norm and activation, can be
+    the batch norm behind it, or None; a layer without one has a bias, unless ``bias`` is False.
+    ``tap`` is the path at which the layer's result, after norm and activation, can be
     seen.
     """
 
@@ -41,6 +41,7 @@ class Layer:
     norm: str | None
     activation: str
     tap: str
+    bias: bool = True
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -55,7 +56,8 @@ class Layer:
         vector = (self.out_channels,)
         yield f"{self.path}.weight", self.weight_shape
         if self.norm is None:
-            yield f"{self.path}.bias", vector
+            if self.bias:
+                yield f"{self.path}.bias", vector
             return
         for name in ("weight", "bias", "running_mean", "running_var"):
             yield f"{self.norm}.{name}", vector
@@ -86,6 +88,10 @@ _ROLES: dict[str, tuple[tuple[str, str, str, str | None], ...]] = {
         ("project", "conv_pwl", "bn3", None),
     ),
     "cn": (("conv", "conv", "bn1", "act1"),),
+    "er": (
+        ("fused", "conv_exp", "bn1", "act1"),
+        ("project", "conv_pwl", "bn2", None),
+    ),
 }
 """Block type -> role, convolution, batch norm and activation of each layer, in order."""
 
@@ -110,13 +116,15 @@ class NetworkLayers:
     """All layers of a network, and its squeeze-excites' ``gate``.
 
     ``head`` is None where there is none; it ``pools_first`` where it stands
-    behind the pooling.
+    behind the pooling. ``hidden`` are the dense layers between these and the classifier,
+    which is None for a network that gives features.
     """
 
     stem: Layer
     blocks: tuple[BlockLayers, ...]
     head: Layer | None
-    classifier: Layer
+    hidden: tuple[Layer, ...]
+    classifier: Layer | None
     pools_first: bool
     gate: str
     normalises: bool = False
@@ -127,7 +135,9 @@ class NetworkLayers:
             yield from block
         if self.head is not None:
             yield self.head
-        yield self.classifier
+        yield from self.hidden
+        if self.classifier is not None:
+            yield self.classifier
 
     @property
     def gated(self) -> tuple[str, ...]:
@@ -164,29 +174,49 @@ def layers_of(config: NetworkConfig) -> NetworkLayers:
         Layer("conv_stem", "conv", 3, 2, config.in_chans, stem, "bn1", act, "act1"),
         blocks,
         head,
-        Layer(
-            "classifier", "dense", 1, 1, config.head_width, config.num_classes, None, "none",
-            "classifier",
-        ),
+        tuple(_hidden(config)),
+        _classifier(config),
         config.head == "after_pool",
         config.gate,
         config.normalises,
     )  # fmt: skip
 
 
+def _classifier(config: NetworkConfig) -> Layer | None:
+    if not config.num_classes:
+        return None
+    return Layer(
+        "classifier", "dense", 1, 1, config.classifier_inputs, config.num_classes, None, "none",
+        "classifier", config.classifier_bias,
+    )  # fmt: skip
+
+
+def _hidden(config: NetworkConfig) -> Iterator[Layer]:
+    """The dense layers before the classifier: each has two places, its own and its activation's."""
+    width = config.head_width
+    for number, dense in enumerate(config.dense):
+        path = f"head.{2 * number}"
+        tap = path if dense.activation == "none" else f"head.{2 * number + 1}"
+        yield Layer(
+            path, "dense", 1, 1, width, dense.channels, None, dense.activation, tap, dense.bias
+        )  # fmt: skip
+        width = dense.channels
+
+
 def _block_layers(block: Block) -> BlockLayers:
     if block.type not in _ROLES or block.groups > 1:
         raise UnsupportedNetwork(f"{block.path}: no TensorFlow source has blocks of its kind")
-    mid = block.mid_channels if block.type == "ir" else block.in_channels
+    mid = block.mid_channels if block.type in ("ir", "er") else block.in_channels
     widths = {
         "expand": (block.in_channels, mid),
         "depthwise": (mid, mid),
         "project": (mid, block.out_channels),
         "conv": (block.in_channels, block.out_channels),
+        "fused": (block.in_channels, mid),
     }
     main = {}
     for role, conv, norm, act in _ROLES[block.type]:
-        spatial = role in ("depthwise", "conv")
+        spatial = role in ("depthwise", "conv", "fused")
         main[role] = Layer(
             f"{block.path}.{conv}",
             "depthwise" if role == "depthwise" else "conv",
@@ -237,7 +267,10 @@ def graph_of_network(layers: NetworkLayers, side: int, epsilon: float) -> Graph:
     x = builder.mean(x, "global_pool")
     if head is not None and layers.pools_first:
         x = builder.layer(head, x, on_one_pixel=True)
-    return Graph(builder.layer(layers.classifier, x, on_one_pixel=True), builder.taps)
+    for dense in (*layers.hidden, layers.classifier):
+        if dense is not None:
+            x = builder.layer(dense, x, on_one_pixel=True)
+    return Graph(x, builder.taps)
 
 
 class _Builder:
@@ -256,7 +289,7 @@ class _Builder:
         )  # fmt: skip
         if not on_one_pixel:
             self._side = -(-self._side // layer.stride)
-        norm, bias = None, None if layer.norm else f"{layer.path}.bias"
+        norm, bias = None, f"{layer.path}.bias" if layer.bias and not layer.norm else None
         if path := layer.norm:
             norm = ModuleNorm(
                 f"{path}.weight", f"{path}.bias", f"{path}.running_mean", f"{path}.running_var",

@@ -80,14 +80,15 @@ class Padding:
         """Whether ``padding``, ``same`` (TensorFlow) or ``symmetric`` (PyTorch), adds the same."""
         if self.before == NO_PADS and self.reach == (1, 1):
             return True  # a kernel of one place needs no padding, whatever the side
-        if self.rule == "SAME" and self.before == NO_PADS:
-            # At stride 1 the two are equal for any side.
-            return padding == "same" or self.stride == (1, 1)
-        if self.rule == "SAME":
-            return False
+        plain_same = self.rule == "SAME" and self.before == NO_PADS
+        # At stride 1 the two are equal for any side.
+        if plain_same and (padding == "same" or self.stride == (1, 1)):
+            return True
         if padding == "symmetric":
             rows, columns = ((length - 1) // 2 for length in self.reach)
-            return self.before == Pads((rows, rows), (columns, columns))
+            return self.pads == Pads((rows, rows), (columns, columns))
+        if self.rule == "SAME":
+            return False
         return min(self.sides) > 0 and self.before == same_pads(self.sides, self.reach, self.stride)
 
     def __str__(self) -> str:

@@ -205,6 +205,32 @@ def _quotient(operation: Operation) -> Value | None:
     return Value(operation.node("div", dividend.node, divisor.node), times)
 
 
+def _mean_by_steps(operation: Operation) -> Value | None:
+    """``mean(mean(transpose(x), w), h)`` -> mean(x, (h, w)), in whatever order and layout."""
+    if operation.kind != "mean over axes":
+        return None
+    (x,) = operation.inputs
+    axes, rank, keeps = operation.facts
+    below, labels, done = x.node, "NHWC", ""
+    if below.kind == "transpose" and len(below.facts) == 4:
+        labels = "".join(labels[int(str(place))] for place in below.facts)
+        below = below.inputs[0]
+    elif below.kind == "partial mean":
+        labels, done = map(str, below.facts)
+        below = below.inputs[0]
+    assert isinstance(axes, tuple)
+    if rank != len(labels):
+        return None
+    means = "".join(sorted({*done, *(labels[axis] for axis in axes)}))
+    kept = "1" if keeps else ""
+    remaining = "".join(kept if n in axes else label for n, label in enumerate(labels))
+    if means == "HW" and remaining.replace("1", "") == "NC":
+        return Value(operation.node("mean over height and width", below), x.times)
+    if means in ("H", "W"):
+        return Value(operation.node("partial mean", below, facts=(remaining, means)), x.times)
+    return None
+
+
 def _commuting(operation: Operation) -> Value | None:
     """``mean(t * x)`` -> t times mean(x), and so for all that a positive number goes through."""
     if operation.kind not in _COMMUTING or operation.inputs[0].times <= 0:
@@ -236,5 +262,7 @@ def _is_usable(times: float) -> bool:
 
 Rule = Callable[[Operation], "Value | None"]
 
-RULES: tuple[Rule, ...] = (_scale, _shift, _clamp, _product, _quotient, _commuting, _sum)
+RULES: tuple[Rule, ...] = (
+    _scale, _shift, _clamp, _product, _quotient, _mean_by_steps, _commuting, _sum,
+)  # fmt: skip
 """Tried in order; the docstring of each has its before and after."""

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from genmobilenet.config import SEPARATOR
 from porting.errors import BadInput, BadSource, UnsupportedSource
 from porting.graph.operators import stored_name, takes_channels_first
 from porting.mapping.families import ROUNDED, Affine, family_of
@@ -189,7 +190,9 @@ def convention_of(source: Source, match: Match, by_user: Affine | None = None) -
     if match.architecture is None:
         # The module's name says nothing; the source may be one of a known network's.
         network = next(candidates(source, match.plan.weight_set), None)
-    model = None if network is None else network.model.removeprefix("tf_")
+    model = None
+    if network is not None and SEPARATOR not in network.model:
+        model = network.model.removeprefix("tf_")
     family = family_of(model or _UNKNOWN)
     mean, std = (
         values if ends.channels == len(values) else (float(np.mean(values)),) * ends.channels

@@ -179,7 +179,8 @@ def match_network(
         MappingError: they do not fit; the message names both sides.
     """
     source, ends = readings.source, readings.ends.with_side(config.input_size)
-    config = replace(config, in_chans=ends.channels, num_classes=ends.classes, input_size=ends.side)
+    classes = ends.classes if config.num_classes else 0
+    config = replace(config, in_chans=ends.channels, num_classes=classes, input_size=ends.side)
     first_row = 0
     if drop:
         first_row = 1

@@ -9,11 +9,12 @@ from genmobilenet.config import NetworkConfig
 from genmobilenet.errors import GenMobileNetError
 from genmobilenet.zoo import ALIASES, get_config, list_models
 from porting.errors import AmbiguousModel, MappingError
+from porting.graph.architecture import NotInTheLanguage, architecture_of
 from porting.graph.layers import layers_of
 from porting.graph.match import GraphMismatch
 from porting.graph.operators import facts_of
 from porting.mapping.image_classifier import not_a_classifier, without_background
-from porting.mapping.match import Match, SourceReadings, match_by_names, match_network
+from porting.mapping.match import SIDE, Match, SourceReadings, match_by_names, match_network
 from porting.mapping.plan import Fill, check_total
 from porting.mapping.rules import choose_weight_set, plan_by_rules, weight_count
 from porting.sources.source import Source
@@ -36,7 +37,7 @@ def find_match(
     search = _Search(source, weight_set, drop_background)
     if model is not None:
         return search.named(model)
-    matches = list(search.candidates())
+    matches = list(search.candidates()) or list(search.from_graph())
     if not matches:
         raise search.nothing_fits()
     if len(matches) > 1:
@@ -46,8 +47,17 @@ def find_match(
 
 
 def candidates(source: Source, weight_set: str, drop_background: bool = False) -> Iterator[Match]:
-    """All networks that fit; of one with a ``tf_`` form that fits, that form alone."""
-    return _Search(source, weight_set, drop_background).candidates()
+    """All networks that fit; of one with a ``tf_`` form that fits, that form alone.
+
+    Where no known network fits, the one whose strings the source's graph gives.
+    """
+    search = _Search(source, weight_set, drop_background)
+    first = next(matches := search.candidates(), None)
+    if first is None:
+        yield from search.from_graph()
+    else:
+        yield first
+        yield from matches
 
 
 def match(source: Source, model: str, weight_set: str, drop_background: bool = False) -> Match:
@@ -66,6 +76,7 @@ class _Search:
         self._source, self._weight_set, self._drop = source, weight_set, drop_background
         self._readings = SourceReadings(source)
         self._refusals: dict[str, MappingError] = {}
+        self._unread: MappingError | None = None
 
     def match(self, model: str) -> Match:
         """The match for one network, with one of the heads that it is published with."""
@@ -102,6 +113,26 @@ class _Search:
             except MappingError:
                 continue
 
+    def from_graph(self) -> Iterator[Match]:
+        """The match for the network whose architecture is read from the graph; none without one."""
+        if self._source.graph is None or not_a_classifier(self._source) is not None:
+            return
+        try:
+            ends = self._readings.ends.with_side(SIDE)
+            for graph in self._readings.graphs():
+                try:
+                    config = architecture_of(
+                        graph.graph, str(self._source.path), ends.side, ends.channels
+                    )
+                    yield match_network(
+                        self._readings, config.format(), config, self._weight_set, self._drop
+                    )
+                    return
+                except MappingError as error:
+                    self._unread = self._unread or error
+        except MappingError as error:
+            self._unread = self._unread or error
+
     def named(self, model: str) -> Match:
         """The match for a network that the user names.
 
@@ -123,7 +154,10 @@ class _Search:
     def nothing_fits(self) -> MappingError:
         """The error for the network that came nearest."""
         nearest, error = self._furthest(self._models())
-        return MappingError(f"no known network fits; the nearest is {nearest}:\n{error}")
+        text = f"no known network fits; the nearest is {nearest}:\n{error}"
+        if isinstance(self._unread, NotInTheLanguage):
+            text += f"\n{self._unread}"
+        return MappingError(text)
 
     def _models(self) -> list[str]:
         """Models to try: only ``tf_`` forms for weights alone, whose names do not tell padding."""

@@ -113,3 +113,10 @@ def test_what_same_adds(side, kernel, stride, ends):
 def test_a_kernel_of_one_place_pads_by_any_rule(padding, rule, stride):
     assert Padding(rule, NO_PADS, (-1, -1), (1, 1), (stride, stride)).fits(padding)
     assert not Padding(rule, Pads((1, 1), (1, 1)), (8, 8), (1, 1), (stride, stride)).fits(padding)
+
+
+@pytest.mark.parametrize(("side", "fits"), [(5, True), (6, False), (-1, False)])
+def test_same_may_be_symmetric_at_one_size(side, fits):
+    padding = Padding("SAME", NO_PADS, (side, side), (5, 5), (2, 2))
+    assert padding.fits("symmetric") == fits
+    assert padding.fits("same")

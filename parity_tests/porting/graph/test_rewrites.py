@@ -230,5 +230,41 @@ def test_a_layer_without_a_bias_has_taken_nothing_in():
     assert value.node.kind == "relu6"
 
 
+@pytest.mark.parametrize(
+    ("order", "steps"),
+    [
+        ((0, 3, 1, 2), [((3,), 4), ((2,), 3)]),  # NCHW: width, then height
+        ((0, 3, 1, 2), [((2,), 4), ((2,), 3)]),
+        ((0, 3, 1, 2), [((2, 3), 4)]),
+        ((0, 2, 1, 3), [((1, 2), 4)]),
+        (None, [((2,), 4), ((1,), 3)]),
+    ],
+)
+def test_a_mean_by_steps_in_any_layout_is_one(order, steps):
+    value = rewrite(Operation("scale", (2.0,), (Value(X),), "place"))
+    if order is not None:
+        value = Value(Node("transpose", order, (value.node,)), value.times)
+    for axes, rank in steps:
+        value = rewrite(Operation("mean over axes", (axes, rank, False), (value,), "place"))
+    assert (value.node.kind, value.node.inputs) == ("mean over height and width", (X,))
+    assert value.times == 2
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [((1,), 4), ((2,), 3)],  # height, then the channels
+        [((3,), 4), ((2,), 3)],
+        [((1,), 4), ((1,), 4)],  # which says another rank than there is
+        [((0,), 4), ((0,), 3)],
+    ],
+)
+def test_other_means_stay_what_they_are(steps):
+    value = Value(X)
+    for axes, rank in steps:
+        value = rewrite(Operation("mean over axes", (axes, rank, False), (value,), "place"))
+    assert value.node.kind == "mean over axes"
+
+
 def test_each_rule_says_what_it_does():
     assert all("->" in rule.__doc__ for rule in RULES)

@@ -182,7 +182,7 @@ def _fills(
                     suffix, layout = rule
                     if layout == CONV_TF and path in depthwise:
                         layout = DEPTHWISE_TF  # Keras 3 calls it a kernel as any other in places
-                    rows = first_row if path == layers.classifier.path else 0
+                    rows = first_row if path == "classifier" else 0
                     factor = (
                         rules.gate_factor if path in scaled_paths and suffix == "weight" else 1.0
                     )

@@ -172,7 +172,8 @@ def _roles(layers: NetworkLayers) -> Iterator[tuple[str, int, Layer]]:
             yield role, block.block.index, layer
     if layers.head is not None:
         yield "head", 0, layers.head
-    yield "classifier", 0, layers.classifier
+    if layers.classifier is not None:
+        yield "classifier", 0, layers.classifier
 
 
 def _rule_set(name: str) -> RuleSet:
@@ -289,7 +290,8 @@ def _network(layers: NetworkLayers) -> Iterator[NetworkStep]:
     yield "global_pool", _MEANS
     if layers.head is not None and layers.pools_first:
         yield from _layer(layers.head)
-    yield from _layer(layers.classifier)
+    if layers.classifier is not None:
+        yield from _layer(layers.classifier)
     yield "softmax", ("Activation", "Softmax")
 
 

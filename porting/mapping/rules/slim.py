@@ -78,7 +78,7 @@ def _stem_and_logits(layers: NetworkLayers, stem: str) -> Places:
     return {
         (stem, ""): [layers.stem.path],
         (stem, "BatchNorm"): [str(layers.stem.norm)],
-        ("Logits", "Conv2d_1c_1x1"): [layers.classifier.path],
+        ("Logits", "Conv2d_1c_1x1"): ["classifier"],
     }
 
 

@@ -1,0 +1,207 @@
+"""Architectures read from graphs: the zoo's, random ones, and files of networks in no table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import porting
+from genmobilenet import create_model
+from genmobilenet.config import NetworkConfig, parse_network
+from genmobilenet.zoo import NETWORKS, get_config
+from parity_tests.building.tflite_networks import PooledInside, network_file
+from porting.errors import MappingError, UnsupportedNetwork
+from porting.graph.architecture import NotInTheLanguage, architecture_of
+from porting.graph.layers import graph_of_network, layers_of
+from porting.graph.node import Graph, Node
+from porting.mapping.recognise import find_match
+from porting.parity.inputs import seeded_pixels
+from porting.release import write_release
+from porting.sources import open_source
+
+STAGES_OF_ONE_WIDTH = ("mnasnet_035", "mnasnet_small", "mnasnet_d1", "chamnetv1_100",
+                       "chamnetv2_100")  # fmt: skip
+"""Two of their stages have one width and no stride between them, or a width inside a stage
+changes: where the second stage begins shows in no graph."""
+
+
+def read(config, name="the network"):
+    graph = graph_of_network(layers_of(config), config.input_size, config.bn_epsilon)
+    return architecture_of(graph, name, config.input_size, config.in_chans)
+
+
+def without_paths(config):
+    return [replace(block, path="") for block in config.resolve()]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_is_read_from_its_graph(name):
+    config = get_config(name)
+    try:
+        layers = layers_of(config)
+    except UnsupportedNetwork:
+        pytest.skip("no TensorFlow source has blocks of its kind")
+    architecture = read(config)
+    assert without_paths(architecture) == without_paths(config)
+    # A graph of layers does not say how they pad; a source's does.
+    same_form = replace(architecture, padding=config.padding)
+    if name.removeprefix("tf_") in STAGES_OF_ONE_WIDTH:
+        assert architecture.resolve() != config.resolve()
+    else:
+        assert layers_of(same_form).shapes() == layers.shapes()
+        assert architecture.resolve() == config.resolve()
+    form = same_form.tensorflow_form()
+    assert replace(
+        parse_network(form.format()), source=form.source, input_size=form.input_size,
+        num_classes=form.num_classes, bn_momentum=form.bn_momentum,
+    ) == form  # fmt: skip
+
+
+def random_network(random):
+    """A network that no table has, by the grammar of block strings alone."""
+    activations = ("nre", "nr6", "nhs")
+    stages = []
+    for _ in range(random.integers(2, 5)):
+        blocks = []
+        for place in range(random.integers(1, 4)):
+            kind = str(random.choice(["ds", "dsa", "ir", "er", "cn"]))
+            stride = 1 if place else random.choice([1, 2])
+            tokens = [kind, "r1", f"k{random.choice([3, 5, 7])}", f"s{stride}"]
+            if kind in ("ir", "er"):
+                tokens.append(f"e{random.choice([2, 3, 4.5, 6])}")
+            tokens.append(f"c{8 * random.integers(1, 7)}")
+            if kind in ("ds", "ir", "er") and random.random() < 0.4:
+                tokens.append(f"se{random.choice([0.25, 0.5, 1])}")
+            if random.random() < 0.5:
+                tokens.append(str(random.choice(activations)))
+            if kind in ("ds", "ir", "er") and random.random() < 0.3:
+                tokens.append("noskip")
+            blocks.append("_".join(tokens))
+        stages.append(" ".join(blocks))
+    hidden = [f"fc_c{random.integers(3, 40)}_nre" for _ in range(random.integers(0, 3))]
+    return NetworkConfig(
+        blocks=tuple(stages), source="drawn", stem_channels=int(8 * random.integers(1, 5)),
+        activation=str(random.choice(["relu", "relu6", "hard_swish"])),
+        gate=str(random.choice(["sigmoid", "hard_sigmoid"])),
+        head=str(random.choice(["conv", "none"])), head_channels=int(8 * random.integers(2, 9)),
+        hidden=tuple(hidden), classifier_bias=bool(random.random() < 0.7),
+        num_classes=int(random.integers(2, 30)), in_chans=int(random.choice([1, 3])),
+        input_size=64,
+    ).tensorflow_form()  # fmt: skip
+
+
+def computes(config):
+    """What a network computes, by its layers in order: stages and their names aside."""
+    layers = layers_of(config)
+    facts = [
+        (
+            # Behind the pooling, a convolution of one place is a dense layer.
+            layer.kind.replace("dense", "conv"), layer.kernel, layer.stride, layer.in_channels,
+            layer.out_channels, layer.activation, layer.bias or layer.norm is not None,
+        )
+        for layer in layers
+    ]  # fmt: skip
+    return facts, [block.block.residual for block in layers.blocks if block.block.type != "cn"]
+
+
+def test_any_network_is_read_from_its_graph():
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        config = random_network(random)
+        architecture = read(config)
+        assert computes(architecture) == computes(config), config
+        again = parse_network(architecture.format())
+        assert computes(
+            replace(again, in_chans=config.in_chans, num_classes=config.num_classes)
+        ) == (computes(config))
+
+
+HEADS = {
+    "Teachable Machine": {"hidden": ("fc_c20_nre",), "classifier_bias": False},
+    "an earlier classifier below the new one": {"hidden": ("fc_c31",)},
+    "three dense layers": {"hidden": ("fc_c20_nre", "fc_c12_nhs")},
+    "none, features": {"num_classes": 0},
+    "none, the last dense layer with its activation": {"hidden": ("fc_c20_nre",), "num_classes": 0},
+}
+SMALL = parse_network(
+    "stem_c8_nr6 | ds_r1_k3_s1_c16 | er_r1_k3_s2_e4_c24 ir_r1_k5_s1_e3_c24_se0.5_nhs "
+    "| cn_r1_k1_s1_c32_nno | ir_r2_k3_s2_e2_c40_noskip | cn_c64 pool fc"
+)
+
+
+@pytest.mark.parametrize("head", ["conv", "none"])
+@pytest.mark.parametrize("name", HEADS)
+def test_files_of_networks_in_no_table_port(tmp_path, name, head):
+    config = replace(SMALL, **{"num_classes": 7, "head": head, **HEADS[name]})
+    path = tmp_path / "trained.tflite"
+    path.write_bytes(network_file(config, seed=3, softmax=bool(config.num_classes)))
+    ported = porting.port(path, pixels=seeded_pixels(2, 64))
+    assert ported.comparison, ported.comparison.summary()
+    assert computes(ported.config) == computes(config)
+    files = write_release(ported, tmp_path / "ported")
+    assert files.weights.name.startswith("network-")
+    # The text alone builds it anew, and the file's own card compares it.
+    model = create_model(ported.model, checkpoint_path=files.weights).eval()
+    assert len(model(torch.zeros(1, 3, 64, 64))[0]) == (config.num_classes or model.num_features)
+    comparison = porting.compare(path, files.weights, seeded_pixels(1, 64))
+    assert comparison, comparison.summary()
+
+
+def test_a_wrong_weight_of_a_hidden_layer_is_found(tmp_path):
+    config = replace(SMALL, num_classes=7, hidden=("fc_c20_nre",))
+    path = tmp_path / "trained.tflite"
+    path.write_bytes(network_file(config, seed=3))
+    ported = porting.port(path, verify=False)
+    ported.state_dict["head.0.weight"][3] *= 1.01
+    model = create_model(ported.model, num_classes=7)
+    model.load_state_dict(ported.state_dict)
+    comparison = porting.compare(path, model, seeded_pixels(2, 64))
+    assert not comparison
+    assert comparison.culprit.tap == "head.1"
+
+
+def test_what_leaves_the_language_is_named(tmp_path):
+    path = tmp_path / "trained.tflite"
+    path.write_bytes(PooledInside(replace(SMALL, num_classes=7)).build())
+    with pytest.raises(MappingError) as raised:
+        find_match(open_source(path), None)
+    text = str(raised.value)
+    assert "no known network fits; the nearest is" in text
+    assert "as far as it can be read:\n  stem_c8 | ds_r1_k3_s1_c16_nr6 | er_r1_k3_s2_e4_c24" in text
+    assert "MAX_POOL_2D 'block_2/pooled'" in text
+
+
+def test_a_graph_without_layers_is_refused():
+    x = Node("input", place="the input")
+    with pytest.raises(NotInTheLanguage, match="a 3x3 convolution with stride 2, the stem"):
+        architecture_of(Graph(Node("relu", (), (x,), "a ReLU")), "f", 32, 3)
+
+
+RETRAINED = {
+    "mcunet_vww.tflite": "stem_c16_nr6 padding=symmetric | ds_r1_k3_s1_c8 | ",
+    "mobilenet_edgetpu_0.75_224_int8.tflite": "stem_c24_nre | cn_r1_k1_s1_c16_nno | er_r1_k3_s2",
+    "mobilenet_v1_1.0_224_uint8_embedding.tflite": "stem_c32_nr6 | dsa_r1_k3_s1_c64 | ",
+    "model_maker_efficientnet_lite0_int8.tflite": "stem_c32_nr6 | ds_r1_k3_s1_c16 | ir_r2_k3_s2",
+    "teachable_machine_float.tflite": "stem_c16_nr6 | ds_r1_k3_s1_c8 | ir_r2_k3_s2_e6_c8 | ",
+    "tf_for_poets_v1_0.25_retrained.pb": "stem_c8_nr6 | dsa_r1_k3_s1_c16 | dsa_r2_k3_s2_c32 | ",
+    "visual_wake_words_96_float.tflite": "stem_c8_nre | dsa_r1_k3_s1_c16 | ",
+    "visual_wake_words_96_int8.tflite": "stem_c8_nre | dsa_r1_k3_s1_c16 | ",
+}
+"""File -> how the strings of its network begin."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", RETRAINED)
+def test_real_files_that_people_trained(artifacts, file):
+    path = artifacts / "retrained" / file
+    if not path.exists():
+        pytest.skip("this file is not among the real ones")
+    if path.suffix == ".pb":
+        pytest.importorskip("tensorflow")
+    ported = porting.port(path)
+    assert ported.model.startswith(RETRAINED[file])
+    assert ported.comparison, ported.comparison.summary()
+    assert ported.pixels.agrees, ported.pixels.summary()

@@ -1,0 +1,393 @@
+"""The architecture of a network, read from its canonical graph.
+
+A graph of convolutions, activations, squeeze-excites and sums is parsed from its input on, block by
+block, into the strings that :mod:`genmobilenet.arch` defines, so that a network that is in no table
+is ported like one that is. Blocks of one output width that follow each other without a stride are
+a stage, as timm numbers them; what the strings cannot say ends the reading with a message that
+shows how far they go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from genmobilenet.arch import ACTIVATIONS, BlockSpec, DenseSpec
+from genmobilenet.config import TF_BN_EPSILON, TF_BN_MOMENTUM, Block, NetworkConfig
+from porting.errors import MappingError
+from porting.graph.match import describe_node
+from porting.graph.node import Graph, Node
+
+_MEAN = "mean over height and width"
+_GATES = ("sigmoid", "hard_sigmoid")
+_ACTIVATIONS = (*ACTIVATIONS.values(), *_GATES)
+_PADDINGS = ("same", "symmetric")
+_ENDS = ("softmax", "sigmoid")
+"""What may stand behind the logits: the network gives those."""
+
+
+class NotInTheLanguage(MappingError):
+    """A graph computes what no block string says; ``depth`` blocks were read before."""
+
+    def __init__(self, path: str, depth: int, strings: str, place: str, reason: str) -> None:
+        before = f"its architecture as far as it can be read:\n  {strings}\n" if strings else ""
+        super().__init__(f"{path}: {before}then comes {place}, where {reason}")
+        self.depth = depth
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer and the activation behind it; ``end`` is the value that the two give."""
+
+    node: Node
+    activation: str
+    end: Node
+
+    @property
+    def kernel(self) -> int:
+        return int(self.node.facts[0][0])  # type: ignore[index]
+
+    @property
+    def stride(self) -> int:
+        return int(self.node.facts[1][0])  # type: ignore[index]
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Channels in and out."""
+        facts = self.node.facts
+        inputs, outputs = facts if self.node.kind == "dense" else facts[3:5]
+        assert isinstance(inputs, int) and isinstance(outputs, int)
+        return inputs, outputs
+
+
+def architecture_of(graph: Graph, path: str, side: int, channels: int) -> NetworkConfig:
+    """The configuration of the network that a graph computes, on images of ``side`` pixels.
+
+    ``path`` names the source in messages. All widths are the graph's own: ``width`` is None.
+    Padding is that of all the graph's convolutions, and epsilon that of its batch norms, or
+    TensorFlow's where these are folded.
+
+    Raises:
+        NotInTheLanguage: it computes something else than stem, blocks, head and dense layers.
+    """
+    return _Parser(graph, path).config(side, channels)
+
+
+class _Parser:
+    """Reads a graph from its input on, one block after another."""
+
+    def __init__(self, graph: Graph, path: str) -> None:
+        self._graph, self._path = graph, path
+        self._nodes = graph.nodes()
+        self._output = graph.output
+        self._users: dict[Node, list[Node]] = {}
+        for node in self._nodes:
+            for operand in dict.fromkeys(node.inputs):
+                self._users.setdefault(operand, []).append(node)
+        self._blocks: list[Block] = []
+        self._stem = ""
+
+    def config(self, side: int, channels: int) -> NetworkConfig:
+        if self._output.kind in _ENDS:
+            self._output = self._output.inputs[0]
+        x = next((node for node in self._nodes if node.kind == "input"), self._output)
+        stem = self._layer(x, "a 3x3 convolution with stride 2, the stem")
+        facts = stem.node.facts
+        if stem.node.kind != "conv" or facts[:3] != ((3, 3), (2, 2), (1, 1)) or facts[5] != 1:
+            raise self._outside(stem.node, "a 3x3 convolution with stride 2, the stem")
+        self._stem = f"stem_c{stem.widths[1]}"
+        x, gates, head = stem.end, set[str](), None
+        while (following := self._next_layer(x)) is not None:
+            layer = self._layer(x, "a block")
+            if layer.node.kind == "dense":
+                break
+            after = self._next_layer(layer.end)
+            one_by_one = layer.node.kind == "conv" and layer.kernel == 1
+            if one_by_one and self._only_user(layer.end, _MEAN) is not None:
+                head, x = layer, layer.end
+                break
+            if one_by_one and after is not None and after.kind == "depthwise":
+                x = self._inverted_residual(x, layer, gates)
+            elif following.kind == "depthwise":
+                x = self._projected("ds", x, layer.widths[0], layer, gates)
+            elif self._is_fused_expansion(layer):
+                x = self._projected("er", x, layer.widths[0], layer, gates)
+            else:
+                x = self._convolution(layer)
+        if not self._blocks:
+            raise self._outside(x, "a block")
+        x = self._only_user(x, _MEAN) or x
+        dense = list(self._dense_layers(x)) if x is not self._output else []
+        return self._assembled(stem, head, dense, gates, side, channels)
+
+    def _assembled(
+        self, stem: _Layer, head: _Layer | None, dense: list[_Layer], gates: set[str], side: int,
+        channels: int,
+    ) -> NetworkConfig:  # fmt: skip
+        hidden, classifier = dense[:-1], dense[-1] if dense else None
+        if classifier is not None and classifier.activation != "none":
+            hidden, classifier = dense, None
+        blocks = list(self._blocks)
+        kind, head_channels = "none", 1280
+        activation = stem.activation
+        if head is not None:
+            kind, head_channels, activation = "conv", head.widths[1], head.activation
+            after_pool = len(hidden) == 1 and hidden[0].activation == head.activation
+            if after_pool and head.activation != "none":
+                # MobileNet V3: the last convolution is a stage, and the head behind the pooling.
+                kind, head_channels = "after_pool", hidden.pop().widths[1]
+                blocks.append(self._block("cn", head.widths[0], 0, head, 1))
+        if stem.activation != activation or activation not in ACTIVATIONS.values():
+            node = stem.node if head is None else head.node
+            raise self._outside(
+                node, f"an activation as behind the stem ({stem.activation}), of {_known()}"
+            )
+        if len(gates) > 1:
+            raise self._outside(self._output, f"one kind of gate, and not {' and '.join(gates)}")
+        config = NetworkConfig(
+            blocks=tuple(_stages(blocks, activation)),
+            source="read from the source's graph",
+            stem_channels=stem.widths[1],
+            activation=activation,
+            gate=next(iter(gates), "sigmoid"),
+            head=kind,
+            head_channels=head_channels,
+            hidden=tuple(
+                DenseSpec(layer.widths[1], layer.activation, _has_bias(layer.node)).format()
+                for layer in hidden
+            ),
+            classifier_bias=classifier is None or _has_bias(classifier.node),
+            input_size=side,
+            padding=self._padding(),
+            bn_epsilon=self._epsilon(),
+            bn_momentum=TF_BN_MOMENTUM,
+            num_classes=0 if classifier is None else classifier.widths[1],
+            in_chans=channels,
+        )
+        return config
+
+    def _inverted_residual(self, x: Node, expand: _Layer, gates: set[str]) -> Node:
+        depthwise = self._layer(expand.end, "a depthwise convolution")
+        if depthwise.activation != expand.activation:
+            raise self._outside(
+                depthwise.end, f"the activation of the expansion, {expand.activation}"
+            )
+        return self._projected("ir", x, expand.widths[0], depthwise, gates)
+
+    def _is_fused_expansion(self, layer: _Layer) -> bool:
+        """Whether a 1x1 convolution without activation follows: then the two are one block."""
+        if layer.node.kind != "conv" or layer.kernel == 1 or layer.activation == "none":
+            return False
+        product = next((u for u in self._users.get(layer.end, ()) if u.kind == "mul"), layer.end)
+        node = self._next_layer(product)
+        if node is None or node.kind != "conv" or node.facts[0] != (1, 1):
+            return False
+        return self._activation_behind(node) is None
+
+    def _projected(
+        self, kind: str, x: Node, inputs: int, depthwise: _Layer, gates: set[str]
+    ) -> Node:
+        """The rest of a block, from its depthwise or fused convolution on."""
+        kernel, stride, dilation, into, out, groups = depthwise.node.facts
+        square = kernel[0] == kernel[1] and stride[0] == stride[1]  # type: ignore[index]
+        plain = groups == 1 if kind == "er" else into == out
+        if not square or dilation != (1, 1) or not plain:
+            raise self._outside(
+                depthwise.node,
+                "a square convolution without dilation, depthwise ones a channel from a channel",
+            )
+        y, squeeze = self._squeeze_excite(depthwise.end, gates)
+        project = self._layer(y, "a 1x1 convolution, the projection")
+        if project.node.kind not in ("conv", "dense") or (
+            project.node.kind == "conv" and (project.kernel, project.node.facts[5]) != (1, 1)
+        ):
+            raise self._outside(project.node, "a 1x1 convolution, the projection")
+        residual = None
+        if project.activation == "none":
+            residual = next(
+                (u for u in self._users.get(project.end, ()) if _adds(u, project.end, x)), None
+            )
+        elif kind == "ds":
+            kind = "dsa"
+            if project.activation != depthwise.activation:
+                raise self._outside(
+                    project.end, f"the activation of the block, {depthwise.activation}"
+                )
+        else:
+            raise self._outside(project.end, "no activation behind a projection")
+        end = project.end if residual is None else residual
+        self._blocks.append(
+            Block(
+                path="", index=len(self._blocks), type=kind, in_channels=inputs,
+                mid_channels=depthwise.widths[1], out_channels=project.widths[1],
+                kernel=depthwise.kernel, stride=depthwise.stride, squeeze=squeeze,
+                residual=residual is not None, activation=depthwise.activation, groups=1,
+            )
+        )  # fmt: skip
+        self._check_activation(depthwise)
+        self._check_users(x, end)
+        return end
+
+    def _convolution(self, layer: _Layer) -> Node:
+        kernel, stride, dilation, _, _, groups = layer.node.facts
+        square = kernel[0] == kernel[1] and stride[0] == stride[1]  # type: ignore[index]
+        if layer.node.kind != "conv" or not square or dilation != (1, 1) or groups != 1:
+            raise self._outside(layer.node, "a square convolution in one group")
+        self._check_activation(layer)
+        self._blocks.append(self._block("cn", layer.widths[0], 0, layer, layer.stride))
+        return layer.end
+
+    def _block(self, kind: str, inputs: int, squeeze: int, layer: _Layer, stride: int) -> Block:
+        return Block(
+            path="", index=len(self._blocks), type=kind, in_channels=inputs, mid_channels=inputs,
+            out_channels=layer.widths[1], kernel=layer.kernel if layer.node.kind == "conv" else 1,
+            stride=stride, squeeze=squeeze, residual=False, activation=layer.activation, groups=1,
+        )  # fmt: skip
+
+    def _squeeze_excite(self, x: Node, gates: set[str]) -> tuple[Node, int]:
+        """What flows on behind a squeeze-excite on ``x``, and its width; x and 0 for none."""
+        users = self._users.get(x, [])
+        product = next((user for user in users if user.kind == "mul"), None)
+        if product is None:
+            return x, 0
+        mean = next((user for user in users if user.kind == _MEAN), x)
+        reduce = self._layer(mean, "a squeeze-excite's first layer", besides=product)
+        expand = self._layer(reduce.end, "a squeeze-excite's second layer")
+        if expand.activation not in _GATES or reduce.activation != "relu":
+            raise self._outside(
+                expand.end, f"a squeeze-excite with ReLU inside and a gate of {' or '.join(_GATES)}"
+            )
+        if set(product.inputs) != {x, expand.end}:
+            raise self._outside(product, "the product of a squeeze-excite's gate and its input")
+        gates.add(expand.activation)
+        return product, reduce.widths[1]
+
+    def _dense_layers(self, x: Node) -> Iterator[_Layer]:
+        """The dense layers from ``x`` to the output."""
+        while True:
+            layer = self._layer(x, "a dense layer")
+            if layer.node.kind != "dense":
+                raise self._outside(layer.node, "a dense layer")
+            if layer.activation not in ACTIVATIONS.values():
+                raise self._outside(layer.end, f"an activation of {_known()}, or none")
+            yield layer
+            x = layer.end
+            if x is self._output or layer.node is self._output:
+                return
+
+    def _next_layer(self, x: Node) -> Node | None:
+        return next((user for user in self._users.get(x, ()) if user.weighted), None)
+
+    def _only_user(self, x: Node, kind: str) -> Node | None:
+        users = self._users.get(x, [])
+        return users[0] if len(users) == 1 and users[0].kind == kind else None
+
+    def _layer(self, x: Node, expected: str, besides: Node | None = None) -> _Layer:
+        """The one layer with weights that takes ``x``, and the activation behind it."""
+        layers = [user for user in self._users.get(x, ()) if user.weighted]
+        others = [u for u in self._users.get(x, ()) if not u.weighted and u is not besides]
+        if len(layers) != 1:
+            raise self._outside((others or [x])[0], expected)
+        (node,) = layers
+        behind = self._activation_behind(node)
+        return _Layer(node, "none", node) if behind is None else _Layer(node, behind.kind, behind)
+
+    def _activation_behind(self, node: Node) -> Node | None:
+        """The activation that alone takes a layer's result."""
+        users = self._users.get(node, [])
+        if node is self._output or len(users) != 1 or users[0].kind not in _ACTIVATIONS:
+            return None
+        return users[0]
+
+    def _check_activation(self, layer: _Layer) -> None:
+        if layer.activation not in ACTIVATIONS.values():
+            raise self._outside(layer.end, f"an activation of {_known()}")
+
+    def _check_users(self, x: Node, end: Node) -> None:
+        """Check that a block's input goes nowhere but into its first layer and its sum."""
+        for user in self._users.get(x, ()):
+            if not user.weighted and user is not end:
+                raise self._outside(user, "nothing that takes a block's input beside the block")
+
+    def _padding(self) -> str:
+        """The padding of all convolutions."""
+        refusals: list[Node] = []
+        for padding in _PADDINGS:
+            unlike = (n for n in self._nodes if n.padding and not n.padding.fits(padding))
+            node = next(unlike, None)
+            if node is None:
+                return padding
+            refusals.append(node)
+        node = max(refusals, key=self._nodes.index)
+        raise self._outside(node, f"padding as in TensorFlow or symmetric, not {node.padding}")
+
+    def _epsilon(self) -> float:
+        """The epsilon of the batch norms; TensorFlow's where they are folded."""
+        for node in self._nodes:
+            norm = None if node.layer is None else node.layer.norm
+            if norm is not None and norm.epsilon is not None:
+                return float(f"{norm.epsilon:.6g}")
+        return TF_BN_EPSILON
+
+    def _outside(self, node: Node, expected: str) -> NotInTheLanguage:
+        strings = " | ".join([self._stem, *_stages(self._blocks, "")]) if self._stem else ""
+        return NotInTheLanguage(
+            self._path, len(self._blocks), strings, describe_node(node), f"{expected} is expected"
+        )
+
+
+def _known() -> str:
+    return ", ".join(name for name in ACTIVATIONS.values() if name != "none")
+
+
+def _has_bias(node: Node) -> bool:
+    return node.layer is None or node.layer.bias is not None
+
+
+def _adds(node: Node, one: Node, other: Node) -> bool:
+    return node.kind == "add" and set(node.inputs) == {one, other} and one is not other
+
+
+def _stages(blocks: list[Block], activation: str) -> Iterator[str]:
+    """The block strings of each stage: blocks of one width, of which only the first strides."""
+    stages: list[list[Block]] = []
+    for block in blocks:
+        last = stages[-1][-1] if stages else None
+        if last is None or block.stride > 1 or block.out_channels != last.out_channels:
+            stages.append([])
+        stages[-1].append(block)
+    for stage in stages:
+        specs: list[BlockSpec] = []
+        for block in stage:
+            spec = _spec(block, activation)
+            if specs and replace(specs[-1], repeats=1, stride=1) == spec:
+                specs[-1] = replace(specs[-1], repeats=specs[-1].repeats + 1)
+            else:
+                specs.append(spec)
+        yield " ".join(spec.format() for spec in specs)
+
+
+def _spec(block: Block, activation: str) -> BlockSpec:
+    """A block as a string of its own; its activation is left off where it is the network's."""
+    shortcut = block.stride == 1 and block.in_channels == block.out_channels
+    expands = block.type in ("ir", "er")
+    return BlockSpec(
+        type=block.type,
+        repeats=1,
+        kernel=block.kernel,
+        stride=block.stride,
+        expansion=_ratio(block.mid_channels, block.in_channels) if expands else 1.0,
+        channels=block.out_channels,
+        se_ratio=_ratio(block.squeeze, block.in_channels),
+        activation=None if block.activation == activation else block.activation,
+        skip=block.residual or not shortcut or block.type not in ("ds", "ir", "er"),
+    )
+
+
+def _ratio(width: int, channels: int) -> float:
+    """The shortest number by which ``channels`` is ``width``, cut to a whole number."""
+    for digits in range(1, 18):
+        ratio = float(f"{width / channels:.{digits}g}")
+        if int(channels * ratio) == width:
+            return ratio
+    return float((width + 0.5) / channels)
