@@ -230,10 +230,10 @@ def application_of(match: Match) -> Application:
     """Which network of keras.applications a match is."""
     from porting.judges.keras import Application
 
-    config, published = match.config, get_config(match.model)
+    config, zoo_config = match.config, get_config(match.model)
     return Application(
-        _APPLICATIONS[published.head, published.head_channels], config.width or 1.0,
-        published.head == "after_pool" and published.activation == "relu",
+        _APPLICATIONS[zoo_config.head, zoo_config.head_channels], config.width or 1.0,
+        zoo_config.head == "after_pool" and zoo_config.activation == "relu",
         config.num_classes, config.input_size,
     )  # fmt: skip
 

@@ -44,7 +44,7 @@ class TapPairing:
     """A port, its judges, and the taps that both sides have.
 
     ``taps`` gives, by the judge's tap, the port's; ``names`` gives, by the port's tap, the judge's
-    own name of the tensor. ``unmatched`` are names of the judge's taps without a counterpart;
+    own name of the tensor. ``unmatched_taps`` are names of the judge's taps without a counterpart;
     ``not_comparable`` says, by the judge's name, why a tap is left out; ``mistaken`` says, by the
     port's tap, what is wrong with an activation. ``logits`` is the port's tap of the logits, else
     the last one; ``output_tap`` is that of what the port returns, None for a network of this
@@ -57,7 +57,7 @@ class TapPairing:
     runner: PortRunner
     taps: Mapping[str, str]
     names: Mapping[str, str]
-    unmatched: tuple[str, ...]
+    unmatched_taps: tuple[str, ...]
     not_comparable: Mapping[str, str]
     mistaken: Mapping[str, str]
     logits: str
@@ -106,11 +106,11 @@ def pair_taps(judge_set: JudgeSet, match: Match, model: nn.Module, image: JudgeR
     else:
         mistaken = wrong_activations(model, layers_of(match.config))
     names = {port_tap: judge_set.names[tap] for tap, port_tap in matching.taps.items()}
-    unmatched = tuple(judge_set.names[tap] for tap in matching.unmatched)
+    unmatched_taps = tuple(judge_set.names[tap] for tap in matching.unmatched)
     not_comparable = dict(judge_set.not_comparable)
     if by_structure:
         # The structure says that the module computes them; what follows shows whether rightly.
-        not_comparable, unmatched = not_comparable | dict.fromkeys(unmatched, _UNSEEN), ()
+        not_comparable, unmatched_taps = not_comparable | dict.fromkeys(unmatched_taps, _UNSEEN), ()
     ends = [tap for tap in (CLASSIFIER, SOFTMAX) if tap in matching.taps]
     ends += list(matching.taps)[-1:]
     overwrites = foreign or has_user_defined_parts(model)
@@ -123,8 +123,8 @@ def pair_taps(judge_set: JudgeSet, match: Match, model: nn.Module, image: JudgeR
             for flow in flows
         )
     return TapPairing(
-        judge_set, match, model, runner, matching.taps, names, unmatched, not_comparable, mistaken,
-        matching.taps[ends[0]] if ends else "", matching.output_tap, flows,
+        judge_set, match, model, runner, matching.taps, names, unmatched_taps, not_comparable,
+        mistaken, matching.taps[ends[0]] if ends else "", matching.output_tap, flows,
     )  # fmt: skip
 
 

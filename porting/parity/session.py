@@ -33,10 +33,10 @@ from porting.parity.tap_names import INPUT_OF
 
 @dataclass(frozen=True)
 class TapVerdict:
-    """What the comparison by taps gives, as in :class:`~porting.parity.verify.Verdict`."""
+    """The result of a comparison by taps; ``quantised_run`` is with the source as it is."""
 
     comparison: Comparison
-    quantised: Comparison | None
+    quantised_run: Comparison | None
     pixels: PixelCheck | None
 
 
@@ -101,7 +101,7 @@ class Session:
         self._refusals: list[str] = []
         self._comparers = [
             Comparer(
-                pairing.names, readings, tolerance, pairing.unmatched, pairing.not_comparable,
+                pairing.names, readings, tolerance, pairing.unmatched_taps, pairing.not_comparable,
                 pairing.mistaken, details,
             ),
             *(Comparer(pairing.names, details=details) for _ in image.runs[1:]),
@@ -230,12 +230,12 @@ class Session:
         if check is not None and deciding and not check.agrees:
             # Where taps differ already, this check cannot but differ too.
             deciding = replace(deciding, refusals=(*deciding.refusals, check.summary()))
-        quantised = None
+        quantised_run = None
         if others:
-            quantised = self._comparers[1].finish(
+            quantised_run = self._comparers[1].finish(
                 others[0].judge, others[0].version, self._pairing.steps(others[0])
             )
-        return TapVerdict(deciding, quantised, check)
+        return TapVerdict(deciding, quantised_run, check)
 
     def _coverage(self) -> Coverage:
         """Which weights the comparison has exercised."""

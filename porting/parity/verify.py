@@ -84,5 +84,5 @@ def verify_port(  # noqa: PLR0913 - by keyword, each an option of a comparison
         evidence = structure_evidence(source, match, model, judge_set, compare_with_graph)
     refusals = (*taps.comparison.refusals, *evidence.refusals)
     return Verdict(
-        replace(taps.comparison, refusals=refusals), taps.quantised, taps.pixels, evidence
+        replace(taps.comparison, refusals=refusals), taps.quantised_run, taps.pixels, evidence
     )

@@ -17,8 +17,8 @@ from parity_tests.building.zoo_mutations import MUTATIONS
 from porting.errors import BadInput, MissingJudge
 from porting.judges.reference.synthesize import SyntheticFiles
 from porting.mapping.recognise import find_match
-from porting.parity.companion_graph import INPUTS, companion_graph
 from porting.parity.inputs import seeded_pixels
+from porting.parity.structure_evidence import COMPANION_INPUTS, companion_graph
 from porting.sources import open_source
 from porting.sources.opening import MOST_BESIDE, graphs_beside
 
@@ -69,7 +69,7 @@ class Judge:
 
 class Agreement(SimpleNamespace):
     def __init__(self, agrees):
-        super().__init__(agrees=agrees, judge="LiteRT", judge_version="9", inputs=INPUTS,
+        super().__init__(agrees=agrees, judge="LiteRT", judge_version="9", inputs=COMPANION_INPUTS,
                          taps=("a", "b"))  # fmt: skip
 
     def __bool__(self):
@@ -88,7 +88,7 @@ def test_a_graph_with_the_same_weights_is_run(lying):
     source, match = lying({"net.tflite": content}, {AVERAGE: np.ascontiguousarray(classifier.T)})
     judge = Judge()
     graph = companion_graph(source, match, judge)
-    assert judge.asked == [("net.tflite", MODEL, (INPUTS, 64, 64, 3))]
+    assert judge.asked == [("net.tflite", MODEL, (COMPANION_INPUTS, 64, 64, 3))]
     assert (graph.file, graph.weight_set, graph.refusal) == ("net.tflite", "ema", None)
     assert graph.summary() == (
         "net.tflite beside it is a graph of the same network, operator by operator, with the same "
