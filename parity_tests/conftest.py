@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 if os.environ.get("WITHOUT_LITERT"):
-    # As on a machine that has tflite-runtime alone; the builders go on using LiteRT's schema.
+    # As on a machine with only tflite-runtime; the builders still use LiteRT's schema.
     sys.modules["ai_edge_litert.interpreter"] = None
 
 

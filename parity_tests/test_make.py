@@ -76,7 +76,7 @@ def test_a_source_is_ported_and_evaluated_beside_its_judge(make, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "the port is the judge: 0 of 2 answers differ" in result.stdout
     assert "at parity with its judge" in result.stdout
-    [report] = (tmp_path / "reports").glob("*-on-images-*.json")  # as more was asked for
+    [report] = (tmp_path / "reports").glob("*-on-images-*.json")  # as more images were requested
     assert json.loads(report.read_text())["data"]["used"] == 2
     assert report.with_suffix(".html").is_file()
     result = make("accuracy", f"DATA={tmp_path / 'images'}")

@@ -84,7 +84,7 @@ def test_the_isolated_reading_names_the_layer(small, model, fault, place):
     assert comparison.culprit.tap == tap
     isolated = [t.tap for t in comparison.taps if not t.isolated.agrees]
     assert isolated == [tap]
-    # Below it the accumulated reading fails too, and says nothing of where.
+    # From there on the accumulated reading fails too, and does not locate the fault.
     accumulated = [t.tap for t in comparison.taps if not t.accumulated.agrees]
     assert accumulated[0] == tap
     assert len(accumulated) > 3

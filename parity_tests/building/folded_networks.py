@@ -21,7 +21,7 @@ def trained_network(steps=100, seed=0):
     network = GenMobileNet(replace(get_config(MODEL), num_classes=CLASSES, drop_rate=0.0))
     norms = [part for part in network.modules() if isinstance(part, torch.nn.BatchNorm2d)]
     for norm in norms:
-        norm.momentum = 0.1  # the network's own is for thousands of steps
+        norm.momentum = 0.1  # the network's own momentum is for thousands of steps
     optimiser = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
     images, labels = (torch.from_numpy(each) for each in striped_images(240, SIDE, CLASSES, seed))
     inputs = (images.permute(0, 3, 1, 2).float() - 127.5) / 127.5

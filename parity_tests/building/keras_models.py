@@ -81,7 +81,7 @@ def _random(variable, depthwise, generator):
         return generator.uniform(0.5, 1.5, shape)
     if len(shape) == 1:
         return 0.1 * generator.standard_normal(shape)
-    # Kernels keep the scale of what passes, whatever their size.
+    # Kernels of any size preserve the scale of activations.
     fan_in = np.prod(shape[:2] if depthwise else shape[:-1])
     return generator.standard_normal(shape) * np.sqrt(2 / fan_in)
 

@@ -83,7 +83,7 @@ class _Reader:
         elif kind == "ReLU":
             assert (layer.negative_slope, layer.threshold) == (0, 0)
             kind = {None: "relu", 6: "relu6"}[layer.max_value]
-        elif activation == "hard_silu":  # as Keras 3 calls hard-swish
+        elif activation == "hard_silu":  # Keras 3's name of hard-swish
             kind, facts = "hard_swish", {"number": 1 / 6}
         return self.step(PLAIN.get(kind, kind), inputs, channels, **facts)
 

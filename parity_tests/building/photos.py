@@ -37,7 +37,7 @@ def jpeg_of(
         how["keep_rgb"] = True
     elif kind == "rotated":
         exif = Image.Exif()
-        exif[0x0112] = 6  # orientation: turned by a quarter
+        exif[0x0112] = 6  # orientation: rotated by 90 degrees
         how["exif"] = exif
     elif kind in ("4:4:0", "4:1:1"):
         from simplejpeg import encode_jpeg

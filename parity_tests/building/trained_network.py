@@ -56,7 +56,9 @@ def write_images(folder: Path, images: int) -> Path:
 def write_trained(prefix: Path) -> Path:
     """Train, and write a checkpoint with raw weights and averages, under Google's names."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the order of sums, and so the network, hangs on their number
+    torch.set_num_threads(
+        1
+    )  # the order of sums, and so the network, depends on the number of threads
     try:
         raw, averages = _trained()
     finally:
@@ -79,7 +81,7 @@ def _trained() -> tuple[dict, dict]:
     torch.nn.init.zeros_(network.classifier.weight)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = 0.1  # TensorFlow's 0.01 takes more steps than there are
+            module.momentum = 0.1  # TensorFlow's momentum of 0.01 needs more steps than there are
     averages = copy.deepcopy(network)
     seen, order = _inputs(labels[:240], "pillow"), torch.Generator().manual_seed(1)
     optimizer = torch.optim.Adam(network.parameters(), RATE)

@@ -66,10 +66,10 @@ class Outcome:
             return comparison.unsound is not None
         culprit = comparison.culprit
         if sort == "spread":
-            # Every layer is spoiled: a piece that is off by itself must be one of them.
+            # Every layer is damaged: the pieces reported in isolation must be among them.
             return culprit is None or culprit.own_error is None or culprit.tap in self.case.places
         if culprit is None and comparison.coverage is not None:
-            # A weight that no input exercised shows at no tap; the refusal names its key.
+            # A weight that no input exercises changes no tap; the refusal names its key.
             keys = comparison.coverage.unproved
             return any(key.startswith(f"{self.case.place}.") for key in keys)
         return culprit is not None and culprit.tap in self.case.places
@@ -195,7 +195,7 @@ class Subject:
                 network = copy.deepcopy(self.network)
                 change(network, block)
                 path = f"{block.block.path}.se"
-                # Where the graph shows the gate's own result, else the product behind it.
+                # The gate's output if the graph has a tap for it, else the product after it.
                 yield Case(kind, path, network, (f"{path}.gate", f"{path}"), "place")
         for block in _places([b for b in blocks if b.block.residual], per_kind, generator):
             network = copy.deepcopy(self.network)

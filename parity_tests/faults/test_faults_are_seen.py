@@ -102,7 +102,7 @@ def test_a_fault_is_seen_where_it_was_made(small, fault, tap):
     source, match, state = small
     comparison = compare_with_judge(source, *fault(match, state))
     assert not comparison
-    # The block before the residual has no tap of its own for a sum it should not make.
+    # The block before the residual has no tap for a sum that it should not compute.
     assert comparison.first_bad.tap == tap
     assert comparison.first_bad.figures.ratio > 2 * comparison.tolerance.factor
 
@@ -139,5 +139,5 @@ class TestCheckpointFaults:
         fault, _ = FAULTS["two depthwise kernels of one shape swap_keys"]
         comparison = compare_with_judge(source, *fault(match, state))
         assert not comparison
-        # TensorFlow shows the batch norm before its activation too.
+        # TensorFlow also has a tap for the batch norm before its activation.
         assert comparison.first_bad.tap == "blocks.3.1.bn2"

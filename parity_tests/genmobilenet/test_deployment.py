@@ -264,7 +264,7 @@ def test_without_the_compiler_it_says_so_and_runs(small, monkeypatch):
     with pytest.warns(UserWarning, match=r"not available \(no TorchScript here\): slower"):
         found = deployed(pixels(1))
     assert times_the_noise(small[0], found, pixels(1)) <= FACTOR
-    assert torch.equal(deployed(pixels(1)), found)  # and says it once
+    assert torch.equal(deployed(pixels(1)), found)  # the warning is given once
 
 
 def test_compiling_leaves_the_switch_as_it_was():

@@ -35,7 +35,7 @@ PUBLISHED = {
     "mobilenetv3_large_minimal_100": (3.9, 209),
     "mobilenetv3_small_100": (2.5, 56),
     "mobilenetv3_small_075": (2.0, 44),
-    # The README's 65 is no count of slim's V3_SMALL_MINIMALISTIC, whose convolutions take 52.
+    # The README's 65 does not fit slim's V3_SMALL_MINIMALISTIC, whose convolutions take 52.
     "mobilenetv3_small_minimal_100": (2.0, None),
     "semnasnet_140": (6.1, 591.5),
     "semnasnet_100": (3.9, 315.2),
@@ -169,7 +169,7 @@ def test_a_name_gives_a_network_of_any_multiplier():
             get_config(name)
 
 
-# One of each kind of network for what is slow.
+# One network of each kind for slow tests.
 KINDS = ["mnasnet_small", "tf_mobilenetv1_025", "tf_mobilenetv2_035", "tf_mobilenetv3_small_075",
          "mobilenetv3_small_minimal_100", "fbneta_100", "shufflenetv2_050"]  # fmt: skip
 
@@ -220,7 +220,7 @@ def test_networks_can_be_exported(name):
 @pytest.mark.slow
 def test_networks_can_be_compiled(network):
     x, config = torch.randn(1, 3, 65, 49), network.config
-    # To machine code those of unusual parts: half a minute each; of the others the graph alone.
+    # Networks of unusual parts are compiled fully, half a minute each; of others only the graph.
     unusual = config.stem_pool or config.head == "after_pool"
     compiled = torch.compile(network, backend="inductor" if unusual else "aot_eager")
     with torch.inference_mode():

@@ -14,7 +14,7 @@ GRID = [
     for size, kernel, stride, dilation in itertools.product(
         ((7, 8), (14, 9), (23, 16)), KERNELS, (1, 2, 3), (1, 2, 3)
     )
-    # TensorFlow refuses a stride together with a dilation.
+    # TensorFlow does not support stride and dilation together.
     if stride == 1 or dilation == 1
 ]
 

@@ -31,7 +31,7 @@ FAMILIES = (
 MOBILENETS = tuple(model for model in NETWORKS if "mobilenet" in model)
 
 
-# tflite-runtime stands in where LiteRT is absent.
+# tflite-runtime is used if LiteRT is not installed.
 RUNTIME = "LiteRT" if find_spec("ai_edge_litert.interpreter") else "tflite-runtime"
 LITERT, TENSORFLOW, KERAS = (RUNTIME,), ("TensorFlow",), ("Keras",)
 IN_INTEGERS = (f"{RUNTIME} on dequantised weights", RUNTIME)
@@ -87,7 +87,7 @@ class Cell:
 
 CELLS = [
     Cell(model, kind)
-    # A network's kinds stand together: those of one framework share its weights.
+    # The kinds of a network are consecutive: those of one framework share its weights.
     for model in NETWORKS
     for kind in KINDS
     if model in kind.networks

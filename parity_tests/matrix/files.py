@@ -153,7 +153,7 @@ def saved_by_keras(model: str, folder: Path) -> tuple[dict[str, Path], Made]:
     folder = folder / model
     folder.mkdir()
     network = build(application(model), seed=len(model))
-    # V3 alone scales its pixels itself.
+    # Only V3 normalises its input itself.
     images = PIXELS if "v3" in model else normalised(model)
     answer = network(images.astype(np.float32), training=False).numpy()
     return write(network, folder), Made(folder, network.get_weights(), answer, softmax=True)

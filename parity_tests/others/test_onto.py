@@ -18,7 +18,7 @@ class SymmetricallyPadded(Padded):
     amounts = staticmethod(symmetric_amounts)
 
 
-# Name of ours, which file, what builds the other's.
+# Our name, the source, and the function that builds the other package's network.
 TIMM = [
     ("mnasnet_100", SymmetricallyPadded, {}),
     ("mnasnet_100", NetworkFile, {"pad_type": "same"}),
@@ -36,10 +36,10 @@ def test_timms_networks(others, tmp_path, name, file, options):
     module = others.timm.create_model(name, **options)
     port = porting.port(path, onto=module)
     assert port.comparison, port.comparison.summary()
-    # timm's keys are ours: by the graph the same weights get the same places.
+    # timm's keys equal ours: matching by graph must give the same weights for them.
     plain = porting.port(path, name if file is SymmetricallyPadded else _tf(name), verify=False)
     for key, values in plain.state_dict.items():
-        if not key.endswith("running_var"):  # an identity at either's own epsilon
+        if not key.endswith("running_var"):  # an identity at the network's own epsilon
             torch.testing.assert_close(port.state_dict[key], values, rtol=0, atol=0)
 
 

@@ -77,7 +77,7 @@ def test_the_next_run_clears_up_after_a_kill_at_any_step(small, tmp_path):
         check_whole(out)
         left_behind.append(names(out))
         write_release(other, out)
-        # Of the port that was cut short: both files, or nothing.
+        # Both files of the interrupted port, or none.
         assert len(names(out)) in (2, 4)
         assert sum(name.endswith(".pth") for name in names(out)) == len(names(out)) // 2
         assert not any(name.startswith(".") for name in names(out))

@@ -159,7 +159,7 @@ def test_real_files_agree_at_every_tap_in_both_readings(artifacts, source, taps)
     assert comparison, comparison.summary()
     assert len(comparison.taps) == taps
     assert comparison.unmatched == ()
-    # Room on both sides: faults give hundreds of times the noise.
+    # A wide margin: faults give hundreds of times the noise.
     assert comparison.needed.factor < 5
 
 

@@ -60,7 +60,7 @@ def test_the_rescaling_inside_can_be_kept(tmp_path):
 
 
 def test_classes_that_are_rare_are_compared_by_their_logits(tmp_path):
-    # The softmax is in the last layer: of a class at 1e-11 nothing shows behind it.
+    # The softmax is in the last layer: it hides a class at 1e-11.
     model = build(Application("MobileNetV2", 0.35, classes=10, size=32))
     kernel, bias = model.layers[-1].get_weights()
     model.layers[-1].set_weights([kernel, bias - 25 * (np.arange(10) > 7)])
@@ -80,7 +80,7 @@ def test_classes_that_are_rare_are_compared_by_their_logits(tmp_path):
     faults = (
         lambda weight, bias: weight[8:].mul_(1.01),
         lambda weight, bias: bias[8:].add_(1),
-        # A softmax is blind to what all classes gain alike.
+        # A softmax does not change if all logits increase equally.
         lambda weight, bias: bias.add_(3),
     )
     for fault in faults:

@@ -108,7 +108,7 @@ def test_blocks_of_real_networks_give_what_tensorflow_gave(artifacts, file, mode
     for name, output in outputs.items():
         expected = golden[name]
         distance = np.abs(output.permute(0, 2, 3, 1).numpy() - expected).max()
-        # As for the judge: single places of the last blocks lie 1.3e-5 of the scale apart.
+        # As for the judge: single elements of the last blocks differ by 1.3e-5 of the scale.
         assert distance <= 3e-5 * np.abs(expected).max(), name
 
 

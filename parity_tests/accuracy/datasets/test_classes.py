@@ -30,7 +30,7 @@ def test_ids_of_the_challenge_number_every_class_once():
 
 
 def test_ids_and_labels_agree_on_the_first_ten_validation_images():
-    # ILSVRC2012_validation_ground_truth.txt and Caffe's val.txt begin so.
+    # The first labels of ILSVRC2012_validation_ground_truth.txt and Caffe's val.txt.
     ids = [490, 361, 171, 822, 297, 482, 13, 704, 599, 164]
     caffe = [65, 970, 230, 809, 516, 57, 334, 415, 674, 332]
     assert [labels_by_ilsvrc_id()[number - 1] for number in ids] == caffe

@@ -42,7 +42,7 @@ def path(request, tmp_path):
 
 def test_it_goes_to_other_processes_and_threads(path):
     dataset = open_dataset(path)
-    dataset.read(0)  # whatever a first read leaves open must not hinder
+    dataset.read(0)  # files left open by a first read must not interfere
     expected = [dataset.read(number) for number in range(3)]
     assert by_name(pickle.loads(pickle.dumps(dataset))) == by_name(dataset)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:

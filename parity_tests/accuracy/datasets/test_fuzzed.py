@@ -72,7 +72,7 @@ def test_records_are_right_or_refused(tmp_path, rounds, write_records, slim):
     path = write_records(tmp_path / "v.tfrecord", records)
     right = [(jpeg(0), 0), (jpeg(1), 999), (jpeg(2), 2)]
     for actual in fuzz(path, rounds):
-        assert all(pair in right for pair in actual)  # checksums see every change
+        assert all(pair in right for pair in actual)  # checksums detect every change
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)

@@ -53,7 +53,7 @@ def test_files_named_by_synset_in_a_tar(tmp_path):
 @pytest.mark.parametrize("folder", ["", "ILSVRC2012_img_val/"])
 def test_the_validation_tar_with_the_ground_truth_beside_it(tmp_path, folder):
     names = validation(3)
-    # Members in another order than their names: the ground truth is in that of names.
+    # Members are not sorted by name, but the ground truth is.
     path = write_tar(tmp_path / "ILSVRC2012_img_val.tar", [folder + name for name in names[::-1]])
     write_files(tmp_path, {"ILSVRC2012_validation_ground_truth.txt": "490\n361\n171\n"})
     dataset = open_dataset(path)
@@ -159,7 +159,7 @@ def test_tars_put_together_are_refused(tmp_path):
 
 
 def test_no_byte_of_a_file_is_read_for_the_index(tmp_path):
-    size = 1 << 33  # a file with a hole of 8 GiB in it: reading it would take long
+    size = 1 << 33  # a sparse file of 8 GiB, which would take long to read
     path = tmp_path / "v.tar"
     info = tarfile.TarInfo(f"{TENCH}/a.jpg")
     info.size = size

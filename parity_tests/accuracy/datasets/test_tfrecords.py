@@ -145,7 +145,7 @@ def test_a_damaged_label_tells_nothing(tmp_path, write_records, slim):
     assert raw[place : place + 7] == b"\x12\x05\x1a\x03\x0a\x01\x00"
     spoil(path, place + 6, 9)
     refused(path, "record 0 at byte 0: the labels 1..9 may be counted from 0 or")
-    # As it was, 0; spoiled, a number that no class has.
+    # The original label 0, or a number that is not a class.
     path = write_records(
         tmp_path / "w.tfrecord", [slim(n, label) for n, label in enumerate((1, 7, 0))]
     )

@@ -108,8 +108,8 @@ def test_every_change_makes_other_pixels_of_the_same_size(pipeline):
             continue
         after = parse_pipeline(change.side.pipeline)(image)
         assert after.shape == before.shape == (96, 96, 3), change
-        # What the decoder smooths at a window's edge may be further out than is sampled, and
-        # two decoders are one library, of versions that may differ.
+        # The decoder's smoothing at a window's edge may reach beyond the sampled pixels, and
+        # the two decoders may be different versions of one library.
         edge = "by the decoder" in change.words and "as a slice" in change.words
         alike = "accurate DCT" in change.words and "Pillow's decoder" in change.words
         assert edge or alike or not np.array_equal(after, before), change
@@ -170,7 +170,7 @@ def test_a_network_that_normalises_by_itself_has_no_other_normalisation():
     run = run_of(MNASNET, affine=((0.0,) * 3, (1.0,) * 3))
     (left,) = changes_of(run).left_out
     assert (left.topic, left.why) == ("normalisation", "the network normalises by itself")
-    # Its weights anew are in a network that does not.
+    # With other weights the network does not.
     affine = dict(zip(("mean", "std"), INCEPTION, strict=True))
     anew = {name: replace(side, **affine) for name, side in run.anew.items()}
     (change,) = (c for c in changes_of(replace(run, anew=anew)).changes if c.topic == "weights")
@@ -251,7 +251,7 @@ class TestSeveralAtOnce:
 
     def test_what_changes_nothing_is_not_tried_on_top(self):
         changes = changes_of(run_of(MNASNET))
-        # Antialiasing brings TensorFlow 2's coordinates with it.
+        # Antialiasing implies TensorFlow 2's coordinates.
         antialiased = "TensorFlow 2's antialiased bicubic for TensorFlow 1's bicubic"
         (change,) = self.pick(changes, ("antialiasing", antialiased))
         topics = {topics[-1] for topics, _ in self.on_top(changes, change)}

@@ -19,7 +19,7 @@ from porting.accuracy.preprocessing import named_pipeline
 from porting.errors import BadInput, MissingPackage
 from porting.reports.evaluation import evaluation_report
 
-SIZE = 64  # of the images that the small network takes
+SIZE = 64  # side of the small network's images
 MEAN, STD = np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 57.375])
 
 

@@ -64,6 +64,6 @@ def test_weights_and_preprocessing_explain_the_gap(source, tmp_path):
     process = torchrun(2, shared)
     text, complaint = process.communicate()
     assert process.returncode == 0, complaint
-    assert text.count("explained") == 1  # the first rank speaks alone
+    assert text.count("explained") == 1  # only the first rank prints
     assert json.loads((tmp_path / "shared.json").read_text())["explanation"] == actual
     assert len(list((tmp_path / "ranks" / "combined").rglob("batches-*"))) == 2

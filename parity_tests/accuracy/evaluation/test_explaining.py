@@ -119,7 +119,7 @@ def test_only_images_that_both_answer_are_counted():
     labels = np.array([3, 3, 3, 3, 3, -1])
     base, other = (SideAnswers.of(answers, labels, column) for column in (0, 1))
     assert base.usable.tolist() == [True, True, True, True, False, True]
-    assert not base.right()[5]  # no label is no background
+    assert not base.right()[5]  # an image without a label is not of the background class
     actual = effect_of([], base, other)
     assert (actual.difference.of, actual.difference.gained, actual.difference.lost) == (4, 1, 1)
     assert actual.base == pytest.approx(60)

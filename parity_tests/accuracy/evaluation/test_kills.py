@@ -40,7 +40,7 @@ def test_twenty_kills(small, many, tmp_path):
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         before = finished(tmp_path / "killed")
         while kill % 4 and finished(tmp_path / "killed") == before and process.poll() is None:
-            time.sleep(0.02)  # three in four are killed at work, the others at their start
+            time.sleep(0.02)  # three in four are killed while evaluating, the others while starting
         time.sleep(moments.random() * (0.1 if kill % 4 else 4))
         assert process.poll() is None, process.stderr.read().decode()
         left_behind += children(process.pid)

@@ -63,7 +63,7 @@ def test_a_port_of_a_quantised_source_is_the_judge_in_float32(quantised, photos,
     assert data["agreement"]["quantisation"] == {
         "alone": len(beyond), "others": 0, "enough": False, "refused": None,
     }  # fmt: skip
-    # By the plain kernels: with everything in float32 the file answers as the port does.
+    # With the reference kernels: in float32 the file's answers equal the port's.
     pixels = np.stack(pixels_of(photos))[differing]
     logits = {"logits": TFLiteSource(source).graph.outputs[0]}
     in_float = LiteRTJudge(TFLiteSource(source), in_float=True)

@@ -50,7 +50,7 @@ def test_figures_are_those_of_one_process(ranks, workers, small, photos, alone, 
     process = torchrun(ranks, words)
     said, complaint = process.communicate()
     assert process.returncode == 0, complaint
-    assert said.count("verdict") == 1  # the first rank speaks alone
+    assert said.count("verdict") == 1  # only the first rank prints
     check_same(tmp_path, alone)
     assert len(list((tmp_path / "run").glob("batches-*"))) == ranks
 

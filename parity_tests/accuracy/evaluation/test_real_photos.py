@@ -22,7 +22,7 @@ def test_judge_and_port_agree_on_every_photo(artifacts, tmp_path):
     data = json.loads(result.stdout)
     assert data["verdict"]["sentence"] == "the port is the judge: 0 of 63 answers differ"
     assert data["agreement"]["top1"]["count"] == data["agreement"]["top5_sets"]["count"] == 63
-    # With other pixels it is another count: Pillow's give 41 and 56.
+    # Other pixels give other counts: Pillow's give 41 and 56.
     assert data["sides"]["judge"]["top1"]["count"] == 36
     assert data["sides"]["judge"]["top5"]["count"] == 52
 

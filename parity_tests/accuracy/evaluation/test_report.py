@@ -51,7 +51,7 @@ def test_thumbnails_are_what_the_networks_saw(evaluated, wrong, photos):
         seen = decoded(image["thumbnail"])
         pixels = pipeline((photos / image["name"]).read_bytes())
         assert seen.shape == pixels.shape
-        # The photos are noise, of which JPEG keeps but the coarse.
+        # The photos are noise, of which JPEG keeps only low frequencies.
         assert np.corrcoef(seen.ravel(), pixels.ravel())[0, 1] > 0.7
 
 

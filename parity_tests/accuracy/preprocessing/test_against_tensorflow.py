@@ -38,7 +38,7 @@ def test_decode_and_crop_gives_the_same_bytes_up_to_the_last_column(jpegs):
             tall, wide = generator.integers(1, (height + 1, width + 1))
             top, left = generator.integers(0, (height - tall + 1, width - wide + 1))
             if generator.random() < 0.3:
-                left = left // 16 * 16  # where the decoder begins a block
+                left = left // 16 * 16  # where a block of the decoder starts
             window = Window(*map(int, (top, left, tall, wide)))
             expected = tf.io.decode_and_crop_jpeg(data, [top, left, tall, wide], channels=3)
             found = decoding.decode_and_crop(data, window)
@@ -134,7 +134,7 @@ def test_whole_pipelines(jpegs):
     checked = 0
     for name, data in jpegs.items():
         if min(decoding.image_size(data)) < 2:
-            continue  # TensorFlow would crop to nothing
+            continue  # TensorFlow would crop to an empty image
         assert np.array_equal(linear(data), _mnasnet(data, 224, v1.resize_bilinear)), name
         _check_near(cubic(data), _mnasnet(data, 224, v1.resize_bicubic))
         image = tf.image.central_crop(tf.io.decode_jpeg(data, channels=3), 0.875)

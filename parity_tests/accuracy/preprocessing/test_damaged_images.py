@@ -82,7 +82,7 @@ def test_a_damaged_jpeg_is_refused_or_gives_the_pixels_of_tensorflow(kind):
         try:
             expected = tf.io.decode_jpeg(data, channels=3).numpy()
         except tf.errors.InvalidArgumentError:
-            continue  # TensorFlow is stricter here: its answer is none
+            continue  # TensorFlow refuses this image
         assert np.array_equal(actual[0], expected), number
         if actual[0].shape == (48, 51, 3):
             cropped = tf.io.decode_and_crop_jpeg(data, [5, 3, 30, 21], channels=3)

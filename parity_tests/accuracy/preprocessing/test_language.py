@@ -19,7 +19,7 @@ def test_named_pipelines_round_trip_and_have_their_size(name, size):
     pixels = pipeline(jpeg_of(150, 201))
     assert (pixels.shape, pixels.dtype) == ((size, size, 3), np.float32)
     assert pixels.min() >= -64
-    assert 100 < pixels.max() <= 255 + 64  # cubic kernels reach beyond
+    assert 100 < pixels.max() <= 255 + 64  # cubic kernels overshoot
 
 
 def test_every_word():

@@ -50,7 +50,7 @@ def inputs(ported, images):
 def test_the_function_stays_and_the_judge_agrees(ports, images):
     identity, calibrated = ports["identity"], ports["calibrate"]
     assert calibrated.comparison, calibrated.comparison.summary()
-    # On one image, whose noise is its own.
+    # On one image, with its own noise.
     compared = (
         porting.compare(port.source, evaluated(port), images[:1]) for port in (identity, calibrated)
     )
@@ -127,7 +127,7 @@ def test_a_calibrated_file_is_compared(ports, source, tmp_path):
     notes = subject_from_file(open_source(source), weights).notes
     assert notes == ("its batch norms are calibrated on 48 images given as an array",)
     state = torch.load(weights, weights_only=True)
-    # A bias that does not put back the mean is seen where it is.
+    # A bias that does not restore the mean is detected and located.
     state["blocks.2.0.bn1.bias"] -= state["blocks.2.0.bn1.running_mean"]
     torch.save(state, tmp_path / "faulty.pth")
     actual = porting.compare(source, tmp_path / "faulty.pth", name=MODEL)

@@ -33,7 +33,7 @@ def test_scale_and_shift_as_rounded_are_nothing(spread, epsilon):
     mean, variance, bias = drawn(spread)
     made = {n: v.astype(np.float64) for n, v in neutral_norm(mean, variance, bias, epsilon).items()}
     scale = made["weight"] / np.sqrt(made["running_var"] + epsilon)
-    # Rounded one by one they would be 6e-8 away.
+    # Rounded separately, they would differ by 6e-8.
     assert np.abs(scale - 1).max() < 3e-8
     assert np.abs(scale - 1).mean() < 3e-9
     shift = made["bias"] - made["running_mean"] * scale - bias

@@ -232,7 +232,7 @@ def test_real_files_of_several_networks(tmp_path, small_synthetic):
     text = " ".join(result.stdout.split())
     assert "refused checkpoints/google/cut.tflite: damaged or cut" in text
     assert text.count("at parity with") == 3
-    # A path is not broken, however long the folder of a test is called.
+    # Paths are not wrapped, whatever the length of the test's folder.
     beyond = [line for line in lines if len(line) > 80]
     assert all(str(small_synthetic.checkpoint) in line for line in beyond)
     made = sorted(place.name for place in (tmp_path / "checkpoints" / "ported").glob("*.pth"))

@@ -22,7 +22,7 @@ def requested(monkeypatch, tmp_path):
         calls.append({"path": path, "model": model, **options})
 
     def replace_process(_, words):
-        calls.append(words[3:])  # behind python -m porting
+        calls.append(words[3:])  # after python -m porting
 
     def of(*words, status=0):
         calls.clear()

@@ -18,7 +18,7 @@ class Plain(nn.Module):
 
     def __init__(self, channels=8, classes=5, bias=True):
         super().__init__()
-        self.last = nn.Linear(channels, classes, bias=bias)  # held in another order than used
+        self.last = nn.Linear(channels, classes, bias=bias)  # defined in another order than used
         self.norm = nn.BatchNorm2d(channels, eps=1e-2)
         self.first = nn.Conv2d(3, channels, 3, padding=1, bias=False)
 
@@ -59,7 +59,7 @@ class Branches(nn.Module):
 def branches(graph, activation="none"):
     left = graph.conv(graph.start, "left", 8)
     right = graph.conv(graph.start, "right", 8, activation=activation)
-    # The other way round than the module has it.
+    # In the reverse order of the module's.
     return graph.classified(graph.joined("ADD", right, left, "sum"))
 
 

@@ -38,7 +38,7 @@ def test_it_gives_what_the_graph_gave(network, expected, tmp_path, form):
     output = judge._source.graph.outputs[0]
     run = judge.run(images, {"classifier": output})
     assert (run.judge, run.version) == ("TensorFlow", network.tf.__version__)
-    # The graph ran with its operations joined by an optimizer, the judge without.
+    # The graph ran with operations fused by an optimizer, the judge without.
     scale = np.abs(scores).max()
     np.testing.assert_allclose(run.taps["classifier"], scores, rtol=0, atol=2e-5 * scale)
 

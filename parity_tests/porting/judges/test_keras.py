@@ -50,7 +50,7 @@ class TestWithKeras:
         files = write(model, tmp_path)
         high = 255 if "V3" in application.family else 1
         pixels = RANDOM.uniform(-1, high, (2, 64, 64, 3)).astype(np.float32)
-        # A softmax of random logits may be all of one class: what goes into it is compared as well.
+        # A softmax of random logits may saturate: its input is compared as well.
         ends = model.layers[-2:]
         outputs = [layer.output for layer in ends]
         expected = keras.Model(model.inputs, outputs).predict(pixels, verbose=0)
@@ -65,7 +65,7 @@ class TestWithKeras:
             before, last = list(judge.tap_names)[-2:]
             run = judge.run(pixels, {"before": before, "last": last})
             np.testing.assert_allclose(run.taps["before"], expected[0], atol=3e-5 * scale)
-            # A dense layer is shown without the softmax inside it.
+            # A dense layer's tap is before its softmax.
             dense, logits = ends[-1].__class__.__name__ == "Dense", run.taps["last"]
             answers = keras.ops.convert_to_numpy(keras.ops.softmax(logits)) if dense else logits
             np.testing.assert_allclose(answers, expected[1], atol=1e-3)

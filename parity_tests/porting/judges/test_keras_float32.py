@@ -127,7 +127,7 @@ def test_policies_as_keras_2_writes_them(tmp_path, scale):
                     "class_name": "Policy", "config": {"name": "mixed_float16", **scale},
                 }  # fmt: skip
         file.attrs["model_config"] = json.dumps(settings)
-    # Were it refused, its network of keras.applications would stand in for the whole model.
+    # If it were refused, its network of keras.applications would be ported instead.
     assert KerasJudge(KerasSource(path)).name == "Keras in float32"
     ported(path, "mixed_float16")
 

@@ -98,7 +98,7 @@ def test_what_is_fed_at_one_tap_reaches_the_next_and_no_further(seated):
     changed = taps[len(taps) // 2]
     fed = {**values, changed: values[changed] + 1}
     again = judge.run_pieces(inputs, fed, fed).taps
-    # A tensor has one name or several; only what is computed straight from it is another.
+    # A tensor may have several names; only values computed directly from it are other tensors.
     other = [tap for tap in taps if not np.array_equal(again[tap], values[tap])]
     assert 1 <= len(other) <= 3
     assert taps.index(other[0]) > taps.index(changed)
@@ -116,7 +116,7 @@ def test_a_tap_that_is_not_fed_is_computed_from_those_before_it(seated):
 
 def test_operators_without_an_order_are_refused(tmp_path):
     content = _looped(tflite(tmp_path).read_bytes())
-    # An operator that takes what it gives can stand nowhere.
+    # An operator that takes its own output has no valid position.
     with pytest.raises(NoPieces, match="piece by piece"):
         piece_by_piece(content, set())
 

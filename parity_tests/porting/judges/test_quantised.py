@@ -36,7 +36,7 @@ def test_in_float_it_is_the_float_file(written, dtype, activation, named, conver
     for tap in TAPS:
         np.testing.assert_array_equal(actual.taps[tap], expected.taps[tap], err_msg=tap)
     assert actual.steps == {}
-    # Were the activation not put back, nothing would end at 0 and, in uint8, at the top.
+    # Without the activation, values would not be clipped at 0 and, in uint8, at the maximum.
     assert min(actual.taps[tap].min() for tap in ("conv", "deep", "sum")) == 0
     top = max(actual.taps[tap].max() for tap in ("conv", "deep", "sum"))
     assert top == 6 if activation == "relu6" else top > 6
@@ -114,7 +114,7 @@ def test_sparse_weights_in_float(written, dtype, densify):
 
 def test_sparse_weights_that_contradict_themselves(written):
     content, _ = sparse_layer("int8", True)
-    # The last row's indices would begin behind the end of all.
+    # The last row's indices would start after the end of the indices.
     at = content.index(bytes([0, 1, 2, 2, 2, 3, 3]))
     broken = content[:at] + bytes([0, 9, 2, 2, 2, 3, 3]) + content[at + 7 :]
     with pytest.raises(BadInput, match=r"model.tflite: cannot be turned into a float file"):

@@ -67,7 +67,7 @@ def test_counters_run_as_the_scheme_says(scheme):
         },
     }[scheme]
     assert {path: scopes[path] for path in expected} == expected
-    # Batch norms are counted a block in both schemes.
+    # Batch norms are numbered within each block in both schemes.
     assert scopes["blocks.2.0.bn3"] == "mnas_blocks_3/batch_normalization_2"
     assert scopes["blocks.0.0.bn1"] == "mnas_blocks_0/batch_normalization"
 
@@ -150,8 +150,8 @@ def test_golden_logits_and_endpoints(tf, artifacts, weight_set):
             ("block_15", "blocks.6.0.bn3"),
         ):
             block = golden[f"endpoint_{name}"]
-            # Today's kernels sum in another order than TensorFlow 1.15's: after 16 blocks
-            # single places lie 1.3e-5 of the scale apart, where a wrong weight gives whole parts.
+            # Current kernels sum in another order than TensorFlow 1.15's: after 16 blocks
+            # single elements differ by 1.3e-5 of the scale; a wrong weight gives far more.
             assert np.abs(taps[tap][:1] - block).max() <= 3e-5 * np.abs(block).max(), name
 
 

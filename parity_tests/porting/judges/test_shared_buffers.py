@@ -81,7 +81,7 @@ def sharing_file(names):
 
 def constants(content):
     """What LiteRT has of each tensor before it runs anything, by name."""
-    # XNNPACK would keep some of them to itself.
+    # XNNPACK does not expose some of them.
     plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = Interpreter(model_content=content, experimental_op_resolver_type=plain)
     interpreter.allocate_tensors()
@@ -109,12 +109,12 @@ def test_every_kind_of_constant_beside_every_other(tmp_path, written):
         assert held[name].dtype == expected.dtype, name
         np.testing.assert_array_equal(held[name], expected, err_msg=name)
     numbers, count = buffers_of(changed)
-    # "shared", "numbers" and "reals" are what the bytes say; two stand for the same.
+    # "shared", "numbers" and "reals" are the bytes' readings; two of them are equal.
     assert numbers["equal to the first"] == numbers["per tensor"]
     assert numbers["numbers"] == numbers["reals"] == numbers["shared"]
     assert count == buffers_of(content)[1] + len(SHARERS) - 3
     assert set(numbers.values()) == set(range(count))
-    # The reader of sources has none of this to do: it reads tensor by tensor.
+    # The source reader is not affected: it reads tensor by tensor.
     source = written(content)
     for name in SHARERS:
         np.testing.assert_array_equal(source.read(name), expected_of(name), err_msg=name)

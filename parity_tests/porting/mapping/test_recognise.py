@@ -71,5 +71,5 @@ def test_a_source_is_fingerprinted_once_however_many_networks_are_tried(tmp_path
     with pytest.raises(MappingError, match="operator 0 TANH"):
         find_match(open_source(path), None)
     of_source = [count for count in nodes.values() if count > 2000]
-    # In both of its readings, and not once a network.
+    # Once for each of its two readings, not once for each network.
     assert of_source == [3002, 3002]

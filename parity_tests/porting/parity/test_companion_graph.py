@@ -155,7 +155,7 @@ def test_of_several_the_one_that_is_run_is_told_of(lying):
         {"empty.tflite": b""},
         {"graph.pb": b"\x0a\x05nodes"},
         {"other.tflite": network_file(get_config("tf_mobilenetv1_025"), seed=1)},
-        # timm's network: the same layers, with a residual more.
+        # timm's network: the same layers with one residual more.
         {"plain.tflite": network_file(get_config("mnasnet_small"), seed=1)},
     ],
     ids=["nothing", "text", "damaged", "empty", "no graph", "another network", "another's weights"],

@@ -30,7 +30,7 @@ def values(entry, result):
     """Taps of one input, (1, 2, 2, C): channels whose numbers are given are at work."""
     before, behind = np.zeros((1, 2, 2, 4), np.float32), np.zeros((1, 2, 2, 3), np.float32)
     before[..., list(entry)] = 1.5
-    behind[0, 0, 0, :] = 9  # the largest, where something is cut off
+    behind[0, 0, 0, :] = 9  # the largest value, if a clamp cuts it off
     for channel in result:
         behind[0, 1, 1, channel] = 2.5
     return {"before": before, "behind": behind}
@@ -230,7 +230,7 @@ def test_sleeping_channels_are_compared(dead, key, change):
     spoiled = copy.deepcopy(network)
     weight = spoiled.get_submodule(key).weight
     with torch.no_grad():
-        # A projection takes them as its inputs.
+        # They are inputs of a projection.
         change(weight.transpose(0, 1) if key.endswith("pwl") else weight)
     x = torch.from_numpy(PIXELS / np.float32(255)).permute(0, 3, 1, 2)
     with torch.inference_mode():
@@ -266,6 +266,6 @@ def test_dense_values_pass_through_what_cannot_be_replaced(small_synthetic):
     port = porting.port(small_synthetic.checkpoint, verify=False)
     module = Functional(build(port.config, port.state_dict)).eval()
     covered = porting.compare(port.source, module, seeded_pixels(1, 64)).coverage
-    # A checkpoint has no graph by which to pair what sleeps: it must not sleep.
+    # A checkpoint has no graph to match inactive channels with: all must be active.
     assert covered.complete
     assert covered.on_images < covered.weights

@@ -190,7 +190,7 @@ class Early(nn.Module):
 def test_a_module_that_returns_an_earlier_value_is_not_at_parity(small, network):
     comparison = porting.compare(small[0], Early(network), PIXELS)
     assert not comparison
-    # What its users get stands for the logits, and is none.
+    # Its output takes the place of the logits, but is not.
     assert any("logits" in name for name in comparison.unmatched)
 
 
@@ -278,7 +278,7 @@ def test_the_network_is_left_as_it_was(small, network):
 
 @pytest.mark.parametrize(("tap", "unsound"), [("block.se.gate", False), ("block.se", True)])
 def test_noise_before_a_gate_is_not_the_gates_own(tap, unsound):
-    # A gate ends at 1, whatever the scale of its argument; its pieces tell its own noise.
+    # A gate saturates at 1 for any scale of its argument; its pieces give its own noise.
     comparer = Comparer({tap: "judge's"}, ("accumulated", "dense"))
     values, quiet = {tap: np.ones((1, 4, 1, 1), "f4")}, {tap: np.full(1, 1e-6)}
     comparer.add("accumulated", values, values, {tap: np.full(1, 1e-3)})

@@ -67,7 +67,7 @@ def test_they_are_small_and_hold_nothing_but_pixels():
         assert image.format == "JPEG", name
         assert max(image.size) <= 320, name
         assert not image.getexif(), name
-        # Sampled alike, the planes need no interpolation, which decoders do differently.
+        # Without subsampling the planes need no interpolation, in which decoders differ.
         assert {layer[1:3] for layer in image.layer} == {(1, 1)}, name
 
 

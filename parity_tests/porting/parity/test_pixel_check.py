@@ -189,7 +189,7 @@ class TestMutants:
         walked(path, pixels=seeded_pixels(1, 64))
         plant(monkeypatch, module, old, new)
         result = porting.port(path, pixels=seeded_pixels(1, 64))
-        # Tap by tap the two agree: both begin behind what is wrong.
+        # All taps agree: both runs start after the fault.
         assert all(tap.agrees for tap in result.comparison.taps)
         assert not result.pixels.agrees
         assert not result.comparison

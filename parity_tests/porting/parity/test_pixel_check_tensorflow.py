@@ -184,7 +184,7 @@ def converted(tmp_path_factory):
     )
 
     model, pixels = v2(LAYERS["Rescaling(2, -1)"][0]), seeded_pixels(8, 64)
-    pixels[:, 0, 0], pixels[:, 0, 1] = 0, 255  # a range is measured to its ends alone
+    pixels[:, 0, 0], pixels[:, 0, 1] = 0, 255  # only the ends of a range are measured
 
     @tf.function(input_signature=[tf.TensorSpec((1, 64, 64, 3), tf.float32)])
     def serve(images):

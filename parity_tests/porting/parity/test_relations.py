@@ -210,7 +210,7 @@ def test_a_few_values_are_related_to_anything_and_so_to_nothing():
     for size in (1, 2, 3):
         port, source = (RANDOM.normal(0, 1, size).astype(np.float32) for _ in range(2))
         assert relation_of(Pair(port, source)).name in ("unrelated", "near")
-    # A number for each channel explains every vector.
+    # One factor for each channel fits any vector.
     assert relation_of(Pair(VECTOR[::-1] * VECTOR, VECTOR)).name == "unrelated"
     assert channel_factors(Pair(KERNEL[:, :1, :1, :1], KERNEL[:, 1:2, :1, :1]), 0) is None
 

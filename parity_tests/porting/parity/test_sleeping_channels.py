@@ -79,7 +79,7 @@ class Sound:
         self.asleep = {
             (f"{layer.path}.weight", f"{layer.norm or layer.path}.bias"): np.flatnonzero(asleep)
             for layer in layers
-            # Of a depthwise layer each channel sees an input of its own.
+            # In a depthwise layer each channel has its own input.
             if layer.kind == "conv"
             and layer.activation in ("relu", "relu6")
             and (asleep := ~masks[layer.tap]).sum() > 1

@@ -23,7 +23,7 @@ def test_convolutions(size, stride, groups, bias):
         with ReversedSums():
             other = conv(x)
     torch.testing.assert_close(other, plain, rtol=1e-5, atol=1e-5)
-    # Groups of several channels are left as they are.
+    # Groups of several channels are not changed.
     assert torch.equal(other, plain) == (groups == 2)
 
 

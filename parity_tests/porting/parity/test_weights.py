@@ -242,7 +242,7 @@ def test_what_was_folded_from_another_weight_set(exported, raw, checkpoint):
     assert raw.compared(folded, "raw").summary() == (
         f"all {raw.keys} keys are the source's ema weights, not its raw ones"
     )
-    # A file that was exported does not hold the other set.
+    # An exported file does not have the other weight set.
     result = exported.compared(raw.network())
     assert not result.agrees
     assert {"near", "unrelated"} & {finding.relation for finding in result.findings}
@@ -279,7 +279,7 @@ def test_calibrated_batch_norms_are_equal_once_folded(small):
     result = compared(open_source(small[0]), network)
     assert result.agrees
     assert {finding.relation for finding in result.findings} == {"folded"}
-    # A fault in one is seen past the calibration.
+    # A fault in one is detected despite the calibration.
     scaled = {**port.state_dict, POINTWISE: 1.05 * port.state_dict[POINTWISE]}
     result = compared(open_source(small[0]), build(port.config, scaled))
     assert result.summary() == f"{POINTWISE} is 1.05 times the source's"

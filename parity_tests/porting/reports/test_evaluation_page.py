@@ -118,7 +118,7 @@ def test_accuracies_with_intervals(browser, files):
         [float(port.locator("line.range.port").nth(0).get_attribute(x)[:-1]) for x in ("x1", "x2")],
         float(port.locator("circle.port").get_attribute("cx")[:-1]),
     )
-    # On the page as in the figures: the dot divides the bar as the share its interval.
+    # The dot divides the bar as the accuracy divides its interval.
     assert (dot - left) / (right - left) == pytest.approx((86.25 - 77.03) / (92.15 - 77.03), 0.01)
     facts = result.locator("#evaluation-facts b").all_inner_texts()
     assert facts == ["79 of 80", "20 of 80", f"{MINUS}1.25", "0.25"]
@@ -178,7 +178,7 @@ def test_the_explanation(browser, files):
     ]  # fmt: skip
     assert rows.nth(0).get_attribute("class") == "helps"
     assert rows.nth(1).get_attribute("class") == ""
-    # On one axis: what loses more lies further left, and 0 is marked in each.
+    # All on one axis: larger losses further left, with a mark at 0 in each.
     dots = [float(rows.nth(n).locator("circle").get_attribute("cx")[:-1]) for n in range(3)]
     assert dots[2] < dots[0] < dots[1]
     assert result.locator("#changes .zero").count() == 4

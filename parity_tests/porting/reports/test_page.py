@@ -53,11 +53,11 @@ def test_the_verdict_is_in_the_first_lines(browser, files):
     assert good.locator("#badge").inner_text() == "At parity"
     assert bad.locator("#badge").inner_text() == "Not at parity"
     assert "born at blocks.21.1.act (net/block_211/Relu)" in bad.locator("#summary").inner_text()
-    # What came in as text stays text.
+    # Text from the data is shown as text, not as markup.
     assert "Judge <b> (1.0)" in good.locator("#summary").inner_text()
     assert "</script>.tflite" in good.locator("h1").inner_text()
     assert "the graph in <i>the file</i>" in good.locator("#provenance").inner_text()
-    # The culprit is open without being asked for.
+    # The first failing tap is open from the start.
     assert bad.locator("#tap-heading").inner_text() == "blocks.21.1.act"
     assert not good.locator("#tap").is_visible()
 
@@ -72,7 +72,7 @@ def test_sorting(browser, files):
     header.click()
     assert rows_of(opened)[-1] == "blocks.21.1.act"
     opened.page.locator('th[data-key="tap"] button').click()
-    # Numbers in names count as numbers.
+    # Numbers in names are sorted as numbers.
     assert rows_of(opened).index("blocks.2.9.act") < rows_of(opened).index("blocks.10.0.act")
 
 
@@ -130,7 +130,7 @@ def test_by_keyboard(browser, files):
     opened.page.locator("#filter").focus()
     for _ in range(2):
         opened.page.keyboard.press("Tab")
-    # Past the box come the headers, then the rows.
+    # After the box the focus moves to the headers, then to the rows.
     headers = opened.page.locator("th button").count()
     for _ in range(headers):
         opened.page.keyboard.press("Tab")

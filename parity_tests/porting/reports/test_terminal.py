@@ -12,7 +12,7 @@ import sys, time
 from porting.judges.quiet_stderr import stderr_silenced
 from porting.reports.terminal import progress_bar
 with progress_bar("judging") as progress:
-    with stderr_silenced():  # as while TensorFlow starts
+    with stderr_silenced():  # as during TensorFlow's start
         time.sleep(1)
 print(progress is not None)
 """

@@ -76,7 +76,7 @@ def test_what_leads_elsewhere_or_unfolds(tmp_path, change, message):
 def test_a_dataset_that_claims_more_than_the_file(tmp_path):
     path = write_legacy(tmp_path / "w.h5", layers=CONV)
     raw = bytearray(path.read_bytes())
-    # A shape as HDF5 keeps it: sides of eight bytes, stated twice.
+    # A shape as HDF5 stores it: sides of eight bytes, twice.
     sides, larger = struct.pack("<4Q", 3, 3, 3, 8), struct.pack("<4Q", 3, 3, 3, 1 << 40)
     assert raw.count(sides) == 2
     path.write_bytes(raw.replace(sides, larger))

@@ -131,7 +131,7 @@ def test_groups_are_numbered_in_the_order_of_the_configuration_not_of_the_alphab
     layers = {name: {"kernel": values(1, 1, 2, 2)} for name in names}
     groups = {name: f"conv2d_{n}" if n else "conv2d" for n, name in enumerate(names)}
     entries = [entry(name, "Conv2D", {"use_bias": False}) for name in names]
-    # An operation is listed as a layer is, and counts for none.
+    # An operation is listed like a layer, but is not one.
     entries.insert(3, entry("x", "Conv2D", {}, module="keras.src.ops.nn"))
     path = write_archive(
         tmp_path / "m.keras", config=configuration(entries), layers=layers, groups=groups,

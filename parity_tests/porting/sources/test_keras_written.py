@@ -40,13 +40,13 @@ def test_every_layout(tmp_path, application):
     made = expected(model)
     for layout in ("archive", "h5", "numbered"):
         check(open_source(files[layout]), made)
-    # Without a configuration nothing tells a depthwise kernel from another.
+    # Without a configuration depthwise kernels cannot be distinguished from others.
     check(open_source(files["legacy weights"]), expected(model, "kernel"))
     for layout in ("archive", "h5"):
         names = [layer.name for layer in model.layers]
         listed = open_source(files[layout]).layers
         assert [layer.name for layer in listed if layer.name in names] == names
-        # An .h5 does not tell sums and products written in Python from layers.
+        # An .h5 does not distinguish sums and products written in Python from layers.
         others = [layer for layer in listed if layer.name not in names]
         assert {layer.kind for layer in others} <= {"Add", "Multiply"}
         assert all(layer.operation == (layout == "archive") for layer in others)

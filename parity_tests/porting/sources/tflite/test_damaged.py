@@ -68,7 +68,7 @@ def test_vectors_that_all_point_to_one_place_are_refused_before_they_are_read(wr
         vectors.append(at)
         at = content.find(struct.pack("<I", 4000), at + 16000)
     assert len(vectors) == 40
-    # Each claims to reach to the end of the file.
+    # Each claims to extend to the end of the file.
     for at in vectors:
         struct.pack_into("<I", content, at, (len(content) - at - 4) // 4)
     with pytest.raises(BadSource, match=r"overlaps other parts of the file"):
