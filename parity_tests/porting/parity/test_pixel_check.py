@@ -14,7 +14,7 @@ from parity_tests.building.mutants import plant
 from parity_tests.building.tflite_networks import NetworkFile
 from parity_tests.building.tflite_variants import IntegerEnds, normalising
 from porting.errors import NotAtParity
-from porting.mapping import convention, families, input_range, normalisation
+from porting.mapping import families, input_spec
 from porting.parity import pixel_check
 from porting.parity.inputs import seeded_pixels
 from porting.parity.pixel_check import PixelCheck
@@ -133,49 +133,50 @@ HALVED = normalising([("MUL", 0.5), ("ADD", 0.5)], quantised=("uint8", 1 / 128, 
 
 MUTANTS = {
     "SUB read as ADD": (
-        SUBTRACTED, normalisation,
+        SUBTRACTED, input_spec,
         'offset + constant if kind == "ADD" else offset - constant', "offset + constant",
     ),
     "DIV read as MUL": (
-        SUBTRACTED, normalisation,
+        SUBTRACTED, input_spec,
         'constant if kind == "MUL" else 1.0 / constant', "constant",
     ),
     "an offset that a later factor leaves alone": (
-        SUBTRACTED, normalisation, "scale * factor, offset * factor\n        else",
+        SUBTRACTED, input_spec, "scale * factor, offset * factor\n        else",
         "scale * factor, offset\n        else",
     ),
     "constants in the order BGR": (
-        SUBTRACTED, normalisation,
+        SUBTRACTED, input_spec,
         ".astype(np.float64).ravel()", ".astype(np.float64).ravel()[::-1]",
     ),
     "mean and deviation exchanged": (
-        SUBTRACTED, input_range,
-        "return replace(entry, mean=_numbers(mean), std=_numbers(std))",
-        "return replace(entry, mean=_numbers(std), std=_numbers(mean))",
+        SUBTRACTED, input_spec,
+        "return replace(entry, mean=_as_tuple(mean), std=_as_tuple(std))",
+        "return replace(entry, mean=_as_tuple(std), std=_as_tuple(mean))",
     ),
     "the offset added": (
-        SCALED, input_range, "mean = mean - offset * std", "mean = mean + offset * std",
+        SCALED, input_spec, "mean = mean - offset * std", "mean = mean + offset * std",
     ),
     "quantisation ignored": (
-        HALVED, input_range, "if stored in BYTES and info.range is not None:", "if False:",
+        HALVED, input_spec,
+        "if info is not None and storage in BYTES and info.range is not None:", "if False:",
     ),
     "a zero point off by one": (
-        PLAIN, input_range, "np.full(channels, -low * std)", "np.full(channels, -low * std + 1)",
+        PLAIN, input_spec, "np.full(channels, -low * std)", "np.full(channels, -low * std + 1)",
     ),
     "a scale read as of 256 steps": (
-        SCALED, input_range, "std = 255 / (high - low)\n", "std = 256 / (high - low)\n",
+        SCALED, input_spec, "std = 255 / (high - low)\n", "std = 256 / (high - low)\n",
     ),
     "the family's deviation": (
-        SCALED, convention, "whole.mean, whole.std, evidence", "whole.mean, usual[1], evidence",
+        SCALED, input_spec, "whole.mean, whole.std, evidence", "whole.mean, std, evidence",
     ),
     "the family's mean": (
-        SCALED, convention, "whole.mean, whole.std, evidence", "usual[0], whole.std, evidence",
+        SCALED, input_spec, "whole.mean, whole.std, evidence", "mean, whole.std, evidence",
     ),
     "what the source is fed for what the network takes": (
-        SCALED, convention, "whole.mean, whole.std, evidence", "entry.mean, entry.std, evidence",
+        SCALED, input_spec, "whole.mean, whole.std, evidence", "entry.mean, entry.std, evidence",
     ),
     "channels of the mean in the order BGR": (
-        SUBTRACTED, convention, "return _affine(pixels, self.mean, self.std)",
+        SUBTRACTED, input_spec, "return _affine(pixels, self.mean, self.std)",
         "return _affine(pixels, self.mean[::-1], self.std)",
     ),
 }  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 
 import porting
 from parity_tests.building.mutants import plant
-from porting.mapping import normalisation
+from porting.mapping import input_spec
 from porting.parity import pixel_check
 from porting.parity.inputs import seeded_pixels
 
@@ -152,8 +152,8 @@ class TestKeras:
     @pytest.mark.parametrize(
         ("old", "new"),
         [
-            ('_numbers(layer.settings.get("offset", 0.0))',
-             '-_numbers(layer.settings.get("offset", 0.0))'),
+            ('_setting(layer.settings.get("offset", 0.0))',
+             '-_setting(layer.settings.get("offset", 0.0))'),
             ("scale * factor, offset * factor + shift", "scale * factor, offset + shift"),
             ("return 1 / deviation, -mean / deviation", "return 1 / deviation, -mean"),
         ],
@@ -163,7 +163,7 @@ class TestKeras:
         layers = LAYERS["Rescaling and Normalization"][0]
         v2(lambda keras: [*layers(keras), keras.layers.Rescaling(0.9, 0.1)]).save(path)
         walked(path)
-        plant(monkeypatch, normalisation, old, new)
+        plant(monkeypatch, input_spec, old, new)
         ported = porting.port(path, pixels=seeded_pixels(1, 64))
         assert all(tap.agrees for tap in ported.comparison.taps)
         assert not ported.comparison
@@ -229,10 +229,8 @@ class TestInt8:
 
     def test_another_range_is_seen(self, converted, monkeypatch):
         """As it was: half of it for the whole."""
-        from porting.mapping import convention
-
         old = "whole.mean, whole.std, evidence"
-        plant(monkeypatch, convention, old, "(0.5,) * 3, (0.5,) * 3, evidence")
+        plant(monkeypatch, input_spec, old, "(0.5,) * 3, (0.5,) * 3, evidence")
         ported = porting.port(converted["uint8"], pixels=seeded_pixels(1, 64))
         assert all(tap.agrees for tap in ported.comparison.taps)
         assert not ported.comparison
