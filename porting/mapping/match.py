@@ -346,9 +346,10 @@ class _Pairing:
                 )  # fmt: skip
                 fills += layer.fills(problems)
         for place, fill in enumerate(fills):
-            if fill.source is not None and fill.layout == VECTOR:
-                axes = len(source.tensors[fill.source].shape)
-                fills[place] = replace(fill, layout=VECTORS[max(axes, 1) - 1])
+            if fill.source in source.tensors and fill.layout == VECTOR:
+                axes = len(source.tensors[str(fill.source)].shape)
+                if 1 < axes <= len(VECTORS):
+                    fills[place] = replace(fill, layout=VECTORS[axes - 1])
         return fills, problems
 
     def left_out(self, source: Source, fills: Iterable[Fill]) -> tuple[LeftOut, ...]:

@@ -37,6 +37,13 @@ def test_a_batch_norm_spelled_out_behind_a_bias(graph, ported, shape):
     np.testing.assert_array_equal(state["conv.bias"], weights["conv/bias"])
 
 
+def test_a_bias_that_is_computed_is_no_stored_one(graph, ported):
+    x = graph.conv(graph.start, "conv", 8)
+    graph.file.graph.operators[-1].inputs[2] = graph.image
+    with pytest.raises(MappingError, match="missing tensor image in the source"):
+        ported(graph.classified(x), Middle(nn.Identity()), verify=False)
+
+
 class Bare(Middle):
     """A convolution without a bias, whose batch norm must take the source's in."""
 
