@@ -62,6 +62,7 @@ class TensorFlowJudge:
     TensorFlow's own names, never through a plan. ``scheme`` and ``root`` say
     under which names; ``weight_set`` is ``"ema"`` or ``"raw"``. Batch-norm
     statistics that the checkpoint has no average of are restored as they are.
+    ``path`` is what messages call the checkpoint where that is not ``prefix``.
 
     Raises:
         MissingJudge: TensorFlow is not installed.
@@ -69,8 +70,9 @@ class TensorFlowJudge:
     """
 
     def __init__(
-        self, prefix: Path, config: NetworkConfig, scheme: str, root: str, weight_set: str
-    ) -> None:
+        self, prefix: Path, config: NetworkConfig, scheme: str, root: str, weight_set: str,
+        path: Path | None = None,
+    ) -> None:  # fmt: skip
         tf = import_tensorflow()
         from porting.judges.reference.graphs import build_reference
 
@@ -91,7 +93,9 @@ class TensorFlowJudge:
             with self._reference.graph.as_default():
                 tf.compat.v1.train.Saver(names).restore(self._session, str(prefix))
         except (ValueError, tf.errors.OpError) as error:
-            raise BadInput(f"{prefix}: TensorFlow cannot restore it: {reason_of(error)}") from error
+            raise BadInput(
+                f"{path or prefix}: TensorFlow cannot restore it: {reason_of(error)}"
+            ) from error
 
     @property
     def tap_names(self) -> dict[str, str]:

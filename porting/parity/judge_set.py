@@ -185,7 +185,8 @@ def _checkpoint_judges(source: CheckpointSource, match: Match) -> JudgeSet:
     first = match.first_class
     # The checkpoint's graph also has the classes that the port drops.
     config = replace(match.config, num_classes=match.config.num_classes + first)
-    judge = TensorFlowJudge(source.prefix, config, scheme, root, match.plan.weight_set)
+    path = source.archive.display(source.prefix) if source.archive else None
+    judge = TensorFlowJudge(source.prefix, config, scheme, root, match.plan.weight_set, path)
     names = judge.tap_names
     return JudgeSet((BoundJudge(judge, names),), names, first, match.factors, steps=judge.steps)
 
