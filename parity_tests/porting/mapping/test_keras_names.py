@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ from genmobilenet import create_model, get_config
 from parity_tests.building.keras_models import build
 from porting.graph.layers import layers_of
 from porting.judges.keras import Application
+from porting.mapping.rules import rules_for
 from porting.mapping.rules.keras import KERAS_NAMES, modules_by_name, places_numbered
 
 V1, V2 = KERAS_NAMES["keras mobilenet"], KERAS_NAMES["keras mobilenet_v2"]
@@ -132,3 +134,25 @@ def test_keras_2_names_v3_with_slashes():
 def test_a_network_of_another_family_has_no_names():
     assert modules_by_name(layers_of(get_config("tf_mobilenetv2_100")), V1) == {}
     assert modules_by_name(layers_of(get_config("tf_mobilenetv3_large_100")), V2) == {}
+
+
+@pytest.mark.parametrize("name", sorted(KERAS_NAMES))
+@pytest.mark.parametrize("model", ["tf_mobilenetv3_small_100", "tf_mobilenetv3_large_minimal_100"])
+def test_a_scheme_knows_a_name_only_with_its_variable(name, model):
+    """slim's names begin as Keras 2's do, and its variables are called otherwise."""
+    if "v3" not in name:
+        model = {"keras mobilenet": "tf_mobilenetv1_025"}.get(name, "tf_mobilenetv2_035")
+    layers = layers_of(get_config(model))
+    modules = modules_by_name(layers, KERAS_NAMES[name])
+    depthwise = {layer.path for layer in layers if layer.kind == "depthwise"}
+    norms = {layer.norm for layer in layers}
+    biased = {layer.path for layer in layers if layer.norm is None}
+    names = []
+    for keras_name, path in modules.items():
+        variables = ["depthwise_kernel" if path in depthwise else "kernel"]
+        if path in norms:
+            variables = ["gamma", "beta", "moving_mean", "moving_variance"]
+        variables += ["bias"] * (path in biased)
+        names += [f"{keras_name}/{variable}" for variable in variables]
+    source = SimpleNamespace(tensors=dict.fromkeys(names), not_a_weight=lambda _name: None)
+    assert rules_for(source).name == name

@@ -30,7 +30,7 @@ def is_named_by_keras(plan: Plan) -> bool:
 
 
 def rules_for(source: Source) -> RuleSet:
-    """The naming scheme that knows the most of the source's names.
+    """The naming scheme that knows the most of the source's names, with their variables.
 
     Raises:
         MappingError: no scheme knows any of them.
@@ -39,7 +39,10 @@ def rules_for(source: Source) -> RuleSet:
 
     def known(rules: RuleSet) -> int:
         plain = (name.removesuffix(EMA_SUFFIX) for name in names)
-        return sum(bool(rules.compiled.fullmatch(name)) for name in plain)
+        matches = filter(None, map(rules.compiled.fullmatch, plain))
+        return sum(
+            (match["layer"] or "", match["variable"]) in rules.variables for match in matches
+        )
 
     best = max(RULES, key=known)
     if not known(best):
