@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from porting.calibration import Calibration
+    from porting.card import Calibration
     from porting.parity.compare import Comparison
     from porting.parity.inputs import Images
     from porting.parity.pixel_check import PixelCheck

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genmobilenet.config import NetworkConfig
+from porting.card import Calibration
 from porting.errors import BadInput
 from porting.mapping.input_spec import InputConvention
 from porting.mapping.plan import Plan, calibrated_plan, identity_norms
@@ -27,34 +28,6 @@ if TYPE_CHECKING:
 
 _CANDIDATES, _STEP = 256, 2.0**-20
 """Deviations tried for a channel, each this part larger than the one before: 2.4e-4 in all."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What batch norms were calibrated on.
-
-    ``norms`` are their paths. ``images`` counts those that were read;
-    ``images_are`` says what they were, ``sha256`` is over their pixels, at the
-    size at which the network took them, one image after another. ``skipped``
-    are files that could not be read, with the reason.
-    """
-
-    norms: tuple[str, ...]
-    images: int
-    images_are: str
-    sha256: str
-    skipped: tuple[tuple[str, str], ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """The calibration as plain data, for the release file."""
-        return {
-            "norms": list(self.norms),
-            "images": self.images,
-            "images_are": self.images_are,
-            "pixels_sha256": self.sha256,
-            "skipped": [{"file": name, "reason": why} for name, why in self.skipped],
-            "variance": "over count - 1, as torch keeps it in running_var",
-        }
 
 
 def check_folded(plan: Plan, path: object) -> None:

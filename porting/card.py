@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from porting.calibration import Calibration
 from porting.errors import BadInput
 from porting.mapping.families import family_of
 from porting.mapping.input_spec import InputConvention
@@ -55,6 +54,34 @@ class CardSource:
         data = asdict(self)
         data["published"] = data.pop("publication")
         return {key: value for key, value in data.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The images that batch norms were calibrated on.
+
+    ``norms`` are their paths. ``images`` counts those that were read;
+    ``images_are`` says what they were, ``sha256`` is over their pixels, at the
+    size at which the network took them, one image after another. ``skipped``
+    are files that could not be read, with the reason.
+    """
+
+    norms: tuple[str, ...]
+    images: int
+    images_are: str
+    sha256: str
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The calibration as plain data."""
+        return {
+            "norms": list(self.norms),
+            "images": self.images,
+            "images_are": self.images_are,
+            "pixels_sha256": self.sha256,
+            "skipped": [{"file": name, "reason": why} for name, why in self.skipped],
+            "variance": "over count - 1, as torch keeps it in running_var",
+        }
 
 
 @dataclass(frozen=True)

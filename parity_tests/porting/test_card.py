@@ -10,8 +10,7 @@ import pytest
 import porting
 from genmobilenet import get_config
 from parity_tests.building.tflite_networks import network_file
-from porting.calibration import Calibration
-from porting.card import read_card
+from porting.card import Calibration, read_card
 from porting.errors import BadInput
 from porting.release import card_of, write_release
 

@@ -18,10 +18,11 @@ RULES = [
     ("import porting.parity.compare", HEAVY),
     ("import porting.judges.litert", HEAVY),
     ("import porting.judges.keras", (*HEAVY, "keras")),
-    ("import porting.judges.graph, porting.judges.graph", HEAVY),
+    ("import porting.judges.graph", HEAVY),
     ("import porting.judges.tensorflow, porting.judges.reference.synthesize", HEAVY),
     ("import porting.api", HEAVY),
     ("import porting.calibration", (*HEAVY, "porting.parity", "porting.judges")),
+    ("import porting.card", (*HEAVY, "porting.calibration", "porting.parity", "porting.judges")),
     (
         "import porting.diff, porting.reports.comparison, porting.reports.documents",
         (*HEAVY, "PIL", "jsonschema"),
