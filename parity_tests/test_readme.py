@@ -1,4 +1,4 @@
-"""README's examples run as printed."""
+"""README's examples run as printed, and what documents name is there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from parity_tests.building.command import porting as run
 from parity_tests.building.tables import write_checkpoint
 from porting.mapping import rules
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 NORM = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "variance"}
 
 
@@ -59,6 +60,23 @@ def test_a_naming_scheme_of_ones_own(scheme, tmp_path, monkeypatch):
     assert port.plan.naming == "ours"
     for key, values in state.items():
         torch.testing.assert_close(port.state_dict[key], values, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md"])
+def test_every_file_that_is_named_is_there(document):
+    text = (ROOT / document).read_text()
+    paths = re.findall(r"`((?:benchmarks|genmobilenet|parity_tests|porting)/[^`]*)`", text)
+    assert paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_every_module_of_a_room_is_in_it_or_beside_it():
+    rooms = re.findall(r"^\| `([^`]*)(`.*)", (ROOT / "ARCHITECTURE.md").read_text(), re.MULTILINE)
+    assert len(rooms) > 20
+    for place, rest in rooms:
+        folders = (ROOT, ROOT / place, (ROOT / place).parent)
+        for name in re.findall(r"`([\w/]+\.(?:py|json))`", rest):
+            assert any((folder / name).exists() for folder in folders), f"{name} of {place}"
 
 
 def test_every_option_in_the_table_is_one():
