@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from porting.graph.padding import same_pad
 from porting.judges.reference.steps import SAME, SIXTH, Step, Steps, required_steps
 from porting.parity.summation_order import pair
 
@@ -146,7 +147,7 @@ class _Recorder(TorchFunctionMode):
             (before + own, after + own)
             for (before, after), own in zip(value.amounts, padding, strict=True)
         )
-        same = amounts == tuple(map(same_padding, value.sides, kernel, stride))
+        same = amounts == tuple(map(same_pad, value.sides, kernel, stride))
         kind = "depthwise" if groups == weight.shape[0] > 1 else "conv"
         if kind == "conv" and groups > 1:
             kind = f"conv in {groups} groups"
@@ -193,12 +194,3 @@ class _Call:
         if place is not None and place < len(self.args):
             return self.args[place]
         return self.kwargs.get(name, default)
-
-
-def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's SAME along one axis, before and after.
-
-    Source: the notes on padding at https://www.tensorflow.org/api_docs/python/tf/nn.
-    """
-    total = max(kernel - (size % stride or stride), 0)
-    return total // 2, total - total // 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ import porting
 from genmobilenet import get_config
 from parity_tests.building.tflite_variants import Padded, same_amounts, symmetric_amounts
 from porting.errors import MappingError
-from porting.graph.padding import NO_PADS, Padding, Pads, same_pads
+from porting.graph.padding import NO_PADS, Padding, Pads, same_pad, same_pads
 from porting.parity.inputs import seeded_pixels
 from porting.release import write_release
 
@@ -105,6 +106,16 @@ def test_same_behind_an_explicit_padding_is_refused(tmp_path):
 )
 def test_what_same_adds(side, kernel, stride, ends):
     assert same_pads((side,) * 2, (kernel,) * 2, (stride,) * 2) == Pads(ends, ends)
+
+
+@pytest.mark.parametrize("size", range(1, 40))
+def test_same_gives_as_many_places_as_tensorflow(size):
+    for kernel in (1, 3, 5):
+        for stride in (1, 2, 3):
+            before, after = same_pad(size, kernel, stride)
+            places = (size + before + after - kernel) // stride + 1
+            assert places == math.ceil(size / stride)
+            assert after - before in (0, 1)
 
 
 @pytest.mark.parametrize("padding", ["same", "symmetric"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from torch import nn
@@ -11,7 +9,7 @@ from torch.nn import functional as F
 
 from genmobilenet.layers import Conv2dSame
 from porting.judges.reference.steps import SAME, Step
-from porting.parity.network_steps import same_padding, steps_of_network
+from porting.parity.network_steps import steps_of_network
 
 
 class Calls(nn.Module):
@@ -53,16 +51,6 @@ def test_padding_as_pytorch_pads_is_told_from_it():
         lambda m, x: m.conv(F.pad(x, (1, 1, 1, 0))), conv=nn.Conv2d(4, 8, 3, 2, bias=False)
     )
     assert turned[0].padding == "((1, 0), (1, 1)) of sides (64, 67)"
-
-
-@pytest.mark.parametrize("size", range(1, 40))
-def test_same_gives_as_many_places_as_tensorflow(size):
-    for kernel in (1, 3, 5):
-        for stride in (1, 2, 3):
-            before, after = same_padding(size, kernel, stride)
-            places = (size + before + after - kernel) // stride + 1
-            assert places == math.ceil(size / stride)
-            assert after - before in (0, 1)
 
 
 def test_kinds_of_convolutions():
