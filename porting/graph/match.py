@@ -87,11 +87,6 @@ class GraphMatcher:
         return [(node, partners[node]) for node in ours]
 
 
-def match_graphs(source: Graph, network: Graph, path: str) -> Pairs:
-    """Pair every value of a source with its counterpart; see :meth:`GraphMatcher.match`."""
-    return GraphMatcher(source, path).match(network)
-
-
 def _first_unlike(graph: Graph, fingerprints: dict[Node, int], others: Set[int]) -> str:
     """Describe the first node of a graph that has no counterpart in the other."""
     for node, fingerprint in fingerprints.items():

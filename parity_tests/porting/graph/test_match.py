@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from porting.errors import MappingError
-from porting.graph.match import AmbiguousAlignment, match_graphs
+from porting.graph.match import AmbiguousAlignment, GraphMatcher
 from porting.graph.node import Graph, Node
 
 
@@ -21,7 +21,7 @@ def op(kind, *operands):
 
 def places(left, right):
     """The places of the layers that are paired."""
-    pairs = match_graphs(Graph(left), Graph(right), "path")
+    pairs = GraphMatcher(Graph(left), "path").match(Graph(right))
     return [(ours.place, theirs.place) for ours, theirs in pairs if ours.weighted]
 
 

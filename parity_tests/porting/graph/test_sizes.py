@@ -9,7 +9,7 @@ from parity_tests.building.limits import within
 from parity_tests.building.tflite_files import TFLiteBuilder
 from porting.errors import MappingError
 from porting.graph.from_source import graph_of_source
-from porting.graph.match import Fingerprints, GraphMismatch, match_graphs
+from porting.graph.match import Fingerprints, GraphMatcher, GraphMismatch
 from porting.graph.node import Graph, Node, NodeTable, Value, in_order
 from porting.graph.rewrites import RULES, Operation, rewrite
 from porting.mapping.recognise import find_match
@@ -57,12 +57,12 @@ def fan(width):
 def test_a_graph_is_matched_with_its_like(graph):
     with within(mebibytes=512, seconds=20):
         source, network = graph(), graph()
-        assert len(match_graphs(source, network, "path")) == len(source.nodes())
+        assert len(GraphMatcher(source, "path").match(network)) == len(source.nodes())
 
 
 def test_long_graphs_that_differ_are_described_in_a_few_words():
     with within(mebibytes=512, seconds=20), pytest.raises(GraphMismatch) as raised:
-        match_graphs(chain(100_000), chain(99_999, "relu"), "path")
+        GraphMatcher(chain(100_000), "path").match(chain(99_999, "relu"))
     assert len(str(raised.value)) < 500
 
 
@@ -104,7 +104,7 @@ def operators_in_turn(kinds, length):
 
 
 def matched_with_itself(graph):
-    pairs = match_graphs(graph, graph, "path")
+    pairs = GraphMatcher(graph, "path").match(graph)
     assert all(ours is theirs for ours, theirs in pairs)
     return len(pairs)
 
