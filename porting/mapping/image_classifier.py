@@ -8,9 +8,6 @@ from porting.errors import BadInput, MappingError
 from porting.graph.operators import takes_channels_first
 from porting.sources.source import Source
 
-LOGITS, SOFTMAX = "classifier", "softmax"
-"""Taps of a network's outputs."""
-
 MOST_SIDE = 1 << 13
 """Largest side of an image, in pixels, that a graph may ask for."""
 

@@ -15,7 +15,8 @@ from porting.graph.from_source import Reading, SourceGraph, graph_of_source, rea
 from porting.graph.layers import graph_of_network, layers_of
 from porting.graph.match import GraphMatcher, GraphMismatch, Pairs
 from porting.graph.node import Graph, ModuleLayer, ModuleNorm, Node, SourceLayer
-from porting.mapping.image_classifier import LOGITS, SOFTMAX, Ends, ends_of, without_background
+from porting.graph.tap_names import CLASSIFIER, SOFTMAX
+from porting.mapping.image_classifier import Ends, ends_of, without_background
 from porting.mapping.layouts import VECTOR, VECTORS, layout_onto
 from porting.mapping.plan import Fill, LeftOut, Plan, check_total
 from porting.sources.source import Source
@@ -318,7 +319,7 @@ class _Pairing:
         """
         end = self.part.output
         logits = end.inputs[0] if end.kind == "softmax" else end
-        ends = {end: SOFTMAX, logits: LOGITS} if end is not logits else {logits: LOGITS}
+        ends = {end: SOFTMAX, logits: CLASSIFIER}  # of one node, the latter
         names = {}
         for ours, theirs in self.pairs:
             tap = self.part.taps.get(ours)

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from porting.graph.tap_names import SOFTMAX
 from porting.mapping.match import ENTRY, LayerFlow
 from porting.parity.noise import EPSILON
-from porting.parity.tap_names import SOFTMAX
 
 StoredLayer = tuple[str, np.ndarray, np.ndarray]
 """Kind, weight (OIHW or OI) and bias of a layer as a source stores it."""

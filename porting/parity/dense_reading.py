@@ -14,9 +14,9 @@ import numpy as np
 from torch import Tensor
 
 from porting.errors import NoPieces
+from porting.graph.tap_names import INPUT_OF
 from porting.judges.judge import INPUT
 from porting.parity.pairing import JudgeRuns, TapPairing
-from porting.parity.tap_names import INPUT_OF
 
 AMPLITUDES = (1.0, 8.0)
 """In standard deviations of each tap on an image: as images have them, and far out."""

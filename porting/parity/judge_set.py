@@ -12,12 +12,12 @@ import numpy as np
 from genmobilenet.zoo import get_config
 from porting.errors import BadInput, MissingJudge
 from porting.graph.layers import NORMALISES, layers_of
+from porting.graph.tap_names import CLASSIFIER, SOFTMAX
 from porting.judges.judge import INPUT, Judge, Run
 from porting.mapping.match import Match
 from porting.mapping.rules import is_named_by_keras
 from porting.mapping.rules.keras import keras_taps, last_normalising
 from porting.parity.coverage import StoredLayer
-from porting.parity.tap_names import CLASSIFIER, SOFTMAX
 from porting.sources import Source
 from porting.sources.checkpoint import CheckpointSource
 from porting.sources.keras import KerasSource

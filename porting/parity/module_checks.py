@@ -20,9 +20,9 @@ from torch.overrides import TorchFunctionMode
 
 from porting.errors import BadInput
 from porting.graph.layers import NORMALISES, NetworkLayers
+from porting.graph.tap_names import CLASSIFIER, OUTPUT, SOFTMAX
 from porting.parity.noise import CEILING, FACTOR, floor
 from porting.parity.port_runner import PortRunner, inference_copy
-from porting.parity.tap_names import CLASSIFIER, OUTPUT, SOFTMAX
 
 _LOW_BITS = {16: "bfloat16", 13: "float16"}
 """Low bits of a float32 that are 0 where its value is one of a shorter type."""

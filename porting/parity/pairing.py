@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from genmobilenet.network import GenMobileNet
 from porting.graph.layers import layers_of
+from porting.graph.tap_names import CLASSIFIER, SOFTMAX
 from porting.judges.judge import INPUT, Run
 from porting.mapping.match import LayerFlow, Match
 from porting.parity.judge_set import JudgeSet
 from porting.parity.module_checks import wrong_activations
 from porting.parity.port_runner import PortRunner, as_port, has_user_defined_parts
 from porting.parity.tap_matching import TapMatching, match_taps
-from porting.parity.tap_names import CLASSIFIER, SOFTMAX
 
 _UNSEEN = "computed where no part of the module can be looked into"
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from porting.errors import BadInput
+from porting.graph.tap_names import INPUT_OF, OUTPUT, SOFTMAX, call_name
 from porting.own_module import copied
 from porting.parity.noise import EPSILON, noise_of, small_sample_factor
 from porting.parity.summation_order import DepthwiseByShifts, ReversedSums, SequentialSums
-from porting.parity.tap_names import INPUT_OF, OUTPUT, SOFTMAX, call_name
 
 OnTap = Callable[[str, Tensor], "Tensor | None"]
 """Called with a tap and its values; what it returns takes their place."""

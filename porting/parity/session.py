@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from genmobilenet.network import GenMobileNet
 from porting.errors import BadInput
 from porting.graph.layers import layers_of
+from porting.graph.tap_names import INPUT_OF
 from porting.mapping.input_spec import InputConvention
 from porting.mapping.match import Match
 from porting.parity.compare import Comparer, Comparison, Reading, TapResult
@@ -28,7 +29,6 @@ from porting.parity.noise import Differences, NoiseEstimator, Tolerance
 from porting.parity.pairing import JudgeRuns, TapPairing, pair_taps
 from porting.parity.pixel_check import PixelCheck, PixelChecker
 from porting.parity.port_runner import PortRunner
-from porting.parity.tap_names import INPUT_OF
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from porting.errors import BadInput
+from porting.graph.tap_names import CLASSIFIER, INPUT_OF, OUTPUT, SOFTMAX, call_name
 from porting.parity.port_runner import (
     as_port,
     forward_errors_as_bad_input,
     inference_copy,
     output_tensor,
 )
-from porting.parity.tap_names import CLASSIFIER, INPUT_OF, OUTPUT, SOFTMAX, call_name
 
 _ELEMENTS = 4096  # of a tap, evenly spaced, on which similarity is judged
 _ANY_SHAPE_MATCH = 0.01  # what two values of one shape are worth if nothing else speaks for them

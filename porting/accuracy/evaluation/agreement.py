@@ -43,9 +43,9 @@ def tie_on(work: Work, numbers: Sequence[int]) -> float | None:
     import torch
 
     from genmobilenet.network import GenMobileNet
+    from porting.graph.tap_names import OUTPUT
     from porting.parity.port_runner import PortRunner
     from porting.parity.tap_matching import check_runs
-    from porting.parity.tap_names import OUTPUT
 
     port = next(side for side in work.sides if side.on_device)
     pipeline, images = parse_pipeline(port.pipeline), []
