@@ -39,11 +39,10 @@ from porting.graph.operators import (
 )
 from porting.graph.padding import NO_PADS, Padding, Pads, same_pads
 from porting.graph.rewrites import Operation, plain, rewrite
+from porting.sources.source import WEIGHT_AXES, Operator, Source
 from porting.sources.source import Graph as SourceOperators
-from porting.sources.source import Operator, Source
 
 _SHAPES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
-_LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _MEANS = ("MEAN", "AVERAGE_POOL_2D")
 _PADS = ("PAD", "PADV2")
 _POOLS = {"AVERAGE_POOL_2D": "average pool", "MAX_POOL_2D": "max pool"}
@@ -59,7 +58,7 @@ _OF_ONE_CHANNEL_A_GROUP = {"o h w i": "c h w 1", "h w i o": "h w 1 c"}
 """Axes of a grouped convolution's weight -> those of a depthwise one."""
 _SCALES = ("MUL", "DIV")
 _OF_ONE_VALUE = (
-    *CASTS, *_SHAPES, *_LAYERS, *_MEANS, *_PADS, *_POOLS, "BATCH_NORM", "TRANSPOSE",
+    *CASTS, *_SHAPES, *WEIGHT_AXES, *_MEANS, *_PADS, *_POOLS, "BATCH_NORM", "TRANSPOSE",
 )  # fmt: skip
 """Operators whose first input is data; the others are weights, axes, amounts or a shape."""
 
@@ -102,7 +101,7 @@ def readings(source: Source) -> tuple[Reading, ...]:
     kinds = {operator.outputs[0]: operator.kind for operator in _operators(source)}
     for operator in _operators(source):
         data_kind = kinds.get(operator.inputs[0] or "") if operator.kind == "FAKE_QUANT" else None
-        if operator.kind not in _LAYERS and data_kind not in (*_LAYERS, "BATCH_NORM"):
+        if operator.kind not in WEIGHT_AXES and data_kind not in (*WEIGHT_AXES, "BATCH_NORM"):
             continue
         result = source.activations.get(operator.outputs[0])
         if is_plain(operator) and result is not None and _starts_at_zero(result.range):
@@ -288,7 +287,7 @@ class _Reader:
         averages = kind in _MEANS and averages_space(operator, self.source)
         if (kind in CASTS and is_real) or (moves_ones and (kind in _SHAPES or averages)):
             return inputs[0]
-        if kind in _LAYERS:
+        if kind in WEIGHT_AXES:
             facts = facts_of(operator, self.source)
             sizes = *facts.kernel, *facts.stride, *facts.dilation, facts.in_channels
             if facts.weight and min(*sizes, facts.out_channels) > 0:
@@ -435,7 +434,7 @@ class _Reader:
         """
         activation = str(operator.options.get("activation", "none"))
         rounds_a_layer = operator.kind == "FAKE_QUANT" and x.node.weighted
-        if activation != "none" or not (operator.kind in (*_LAYERS, "ADD") or rounds_a_layer):
+        if activation != "none" or not (operator.kind in (*WEIGHT_AXES, "ADD") or rounds_a_layer):
             return activation
         result = self.source.activations.get(operator.outputs[0])
         if result is None or result.range is None or not _starts_at_zero(result.range):
