@@ -42,7 +42,7 @@ SEPARATOR = " | "
 """Between the parts of a network's own strings; no name of a network has it."""
 
 _STATED = {"padding": str, "gate": str, "bn_epsilon": float}
-"""Fields that such a text states, where they differ from TensorFlow's or the usual."""
+"""Fields that a network's strings state where they differ from the usual, and their types."""
 
 
 @dataclass(frozen=True)
@@ -291,9 +291,8 @@ def parse_network(text: str) -> NetworkConfig:
     classifier = [word for word in words[-1:] if word in ("fc", "fc_nobias")]
     hidden = [word for word in words if word.startswith("fc_c")]
     conv = [word for word in words if re.fullmatch(r"cn_c[1-9]\d*", word)]
-    head = {"conv": [*conv, "pool"], "after_pool": ["pool", *conv], "none": ["pool"]}
-    kinds = [name for name, start in head.items() if [*start, *hidden, *classifier] == words]
-    kinds = [name for name in kinds if (name == "none") != bool(conv)]
+    heads = {"conv": [*conv, "pool"], "after_pool": ["pool", *conv]} if conv else {"none": ["pool"]}
+    kinds = [name for name, start in heads.items() if [*start, *hidden, *classifier] == words]
     if not kinds or len(conv) > 1:
         raise ArchitectureError(
             f"{last!r}: expected a head as 'cn_c1280 pool fc', 'pool cn_c1280 fc' or 'pool fc', "
@@ -307,6 +306,7 @@ def parse_network(text: str) -> NetworkConfig:
         classifier_bias=classifier != ["fc_nobias"], num_classes=1000 if classifier else 0,
     ).tensorflow_form()  # fmt: skip
     config = replace(config, **fields)  # type: ignore[arg-type]
+    # Parse the strings of blocks and dense layers now, so that errors in them are raised here.
     config.resolve()
     tuple(config.dense)
     return config

@@ -13,17 +13,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from genmobilenet.arch import ACTIVATIONS, BlockSpec, DenseSpec
-from genmobilenet.config import TF_BN_EPSILON, TF_BN_MOMENTUM, Block, NetworkConfig
+from genmobilenet.config import CHOICES, TF_BN_EPSILON, TF_BN_MOMENTUM, Block, NetworkConfig
 from porting.errors import MappingError
 from porting.graph.match import describe_node
 from porting.graph.node import Graph, Node
 
 _MEAN = "mean over height and width"
-_GATES = ("sigmoid", "hard_sigmoid")
+_GATES = CHOICES["gate"]
 _ACTIVATIONS = (*ACTIVATIONS.values(), *_GATES)
-_PADDINGS = ("same", "symmetric")
 _ENDS = ("softmax", "sigmoid")
-"""What may stand behind the logits: the network gives those."""
+"""Operations on the logits at the end of a graph; the network ends before them."""
 
 
 class NotInTheLanguage(MappingError):
@@ -37,7 +36,7 @@ class NotInTheLanguage(MappingError):
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer and the activation behind it; ``end`` is the value that the two give."""
+    """A layer and the activation after it; ``end`` is the value that the two compute."""
 
     node: Node
     activation: str
@@ -143,8 +142,10 @@ class _Parser:
                 node, f"an activation as behind the stem ({stem.activation}), of {_known()}"
             )
         if len(gates) > 1:
-            raise self._outside(self._output, f"one kind of gate, and not {' and '.join(gates)}")
-        config = NetworkConfig(
+            raise self._outside(
+                self._output, f"one kind of gate, and not {' and '.join(sorted(gates))}"
+            )
+        return NetworkConfig(
             blocks=tuple(_stages(blocks, activation)),
             source="read from the source's graph",
             stem_channels=stem.widths[1],
@@ -164,7 +165,6 @@ class _Parser:
             num_classes=0 if classifier is None else classifier.widths[1],
             in_chans=channels,
         )
-        return config
 
     def _inverted_residual(self, x: Node, expand: _Layer, gates: set[str]) -> Node:
         depthwise = self._layer(expand.end, "a depthwise convolution")
@@ -245,7 +245,7 @@ class _Parser:
         )  # fmt: skip
 
     def _squeeze_excite(self, x: Node, gates: set[str]) -> tuple[Node, int]:
-        """What flows on behind a squeeze-excite on ``x``, and its width; x and 0 for none."""
+        """The value after a squeeze-excite of ``x``, and its inner width; ``x`` and 0 for none."""
         users = self._users.get(x, [])
         product = next((user for user in users if user.kind == "mul"), None)
         if product is None:
@@ -312,7 +312,7 @@ class _Parser:
     def _padding(self) -> str:
         """The padding of all convolutions."""
         refusals: list[Node] = []
-        for padding in _PADDINGS:
+        for padding in CHOICES["padding"]:
             unlike = (n for n in self._nodes if n.padding and not n.padding.fits(padding))
             node = next(unlike, None)
             if node is None:
@@ -368,7 +368,7 @@ def _stages(blocks: list[Block], activation: str) -> Iterator[str]:
 
 
 def _spec(block: Block, activation: str) -> BlockSpec:
-    """A block as a string of its own; its activation is left off where it is the network's."""
+    """One block as a stage of its own, without its activation if that is the network's."""
     shortcut = block.stride == 1 and block.in_channels == block.out_channels
     expands = block.type in ("ir", "er")
     return BlockSpec(
@@ -385,7 +385,7 @@ def _spec(block: Block, activation: str) -> BlockSpec:
 
 
 def _ratio(width: int, channels: int) -> float:
-    """The shortest number by which ``channels`` is ``width``, cut to a whole number."""
+    """The shortest decimal whose product with ``channels``, truncated, is ``width``."""
     for digits in range(1, 18):
         ratio = float(f"{width / channels:.{digits}g}")
         if int(channels * ratio) == width:

@@ -96,7 +96,7 @@ class Session:
     ) -> None:  # fmt: skip
         self._pairing, self._first = pairing, image
         self._readings, self._details = readings, details
-        self._background: ThreadPoolExecutor = background
+        self._background = background
         self._tasks: list[Future[None]] = []
         self._refusals: list[str] = []
         self._comparers = [
