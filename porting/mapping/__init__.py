@@ -1,0 +1,1 @@
+"""From a source to the plan: which network fits, and what fills each of its keys."""
