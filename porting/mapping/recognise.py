@@ -37,7 +37,7 @@ def find_match(
     search = _Search(source, weight_set, drop_background)
     if model is not None:
         return search.named(model)
-    matches = list(search.candidates()) or list(search.from_graph())
+    matches = list(search.fits())
     if not matches:
         raise search.nothing_fits()
     if len(matches) > 1:
@@ -49,15 +49,9 @@ def find_match(
 def candidates(source: Source, weight_set: str, drop_background: bool = False) -> Iterator[Match]:
     """All networks that fit; of one with a ``tf_`` form that fits, that form alone.
 
-    Where no known network fits, the one whose strings the source's graph gives.
+    If no known network fits, the one whose architecture is read from the source's graph.
     """
-    search = _Search(source, weight_set, drop_background)
-    first = next(matches := search.candidates(), None)
-    if first is None:
-        yield from search.from_graph()
-    else:
-        yield first
-        yield from matches
+    return _Search(source, weight_set, drop_background).fits()
 
 
 def match(source: Source, model: str, weight_set: str, drop_background: bool = False) -> Match:
@@ -97,8 +91,17 @@ class _Search:
         self._refusals[model] = first
         raise first
 
-    def candidates(self) -> Iterator[Match]:
-        """All networks that fit."""
+    def fits(self) -> Iterator[Match]:
+        """All known networks that fit; if none does, the one that is read from the graph."""
+        is_known = False
+        for match in self.known():
+            is_known = True
+            yield match
+        if not is_known:
+            yield from self.from_graph()
+
+    def known(self) -> Iterator[Match]:
+        """All known networks that fit."""
         fitting = set()
         stem, weights = _stem_channels(self._source), weight_count(self._source, self._weight_set)
         for model in self._models():
@@ -143,7 +146,7 @@ class _Search:
         try:
             return self.match(ALIASES.get(model, model))
         except MappingError as error:
-            others = [match.model for match in self.candidates()]
+            others = [match.model for match in self.known()]
             # A plain network pads otherwise from its stem on; what else differs says more.
             reason = self._furthest((model, f"tf_{model}"))[1] or error
             if not others:
