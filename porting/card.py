@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from porting.errors import BadInput
-from porting.mapping.families import family_of
+from porting.mapping.families import ASSUMED, family_of
 from porting.mapping.input_spec import InputConvention
 from porting.plain_json import encoded
 
@@ -152,7 +152,7 @@ def _card_from_json(data: Mapping[str, Any]) -> Card:
     convention, calibration = data.get("input"), data.get("calibration")
     if convention is not None:
         # Older cards do not say how images become pixels: as the network's family has it.
-        family = family_of(model.removeprefix("tf_"))
+        family = family_of(model) or ASSUMED
         preprocessing = family.preprocessing(convention["size"])
         convention = InputConvention.from_json({"preprocessing": preprocessing, **convention})
     if calibration is not None:

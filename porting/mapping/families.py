@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from genmobilenet.config import SEPARATOR
+
 Affine = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of pixels 0..255, a channel each."""
 
@@ -45,7 +47,13 @@ class Family:
 FAMILIES = {"mobilenet": Family(SLIM, INCEPTION), "": Family(MNASNET, IMAGENET)}
 """By the start of a network's plain name."""
 
+ASSUMED = FAMILIES["mobilenet"]
+"""The family assumed for an unknown network, whose input is [-1, 1]."""
 
-def family_of(plain: str) -> Family:
-    """The family of a network's plain name (without ``tf_``)."""
+
+def family_of(model: str) -> Family | None:
+    """The family of a network by its name (``tf_`` in front or not); None for its own strings."""
+    if SEPARATOR in model:
+        return None
+    plain = model.removeprefix("tf_")
     return next(family for start, family in FAMILIES.items() if plain.startswith(start))

@@ -15,10 +15,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genmobilenet.config import SEPARATOR
 from porting.errors import BadInput, BadSource, UnsupportedSource
 from porting.graph.operators import stored_name, takes_channels_first
-from porting.mapping.families import ROUNDED, Affine, family_of
+from porting.mapping.families import ASSUMED, ROUNDED, Affine, family_of
 from porting.mapping.match import Match
 from porting.mapping.recognise import candidates
 from porting.mapping.rules.keras import NORMALISING
@@ -48,9 +47,6 @@ _QUANTISED_RANGES = (*RANGES, (-128.0, 127.0))
 NOTHING_SAYS_SO = "nothing in the file says so"
 
 _BY_ITSELF = "the network normalises by itself"
-
-_UNKNOWN = "mobilenet"
-"""The family assumed for an unknown network, whose input is [-1, 1]."""
 
 _LEAST_DEVIATION = 1e-7
 """``keras.backend.epsilon()``, by which a deviation of 0 is replaced."""
@@ -190,16 +186,14 @@ def convention_of(source: Source, match: Match, by_user: Affine | None = None) -
     if match.architecture is None:
         # The module's name says nothing; the source may be one of a known network's.
         network = next(candidates(source, match.plan.weight_set), None)
-    model = None
-    if network is not None and SEPARATOR not in network.model:
-        model = network.model.removeprefix("tf_")
-    family = family_of(model or _UNKNOWN)
+    known_family = None if network is None else family_of(network.model)
+    family = known_family or ASSUMED
     mean, std = (
         values if ends.channels == len(values) else (float(np.mean(values)),) * ends.channels
         for values in family.affine
     )
     steps = steps_of(source, match.normalisation, ends.channels)
-    entry_spec = _without_user(source, steps, (mean, std), model)
+    entry_spec = _without_user(source, steps, (mean, std), known_family is not None)
     if by_user is not None:
         entry_spec = _with_user(source, steps, entry_spec, _range_of_user(by_user, ends.channels))
     entry, certainty, evidence = entry_spec
@@ -224,20 +218,20 @@ _EntrySpec = tuple["InputRange", Certainty, str]
 """What the source's own input stands for, how surely that is known, and the evidence."""
 
 
-def _without_user(source: Source, steps: Steps, usual: Affine, model: str | None) -> _EntrySpec:
+def _without_user(source: Source, steps: Steps, usual: Affine, is_known: bool) -> _EntrySpec:
     """By the file, else by what the family's authors publish, else as usual in the family."""
     by_file = range_by_file(source, len(usual[0]), steps.scale, steps.offset)
     if by_file is not None:
         certainty: Certainty = "proved" if by_file.proved else "assumed"
         return by_file, certainty, f"{steps.what}, {by_file.how}"
     as_usual = before(InputRange(*usual, "", False), steps.scale, steps.offset)
-    if source.documented_as is not None and model is not None:
+    if source.documented_as is not None and is_known:
         code = f"the family's training code, as published with {source.documented_as}"
         return as_usual, "proved", f"{steps.what} ({code})" if steps.kinds else code
     if steps.kinds:
         likely = likely_range(steps.scale, steps.offset, len(usual[0]), usual)
         return likely, "unknown" if likely.unknown else "assumed", f"{steps.what}, {likely.how}"
-    if model is None:
+    if not is_known:
         nothing = "neither the file nor a known network says what it takes; [-1, 1] is taken"
         return as_usual, "unknown", f"{nothing}; --mean and --std say it"
     return as_usual, "assumed", f"assumed as in the family's training code; {NOTHING_SAYS_SO}"

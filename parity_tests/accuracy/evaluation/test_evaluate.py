@@ -120,6 +120,15 @@ def test_a_checkpoint_without_a_card_needs_its_network_named(small, photos, eval
         evaluated(source=None, checkpoint=bare)
 
 
+def test_a_network_by_its_strings_without_a_card(evaluated, tmp_path):
+    strings = "stem_c8_nre | ds_r1_k3_s2_c8 | pool fc"
+    bare = tmp_path / "bare.pth"
+    torch.save(create_model(strings).state_dict(), bare)
+    convention = evaluated(source=None, checkpoint=bare, model=strings).convention
+    assert (convention.mean, convention.certainty) == ((127.5,) * 3, "unknown")
+    assert convention.evidence.startswith("neither a card nor a known network")
+
+
 def test_nothing_to_evaluate(evaluated):
     with pytest.raises(BadInput, match="nothing to evaluate"):
         evaluated(source=None, checkpoint=None)

@@ -22,8 +22,8 @@ from porting.accuracy.preprocessing import named_pipeline
 from porting.card import read_card
 from porting.catalog.local import open_published, published_as
 from porting.errors import BadInput, MissingPackage
-from porting.mapping.families import ROUNDED, family_of
-from porting.mapping.input_spec import InputConvention, convention_of
+from porting.mapping.families import ASSUMED, ROUNDED, family_of
+from porting.mapping.input_spec import Certainty, InputConvention, convention_of
 from porting.sha256 import sha256_of
 
 if TYPE_CHECKING:
@@ -186,13 +186,19 @@ def _from_card(inputs: Inputs) -> _Models:
     if card is not None and card.input is not None:
         convention = card.input
     else:  # that of the network's family
-        config, family = get_config(model), family_of(model.removeprefix("tf_"))
+        config, known_family = get_config(model), family_of(model)
+        family = known_family or ASSUMED
         size, bias = config.input_size, state.get("classifier.bias")
         classes = config.num_classes if bias is None else int(bias.numel())
+        certainty: Certainty = "assumed"
         evidence = "assumed as in the family's training code; there is no card to say so"
+        if known_family is None:
+            certainty = "unknown"
+            evidence = "neither a card nor a known network says what it takes; [-1, 1] is taken"
         convention = InputConvention(
-            size, config.in_chans, classes, *family.affine, evidence, family.preprocessing(size)
-        )
+            size, config.in_chans, classes, *family.affine, evidence, family.preprocessing(size),
+            certainty,
+        )  # fmt: skip
         if "normalise.mean" in state:
             convention = convention.taken_in()
     if inputs.normalisation is not None:
