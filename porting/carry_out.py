@@ -13,11 +13,11 @@ from porting.errors import BadInput, BadSource
 from porting.graph.layers import NORMALISATION, NORMALISES, layers_of
 from porting.mapping.input_spec import InputConvention, normalises_inside
 from porting.mapping.layouts import change
-from porting.mapping.match import Match
+from porting.mapping.match import Match, match_module
 from porting.mapping.plan import Fill, Plan
 from porting.mapping.recognise import find_match
 from porting.mapping.rules import choose_weight_set
-from porting.own_module import copied
+from porting.own_module import build_module, copied, name_of
 from porting.sources.source import Source
 
 if TYPE_CHECKING:
@@ -210,9 +210,6 @@ def module_target(
         MappingError: source and module do not fit, or leave open which layer is which.
     """
     from torch import nn
-
-    from porting.mapping.match import match_module
-    from porting.own_module import build_module, name_of
 
     module = build_module(onto) if isinstance(onto, str) else onto
     if not isinstance(module, nn.Module):

@@ -13,10 +13,10 @@ from porting.card import Card, read_card
 from porting.carry_out import with_normalisation
 from porting.errors import BadInput, MappingError
 from porting.graph.layers import layers_of
-from porting.mapping.match import Match
+from porting.mapping.match import Match, match_module
 from porting.mapping.recognise import find_match
 from porting.mapping.rules import choose_weight_set
-from porting.own_module import copied
+from porting.own_module import build_module, copied, fill_module
 from porting.sha256 import sha256_of
 from porting.sources import Source
 
@@ -75,8 +75,6 @@ def subject_from_file(
         if len(source.weight_sets) > 1 and card.source.weight_set in source.weight_sets:
             weights = weights or card.source.weight_set
     if onto is not None:
-        from porting.own_module import build_module, fill_module
-
         network = _judgeable(build_module(onto))
         notes = fill_module(network, state, str(path))
         match = _onto(source, network, model, weights)
@@ -162,8 +160,6 @@ def _onto(source: Source, module: nn.Module, model: str | None, weights: str | N
     """
     if source.graph is None:
         return _matched(source, model, weights, None)
-    from porting.mapping.match import match_module
-
     weight_set = choose_weight_set(source, weights)
     first: BadInput | None = None
     for drop in (False, True):

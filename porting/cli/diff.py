@@ -16,7 +16,7 @@ from porting.cli.options import (
     WeightsOption,
 )
 from porting.exits import NOT_AT_PARITY
-from porting.reports.terminal import print_output, show
+from porting.reports.terminal import print_output, progress_bar, show
 
 
 def diff(
@@ -69,7 +69,6 @@ def diff(
     from porting.parity.noise import Tolerance
     from porting.reports.comparison import diff_json, print_diff
     from porting.reports.documents import print_files, write_reports
-    from porting.reports.terminal import progress_bar
     from porting.subject import subject_from_file
 
     as_json = json_file is not None and str(json_file) == "-"

@@ -16,7 +16,7 @@ from porting.cli.options import (
     resolve_source,
 )
 from porting.exits import NOT_AT_PARITY, Interrupted
-from porting.reports.terminal import print_output, show
+from porting.reports.terminal import evaluation_bar, print_output, show
 
 
 def evaluate(
@@ -101,7 +101,6 @@ def evaluate(
     from porting.atomic_files import check_files
     from porting.reports.documents import print_files, write_reports
     from porting.reports.evaluation import evaluation_report, print_evaluation
-    from porting.reports.terminal import evaluation_bar
 
     as_json = json_file is not None and str(json_file) == "-"
     data_file = None if as_json else json_file

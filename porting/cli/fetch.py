@@ -7,7 +7,7 @@ import typer
 
 from porting.cli.options import JsonOption
 from porting.folders import DOWNLOADS
-from porting.reports.terminal import show
+from porting.reports.terminal import progress_bar, show
 
 
 def fetch(
@@ -30,7 +30,6 @@ def fetch(
     from porting.catalog.downloads import DownloadFailed
     from porting.catalog.downloads import fetch as fetch_source
     from porting.reports.sources import download_json, print_download
-    from porting.reports.terminal import progress_bar
 
     entry = find_entry(name)
     try:

@@ -21,7 +21,7 @@ from porting.cli.options import (
 from porting.errors import BadInput, NotAtParity, PortingError
 from porting.exits import WRONG_USE
 from porting.folders import DOWNLOADS, PORTS
-from porting.reports.terminal import show
+from porting.reports.terminal import progress_bar, show
 
 
 def port(
@@ -93,7 +93,6 @@ def port(
     from porting.catalog.local import source_path
     from porting.release import write_release
     from porting.reports.comparison import port_json, print_port
-    from porting.reports.terminal import progress_bar
 
     with progress_bar("judging" if images is None else "calibrating, judging") as progress:
         result = port_source(

@@ -16,6 +16,7 @@ from porting.cli.options import (
 )
 from porting.errors import BadInput
 from porting.folders import DOWNLOADS, PORTS, REPORTS
+from porting.reports.terminal import progress_bar
 
 
 def reproduce(
@@ -47,7 +48,6 @@ def reproduce(
     from porting.catalog.published import find_entry
     from porting.cli.processes import PORTING
     from porting.release import write_release
-    from porting.reports.terminal import progress_bar
 
     further = context.args
     for name, value in (("DATA", str(data)), ("SOURCE", source)):

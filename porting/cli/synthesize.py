@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from porting.cli.options import JsonOption
-from porting.reports.terminal import print_lines, show
+from porting.reports.terminal import print_lines, progress_bar, show
 
 
 def synthesize(
@@ -20,7 +20,6 @@ def synthesize(
     The weights are seeded and mean nothing; names, formats and scales are those of the real ones.
     """
     from porting.judges.reference.synthesize import synthesize as make_files
-    from porting.reports.terminal import progress_bar
 
     with progress_bar(f"synthesizing {model}"):
         files = make_files(model, out, seed)

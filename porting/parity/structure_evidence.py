@@ -38,9 +38,11 @@ from porting.parity.compare import Comparison
 from porting.parity.inputs import seeded_pixels
 from porting.sources import Source
 from porting.sources.checkpoint import CheckpointSource
+from porting.sources.graphdef import FrozenGraphSource
 from porting.sources.keras import KerasSource
 from porting.sources.opening import graphs_beside
 from porting.sources.source import WEIGHT_AXES
+from porting.sources.tflite import TFLiteSource
 
 if TYPE_CHECKING:
     from torch import nn
@@ -289,9 +291,6 @@ def companion_graph(
 def _graphs(
     source: CheckpointSource, match: Match, compare: CompareWithGraph
 ) -> Iterator[CompanionGraph]:
-    from porting.sources.graphdef import FrozenGraphSource
-    from porting.sources.tflite import TFLiteSource
-
     drops = match.first_class > 0
     for path in graphs_beside(source):
         try:
