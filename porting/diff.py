@@ -14,7 +14,7 @@ from porting.mapping.input_spec import InputConvention, convention_of, parse_aff
 from porting.parity.compare import Comparison, Reading
 from porting.parity.inputs import INPUTS, Images, ImageStream, image_stream
 from porting.parity.noise import Tolerance
-from porting.parity.verify import Verdict, verify_port
+from porting.parity.verify import READINGS, Verdict, verify_port
 from porting.parity.weights import compare_weights
 from porting.sources import Source
 from porting.subject import Subject, subject_from_file, subject_from_module
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 Mode = Literal["both", "accumulated", "isolated"]
 
-READINGS: dict[str, tuple[Reading, ...]] = {
-    "both": ("accumulated", "isolated", "dense"),
+MODES: dict[str, tuple[Reading, ...]] = {
+    "both": READINGS,
     "accumulated": ("accumulated", "dense"),
     "isolated": ("isolated", "dense"),
 }
+"""Mode of a comparison -> the readings that it takes."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ def diff(
         BadInput: an unknown mode, no usable image, a convention that contradicts the file, or
             the judge is not installed.
     """
-    if mode not in READINGS:
-        raise BadInput(f"mode {mode!r}: expected one of {', '.join(READINGS)}")
+    if mode not in MODES:
+        raise BadInput(f"mode {mode!r}: expected one of {', '.join(MODES)}")
     convention = convention_of(source, subject.match, affine)
     # A graph states the size of its images; a network built from names takes any.
     any_size = source.graph is None
@@ -85,7 +86,7 @@ def diff(
 
     verdict = verify_port(
         source, subject.match, subject.network, convention, stream,
-        readings=READINGS[mode], tolerance=tolerance, progress=advance,
+        readings=MODES[mode], tolerance=tolerance, progress=advance,
     )  # fmt: skip
     weights = compare_weights(source, subject.match, subject.network, convention)
     comparison = replace(verdict.comparison, weights=weights)
