@@ -66,7 +66,7 @@ class Coverage:
         return f"{share}, but {missing:,} are not proved, {count:,} of them in {key}: {reason}"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for card and report."""
+        """Plain data for reports."""
         return {
             "weights": self.weights,
             "on_images": self.on_images,
