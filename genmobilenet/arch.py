@@ -169,15 +169,15 @@ def _parse_token(token: str, text: str) -> tuple[str, int | float | bool | str]:
         raise ArchitectureError(f"{text!r}: {token!r} takes a whole number") from None
 
 
-def round_channels(channels: float, divisor: int = 8, limit: float = 0.9) -> int:
-    """Round a scaled width to a multiple of ``divisor``, at least ``divisor``.
+def round_channels(channels: float) -> int:
+    """Round a scaled width to a multiple of 8, at least 8.
 
     One multiple higher if rounding would lose more than 10 %. Source:
     ``round_filters`` in tensorflow/tpu ``mnasnet_model.py``; the same rule is
     ``_make_divisible`` in slim's MobileNet code.
     """
-    width = max(divisor, int(channels + divisor / 2) // divisor * divisor)
-    return width + divisor if width < limit * channels else width
+    width = max(8, int(channels + 4) // 8 * 8)
+    return width + 8 if width < 0.9 * channels else width
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,8 @@ def rounding(monkeypatch, model):
     from genmobilenet import config
     from porting.judges.reference import graphs
 
-    def rounded(channels, divisor=8, limit=0.9):
-        return max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    def rounded(channels):
+        return max(8, int(channels + 4) // 8 * 8)
 
     in_zoo(monkeypatch, model)  # a new configuration: an existing one has computed its blocks
     monkeypatch.setattr(config, "round_channels", rounded)

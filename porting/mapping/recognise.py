@@ -46,12 +46,12 @@ def find_match(
     return matches[0]
 
 
-def candidates(source: Source, weight_set: str, drop_background: bool = False) -> Iterator[Match]:
+def candidates(source: Source, weight_set: str) -> Iterator[Match]:
     """All networks that fit; of one with a ``tf_`` form that fits, that form alone.
 
     If no known network fits, the one whose architecture is read from the source's graph.
     """
-    return _Search(source, weight_set, drop_background).fits()
+    return _Search(source, weight_set, drop_background=False).fits()
 
 
 def match(source: Source, model: str, weight_set: str, drop_background: bool = False) -> Match:

@@ -90,8 +90,8 @@ class DenseValues:
     ``most`` is the largest number of values that a tap has.
     """
 
-    def __init__(self, most: int, seed: int = 0) -> None:
-        self._generator = np.random.default_rng(seed)
+    def __init__(self, most: int) -> None:
+        self._generator = np.random.default_rng(0)
         pool = self._generator.standard_normal(_POOL, np.float32)
         self._values = np.resize(pool, _POOL + most)
 

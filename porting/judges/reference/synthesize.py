@@ -133,14 +133,13 @@ class SyntheticFiles:
     dynamic: Path
 
 
-def synthesize(model: str, out: Path, seed: int = 0, scheme: str | None = None) -> SyntheticFiles:
+def synthesize(model: str, out: Path, seed: int = 0) -> SyntheticFiles:
     """Make a checkpoint and two TFLite files of a network under ``out``.
 
     The checkpoint holds raw weights, moving averages that differ from them,
     RMSProp slots and ``global_step``; the TFLite files, float and dynamic
     range, are converted from the averages. A plain name stands for its ``tf_``
-    form. ``scheme`` is ``"keras"`` or ``"layers"``, by default Google's for
-    that network.
+    form.
 
     Raises:
         UnknownModel: no network has that name.
@@ -149,8 +148,7 @@ def synthesize(model: str, out: Path, seed: int = 0, scheme: str | None = None) 
     """
     name = tensorflow_form(model)
     config = get_config(name)
-    root, default_scheme = root_and_scheme(name)
-    scheme = scheme or default_scheme
+    root, scheme = root_and_scheme(name)
     try:
         # Only an absent or empty folder, or earlier synthetic files, may be written over.
         if out.exists() and not out.is_dir():
