@@ -15,6 +15,7 @@ from porting.graph.layers import NORMALISES, layers_of
 from porting.graph.tap_names import CLASSIFIER, SOFTMAX
 from porting.judges.judge import INPUT, Judge, Run
 from porting.mapping.match import Match
+from porting.mapping.plan import Plan
 from porting.mapping.rules import is_named_by_keras
 from porting.mapping.rules.keras import keras_taps, last_normalising
 from porting.parity.coverage import StoredLayer
@@ -268,8 +269,8 @@ def logits_judge(source: Source, match: Match, in_float: bool = False) -> Logits
     return lambda inputs: runner.run(inputs, tensors).taps[CLASSIFIER]
 
 
-def judge_label(source: Source) -> str:
-    """Name and version of a source's judge, without starting it.
+def judge_label(source: Source, plan: Plan) -> str:
+    """Name and version of the judge of a port by this plan, without starting it.
 
     Raises:
         MissingJudge: the judge's package is not installed.
@@ -278,7 +279,8 @@ def judge_label(source: Source) -> str:
         from porting.judges.litert import installed_runtime
 
         return installed_runtime()
-    name = "Keras" if isinstance(source, KerasSource) else "TensorFlow"
+    by_keras = isinstance(source, KerasSource) or is_named_by_keras(plan)
+    name = "Keras" if by_keras else "TensorFlow"
     try:
         version = importlib.metadata.version(name.lower())
     except importlib.metadata.PackageNotFoundError:

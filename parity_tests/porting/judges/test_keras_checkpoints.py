@@ -10,6 +10,7 @@ import porting
 from parity_tests.building.keras_models import SMALL, build
 from porting.errors import BadInput, MappingError
 from porting.parity.inputs import seeded_pixels
+from porting.parity.judge_set import judge_label
 
 pytestmark = pytest.mark.skipif(find_spec("keras") is None, reason="Keras is not installed")
 
@@ -29,6 +30,7 @@ def test_a_checkpoint_of_a_model_is_judged_by_keras(application, tmp_path):
     result = porting.port(prefix, pixels=PIXELS)
     assert result.comparison, result.comparison.summary()
     assert result.comparison.judge == "Keras"
+    assert judge_label(result.source, result.plan).startswith("Keras ")
     assert result.basis.structure == "Keras's own model, that of keras.applications"
 
 

@@ -16,7 +16,6 @@ from parity_tests.building.command import porting as porting_command
 from parity_tests.building.keras_models import SMALL, build, global_policy, with_policies, write
 from porting.judges.keras import Application, KerasJudge
 from porting.parity.judge_set import judge_label
-from porting.sources import open_source
 from porting.sources.keras import KerasSource
 
 pytestmark = [
@@ -58,7 +57,7 @@ def test_every_policy_in_every_file_of_a_whole_model(tmp_path, application, poli
         np.testing.assert_array_equal(
             port.state_dict["conv_stem.weight"].numpy(), stem.astype(np.float32)
         )
-        assert judge_label(open_source(files[layout])).endswith(" in float32")
+        assert judge_label(port.source, port.plan).endswith(" in float32")
 
 
 @pytest.mark.parametrize("policy", ["float16", "bfloat16", "mixed_float16"])

@@ -157,7 +157,7 @@ def _from_source(inputs: Inputs) -> _Models:
     convention = convention_of(source, match, inputs.normalisation)
     entry = published_as(source)
     provenance = SourceProvenance(
-        source.name, source.sha256, match.plan.weight_set, judge_label(source)
+        source.name, source.sha256, match.plan.weight_set, judge_label(source, match.plan)
     )
     return _Models(
         inputs, convention, provenance, checkpoint, None if entry is None else entry.top1,
