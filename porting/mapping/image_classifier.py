@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from porting.errors import BadInput, MappingError
-from porting.graph.operators import takes_channels_first
+from porting.graph.operators import describe, takes_channels_first
 from porting.sources.source import Source
 
 MOST_SIDE = 1 << 13
@@ -95,6 +95,14 @@ def ends_of(source: Source) -> Ends:
         raise _other(source, "input", image, f"images (N, H, W, C) of sides up to {MOST_SIDE:,}")
     if image[1] != image[2]:
         raise _other(source, "input", image, "square images (N, H, W, C)")
+    operators = () if source.graph is None else source.graph.operators
+    unknown = (op for op in operators if source.activations.get(op.outputs[0]) is not None
+               and not source.activations[op.outputs[0]].shape)  # fmt: skip
+    if not result and (operator := next(unknown, None)) is not None:
+        raise MappingError(
+            f"{source.path}: {describe(operator, source)} is not understood, so that the shape of "
+            "what follows is not known; expected a network that gives one number for each class"
+        )
     if not result or result[-1] < 1:
         raise _other(source, "output", result, "one number for each class")
     return Ends(image[1], image[3], result[-1])
