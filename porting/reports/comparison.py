@@ -77,7 +77,7 @@ def print_port(port: Port, files: ReleaseFiles | None) -> None:
     if port.quantised is not None:
         relative = port.quantised.logits.figures.relative
         pairs.append(("int8 run", f"logits {relative:.2g} of their scale away; not judged"))
-    pairs += input_lines(port.convention)
+    pairs += input_lines(port.convention, port.model)
     if files is not None:
         pairs += [("wrote", str(files.weights)), ("", str(files.card))]
     print_lines(pairs)
@@ -232,7 +232,7 @@ def print_diff(diff: Diff) -> None:
          f"{tolerance.atol:.3g}, to agree everywhere"),
         ("inputs", diff.images.what + (f", {len(failures)} skipped" if failures else "")),
         *(("skipped", f"{name}: {reason}") for name, reason in failures),
-        *input_lines(diff.convention),
+        *input_lines(diff.convention, diff.subject.model),
     ]  # fmt: skip
     pixels = NOT_FROM_PIXELS
     if verdict.pixels is not None:

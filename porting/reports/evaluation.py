@@ -336,7 +336,8 @@ def print_evaluation(report: EvaluationReport) -> None:
     authors = report.convention.preprocessing
     pipelines = list(dict.fromkeys(result.side.pipeline for result in report.sides))
     same = pipelines == [authors]  # then it is named once
-    pairs += input_lines(report.convention, with_preprocessing=not same)
+    model = "" if checkpoint is None else checkpoint.model
+    pairs += input_lines(report.convention, model, with_preprocessing=not same)
     pairs.append(
         ("pixels", f"as its authors made them: {authors}" if same else "; ".join(pipelines))
     )

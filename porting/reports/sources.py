@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from genmobilenet.config import SEPARATOR
 from porting.catalog.downloads import Download
 from porting.catalog.local import OnDisk, on_disk
 from porting.catalog.published import CatalogEntry
@@ -103,7 +104,7 @@ def print_inspection(inspection: Inspection) -> None:
     models = ", ".join(match.model for match in inspection.matches)
     pairs.append(("fits", models or inspection.why_no_model))
     if inspection.convention is not None:
-        pairs += input_lines(inspection.convention)
+        pairs += input_lines(inspection.convention, inspection.matches[0].model)
         pairs.append(("classes", str(inspection.matches[0].config.num_classes)))
     if source.labels:
         pairs.append(
@@ -118,9 +119,12 @@ def _counts_text(counts: Mapping[str, int]) -> str:
 
 
 def input_lines(
-    convention: InputConvention, with_preprocessing: bool = True
+    convention: InputConvention, model: str = "", with_preprocessing: bool = True
 ) -> list[tuple[str, str]]:
-    """The input convention: a line each for its numbers, their evidence, and the preprocessing."""
+    """The input convention: a line each for its numbers, their evidence, and the preprocessing.
+
+    Of a ``model`` that is in no table nothing says how its authors make pixels of image files.
+    """
     mean, std = (", ".join(f"{v:.6g}" for v in values) for values in (convention.mean,
                                                                       convention.std))  # fmt: skip
     size = convention.size
@@ -129,7 +133,8 @@ def input_lines(
         ("", f"{CERTAINTIES[convention.certainty]}: {convention.evidence}"),
     ]
     if with_preprocessing and convention.preprocessing:
-        lines.append(("", f"of image files, as its authors have it: {convention.preprocessing}"))
+        usage = "usual for MobileNets" if SEPARATOR in model else "as its authors have it"
+        lines.append(("", f"of image files, {usage}: {convention.preprocessing}"))
     return lines
 
 

@@ -357,3 +357,10 @@ class TestCards:
     def test_the_terminal_says_how_sure_it_is(self, convention, certainty, lead):
         stated = replace(convention(normalising()), certainty=certainty)
         assert ("", f"{lead}: {stated.evidence}") in input_lines(stated)
+
+    def test_the_terminal_names_no_authors_of_a_network_in_no_table(self, convention):
+        stated = convention(normalising())
+        steps = stated.preprocessing
+        assert input_lines(stated)[-1] == ("", f"of image files, as its authors have it: {steps}")
+        lines = input_lines(stated, "stem_c8_nr6 | ds_r1_k3_s1_c8 | pool fc")
+        assert lines[-1] == ("", f"of image files, usual for MobileNets: {steps}")
