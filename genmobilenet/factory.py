@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from genmobilenet import deployment
-from genmobilenet.config import NetworkConfig
+from genmobilenet.config import SEPARATOR, NetworkConfig
 from genmobilenet.errors import CheckpointError
 from genmobilenet.layers import norms_of
 from genmobilenet.network import GenMobileNet
@@ -24,7 +25,7 @@ PARALLEL = "module."
 
 
 def create_model(
-    name: str,
+    name: str | PathLike[str],
     *,
     num_classes: int | None = None,
     in_chans: int = 3,
@@ -34,6 +35,10 @@ def create_model(
 ) -> GenMobileNet:
     """Build a network, and load its weights if a file is named.
 
+    ``name`` is a network's name or its own strings; or the ``.pth`` of a port whose network is in
+    no table, which holds these strings, and gives its weights as well:
+    ``create_model("network-0c8fc36e.pth")``.
+
     ``num_classes`` defaults to that of the file, or to 1000 without a file,
     ``drop_rate`` to the published one. ``deploy`` returns the network's form
     for inference; see :func:`genmobilenet.deploy`.
@@ -42,7 +47,18 @@ def create_model(
         UnknownModel: no network has that name; the nearest are listed.
         CheckpointError: the file cannot be read or does not fit.
     """
+    name = fspath(name)
+    if checkpoint_path is None and name.endswith((".pth", ".pt")):
+        checkpoint_path = name
     state = None if checkpoint_path is None else read_state_dict(checkpoint_path)
+    if state is not None and checkpoint_path == name:
+        name, stem = strings_in(state) or "", state.get("conv_stem.weight")
+        if not name:
+            raise CheckpointError(
+                f"{checkpoint_path}: does not say which network it is of; give the network's name, "
+                "and the file as checkpoint_path"
+            )
+        in_chans = in_chans if stem is None or stem.ndim != 4 else stem.shape[1]
     config = replace(get_config(name), in_chans=in_chans)
     if state is not None:
         config = _as_stored(config, state)
@@ -54,6 +70,24 @@ def create_model(
     if state is not None:
         fill(model, state, origin=str(checkpoint_path))
     return deployment.deploy(model) if deploy else model
+
+
+def with_strings(state: Mapping[str, torch.Tensor], strings: str) -> dict[str, torch.Tensor]:
+    """A state dict that says by which strings its network is built.
+
+    They stand where PyTorch keeps the versions of modules, which every ``load_state_dict`` accepts.
+    """
+    result = OrderedDict(state)
+    vars(result)["_metadata"] = {"": {"network": strings}}
+    return result
+
+
+def strings_in(state: Mapping[str, torch.Tensor]) -> str | None:
+    """The strings of the network that a state dict is of; None where it does not say."""
+    metadata = getattr(state, "_metadata", None)
+    module = metadata.get("") if isinstance(metadata, Mapping) else None
+    strings = module.get("network") if isinstance(module, Mapping) else None
+    return strings if isinstance(strings, str) and SEPARATOR in strings else None
 
 
 def _as_stored(config: NetworkConfig, state: dict[str, torch.Tensor]) -> NetworkConfig:

@@ -56,6 +56,8 @@ def write_release(port: Port, out: Path) -> ReleaseFiles:
     """
     import torch
 
+    from genmobilenet.factory import with_strings
+
     if port.comparison is not None and not port.comparison:
         notes = "".join(f"\n  note: {note}" for note in port.plan.notes)
         raise NotAtParity(
@@ -67,7 +69,10 @@ def write_release(port: Port, out: Path) -> ReleaseFiles:
         _remove_lone_cards(out)
         with temporary(out) as weights, temporary(out) as card:
             with weights.open("wb") as stream:
-                torch.save(port.state_dict, stream)
+                state = port.state_dict
+                if SEPARATOR in port.model:
+                    state = with_strings(state, port.model)
+                torch.save(state, stream)
                 sync(stream)
             digest = sha256_of(weights)
             files = _names(port, out, digest)

@@ -59,7 +59,7 @@ def subject_from_file(
             damaged.
         CheckpointError: the file cannot be read or does not fit its network.
     """
-    from genmobilenet.factory import create_model, read_stored
+    from genmobilenet.factory import create_model, read_stored, strings_in
 
     path = Path(file)
     state, wrapper_notes = read_stored(path)
@@ -79,6 +79,7 @@ def subject_from_file(
         notes = fill_module(network, state, str(path))
         match = _onto(source, network, model, weights)
         return Subject(onto, network, match, path, digest, card, (*wrapper_notes, *notes))
+    model = model or strings_in(state)
     weight = state.get("classifier.weight")
     classes = None if weight is None or weight.ndim == 0 else len(weight)
     match = _matched(source, model, weights, classes)

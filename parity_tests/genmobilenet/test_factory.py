@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import pytest
 import torch
 
 import porting
 from genmobilenet import create_model
-from genmobilenet.errors import CheckpointError
-from genmobilenet.factory import fill
+from genmobilenet.errors import ArchitectureError, CheckpointError
+from genmobilenet.factory import fill, with_strings
 from genmobilenet.layers import norms_of
 from parity_tests.building.networks import drawn
 from parity_tests.building.tflite_networks import network_file
@@ -159,3 +161,26 @@ def test_a_file_without_counts_of_batches(name, tmp_path):
     loaded = create_model(name, checkpoint_path=written(early, tmp_path)).state_dict()
     for key, values in early.items():
         assert torch.equal(loaded[key], values), key
+
+
+def test_a_file_that_does_not_say_which_network_it_is_of(tmp_path):
+    path = tmp_path / "some.pth"
+    for metadata in (None, {}, {"": 3}, {"": {"network": "mobilenetv1_025"}}, {"": {"network": 1}}):
+        state = OrderedDict(create_model("mobilenetv1_025").state_dict())
+        state._metadata = metadata
+        torch.save(state, path)
+        with pytest.raises(
+            CheckpointError, match=r"some\.pth: does not say which network it is of"
+        ):
+            create_model(str(path))
+
+
+def test_a_file_whose_strings_are_of_another_network(tmp_path):
+    path = tmp_path / "some.pth"
+    state = create_model("mobilenetv1_025").state_dict()
+    torch.save(with_strings(state, "stem_c8_nr6 | dsa_r1_k3_s1_c16 | pool fc"), path)
+    with pytest.raises(CheckpointError, match=r"unknown: blocks\.1\.0"):
+        create_model(str(path))
+    torch.save(with_strings(state, "stem_c8_nr6 | what | pool fc"), path)
+    with pytest.raises(ArchitectureError, match="unknown block type 'what'"):
+        create_model(str(path))
