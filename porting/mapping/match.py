@@ -154,8 +154,8 @@ class SourceReadings:
         """
         furthest: GraphMismatch | None = None
         for graph in self.graphs():
-            ours, softmax = _without_softmax(graph.graph, network)
-            key = (graph, bool(softmax), drop_background)
+            ours, softmax = _up_to_logits(graph.graph, network)
+            key = (graph, ours is graph.graph, drop_background)
             if key not in self._matchers:
                 ours = _without_background(ours) if drop_background else ours
                 self._matchers[key] = GraphMatcher(ours, str(self.source.path))
@@ -519,14 +519,15 @@ def _check_details(pairing: _Pairing, config: NetworkConfig) -> None:
         raise GraphMismatch(path, depth, pairing.source.surplus, "nothing further")
 
 
-def _without_softmax(
+def _up_to_logits(
     source: Graph, network: Graph
 ) -> tuple[Graph, tuple[tuple[str, str], ...]]:  # fmt: skip
-    """The source up to its logits if the network ends there, and the tap left off."""
+    """The source up to its logits if the network ends there, and the tap of a softmax left off."""
     end = source.output
-    if (end.kind, end.facts) != ("softmax", ()) or network.output.kind == "softmax":
+    if end.kind not in ("softmax", "sigmoid") or end.facts or network.output.kind == end.kind:
         return source, ()
-    return replace(source, output=end.inputs[0]), ((SOFTMAX, source.taps[end].name),)
+    taps = ((SOFTMAX, source.taps[end].name),) if end.kind == "softmax" else ()
+    return replace(source, output=end.inputs[0]), taps
 
 
 def _without_background(source: Graph) -> Graph:

@@ -12,7 +12,7 @@ import porting
 from genmobilenet import create_model
 from genmobilenet.config import NetworkConfig, parse_network
 from genmobilenet.zoo import NETWORKS, get_config
-from parity_tests.building.tflite_networks import PooledInside, network_file
+from parity_tests.building.tflite_networks import NetworkFile, PooledInside, network_file
 from porting.errors import MappingError, UnsupportedNetwork
 from porting.graph.architecture import NotInTheLanguage, architecture_of
 from porting.graph.layers import graph_of_network, layers_of
@@ -152,6 +152,28 @@ def test_files_of_networks_in_no_table_port(tmp_path, name, head):
     files.card.unlink()
     comparison = porting.compare(path, files.weights, seeded_pixels(1, 64))
     assert comparison, comparison.summary()
+
+
+class EndsInSigmoid(NetworkFile):
+    """A network of labels that do not exclude each other, as Keras users train them."""
+
+    def exit(self, logits):
+        shape = [1, self.config.num_classes]
+        return self.file.operator("LOGISTIC", [logits], self.file.tensor("scores", shape))
+
+
+@pytest.mark.parametrize("classes", [1, 7])
+def test_a_sigmoid_behind_the_logits_is_left_off(tmp_path, classes):
+    config = replace(SMALL, num_classes=classes)
+    path = tmp_path / "trained.tflite"
+    path.write_bytes(EndsInSigmoid(config, seed=3).build())
+    ported = porting.port(path, pixels=seeded_pixels(2, 64))
+    assert ported.comparison, ported.comparison.summary()
+    assert ported.comparison.taps[-1].tap == "classifier"
+    plain = tmp_path / "plain.tflite"
+    plain.write_bytes(network_file(config, seed=3))
+    expected = porting.port(plain, verify=False).state_dict
+    assert all(torch.equal(ported.state_dict[key], expected[key]) for key in expected)
 
 
 def test_a_wrong_weight_of_a_hidden_layer_is_found(tmp_path):
