@@ -50,6 +50,17 @@ def test_the_rescaling_inside_is_the_convention(tmp_path):
     assert "Rescaling" in convention.evidence
 
 
+@pytest.mark.parametrize("layout", ["archive", "h5", "legacy weights"])
+def test_the_last_layer_as_tensorflow_1_calls_it(tmp_path, layout):
+    model = build(Application("MobileNetV2", 0.35, classes=5, size=64))
+    model.layers[-1].name = "Logits"
+    result = porting.port(write(model, tmp_path)[layout], pixels=seeded_pixels(2, 64))
+    assert result.plan.naming == "keras mobilenet_v2 of TensorFlow 1"
+    assert result.comparison, result.comparison.summary()
+    dense = torch.from_numpy(model.layers[-1].get_weights()[0].T.copy())
+    assert torch.equal(result.state_dict["classifier.weight"], dense)
+
+
 def test_the_rescaling_inside_can_be_kept(tmp_path):
     path = tmp_path / "model.keras"
     build(Application("MobileNetV3Small", 0.75, classes=10, size=64)).save(path)

@@ -68,6 +68,17 @@ KERAS_NAMES: dict[str, KerasNaming] = {
         },
         ("expanded_conv_", "block_{index}_"),
     ),
+    "keras mobilenet_v2 of TensorFlow 1": KerasNaming(
+        {
+            "stem": ("Conv1", "bn_Conv1"),
+            "expand": ("{prefix}expand", "{prefix}expand_BN"),
+            "depthwise": ("{prefix}depthwise", "{prefix}depthwise_BN"),
+            "project": ("{prefix}project", "{prefix}project_BN"),
+            "head": ("Conv_1", "Conv_1_bn"),
+            "classifier": ("Logits", ""),
+        },
+        ("expanded_conv_", "block_{index}_"),
+    ),
     "keras mobilenet_v3": KerasNaming(
         {
             "stem": ("conv", "conv_bn"),
@@ -97,17 +108,24 @@ KERAS_NAMES: dict[str, KerasNaming] = {
         ("expanded_conv/", "expanded_conv_{index}/"),
     ),
 }
-"""Naming -> its names. Keras 2 named V1 and V2 as Keras 3 does."""
+"""Naming -> its names. Keras 2 named V1 and V2 as Keras 3 does.
+
+``mobilenet_v2.py`` of TensorFlow 1's ``tf.keras.applications``, with which the published weights
+of V2 were written, calls the last layer ``Logits``.
+"""
 
 _CLASSIFIERS = r"(?P<layer>conv_preds|predictions|[Ll]ogits)"
 _VARIABLE = r"/(?P<variable>[^/]+)"
 
+_V2 = (
+    r"Conv1|bn_Conv1|(?:expanded_conv|block_\d+)_(?:expand|depthwise|project)(?:_BN)?|"
+    r"Conv_1(?:_bn)?"
+)
+
 PATTERNS: dict[str, str] = {
     "keras mobilenet": rf"(?P<scope>(?:conv1|conv_[dp]w_\d+)(?:_bn)?|{_CLASSIFIERS}){_VARIABLE}",
-    "keras mobilenet_v2": (
-        r"(?P<scope>Conv1|bn_Conv1|(?:expanded_conv|block_\d+)_(?:expand|depthwise|project)"
-        rf"(?:_BN)?|Conv_1(?:_bn)?|{_CLASSIFIERS}){_VARIABLE}"
-    ),
+    "keras mobilenet_v2": rf"(?P<scope>{_V2}|(?P<layer>predictions)){_VARIABLE}",
+    "keras mobilenet_v2 of TensorFlow 1": rf"(?P<scope>{_V2}|(?P<layer>Logits)){_VARIABLE}",
     "keras mobilenet_v3": (
         r"(?P<scope>conv(?:_\d)?(?:_bn)?|expanded_conv(?:_\d+)?_(?:(?:expand|depthwise|project)"
         rf"(?:_bn)?|squeeze_excite_conv(?:_1)?)|{_CLASSIFIERS}){_VARIABLE}"
@@ -186,7 +204,10 @@ def _rule_set(name: str) -> RuleSet:
             for keras, path in modules_by_name(layers, naming).items()
         }
 
-    return RuleSet(name, PATTERNS[name], VARIABLES, places)
+    variables = VARIABLES
+    if "v2" in name:
+        variables = {**VARIABLES, (classifier, "kernel"): ("weight", DENSE_TF)}
+    return RuleSet(name, PATTERNS[name], variables, places)
 
 
 def places_numbered(layers: NetworkLayers) -> dict[tuple[str, str], list[str]]:
