@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import lzma
 import shutil
 import tarfile
@@ -45,6 +46,20 @@ def remove_with(owner: object, folder: Path) -> Callable[[], object]:
     return weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
 
 
+def _is_gzip_of_one_file(file: Path) -> bool:
+    """Whether a file is compressed by gzip, and does not begin like a tar archive inside."""
+    try:
+        with gzip.open(file) as stream:
+            head = stream.read(tarfile.BLOCKSIZE)
+    except (OSError, EOFError, zlib.error):
+        return False
+    try:
+        tarfile.TarInfo.frombuf(head, tarfile.ENCODING, "surrogateescape")
+    except (tarfile.HeaderError, ValueError):
+        return True
+    return False
+
+
 class UnpackedArchive:
     """Members of the archive ``file`` in a temporary ``folder``, which is removed with this object.
 
@@ -81,6 +96,11 @@ class UnpackedArchive:
                     pass
         except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
             self.remove()
+            if isinstance(error, tarfile.ReadError) and total == 0 and _is_gzip_of_one_file(file):
+                raise BadSource(
+                    f"{file}: one file compressed by gzip, and no archive of several; unpack it "
+                    "(gunzip), and give what comes out"
+                ) from error
             raise BadSource(f"{file}: not a sound archive: {error}") from error
         except BaseException:
             self.remove()

@@ -68,6 +68,10 @@ def open_source(path: str | PathLike[str]) -> Source:
         BadSource: the path does not exist, or holds none of these, or is damaged.
         UnsupportedSource: it is sound but cannot be read.
     """
+    if not isinstance(path, (str, PathLike)):
+        raise BadSource(
+            f"a source is given as {type(path).__name__}; expected the path of a file or folder"
+        )
     place = Path(path)
     if "\0" in str(place):
         raise BadSource(f"{str(place)!r}: not a path: it has a null character in it")

@@ -1,7 +1,8 @@
-"""Which model of an archive is opened, if Google publishes several of one network."""
+"""Which model of an archive is opened if there are several, and what is refused before that."""
 
 from __future__ import annotations
 
+import gzip
 import shutil
 
 import numpy as np
@@ -134,3 +135,23 @@ def _save_averages(tf, trained, prefix):
         session.run(tf.compat.v1.global_variables_initializer())
         prefix.parent.mkdir(parents=True)
         tf.compat.v1.train.Saver(kept).save(session, str(prefix), write_meta_graph=False)
+
+
+@pytest.mark.parametrize("content", [b"TFL3 or anything that is no archive" * 40, b"", b"short"])
+@pytest.mark.parametrize("name", ["model.tflite.gz", "model.tgz"])
+def test_a_gzip_of_one_file_is_said_to_be_that(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content))
+    with pytest.raises(BadSource) as raised:
+        open_source(path)
+    assert str(raised.value) == (
+        f"{path}: one file compressed by gzip, and no archive of several; unpack it (gunzip), and "
+        "give what comes out"
+    )
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("source", [b"TFL3", None, 3, ["model.tflite"]])
+def test_a_source_that_is_no_path(source):
+    with pytest.raises(BadSource, match=rf"given as {type(source).__name__}; expected the path"):
+        porting.port(source)
