@@ -31,7 +31,9 @@ def not_a_classifier(source: Source) -> str | None:
     """What a graph is if it is not an image classifier; None if it may be one."""
     graph = source.graph
     if graph is None:
-        return None
+        layers = {part for name in source.tensors for part in name.split("/")}
+        wrappers = (w for w in _WRAPPERS if any(layer.startswith(w) for layer in layers))
+        return next((_WRAPPERS[wrapper] for wrapper in wrappers), None)
     kinds = {operator.kind for operator in graph.operators}
     for kind, description in _OTHER_KINDS.items():
         if kind in kinds:
@@ -62,9 +64,25 @@ _OTHER_KINDS = {
         "it is a detector (TFLite_Detection_PostProcess): it gives boxes, and not one number for "
         "each class"
     ),
+    "VAR_HANDLE": (
+        "it holds no weights: it reads them from variables that are not in the file; export it "
+        "again with its variables frozen into constants"
+    ),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "it is a network of sequences (LSTM), and not of images",
 }
 """Kind of an operator -> what a graph with such an operator is."""
+
+_WRAPPERS = {
+    "prune_low_magnitude_": (
+        "its layers are wrapped for pruning; unwrap them with "
+        "tfmot.sparsity.keras.strip_pruning(model) and save that, or give its TFLite file"
+    ),
+    "quant_": (
+        "its layers are wrapped for quantisation-aware training, which rounds what they compute; "
+        "convert it to TFLite, and give that file"
+    ),
+}
+"""How names of layers begin in ``tensorflow_model_optimization`` -> what such a file is."""
 
 
 def without_background(classes: int, source: Source) -> int:
