@@ -52,7 +52,13 @@ BLOCK_TYPES = {
 
 ACTIVATIONS = {"nre": "relu", "nr6": "relu6", "nhs": "hard_swish", "nno": "none"}
 
-_TOKEN = re.compile(r"(se|[rkseicg])(\d+(?:\.\d+)?)")
+NUMBER_LIMIT = 1_000_000
+"""Numbers in the strings are below this: far above those of any network that can be trained."""
+
+CHANNELS = r"c[1-9][0-9]{0,5}"
+"""Channels below :data:`NUMBER_LIMIT`, in the strings of the stem, the head and dense layers."""
+
+_TOKEN = re.compile(r"(se|[rkseicg])([0-9]+(?:\.[0-9]+)?)")
 _FIELDS = {
     "r": ("repeats", int),
     "k": ("kernel", int),
@@ -145,9 +151,12 @@ def parse_stage(text: str) -> tuple[BlockSpec, ...]:
     """Parse the block strings of one stage, separated by spaces.
 
     Raises:
-        ArchitectureError: see :func:`parse_block`.
+        ArchitectureError: see :func:`parse_block`; or there is no block.
     """
-    return tuple(parse_block(part) for part in text.split())
+    specs = tuple(parse_block(part) for part in text.split())
+    if not specs:
+        raise ArchitectureError(f"{text!r}: a stage without a block")
+    return specs
 
 
 def _parse_token(token: str, text: str) -> tuple[str, int | float | bool | str]:
@@ -163,6 +172,8 @@ def _parse_token(token: str, text: str) -> tuple[str, int | float | bool | str]:
             f"{', '.join(_FIELDS)} with a number, {', '.join(ACTIVATIONS)} or noskip"
         )
     name, number_type = _FIELDS[match[1]]
+    if float(match[2]) >= NUMBER_LIMIT:
+        raise ArchitectureError(f"{text!r}: {token!r} is not below {NUMBER_LIMIT:,}")
     try:
         return name, number_type(match[2])
     except ValueError:
@@ -213,12 +224,12 @@ def parse_dense(text: str) -> DenseSpec:
         value: Any = False
         if token in ACTIVATIONS:
             name, value = "activation", ACTIVATIONS[token]
-        elif re.fullmatch(r"c[1-9]\d*", token):
+        elif re.fullmatch(CHANNELS, token):
             name, value = "channels", int(token[1:])
         elif token != "nobias":
             raise ArchitectureError(
-                f"{text!r}: unknown token {token!r}; expected c with a number, "
-                f"{', '.join(ACTIVATIONS)} or nobias"
+                f"{text!r}: unknown token {token!r}; expected c with a number below "
+                f"{NUMBER_LIMIT:,}, {', '.join(ACTIVATIONS)} or nobias"
             )
         if name in values:
             raise ArchitectureError(f"{text!r}: {name} is given twice, again by {token!r}")

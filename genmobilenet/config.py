@@ -6,13 +6,17 @@ The PyTorch network and the TensorFlow reference graph are both built from a
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 from genmobilenet.arch import (
     ACTIVATIONS,
+    CHANNELS,
+    NUMBER_LIMIT,
     BlockSpec,
     DenseSpec,
     parse_dense,
@@ -40,6 +44,16 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 SEPARATOR = " | "
 """Between the parts of a network's own strings; no name of a network has it."""
+
+MOST_CHARACTERS = 50_000
+"""The longest text that is read as a network's strings: that of 1,000 different blocks."""
+
+MOST_LAYERS = 1_000
+"""Most blocks and dense layers of a network that is built from its strings."""
+
+MOST_WEIGHTS = 1 << 29
+"""Most weights of such a network: in float32 they fill the 2 GiB at which files of TensorFlow end,
+since protobuf and flatbuffers count no further."""
 
 _STATED = {"padding": str, "gate": str, "bn_epsilon": float}
 """Fields that a network's strings state where they differ from the usual, and their types."""
@@ -128,6 +142,8 @@ class NetworkConfig:
                 )
         if self.width is not None and self.width <= 0:
             raise ArchitectureError(f"width multiplier {self.width}: must be above zero")
+        if not 0 <= self.bn_epsilon < math.inf:
+            raise ArchitectureError(f"bn_epsilon {self.bn_epsilon}: must be finite, and at least 0")
 
     def tensorflow_form(self) -> NetworkConfig:
         """The same network with TensorFlow's padding, batch-norm epsilon and momentum."""
@@ -174,7 +190,8 @@ class NetworkConfig:
         """The blocks of each stage.
 
         Raises:
-            ArchitectureError: a residual would join two different widths.
+            ArchitectureError: a residual would join two different widths, or a block's widths
+                cannot be built.
         """
         stages: list[tuple[Block, ...]] = []
         channels, index = self.stem, 0
@@ -215,6 +232,7 @@ class NetworkConfig:
                     f"{spec.format()!r} at width {self.width}: the declared input asks for a "
                     f"residual, but {channels} channels come in and {out} go out"
                 )
+            _check_widths(spec, channels, mid, out, stride)
             yield Block(
                 path=f"{stage}.{first + repeat}",
                 index=index + repeat,
@@ -264,23 +282,77 @@ class NetworkConfig:
         return SEPARATOR.join([" ".join(words), *self.blocks, " ".join(ends)])
 
 
+def _check_widths(spec: BlockSpec, channels: int, mid: int, out: int, stride: int) -> None:
+    """Check that a block that gets so many channels can be built.
+
+    Raises:
+        ArchitectureError: a width is none, or is not shared out evenly.
+    """
+    reason = None
+    if mid < 1:
+        reason = f"an expansion of {channels} channels by {spec.expansion:g} leaves none"
+    elif any(width % spec.groups for width in (channels, mid, out)):
+        reason = f"{channels}, {mid} and {out} channels, not all in {spec.groups} groups"
+    elif spec.type == "su" and (out % 2 or (stride == 1 and channels != out)):
+        reason = f"a shuffle unit from {channels} to {out} channels, of which one half passes"
+    if reason is not None:
+        raise ArchitectureError(f"{spec.format()!r}: {reason}")
+
+
+def _check_size(config: NetworkConfig) -> None:
+    """Check that a network from strings, which anybody may have written, can be built.
+
+    Raises:
+        ArchitectureError: it has too many layers, or more weights than a source could hold.
+    """
+    specs = (spec for stage in config.blocks for spec in parse_stage(stage))
+    layers = sum(spec.repeats for spec in specs) + len(config.hidden)
+    if layers > MOST_LAYERS:
+        raise ArchitectureError(
+            f"a network of {layers:,} blocks and dense layers; at most {MOST_LAYERS:,} are built"
+        )
+    weights = 9 * config.in_chans * config.stem
+    for block in config.resolve():
+        area, inputs, mid = block.kernel**2, block.in_channels, block.mid_channels
+        if block.type == "cn":
+            weights += area * inputs * block.out_channels
+        else:
+            weights += inputs * mid * (area if block.type == "er" else 1) + area * mid
+            weights += mid * (block.out_channels + 2 * block.squeeze)
+    widths = [config.stages[-1][-1].out_channels]
+    widths += [config.head_width] * (config.head != "none")
+    widths += [layer.channels for layer in config.dense] + [config.num_classes]
+    weights += sum(one * other for one, other in pairwise(widths))
+    if weights > MOST_WEIGHTS:
+        raise ArchitectureError(
+            f"a network of {weights:,} weights or so; at most {MOST_WEIGHTS:,} are built"
+        )
+
+
 def parse_network(text: str) -> NetworkConfig:
     """The network of a line of strings; see :meth:`NetworkConfig.format`.
 
     Raises:
-        ArchitectureError: a part is none of a network's; the message quotes it.
+        ArchitectureError: a part is none of a network's, and the message quotes it; or the network
+            is larger than any that a source could hold.
     """
+    if len(text) > MOST_CHARACTERS:
+        raise ArchitectureError(
+            f"a network's strings of {len(text):,} characters; at most {MOST_CHARACTERS:,} are read"
+        )
     first, *stages, last = text.split(SEPARATOR)
-    stem, *statements = first.split()
-    match = re.fullmatch(r"stem_c([1-9]\d*)_(\w+)", stem)
+    stem, *statements = first.split() or [""]
+    match = re.fullmatch(rf"stem_({CHANNELS})_(\w+)", stem)
     if match is None or match[2] not in ACTIVATIONS or not stages:
         raise ArchitectureError(
-            f"{stem!r}: expected a stem as stem_c32_nre, with {' or '.join(ACTIVATIONS)}, then "
-            "stages and a head between bars"
+            f"{stem!r}: expected a stem as stem_c32_nre, of channels below {NUMBER_LIMIT:,}, with "
+            f"{' or '.join(ACTIVATIONS)}, then stages and a head between bars"
         )
     fields: dict[str, str | float] = {}
     for statement in statements:
         field, _, value = statement.partition("=")
+        if field in fields:
+            raise ArchitectureError(f"{first!r}: {field} is given twice, again by {statement!r}")
         try:
             fields[field] = _STATED[field](value)
         except (KeyError, ValueError):
@@ -290,7 +362,7 @@ def parse_network(text: str) -> NetworkConfig:
     words = last.split()
     classifier = [word for word in words[-1:] if word in ("fc", "fc_nobias")]
     hidden = [word for word in words if word.startswith("fc_c")]
-    conv = [word for word in words if re.fullmatch(r"cn_c[1-9]\d*", word)]
+    conv = [word for word in words if re.fullmatch(f"cn_{CHANNELS}", word)]
     heads = {"conv": [*conv, "pool"], "after_pool": ["pool", *conv]} if conv else {"none": ["pool"]}
     kinds = [name for name, start in heads.items() if [*start, *hidden, *classifier] == words]
     if not kinds or len(conv) > 1:
@@ -300,13 +372,11 @@ def parse_network(text: str) -> NetworkConfig:
             "of it for a network that gives features"
         )
     config = NetworkConfig(
-        blocks=tuple(stages), source="the strings themselves", stem_channels=int(match[1]),
+        blocks=tuple(stages), source="the strings themselves", stem_channels=int(match[1][1:]),
         activation=ACTIVATIONS[match[2]], head=kinds[0],
         head_channels=int(conv[0].removeprefix("cn_c")) if conv else 1280, hidden=tuple(hidden),
         classifier_bias=classifier != ["fc_nobias"], num_classes=1000 if classifier else 0,
     ).tensorflow_form()  # fmt: skip
     config = replace(config, **fields)  # type: ignore[arg-type]
-    # Parse the strings of blocks and dense layers now, so that errors in them are raised here.
-    config.resolve()
-    tuple(config.dense)
+    _check_size(config)
     return config

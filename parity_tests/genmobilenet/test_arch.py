@@ -94,7 +94,7 @@ def test_dense_layers(text, layer):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("fc_c100_q4", "unknown token 'q4'; expected c with a number, nre"),
+        ("fc_c100_q4", "unknown token 'q4'; expected c with a number below 1,000,000, nre"),
         ("fc_c0", "unknown token 'c0'"),
         ("fc_nre", "expected a dense layer with its channels, as fc_c100"),
         ("cn_c100", "expected a dense layer with its channels"),
@@ -140,9 +140,45 @@ def test_a_network_of_strings_alone(text):
         (("cn_c64 pool", "cn_c64 cn_c64 pool"), "expected a head"),
         (("fc_c20_nre", "fc_q20"), "expected a head"),
         (("fc_c20_nre", "fc_c20_q"), "unknown token 'q'"),
+        ((NETWORK, " | "), "'': expected a stem as stem_c32_nre"),
+        (("ds_r1_k3_s1_c8", ""), "'': a stage without a block"),
+        (("padding=symmetric", "padding=same padding=symmetric"), "padding is given twice"),
+        (("padding=symmetric", "bn_epsilon=nan"), "bn_epsilon nan: must be finite"),
+        (("padding=symmetric", "bn_epsilon=-1"), "bn_epsilon -1.0: must be finite, and at least 0"),
+        (("ds_r1_k3_s1_c8", "ir_r1_k3_s1_e0.01_c8"), "16 channels by 0.01 leaves none"),
+        (("ds_r1_k3_s1_c8", "ds_r1_k3_s1_c8_g3"), "16, 16 and 8 channels, not all in 3 groups"),
+        (("ds_r1_k3_s1_c8", "su_r1_k3_s1_c8"), "a shuffle unit from 16 to 8 channels"),
+        (("ds_r1_k3_s1_c8", "su_r1_k3_s2_c9"), "a shuffle unit from 16 to 9 channels"),
     ],
 )
 def test_strings_of_no_network(change, message):
+    with pytest.raises(ArchitectureError, match=message):
+        get_config(NETWORK.replace(*change))
+
+
+NINES = "9" * 5000  # more digits than Python makes an integer of
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("s1_c8", f"s1_c{NINES}"), "9' is not below 1,000,000"),
+        (("k3_s1_c8", "k3_s1_c8_se1000000"), "'se1000000' is not below 1,000,000"),
+        (("stem_c16", f"stem_c{NINES}"), "of channels below 1,000,000"),
+        (("cn_c64", f"cn_c{NINES}"), "expected a head"),
+        (("fc_c20_nre", f"fc_c{NINES}"), "expected c with a number below 1,000,000"),
+        (("ds_r1", "ds_r999999"), "a network of 1,000,000 blocks and dense layers"),
+        (("fc_c20_nre", "fc_c2 " * 1001), "a network of 1,002 blocks and dense layers"),
+        (("ds_r1_k3", "ds_r1_k99999"), "weights or so; at most 536,870,912 are built"),
+        (("s1_c8", "s1_c999999 ds_r1_k3_s1_c999"), "weights or so"),
+        (("ds_r1_k3_s1_c8", "er_r1_k5_s1_e99999_c8"), "weights or so"),
+        (("ds_r1_k3_s1_c8", "cn_r1_k9999_s1_c8"), "weights or so"),
+        (("k3_s1_c8", "k3_s1_c9999 ds_r1_k3_s1_c8_se99.5"), "weights or so"),
+        (("cn_c64 pool fc_c20_nre", "cn_c99999 pool fc_c99999"), "weights or so"),
+        (("fc_nobias", "x" * 10**6), "of 1,000,073 characters; at most 50,000 are read"),
+    ],
+)
+def test_strings_of_a_network_that_is_too_large_to_build(change, message):
     with pytest.raises(ArchitectureError, match=message):
         get_config(NETWORK.replace(*change))
 
