@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from genmobilenet.arch import ACTIVATIONS, BlockSpec, DenseSpec
 from genmobilenet.config import CHOICES, TF_BN_EPSILON, TF_BN_MOMENTUM, Block, NetworkConfig
 from porting.errors import MappingError
@@ -44,7 +46,8 @@ class _Layer:
 
     @property
     def kernel(self) -> int:
-        return int(self.node.facts[0][0])  # type: ignore[index]
+        """Its side; on a single pixel, a 1x1 convolution is a dense layer."""
+        return 1 if self.node.kind == "dense" else int(self.node.facts[0][0])  # type: ignore[index]
 
     @property
     def stride(self) -> int:
@@ -98,14 +101,15 @@ class _Parser:
         x, gates, head = stem.end, set[str](), None
         while (following := self._next_layer(x)) is not None:
             layer = self._layer(x, "a block")
-            if layer.node.kind == "dense":
-                break
             after = self._next_layer(layer.end)
-            one_by_one = layer.node.kind == "conv" and layer.kernel == 1
+            one_by_one = layer.node.kind in ("conv", "dense") and layer.kernel == 1
+            expands = one_by_one and after is not None and after.kind == "depthwise"
+            if layer.node.kind == "dense" and not expands:
+                break
             if one_by_one and self._only_user(layer.end, _MEAN) is not None:
                 head, x = layer, layer.end
                 break
-            if one_by_one and after is not None and after.kind == "depthwise":
+            if expands:
                 x = self._inverted_residual(x, layer, gates)
             elif following.kind == "depthwise":
                 x = self._projected("ds", x, layer.widths[0], layer, gates)
@@ -240,8 +244,8 @@ class _Parser:
     def _block(self, kind: str, inputs: int, squeeze: int, layer: _Layer, stride: int) -> Block:
         return Block(
             path="", index=len(self._blocks), type=kind, in_channels=inputs, mid_channels=inputs,
-            out_channels=layer.widths[1], kernel=layer.kernel if layer.node.kind == "conv" else 1,
-            stride=stride, squeeze=squeeze, residual=False, activation=layer.activation, groups=1,
+            out_channels=layer.widths[1], kernel=layer.kernel, stride=stride, squeeze=squeeze,
+            residual=False, activation=layer.activation, groups=1,
         )  # fmt: skip
 
     def _squeeze_excite(self, x: Node, gates: set[str]) -> tuple[Node, int]:
@@ -326,7 +330,7 @@ class _Parser:
         for node in self._nodes:
             norm = None if node.layer is None else node.layer.norm
             if norm is not None and norm.epsilon is not None:
-                return float(f"{norm.epsilon:.6g}")
+                return float(str(np.float32(norm.epsilon)))  # its shortest digits
         return TF_BN_EPSILON
 
     def _outside(self, node: Node, expected: str) -> NotInTheLanguage:

@@ -11,7 +11,7 @@ from porting.sources.source import Source
 MOST_SIDE = 1 << 13
 """Largest side of an image, in pixels, that a graph may ask for."""
 
-_LEAST_SIDE = 32  # what strides take an image down by; below, the graph leaves its size open
+_LEAST_SIDE = 2  # a graph that leaves the size of its images open has sides of 1
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ class SourceReadings:
 
     @cached_property
     def ends(self) -> Ends:
-        """The graph's images and classes; a side that it leaves open is below 32.
+        """The graph's images and classes; a side that it leaves open is 1.
 
         Raises:
             MappingError: it does not take images and give a number for each class.

@@ -70,6 +70,7 @@ class _Search:
         self._source, self._weight_set, self._drop = source, weight_set, drop_background
         self._readings = SourceReadings(source)
         self._refusals: dict[str, MappingError] = {}
+        self._read = ""  # the strings of the network whose layers are the graph's
         self._unread: MappingError | None = None
 
     def match(self, model: str) -> Match:
@@ -123,16 +124,18 @@ class _Search:
         try:
             ends = self._readings.ends.with_side(SIDE)
             for graph in self._readings.graphs():
+                model = ""
                 try:
                     config = architecture_of(
                         graph.graph, str(self._source.path), ends.side, ends.channels
                     )
-                    yield match_network(
-                        self._readings, config.format(), config, self._weight_set, self._drop
-                    )
+                    model = config.format()
+                    yield match_network(self._readings, model, config, self._weight_set, self._drop)
                     return
                 except MappingError as error:
                     self._unread = self._unread or error
+                    if model and not self._read:
+                        self._read, self._unread = model, error
         except MappingError as error:
             self._unread = self._unread or error
 
@@ -157,6 +160,8 @@ class _Search:
     def nothing_fits(self) -> MappingError:
         """The error for the network that came nearest."""
         nearest, error = self._furthest(self._models())
+        if self._read and _depth(self._unread) > _depth(error):
+            nearest, error = f"that of its own layers, {self._read}", self._unread
         text = f"no known network fits; the nearest is {nearest}:\n{error}"
         if isinstance(self._unread, NotInTheLanguage):
             text += f"\n{self._unread}"
@@ -176,12 +181,16 @@ class _Search:
             try:
                 self.match(model)
             except MappingError as error:
-                score = error.depth if isinstance(error, GraphMismatch) else -str(error).count("\n")
-                if score > best[0]:
-                    best = score, model, error
+                if _depth(error) > best[0]:
+                    best = _depth(error), model, error
             except GenMobileNetError:
                 continue  # a plain name need not have a TensorFlow form
         return best[1:]
+
+
+def _depth(error: MappingError | None) -> int:
+    """How far source and network agree: by layers, or where they differ in names, by these."""
+    return error.depth if isinstance(error, GraphMismatch) else -str(error).count("\n")
 
 
 def _stem_channels(source: Source) -> int | None:

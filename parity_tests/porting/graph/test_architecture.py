@@ -200,6 +200,55 @@ def test_what_leaves_the_language_is_named(tmp_path):
     assert "MAX_POOL_2D 'block_2/pooled'" in text
 
 
+@pytest.mark.parametrize("side", [5, 28, 31])
+def test_small_images(tmp_path, side):
+    path = tmp_path / "trained.tflite"
+    path.write_bytes(network_file(replace(SMALL, num_classes=7), size=side))
+    ported = porting.port(path, pixels=seeded_pixels(2, side))
+    assert ported.comparison, ported.comparison.summary()
+    assert ported.convention.size == side
+    assert ported.config.resolve() == SMALL.resolve()
+
+
+def test_blocks_on_a_single_pixel(tmp_path):
+    config = parse_network(
+        "stem_c8_nr6 | ds_r1_k3_s2_c8 | ds_r1_k3_s2_c16_se0.5 | dsa_r1_k3_s1_c24 "
+        "| ir_r2_k3_s1_e3_c24_se0.5_nhs | cn_c32 pool fc_c10_nre fc"
+    )
+    path = tmp_path / "trained.tflite"
+    path.write_bytes(network_file(replace(config, num_classes=7), size=8))
+    ported = porting.port(path, pixels=seeded_pixels(2, 8))
+    assert ported.comparison, ported.comparison.summary()
+    assert without_paths(ported.config) == without_paths(config)
+    # Of one pixel, the mean is the pixel: the head may as well stand behind it.
+    assert ported.config.hidden == ("fc_c32_nr6", "fc_c10_nre")
+
+
+class EndsWithASigmoid(NetworkFile):
+    """A network that gives probabilities of classes that do not exclude each other."""
+
+    def exit(self, logits):
+        output = self.file.tensor("end", [1, self.config.num_classes])
+        return self.file.operator("LOGISTIC", [logits], output)
+
+
+def test_a_graph_whose_layers_alone_are_in_the_language_is_compared_with_them(tmp_path):
+    path = tmp_path / "trained.tflite"
+    path.write_bytes(EndsWithASigmoid(replace(SMALL, num_classes=7)).build())
+    with pytest.raises(MappingError) as raised:
+        find_match(open_source(path), None)
+    text = str(raised.value)
+    assert "the nearest is that of its own layers, stem_c8_nr6 | ds_r1_k3_s1_c16 | er" in text
+    assert "LOGISTIC 'end' (sigmoid)" in text
+
+
+def test_epsilon_is_the_graphs_to_the_last_digit():
+    config = replace(SMALL, bn_epsilon=float(np.float32(0.0012345678)))
+    architecture = read(config)
+    assert np.float32(architecture.bn_epsilon) == np.float32(config.bn_epsilon)
+    assert read(replace(SMALL, bn_epsilon=float(np.float32(1e-5)))).bn_epsilon == 1e-5
+
+
 def test_a_graph_without_layers_is_refused():
     x = Node("input", place="the input")
     with pytest.raises(NotInTheLanguage, match="a 3x3 convolution with stride 2, the stem"):
