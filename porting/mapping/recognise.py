@@ -160,7 +160,8 @@ class _Search:
     def nothing_fits(self) -> MappingError:
         """The error for the network that came nearest."""
         nearest, error = self._furthest(self._models())
-        if self._read and _depth(self._unread) > _depth(error):
+        agrees = not isinstance(self._unread, GraphMismatch)  # but its tensors have no place
+        if self._read and (agrees or _depth(self._unread) > _depth(error)):
             nearest, error = f"that of its own layers, {self._read}", self._unread
         text = f"no known network fits; the nearest is {nearest}:\n{error}"
         if isinstance(self._unread, NotInTheLanguage):

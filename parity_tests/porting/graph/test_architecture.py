@@ -242,6 +242,26 @@ def test_a_graph_whose_layers_alone_are_in_the_language_is_compared_with_them(tm
     assert "LOGISTIC 'end' (sigmoid)" in text
 
 
+class WithOneBiasForAll(NetworkFile):
+    """A network with biases of 0, of which converters keep one for each width."""
+
+    def constant(self, name, values):
+        if not name.endswith("/bias"):
+            return super().constant(name, values)
+        names = [tensor.name for tensor in self.file.graph.tensors]
+        shared = f"zeros_{values.size}"
+        if shared in names:
+            return names.index(shared)
+        return super().constant(shared, 0 * values)
+
+
+def test_a_network_that_fits_but_for_its_tensors_is_named(tmp_path):
+    path = tmp_path / "trained.tflite"
+    path.write_bytes(WithOneBiasForAll(replace(SMALL, num_classes=7)).build())
+    with pytest.raises(MappingError, match=r"own layers, stem_c8_nr6 (.*\n)*.*zeros_24 is used"):
+        find_match(open_source(path), None)
+
+
 def test_epsilon_is_the_graphs_to_the_last_digit():
     config = replace(SMALL, bn_epsilon=float(np.float32(0.0012345678)))
     architecture = read(config)
