@@ -182,9 +182,11 @@ class _Parser:
         """Whether a 1x1 convolution without activation follows: then the two are one block."""
         if layer.node.kind != "conv" or layer.kernel == 1 or layer.activation == "none":
             return False
-        product = next((u for u in self._users.get(layer.end, ()) if u.kind == "mul"), layer.end)
-        node = self._next_layer(product)
-        if node is None or node.kind != "conv" or node.facts[0] != (1, 1):
+        product = next((u for u in self._users.get(layer.end, ()) if u.kind == "mul"), None)
+        node = self._next_layer(product or layer.end)
+        # On a single pixel the projection is a dense layer, and a gate tells it from a classifier.
+        is_dense = node is not None and node.kind == "dense" and product is not None
+        if node is None or not (is_dense or (node.kind == "conv" and node.facts[0] == (1, 1))):
             return False
         return self._activation_behind(node) is None
 

@@ -213,7 +213,7 @@ def test_small_images(tmp_path, side):
 def test_blocks_on_a_single_pixel(tmp_path):
     config = parse_network(
         "stem_c8_nr6 | ds_r1_k3_s2_c8 | ds_r1_k3_s2_c16_se0.5 | dsa_r1_k3_s1_c24 "
-        "| ir_r2_k3_s1_e3_c24_se0.5_nhs | cn_c32 pool fc_c10_nre fc"
+        "| ir_r2_k3_s1_e3_c24_se0.5_nhs er_r1_k3_s1_e2_c24_se0.5 | cn_c32 pool fc_c10_nre fc"
     )
     path = tmp_path / "trained.tflite"
     path.write_bytes(network_file(replace(config, num_classes=7), size=8))
