@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from ai_edge_litert import schema_py_generated as schema
 
 import porting
 from genmobilenet import create_model
@@ -224,22 +225,24 @@ def test_blocks_on_a_single_pixel(tmp_path):
     assert ported.config.hidden == ("fc_c32_nr6", "fc_c10_nre")
 
 
-class EndsWithASigmoid(NetworkFile):
-    """A network that gives probabilities of classes that do not exclude each other."""
+class EndsWithASharpSoftmax(NetworkFile):
+    """A network whose softmax multiplies its logits by 2 first."""
 
     def exit(self, logits):
         output = self.file.tensor("end", [1, self.config.num_classes])
-        return self.file.operator("LOGISTIC", [logits], output)
+        options = schema.SoftmaxOptionsT()
+        options.beta = 2.0
+        return self.file.operator("SOFTMAX", [logits], output, options)
 
 
 def test_a_graph_whose_layers_alone_are_in_the_language_is_compared_with_them(tmp_path):
     path = tmp_path / "trained.tflite"
-    path.write_bytes(EndsWithASigmoid(replace(SMALL, num_classes=7)).build())
+    path.write_bytes(EndsWithASharpSoftmax(replace(SMALL, num_classes=7)).build())
     with pytest.raises(MappingError) as raised:
         find_match(open_source(path), None)
     text = str(raised.value)
     assert "the nearest is that of its own layers, stem_c8_nr6 | ds_r1_k3_s1_c16 | er" in text
-    assert "LOGISTIC 'end' (sigmoid)" in text
+    assert "SOFTMAX 'end' (softmax with beta 2)" in text
 
 
 class WithOneBiasForAll(NetworkFile):
