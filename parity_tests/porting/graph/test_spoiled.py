@@ -50,7 +50,7 @@ def test_every_change_of_an_operators_inputs(tiny_model, tried):
         tried(mutations.packed(changed))
 
 
-@pytest.mark.parametrize("rounds", [20, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [20, pytest.param(50, marks=pytest.mark.slow)])
 def test_random_changes(tiny_model, tried, rounds):
     for content in mutations.random_changes(tiny_model, rounds):
         tried(content)

@@ -213,7 +213,7 @@ def test_fuzzed_checkpoints_never_crash(prefix):
 
 @pytest.mark.slow
 def test_fuzzed_checkpoints_never_crash_for_longer(prefix):
-    fuzz(prefix, 20_000)
+    fuzz(prefix, 8_000)
 
 
 def test_keys_that_multiply_out_of_a_small_file(prefix):

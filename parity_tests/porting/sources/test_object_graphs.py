@@ -221,4 +221,4 @@ def test_fuzzed_graphs_never_crash(prefix):
 
 @pytest.mark.slow
 def test_fuzzed_graphs_never_crash_for_longer(prefix):
-    fuzz(prefix, 5_000)
+    fuzz(prefix, 2_500)

@@ -170,4 +170,4 @@ def test_fuzzed_files_never_crash(written):
 
 @pytest.mark.slow
 def test_fuzzed_files_never_crash_for_longer(written):
-    fuzz(written, 60_000)
+    fuzz(written, 20_000)
