@@ -114,8 +114,14 @@ def ends_of(source: Source) -> Ends:
     if image[1] != image[2]:
         raise _other(source, "input", image, "square images (N, H, W, C)")
     operators = () if source.graph is None else source.graph.operators
-    unknown = (op for op in operators if source.activations.get(op.outputs[0]) is not None
-               and not source.activations[op.outputs[0]].shape)  # fmt: skip
+    unknown = (
+        operator
+        for operator in operators
+        # What the readers know has TFLite's names, in capitals.
+        if not operator.kind.isupper()
+        and (info := source.activations.get(operator.outputs[0])) is not None
+        and not info.shape
+    )
     if not result and (operator := next(unknown, None)) is not None:
         raise MappingError(
             f"{source.path}: {describe(operator, source)} is not understood, so that the shape of "
