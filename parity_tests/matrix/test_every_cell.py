@@ -42,6 +42,13 @@ def test_cell(cell, tmp_path):
     result = cell.kind.make(cell.model, tmp_path)
     ported = porting.port(result.path, weights=cell.kind.weights, pixels=PIXELS)
     assert ported.model == cell.model
+    old_runtime = ported.comparison.judge.startswith("tflite-runtime")
+    if cell.kind.name == "tflite-int8-channels" and old_runtime and not ported.comparison:
+        # tflite-runtime 2.14 computes a dense layer with a scale a channel by the first of them.
+        # Where what it makes of the file is far from what the file says, it is refused.
+        assert all(tap.agrees for tap in ported.comparison.taps)
+        assert "the source's integers lie" in ported.comparison.summary()
+        return
     assert ported.comparison, ported.comparison.summary()
     asked = [c.judge for c in (ported.comparison, ported.quantised) if c is not None]
     assert asked == list(cell.kind.judges)
