@@ -32,9 +32,11 @@ class Interrupted(BaseException):
 def end_with(command: Callable[[], object]) -> NoReturn:
     """Run a command and end the process with the exit code of its outcome."""
     _open_closed_streams()
-    # PyTorch's threads else spin while they wait for each other: beside other busy processes a
-    # comparison then takes ten times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # PyTorch's threads else spin without end while they wait for each other: beside other busy
+    # processes a comparison then takes ten times as long. A short spin is faster than none.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         signal.signal(signal.SIGINT, _interrupt)
         code = _code_of(command)
