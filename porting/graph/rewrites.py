@@ -222,8 +222,8 @@ def _mean_by_steps(operation: Operation) -> Value | None:
     if rank != len(labels):
         return None
     means = "".join(sorted({*done, *(labels[axis] for axis in axes)}))
-    kept = "1" if keeps else ""
-    remaining = "".join(kept if n in axes else label for n, label in enumerate(labels))
+    axis_left = "1" if keeps else ""
+    remaining = "".join(axis_left if n in axes else label for n, label in enumerate(labels))
     if means == "HW" and remaining.replace("1", "") == "NC":
         return Value(operation.node("mean over height and width", below), x.times)
     if means in ("H", "W"):

@@ -52,7 +52,7 @@ _INSIDE_FOLDED = "taken in"
 EQUAL = ("rounding", "folded", _INSIDE_FOLDED)
 """Relations of keys that are the source's all the same."""
 
-_PLURALS = {name: known.plural for name, known in RELATIONS.items()} | {
+_PLURALS = {name: relation.plural for name, relation in RELATIONS.items()} | {
     "folded": "equal once folded",
     "epsilon": "other than the source's",
     "another weight set": "those of another weight set",

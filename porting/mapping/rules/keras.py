@@ -48,6 +48,14 @@ class KerasNaming:
         )
 
 
+_V2_ROLES: dict[str, Names] = {
+    "stem": ("Conv1", "bn_Conv1"),
+    "expand": ("{prefix}expand", "{prefix}expand_BN"),
+    "depthwise": ("{prefix}depthwise", "{prefix}depthwise_BN"),
+    "project": ("{prefix}project", "{prefix}project_BN"),
+    "head": ("Conv_1", "Conv_1_bn"),
+}
+
 KERAS_NAMES: dict[str, KerasNaming] = {
     "keras mobilenet": KerasNaming(
         {
@@ -58,25 +66,11 @@ KERAS_NAMES: dict[str, KerasNaming] = {
         }
     ),
     "keras mobilenet_v2": KerasNaming(
-        {
-            "stem": ("Conv1", "bn_Conv1"),
-            "expand": ("{prefix}expand", "{prefix}expand_BN"),
-            "depthwise": ("{prefix}depthwise", "{prefix}depthwise_BN"),
-            "project": ("{prefix}project", "{prefix}project_BN"),
-            "head": ("Conv_1", "Conv_1_bn"),
-            "classifier": ("predictions", ""),
-        },
+        {**_V2_ROLES, "classifier": ("predictions", "")},
         ("expanded_conv_", "block_{index}_"),
     ),
     "keras mobilenet_v2 of TensorFlow 1": KerasNaming(
-        {
-            "stem": ("Conv1", "bn_Conv1"),
-            "expand": ("{prefix}expand", "{prefix}expand_BN"),
-            "depthwise": ("{prefix}depthwise", "{prefix}depthwise_BN"),
-            "project": ("{prefix}project", "{prefix}project_BN"),
-            "head": ("Conv_1", "Conv_1_bn"),
-            "classifier": ("Logits", ""),
-        },
+        {**_V2_ROLES, "classifier": ("Logits", "")},
         ("expanded_conv_", "block_{index}_"),
     ),
     "keras mobilenet_v3": KerasNaming(
