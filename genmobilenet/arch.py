@@ -23,8 +23,8 @@ token  meaning
 ``se`` squeeze-excite width, over the input channels or over the expansion
        (``NetworkConfig.squeeze_from``)
 ``g``  groups of the pointwise convolutions, whose channels are then shuffled
-``nre`` ``nr6`` ``nhs`` ``nno`` activation of the block: ReLU, ReLU6,
-       hard-swish, none; the network's by default
+``nre`` ``nr6`` ``nhs`` ``nsw`` ``nsg`` ``nth`` ``nno`` activation of the block:
+       ReLU, ReLU6, hard-swish, SiLU, sigmoid, tanh, none; the network's by default
 ``noskip`` no residual connection
 ====== =======================================================================
 
@@ -50,7 +50,11 @@ BLOCK_TYPES = {
     "su": "shuffle unit",
 }
 
-ACTIVATIONS = {"nre": "relu", "nr6": "relu6", "nhs": "hard_swish", "nno": "none"}
+ACTIVATIONS = {
+    "nre": "relu", "nr6": "relu6", "nhs": "hard_swish", "nsw": "silu", "nsg": "sigmoid",
+    "nth": "tanh", "nno": "none",
+}  # fmt: skip
+"""Token -> activation; timm's tokens where timm has one."""
 
 NUMBER_LIMIT = 1_000_000
 """Numbers in the strings are below this: far above those of any network that can be trained."""

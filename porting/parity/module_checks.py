@@ -176,10 +176,12 @@ DECLARED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "relu": lambda x: np.maximum(x, 0),
     "relu6": lambda x: np.clip(x, 0, 6),
     "hard_swish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "tanh": np.tanh,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "hard_sigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
 }
-"""tf.nn.relu, relu6 and sigmoid; the hard ones as slim's ``mobilenet_v3.py`` has them."""
+"""tf.nn.relu, relu6, silu, tanh and sigmoid; the hard ones as in slim's ``mobilenet_v3.py``."""
 
 
 def wrong_activations(model: nn.Module, layers: NetworkLayers) -> dict[str, str]:
