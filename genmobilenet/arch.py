@@ -12,6 +12,7 @@ token  meaning
 ``ir`` block type: inverted residual (expansion, depthwise, projection)
 ``cn`` block type: one convolution with batch norm and activation
 ``er`` block type: fused inverted residual (one convolution expands, projection)
+``erp`` the same, with the stride in the projection
 ``su`` block type: ShuffleNetV2's unit (split, convolve a half, shuffle)
 ``r``  repeats; only the first block has the stride
 ``k``  kernel size (of the depthwise convolution, where there is one)
@@ -47,6 +48,7 @@ BLOCK_TYPES = {
     "ir": "inverted residual",
     "cn": "convolution",
     "er": "fused inverted residual",
+    "erp": "fused inverted residual, projection strided",
     "su": "shuffle unit",
 }
 
@@ -74,6 +76,8 @@ _FIELDS = {
     "g": ("groups", int),
 }
 WITHOUT_EXPANSION = ("ds", "dsa", "cn", "su")
+WITH_RESIDUAL = ("ds", "ir", "er", "erp")
+"""Block types that add their input if the shapes allow it."""
 
 
 @dataclass(frozen=True)

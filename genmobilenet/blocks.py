@@ -19,7 +19,9 @@ def make_norm(channels: int, config: NetworkConfig) -> nn.BatchNorm2d:
 
 def make_squeeze(channels: int, block: Block, config: NetworkConfig) -> nn.Module:
     """Squeeze-excite, or identity if the block has none."""
-    return SqueezeExcite(channels, block.squeeze, config.gate) if block.squeeze else nn.Identity()
+    if not block.squeeze:
+        return nn.Identity()
+    return SqueezeExcite(channels, block.squeeze, config.gate, config.squeeze_activation)
 
 
 class DepthwiseSeparable(nn.Module):
@@ -88,21 +90,22 @@ class InvertedResidual(nn.Module):
 class FusedInvertedResidual(nn.Module):
     """One convolution that expands, projection without activation.
 
-    Source: ``FusedMBConv`` of EfficientNet-EdgeTPU, tensorflow/tpu
-    ``models/official/efficientnet/efficientnet_model.py``, and the fused blocks of slim's
-    ``mobilenet_edgetpu`` (``mobilenet_v3.py``, V3_EDGETPU).
+    The stride is the first convolution's, or in ``erp`` the projection's. Sources: ``mbv3_fused``
+    of slim ``mobilenet_v3.py``, in V3_EDGETPU; for ``erp`` ``MBConvBlockWithoutDepthwise`` in
+    tensorflow/tpu ``models/official/efficientnet/efficientnet_model.py``, of EfficientNet-EdgeTPU.
     """
 
     def __init__(self, block: Block, config: NetworkConfig) -> None:
         super().__init__()
         mid = block.mid_channels
+        first, last = (1, block.stride) if block.type == "erp" else (block.stride, 1)
         self.conv_exp = make_conv(
-            block.in_channels, mid, block.kernel, block.stride, padding=config.padding
+            block.in_channels, mid, block.kernel, first, padding=config.padding
         )
         self.bn1 = make_norm(mid, config)
         self.act1 = make_activation(block.activation)
         self.se = make_squeeze(mid, block, config)
-        self.conv_pwl = make_conv(mid, block.out_channels, 1)
+        self.conv_pwl = make_conv(mid, block.out_channels, 1, last)
         self.bn2 = make_norm(block.out_channels, config)
         self.residual = block.residual
 
@@ -183,5 +186,6 @@ BLOCK_CLASSES: dict[str, type[nn.Module]] = {
     "ir": InvertedResidual,
     "cn": ConvNormAct,
     "er": FusedInvertedResidual,
+    "erp": FusedInvertedResidual,
     "su": ShuffleUnit,
 }

@@ -17,6 +17,8 @@ from genmobilenet.arch import (
     ACTIVATIONS,
     CHANNELS,
     NUMBER_LIMIT,
+    WITH_RESIDUAL,
+    WITHOUT_EXPANSION,
     BlockSpec,
     DenseSpec,
     parse_dense,
@@ -36,6 +38,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "activation": tuple(ACTIVATIONS.values()),
     "gate": ("sigmoid", "hard_sigmoid"),
     "squeeze_from": ("input", "expansion"),
+    "squeeze_activation": ("relu", "silu"),
     "rounding": ("nearest", "down"),
     "head": ("conv", "after_pool", "none"),
     "head_scaling": ("never", "up"),
@@ -55,7 +58,7 @@ MOST_WEIGHTS = 1 << 29
 """Most weights of such a network: in float32 they fill the 2 GiB at which files of TensorFlow end,
 since protobuf and flatbuffers count no further."""
 
-_STATED = {"padding": str, "gate": str, "bn_epsilon": float}
+_STATED = {"padding": str, "gate": str, "squeeze_activation": str, "bn_epsilon": float}
 """Fields that a network's strings state where they differ from the usual, and their types."""
 
 
@@ -97,7 +100,7 @@ class NetworkConfig:
 
     Squeeze-excite: its width is a fraction of the block's ``"input"``, truncated,
     or of its ``"expansion"`` (``squeeze_from``); then both it and the expansion
-    are rounded to 8.
+    are rounded to 8. Between its two layers is ``squeeze_activation``.
 
     Head: ``"conv"`` is a 1x1 convolution with batch norm before pooling,
     ``"after_pool"`` a 1x1 convolution with a bias after pooling, ``"none"`` nothing.
@@ -119,6 +122,7 @@ class NetworkConfig:
     activation: str = "relu"
     gate: str = "sigmoid"
     squeeze_from: str = "input"
+    squeeze_activation: str = "relu"
     head: str = "conv"
     head_channels: int = 1280
     head_scaling: str = "never"
@@ -213,11 +217,11 @@ class NetworkConfig:
             stride = spec.stride if repeat == 0 else 1
             # slim conv_blocks.py expand_input_by_factor and Keras round to 8, MnasBlock does not;
             # the networks that take the squeeze from the expansion are of the first kind.
-            width = channels * spec.expansion
-            mid = round_channels(width) if from_expansion else int(width)
             declared_in = channels
             if repeat == 0 and spec.declared_in is not None:
                 declared_in = self.scaled(spec.declared_in)
+            width = spec.expansion * (channels if spec.type in WITHOUT_EXPANSION else declared_in)
+            mid = round_channels(width) if from_expansion else int(width)
             squeeze = 0
             if spec.se_ratio and from_expansion:
                 squeeze = round_channels(mid * spec.se_ratio)
@@ -225,7 +229,7 @@ class NetworkConfig:
                 # tensorflow/tpu mnasnet_model.py, MnasBlock._build.
                 squeeze = max(1, int(declared_in * spec.se_ratio))
             residual = (
-                spec.type in ("ds", "ir", "er") and spec.skip and stride == 1 and declared_in == out
+                spec.type in WITH_RESIDUAL and spec.skip and stride == 1 and declared_in == out
             )
             if residual and channels != out:
                 raise ArchitectureError(
@@ -236,7 +240,8 @@ class NetworkConfig:
             yield Block(
                 path=f"{stage}.{first + repeat}",
                 index=index + repeat,
-                type=spec.type,
+                # Without a stride the two fused blocks are one.
+                type="er" if spec.type == "erp" and stride == 1 else spec.type,
                 in_channels=channels,
                 mid_channels=mid,
                 out_channels=out,
@@ -317,7 +322,7 @@ def _check_size(config: NetworkConfig) -> None:
         if block.type == "cn":
             weights += area * inputs * block.out_channels
         else:
-            weights += inputs * mid * (area if block.type == "er" else 1) + area * mid
+            weights += inputs * mid * (area if block.type in ("er", "erp") else 1) + area * mid
             weights += mid * (block.out_channels + 2 * block.squeeze)
     widths = [config.stages[-1][-1].out_channels]
     widths += [config.head_width] * (config.head != "none")

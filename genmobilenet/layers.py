@@ -132,18 +132,20 @@ class SpatialMean(nn.Module):
 class SqueezeExcite(nn.Module):
     """Scale each channel by a gate computed from the spatial mean.
 
-    Mean over H and W, 1x1 convolution to ``squeeze`` channels, ReLU, 1x1
+    Mean over H and W, 1x1 convolution to ``squeeze`` channels, ``activation``, 1x1
     convolution back, ``gate``: ``"sigmoid"`` or ``"hard_sigmoid"``, which is
     relu6(x + 3) / 6. Sources: ``MnasBlock._call_se`` in tensorflow/tpu
     ``mnasnet_model.py``; ``squeeze_excite`` in slim ``conv_blocks.py``; Hu et
     al., arXiv:1709.01507.
     """
 
-    def __init__(self, channels: int, squeeze: int, gate: str = "sigmoid") -> None:
+    def __init__(
+        self, channels: int, squeeze: int, gate: str = "sigmoid", activation: str = "relu"
+    ) -> None:
         super().__init__()
         self.pool = SpatialMean()
         self.conv_reduce = nn.Conv2d(channels, squeeze, 1)
-        self.act1 = nn.ReLU(inplace=True)
+        self.act1 = make_activation(activation)
         self.conv_expand = nn.Conv2d(squeeze, channels, 1)
         self.gate = GATES[gate]()
 

@@ -23,7 +23,7 @@ from parity_tests.building.tflite_files import (
 class NetworkFile:
     """Builds one network. ``weights``: float32, float16, int8, int8_channels or uint8_legacy."""
 
-    own = ("hard_swish",)
+    own = ("hard_swish", "silu")
     """Activations that are operators of their own."""
 
     def __init__(
@@ -101,8 +101,16 @@ class NetworkFile:
 
     def activated(self, x, name, shape, activation):
         """An activation as a separate operator."""
+        if activation == "silu":
+            return self.silu(x, name, shape)
         assert activation == "hard_swish"
         return self.hard_swish(x, name, shape)
+
+    def silu(self, x, name, shape):
+        """x * sigmoid(x), as converters spell it."""
+        gate = self.file.operator("LOGISTIC", [x], self.file.tensor(f"{name}/sigmoid", shape))
+        output = self.file.tensor(f"{name}/swish", shape)
+        return self.file.operator("MUL", [x, gate], output, schema.MulOptionsT())
 
     def hard_swish(self, x, name, shape):
         """One operator, or where ``spelled_out`` x * relu6(x + 3) / 6."""
@@ -132,7 +140,8 @@ class NetworkFile:
         tensor, side, channels = x
         place = [1, 1, 1, channels]
         mean = self.mean(x, f"{name}/mean", True)
-        gate = self.on_a_place((mean, 1, channels), f"{name}/reduce", narrow, "relu")
+        inside = self.config.squeeze_activation
+        gate = self.on_a_place((mean, 1, channels), f"{name}/reduce", narrow, inside)
         gate, _, _ = self.on_a_place(gate, f"{name}/expand", channels, "none")
         if self.config.gate == "sigmoid":
             gate = self.file.operator("LOGISTIC", [gate], self.file.tensor(f"{name}/gate", place))
@@ -148,8 +157,10 @@ class NetworkFile:
         entry, act = x, block.activation
         if block.type == "cn":
             return self.conv(x, f"{name}/conv", block.kernel, block.stride, block.out_channels, act)
-        if block.type == "er":
-            x = self.conv(x, f"{name}/fused", block.kernel, block.stride, block.mid_channels, act)
+        last_stride = block.stride if block.type == "erp" else 1
+        if block.type in ("er", "erp"):
+            stride = block.stride // last_stride
+            x = self.conv(x, f"{name}/fused", block.kernel, stride, block.mid_channels, act)
         else:
             if block.type == "ir":
                 x = self.conv(x, f"{name}/expand", 1, 1, block.mid_channels, act)
@@ -157,7 +168,7 @@ class NetworkFile:
         if block.squeeze:
             x = self.squeeze(x, f"{name}/se", block.squeeze)
         last = act if block.type == "dsa" else "none"
-        x = self.conv(x, f"{name}/project", 1, 1, block.out_channels, last)
+        x = self.conv(x, f"{name}/project", 1, last_stride, block.out_channels, last)
         if not block.residual:
             return x
         total = self.file.tensor(f"{name}/sum", [1, x[1], x[1], x[2]])

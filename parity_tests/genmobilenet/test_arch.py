@@ -49,6 +49,22 @@ def test_groups_and_activations():
     assert parse_block("ir_r1_k3_s1_e6_c8").activation is None
 
 
+def test_an_expansion_is_of_the_declared_input():
+    """Source: ``filters`` in ``MBConvBlock._build``, tensorflow/tpu ``efficientnet_model.py``."""
+    config = parse_network("stem_c32_nre | er_r2_k3_s1_e4_i24_c24_noskip | cn_c64 pool fc")
+    assert [(b.in_channels, b.mid_channels) for b in config.resolve()] == [(32, 96), (24, 96)]
+
+
+def test_the_projection_has_the_stride_where_the_block_says_so():
+    from genmobilenet.network import GenMobileNet
+
+    config = parse_network("stem_c8_nre | er_r1_k3_s2_e4_c8 erp_r2_k3_s2_e4_c16 | cn_c64 pool fc")
+    blocks = GenMobileNet(config).blocks[0]
+    strides = [(block.conv_exp.stride[0], block.conv_pwl.stride[0]) for block in blocks]
+    assert strides == [(2, 1), (1, 2), (1, 1)]
+    assert [block.type for block in config.resolve()] == ["er", "erp", "er"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -117,6 +133,7 @@ NETWORK = "stem_c16_nr6 padding=symmetric | ds_r1_k3_s1_c8 | cn_c64 pool fc_c20_
         "stem_c8_nhs gate=hard_sigmoid bn_epsilon=1e-05 | ir_r1_k3_s2_e3.7_c8 | pool cn_c9 fc",
         "stem_c8_nre | er_r2_k3_s2_e4_c16_noskip cn_r1_k1_s1_c8_nno | pool",
         "stem_c8_nre | dsa_r2_k3_s2_c16 | pool fc_c20",
+        "stem_c8_nsw squeeze_activation=silu | erp_r2_k3_s2_e4_c16 ds_r1_k3_s1_c8_se0.5 | pool fc",
     ],
 )
 def test_a_network_of_strings_alone(text):
@@ -132,7 +149,10 @@ def test_a_network_of_strings_alone(text):
         (("stem_c16", "stem_q16"), "'stem_q16_nr6': expected a stem as stem_c32_nre"),
         (("nr6", "nr7"), "'stem_c16_nr7': expected a stem"),
         (("padding=symmetric", "padding=odd"), "padding 'odd': expected 'same' or 'symmetric'"),
-        (("padding=symmetric", "width=2"), "'width=2': expected one of padding, gate, bn_epsilon"),
+        (
+            ("padding=symmetric", "width=2"),
+            "'width=2': expected one of padding, gate, squeeze_activation, bn_epsilon",
+        ),
         (("padding=symmetric", "bn_epsilon=x"), "'bn_epsilon=x': expected one of"),
         ((" | ds_r1_k3_s1_c8", ""), "then stages and a head between bars"),
         (("k3", "q3"), "unknown token 'q3'"),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from genmobilenet.arch import ACTIVATIONS, BlockSpec, DenseSpec
+from genmobilenet.arch import ACTIVATIONS, WITH_RESIDUAL, BlockSpec, DenseSpec
 from genmobilenet.config import CHOICES, TF_BN_EPSILON, TF_BN_MOMENTUM, Block, NetworkConfig
 from porting.errors import MappingError
 from porting.graph.match import describe_node
@@ -51,7 +51,7 @@ class _Layer:
 
     @property
     def stride(self) -> int:
-        return int(self.node.facts[1][0])  # type: ignore[index]
+        return 1 if self.node.kind == "dense" else int(self.node.facts[1][0])  # type: ignore[index]
 
     @property
     def widths(self) -> tuple[int, int]:
@@ -98,7 +98,7 @@ class _Parser:
         if stem.node.kind != "conv" or facts[:3] != ((3, 3), (2, 2), (1, 1)) or facts[5] != 1:
             raise self._outside(stem.node, "a 3x3 convolution with stride 2, the stem")
         self._stem = f"stem_c{stem.widths[1]}"
-        x, gates, head = stem.end, set[str](), None
+        x, gates, head = stem.end, set[tuple[str, str]](), None
         while (following := self._next_layer(x)) is not None:
             layer = self._layer(x, "a block")
             after = self._next_layer(layer.end)
@@ -124,8 +124,8 @@ class _Parser:
         return self._assembled(stem, head, dense, gates, side, channels)
 
     def _assembled(
-        self, stem: _Layer, head: _Layer | None, dense: list[_Layer], gates: set[str], side: int,
-        channels: int,
+        self, stem: _Layer, head: _Layer | None, dense: list[_Layer],
+        gates: set[tuple[str, str]], side: int, channels: int,
     ) -> NetworkConfig:  # fmt: skip
         hidden, classifier = dense[:-1], dense[-1] if dense else None
         if classifier is not None and classifier.activation != "none":
@@ -146,15 +146,18 @@ class _Parser:
                 node, f"an activation as behind the stem ({stem.activation}), of {_known()}"
             )
         if len(gates) > 1:
+            kinds = " and ".join(sorted(f"{inside} and {gate}" for gate, inside in gates))
             raise self._outside(
-                self._output, f"one kind of gate, and not {' and '.join(sorted(gates))}"
+                self._output, f"one kind of squeeze-excite, and not those with {kinds}"
             )
+        gate, squeeze_activation = next(iter(gates), ("sigmoid", "relu"))
         return NetworkConfig(
             blocks=tuple(_stages(blocks, activation)),
             source="read from the source's graph",
             stem_channels=stem.widths[1],
             activation=activation,
-            gate=next(iter(gates), "sigmoid"),
+            gate=gate,
+            squeeze_activation=squeeze_activation,
             head=kind,
             head_channels=head_channels,
             hidden=tuple(
@@ -170,7 +173,7 @@ class _Parser:
             in_chans=channels,
         )
 
-    def _inverted_residual(self, x: Node, expand: _Layer, gates: set[str]) -> Node:
+    def _inverted_residual(self, x: Node, expand: _Layer, gates: set[tuple[str, str]]) -> Node:
         depthwise = self._layer(expand.end, "a depthwise convolution")
         if depthwise.activation != expand.activation:
             raise self._outside(
@@ -191,7 +194,7 @@ class _Parser:
         return self._activation_behind(node) is None
 
     def _projected(
-        self, kind: str, x: Node, inputs: int, depthwise: _Layer, gates: set[str]
+        self, kind: str, x: Node, inputs: int, depthwise: _Layer, gates: set[tuple[str, str]]
     ) -> Node:
         """The rest of a block, from its depthwise or fused convolution on."""
         kernel, stride, dilation, into, out, groups = depthwise.node.facts
@@ -208,6 +211,10 @@ class _Parser:
             project.node.kind == "conv" and (project.kernel, project.node.facts[5]) != (1, 1)
         ):
             raise self._outside(project.node, "a 1x1 convolution, the projection")
+        if project.stride > 1 and (kind != "er" or depthwise.stride > 1):
+            raise self._outside(project.node, "a projection without a stride")
+        if project.stride > 1:
+            kind = "erp"
         residual = None
         if project.activation == "none":
             residual = next(
@@ -226,7 +233,8 @@ class _Parser:
             Block(
                 path="", index=len(self._blocks), type=kind, in_channels=inputs,
                 mid_channels=depthwise.widths[1], out_channels=project.widths[1],
-                kernel=depthwise.kernel, stride=depthwise.stride, squeeze=squeeze,
+                kernel=depthwise.kernel, stride=max(depthwise.stride, project.stride),
+                squeeze=squeeze,
                 residual=residual is not None, activation=depthwise.activation, groups=1,
             )
         )  # fmt: skip
@@ -250,7 +258,7 @@ class _Parser:
             residual=False, activation=layer.activation, groups=1,
         )  # fmt: skip
 
-    def _squeeze_excite(self, x: Node, gates: set[str]) -> tuple[Node, int]:
+    def _squeeze_excite(self, x: Node, gates: set[tuple[str, str]]) -> tuple[Node, int]:
         """The value after a squeeze-excite of ``x``, and its inner width; ``x`` and 0 for none."""
         users = self._users.get(x, [])
         product = next((user for user in users if user.kind == "mul"), None)
@@ -259,13 +267,16 @@ class _Parser:
         mean = next((user for user in users if user.kind == _MEAN), x)
         reduce = self._layer(mean, "a squeeze-excite's first layer", besides=product)
         expand = self._layer(reduce.end, "a squeeze-excite's second layer")
-        if expand.activation not in _GATES or reduce.activation != "relu":
+        inside = CHOICES["squeeze_activation"]
+        if expand.activation not in _GATES or reduce.activation not in inside:
             raise self._outside(
-                expand.end, f"a squeeze-excite with ReLU inside and a gate of {' or '.join(_GATES)}"
+                expand.end,
+                f"a squeeze-excite with {' or '.join(inside)} inside and a gate of "
+                f"{' or '.join(_GATES)}",
             )
         if set(product.inputs) != {x, expand.end}:
             raise self._outside(product, "the product of a squeeze-excite's gate and its input")
-        gates.add(expand.activation)
+        gates.add((expand.activation, reduce.activation))
         return product, reduce.widths[1]
 
     def _dense_layers(self, x: Node) -> Iterator[_Layer]:
@@ -376,7 +387,7 @@ def _stages(blocks: list[Block], activation: str) -> Iterator[str]:
 def _spec(block: Block, activation: str) -> BlockSpec:
     """One block as a stage of its own, without its activation if that is the network's."""
     shortcut = block.stride == 1 and block.in_channels == block.out_channels
-    expands = block.type in ("ir", "er")
+    expands = block.type in ("ir", "er", "erp")
     return BlockSpec(
         type=block.type,
         repeats=1,
@@ -386,7 +397,7 @@ def _spec(block: Block, activation: str) -> BlockSpec:
         channels=block.out_channels,
         se_ratio=_ratio(block.squeeze, block.in_channels),
         activation=None if block.activation == activation else block.activation,
-        skip=block.residual or not shortcut or block.type not in ("ds", "ir", "er"),
+        skip=block.residual or not shortcut or block.type not in WITH_RESIDUAL,
     )
 
 

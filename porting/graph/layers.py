@@ -88,9 +88,12 @@ _ROLES: dict[str, tuple[tuple[str, str, str, str | None], ...]] = {
         ("project", "conv_pwl", "bn3", None),
     ),
     "cn": (("conv", "conv", "bn1", "act1"),),
-    "er": (
-        ("fused", "conv_exp", "bn1", "act1"),
-        ("project", "conv_pwl", "bn2", None),
+    **dict.fromkeys(
+        ("er", "erp"),
+        (
+            ("fused", "conv_exp", "bn1", "act1"),
+            ("project", "conv_pwl", "bn2", None),
+        ),
     ),
 }
 """Block type -> role, convolution, batch norm and activation of each layer, in order."""
@@ -164,7 +167,7 @@ def layers_of(config: NetworkConfig) -> NetworkLayers:
     Raises:
         UnsupportedNetwork: it has blocks that no TensorFlow source has.
     """
-    blocks = tuple(_block_layers(block) for block in config.resolve())
+    blocks = tuple(_block_layers(block, config.squeeze_activation) for block in config.resolve())
     stem, act = config.stem, config.activation
     head = None
     if config.head != "none":
@@ -203,10 +206,10 @@ def _hidden(config: NetworkConfig) -> Iterator[Layer]:
         width = dense.channels
 
 
-def _block_layers(block: Block) -> BlockLayers:
+def _block_layers(block: Block, squeeze_activation: str) -> BlockLayers:
     if block.type not in _ROLES or block.groups > 1:
         raise UnsupportedNetwork(f"{block.path}: no TensorFlow source has blocks of its kind")
-    mid = block.mid_channels if block.type in ("ir", "er") else block.in_channels
+    mid = block.mid_channels if block.type in ("ir", "er", "erp") else block.in_channels
     widths = {
         "expand": (block.in_channels, mid),
         "depthwise": (mid, mid),
@@ -217,11 +220,12 @@ def _block_layers(block: Block) -> BlockLayers:
     main = {}
     for role, conv, norm, act in _ROLES[block.type]:
         spatial = role in ("depthwise", "conv", "fused")
+        strided = role == "project" if block.type == "erp" else spatial
         main[role] = Layer(
             f"{block.path}.{conv}",
             "depthwise" if role == "depthwise" else "conv",
             block.kernel if spatial else 1,
-            block.stride if spatial else 1,
+            block.stride if strided else 1,
             *widths[role],
             f"{block.path}.{norm}",
             block.activation if act else "none",
@@ -232,7 +236,7 @@ def _block_layers(block: Block) -> BlockLayers:
         path, narrow = f"{block.path}.se", block.squeeze
         reduce, expand = f"{path}.conv_reduce", f"{path}.conv_expand"
         squeeze = (
-            Layer(reduce, "conv", 1, 1, mid, narrow, None, "relu", f"{path}.act1"),
+            Layer(reduce, "conv", 1, 1, mid, narrow, None, squeeze_activation, f"{path}.act1"),
             Layer(expand, "conv", 1, 1, narrow, mid, None, "none", expand),
         )
     return BlockLayers(block, main, squeeze)

@@ -25,7 +25,8 @@ odd (67, 17, 9, 5) but for once (34), so that every kernel and stride meets both
 
 _PASSED = ("view", "reshape", "flatten", "contiguous", "__getitem__", "__get__")
 _SIMPLE = {"relu": "relu", "relu6": "relu6", "sigmoid": "sigmoid", "hardswish": "hard_swish",
-           "hardsigmoid": "hard_sigmoid", "add": "add", "mul": "multiply"}  # fmt: skip
+           "hardsigmoid": "hard_sigmoid", "silu": "silu", "add": "add",
+           "mul": "multiply"}  # fmt: skip
 _SIXTHS = ("hardswish", "hardsigmoid")
 
 Amounts = tuple[tuple[int, int], tuple[int, int]]

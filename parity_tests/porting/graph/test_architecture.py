@@ -11,6 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 import porting
 from genmobilenet import create_model
+from genmobilenet.arch import WITH_RESIDUAL
 from genmobilenet.config import NetworkConfig, parse_network
 from genmobilenet.zoo import NETWORKS, get_config
 from parity_tests.building.tflite_networks import NetworkFile, PooledInside, network_file
@@ -24,7 +25,8 @@ from porting.release import write_release
 from porting.sources import open_source
 
 STAGES_OF_ONE_WIDTH = ("mnasnet_035", "mnasnet_small", "mnasnet_d1", "chamnetv1_100",
-                       "chamnetv2_100")  # fmt: skip
+                       "chamnetv2_100", "mobilenet_edgetpu_075",
+                       "mobilenet_edgetpu_100")  # fmt: skip
 """Two of their stages have one width and no stride between them, or a width inside a stage
 changes: where the second stage begins shows in no graph."""
 
@@ -63,29 +65,30 @@ def test_every_network_is_read_from_its_graph(name):
 
 def random_network(random):
     """A network that no table has, by the grammar of block strings alone."""
-    activations = ("nre", "nr6", "nhs")
+    activations = ("nre", "nr6", "nhs", "nsw")
     stages = []
     for _ in range(random.integers(2, 5)):
         blocks = []
         for place in range(random.integers(1, 4)):
-            kind = str(random.choice(["ds", "dsa", "ir", "er", "cn"]))
+            kind = str(random.choice(["ds", "dsa", "ir", "er", "erp", "cn"]))
             stride = 1 if place else random.choice([1, 2])
             tokens = [kind, "r1", f"k{random.choice([3, 5, 7])}", f"s{stride}"]
-            if kind in ("ir", "er"):
+            if kind in ("ir", "er", "erp"):
                 tokens.append(f"e{random.choice([2, 3, 4.5, 6])}")
             tokens.append(f"c{8 * random.integers(1, 7)}")
-            if kind in ("ds", "ir", "er") and random.random() < 0.4:
+            if kind in WITH_RESIDUAL and random.random() < 0.4:
                 tokens.append(f"se{random.choice([0.25, 0.5, 1])}")
             if random.random() < 0.5:
                 tokens.append(str(random.choice(activations)))
-            if kind in ("ds", "ir", "er") and random.random() < 0.3:
+            if kind in WITH_RESIDUAL and random.random() < 0.3:
                 tokens.append("noskip")
             blocks.append("_".join(tokens))
         stages.append(" ".join(blocks))
     hidden = [f"fc_c{random.integers(3, 40)}_nre" for _ in range(random.integers(0, 3))]
     return NetworkConfig(
         blocks=tuple(stages), source="drawn", stem_channels=int(8 * random.integers(1, 5)),
-        activation=str(random.choice(["relu", "relu6", "hard_swish"])),
+        activation=str(random.choice(["relu", "relu6", "hard_swish", "silu"])),
+        squeeze_activation=str(random.choice(["relu", "silu"])),
         gate=str(random.choice(["sigmoid", "hard_sigmoid"])),
         head=str(random.choice(["conv", "none"])), head_channels=int(8 * random.integers(2, 9)),
         hidden=tuple(hidden), classifier_bias=bool(random.random() < 0.7),
@@ -153,6 +156,31 @@ def test_files_of_networks_in_no_table_port(tmp_path, name, head):
     files.card.unlink()
     comparison = porting.compare(path, files.weights, seeded_pixels(1, 64))
     assert comparison, comparison.summary()
+
+
+SWISHED = parse_network(
+    "stem_c8_nsw squeeze_activation=silu | er_r1_k3_s1_e4_i4_c8_noskip | erp_r2_k3_s2_e4_c16 "
+    "| ir_r2_k5_s2_e3_c24_se0.25 | cn_c40 pool fc"
+)
+"""The parts of EfficientNets: fused blocks with the stride in either place, swish in the gates."""
+
+
+@pytest.mark.parametrize("side", [63, 64])
+def test_swish_and_strided_projections_port(tmp_path, side):
+    path = tmp_path / "trained.tflite"
+    path.write_bytes(network_file(replace(SWISHED, num_classes=7), seed=3, size=side))
+    ported = porting.port(path, pixels=seeded_pixels(2, side))
+    assert ported.comparison, ported.comparison.summary()
+    assert without_paths(ported.config) == without_paths(SWISHED)
+    assert ported.config.squeeze_activation == "silu"
+
+
+def test_a_stride_in_the_wrong_convolution_of_a_fused_block_is_found(tmp_path):
+    path = tmp_path / "trained.tflite"
+    path.write_bytes(network_file(replace(SWISHED, num_classes=7), seed=3))
+    wrong = replace(SWISHED, blocks=tuple(b.replace("erp", "er") for b in SWISHED.blocks))
+    with pytest.raises(MappingError, match=r"conv_exp \(conv 3x3, stride 2"):
+        porting.port(path, model=wrong.format(), verify=False)
 
 
 class EndsInSigmoid(NetworkFile):
