@@ -79,6 +79,7 @@ def port(  # noqa: PLR0913 - by keyword, each what an option of the command is
     images: Images | None = None,
     mean: float | Sequence[float] | str | None = None,
     std: float | Sequence[float] | str | None = None,
+    signature: str | None = None,
     progress: Progress | None = None,
 ) -> Port:
     """Port a source onto one of the networks, and have a judge compare the two.
@@ -103,6 +104,8 @@ def port(  # noqa: PLR0913 - by keyword, each what an option of the command is
         mean, std: how RGB pixels 0..255 become what the network's first layer
             takes, where the file does not say it: ``(x - mean) / std``, one
             number or one a channel.
+        signature: of the signatures of a SavedModel or a TFLite file that is given as a
+            path, the one to port; by default ``serving_default``, else the only one.
         progress: called with the number of inputs done and their total; first while
             calibrating, then while judging.
 
@@ -113,7 +116,7 @@ def port(  # noqa: PLR0913 - by keyword, each what an option of the command is
             the judge is not installed.
     """
     _check_options(model, classes, onto, normalisation, bn, images)
-    source = source if isinstance(source, Source) else open_published(source)
+    source = source if isinstance(source, Source) else open_published(source, signature)
     drop_background = classes == "drop-background"
     if onto is None:
         target = network_target(source, model, weights, drop_background, normalisation == "keep")

@@ -40,7 +40,10 @@ class Publication:
 
 @dataclass(frozen=True)
 class CardSource:
-    """The source of a port. ``lay_at`` is the path where it was when it was ported."""
+    """The source of a port. ``lay_at`` is the path where it was when it was ported.
+
+    ``signature`` names the one that was ported, where the source has signatures.
+    """
 
     file: str
     format: str
@@ -48,6 +51,7 @@ class CardSource:
     weight_set: str
     lay_at: str | None = None
     publication: Publication | None = None
+    signature: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The source as plain data; absent parts are left off."""

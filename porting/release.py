@@ -146,7 +146,7 @@ def card_of(port: Port, name: str, digest: str) -> Card:
     return Card(
         port.model, Weights(name, digest),
         CardSource(source.name, source.format, source.sha256, port.plan.weight_set,
-                   str(source.user_file.absolute()), publication),
+                   str(source.user_file.absolute()), publication, source.signature),
         verdict_json(port), port.convention, port.plan.to_json(), versions(), port.labels,
         port.onto, port.calibration,
     )  # fmt: skip

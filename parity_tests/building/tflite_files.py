@@ -62,6 +62,20 @@ class TFLiteBuilder:
         made = schema.MetadataT(name=name, buffer=len(self.model.buffers) - 1)
         self.model.metadata = [*(self.model.metadata or []), made]
 
+    def subgraph(self, inputs, outputs):
+        """Finish the subgraph with these ends; what is added from now on is in another."""
+        self.graph.inputs, self.graph.outputs = list(inputs), list(outputs)
+        self.graph = schema.SubGraphT()
+        self.graph.tensors, self.graph.operators = [], []
+        self.model.subgraphs.append(self.graph)
+
+    def signature(self, name, number, inputs=(), outputs=()):
+        """Add a signature of a subgraph, with its tensors by name."""
+        made = schema.SignatureDefT(signatureKey=name, subgraphIndex=number)
+        made.inputs = [schema.TensorMapT(name=key, tensorIndex=n) for key, n in inputs]
+        made.outputs = [schema.TensorMapT(name=key, tensorIndex=n) for key, n in outputs]
+        self.model.signatureDefs = [*(self.model.signatureDefs or []), made]
+
     def operator(self, kind, inputs, output, options=None):
         """Add an operator that gives the tensor ``output``, and return that."""
         made = schema.OperatorT()

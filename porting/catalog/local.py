@@ -72,15 +72,17 @@ def source_path(path: Path, folder: Path) -> Path:
     return file
 
 
-def open_published(path: str | PathLike[str]) -> Source:
+def open_published(path: str | PathLike[str], signature: str | None = None) -> Source:
     """Open any source; add what its authors say of its input where it is a published one.
 
     Weights alone, in a checkpoint or a Keras file, do not say the size of their images.
+    ``signature`` is as for :func:`porting.sources.open_source`.
 
     Raises:
         BadSource: it cannot be read.
+        BadInput: it has no signature of that name, or several to choose from.
     """
-    source = open_source(path)
+    source = open_source(path, signature)
     if (entry := published_as(source)) is not None:
         source.documented_as = entry.name if entry.input != CONTRADICTORY else None
         if source.graph is None:

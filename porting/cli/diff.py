@@ -11,6 +11,7 @@ from porting.cli.options import (
     ModelOption,
     OntoOption,
     ReportOption,
+    SignatureOption,
     SourceArgument,
     StdOption,
     WeightsOption,
@@ -54,6 +55,7 @@ def diff(
     ] = None,
     mean: MeanOption = None,
     std: StdOption = None,
+    signature: SignatureOption = None,
 ) -> None:
     """Compare a source and a PyTorch network, tap by tap.
 
@@ -76,7 +78,7 @@ def diff(
     files = [file for file in (report, data_file) if file is not None]
     check_files(files, (source, checkpoint))
     affine = parse_affine(mean, std)
-    model_source = open_published(source)
+    model_source = open_published(source, signature)
     subject = subject_from_file(model_source, checkpoint, model, weights, onto)
     with progress_bar("comparing") as progress:
         result = diff_source(

@@ -11,6 +11,7 @@ from porting.cli.options import (
     ModelOption,
     OntoOption,
     ReportOption,
+    SignatureOption,
     StdOption,
     WeightsOption,
     resolve_source,
@@ -66,6 +67,7 @@ def evaluate(
     ] = False,
     mean: MeanOption = None,
     std: StdOption = None,
+    signature: SignatureOption = None,
     on_error: Annotated[
         Literal["stop", "skip"],
         typer.Option("--on-error", help="Stop at an image that cannot be read, or skip it."),
@@ -115,8 +117,9 @@ def evaluate(
             evaluation = evaluate_images(
                 data, source, checkpoint, model=model, weights=weights,
                 onto=onto, labels=labels, synsets=synsets, preprocessing=preprocessing,
-                stated=stated_top1, explain=explain, mean=mean, std=std, on_error=on_error,
-                journal=journal, fresh=fresh, workers=workers, device=device, progress=progress,
+                stated=stated_top1, explain=explain, mean=mean, std=std, signature=signature,
+                on_error=on_error, journal=journal, fresh=fresh, workers=workers, device=device,
+                progress=progress,
             )  # fmt: skip
     except Interrupted:
         raise Interrupted("what is finished is kept: the same command goes on") from None

@@ -27,6 +27,14 @@ SourceArgument = Annotated[
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Network to port onto; by default the one that fits.")
 ]
+SignatureOption = Annotated[
+    str | None,
+    typer.Option(
+        "--signature",
+        help="Signature of a SavedModel or a TFLite file with several; by default "
+        "serving_default, else the only one.",
+    ),
+]
 WeightsOption = Annotated[
     Literal["ema", "raw"] | None,
     typer.Option("--weights", help="Weight set; by default the averages where there are any."),

@@ -14,6 +14,7 @@ from porting.cli.options import (
     MeanOption,
     ModelOption,
     OntoOption,
+    SignatureOption,
     StdOption,
     WeightsOption,
     given_options,
@@ -56,6 +57,7 @@ def port(
     ] = None,
     mean: MeanOption = None,
     std: StdOption = None,
+    signature: SignatureOption = None,
     everything: Annotated[
         bool,
         typer.Option(
@@ -98,7 +100,7 @@ def port(
         result = port_source(
             source_path(places[0], DOWNLOADS), model, weights=weights, classes=classes, onto=onto,
             normalisation=normalisation, verify=verify, bn=bn, images=images, mean=mean, std=std,
-            progress=progress,
+            signature=signature, progress=progress,
         )  # fmt: skip
     files, failure = None, None
     try:

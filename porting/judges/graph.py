@@ -98,6 +98,7 @@ class GraphJudge:
         self._channels_first = takes_channels_first(source)
         assert source.graph is not None  # every such source has one
         self._source, self._image = source, source.graph.inputs[0]
+        self._captures: Mapping[str, np.ndarray] = {}
         try:
             message = _graph_to_run(tf, source, source.graph.outputs[0])
             self._session = self._session_of(message)
@@ -122,7 +123,27 @@ class GraphJudge:
         if isinstance(source, SavedModelSource) and source.meta.restore:
             feed = {source.meta.restores_from: str(source.folder / VARIABLES)}
             session.run(source.meta.restore, feed)
+            self._assign_captures(source, session)
         return session
+
+    def _assign_captures(self, source: SavedModelSource, session: Any) -> None:
+        """Give values to the variables that the graph's own operation has not restored."""
+        raw, graph = self._tf.raw_ops, session.graph
+        handles = [op.outputs[0] for op in graph.get_operations() if op.type == "VarHandleOp"]
+        with graph.as_default():
+            tests = [raw.VarIsInitializedOp(resource=handle) for handle in handles]
+        is_restored = session.run(tests)
+        if not all(is_restored) and not self._captures:
+            self._captures = _captured_variables(self._tf, source)
+        assignments, feed = [], {}
+        with graph.as_default():
+            for handle, has_value in zip(handles, is_restored, strict=True):
+                values = None if has_value else self._captures.get(handle.op.name)
+                if values is not None:
+                    entry = self._tf.compat.v1.placeholder(values.dtype, values.shape)
+                    assignments.append(raw.AssignVariableOp(resource=handle, value=entry))
+                    feed[entry] = values
+        session.run(assignments, feed)
 
     @property
     def input_type(self) -> str:
@@ -214,6 +235,43 @@ def _graph_to_run(tf: Any, source: GraphDefSource, output: str) -> Any:
     options.min_graph_nodes = -1
     options.optimizers.append("function")
     return tf_optimizer.OptimizeGraph(config, meta)
+
+
+def _captured_variables(tf: Any, source: SavedModelSource) -> dict[str, np.ndarray]:
+    """Node of a variable -> its values, of those that the signature's function captures.
+
+    ``tf.saved_model.load`` restores them by the object graph. It would also run the code that
+    creates and fills tables, so that a model with such objects is not loaded.
+
+    Raises:
+        UnsupportedSource: the object graph has other objects than variables and functions.
+    """
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    model = SavedModel.FromString(source.file.read_bytes())
+    kinds = {
+        node.WhichOneof("kind")
+        for meta in model.meta_graphs
+        for node in meta.object_graph_def.nodes
+    }
+    if len(model.meta_graphs) > 1 or not kinds or kinds & {"resource", "asset"}:
+        raise UnsupportedSource(
+            f"{source.path}: some of its variables are restored by its object graph alone, which "
+            "has other objects than variables and functions, so that it is not loaded. Port it "
+            "with --no-verify"
+        )
+    loaded = tf.saved_model.load(str(source.folder))
+    function = loaded.signatures[source.signature]
+    nodes = {node.name: node for node in model.meta_graphs[0].graph_def.node}
+    call = nodes[source.output_name.partition(":")[0]]
+    references = [name for name in call.input if not name.startswith("^")]
+    captures = function.captured_inputs
+    variables = {id(variable.handle): variable for variable in function.variables}
+    return {
+        reference.partition(":")[0]: variables[id(handle)].numpy()
+        for reference, handle in zip(references[-len(captures) :], captures, strict=True)
+        if id(handle) in variables
+    }
 
 
 _LAYERS = (

@@ -21,6 +21,7 @@ from porting.judges.tflite_rewriting import (
     piece_by_piece,
     producing_layer,
     with_every_result,
+    with_one_subgraph,
     with_output,
 )
 from porting.sources.tflite import TFLiteSource
@@ -93,6 +94,8 @@ class LiteRTJudge:
         self._source, self._channels_first = source, takes_channels_first(source)
         self.name = f"{name} on dequantised weights" if in_float else name
         rewrites: list[Callable[[bytes], bytes]] = []
+        if source.subgraph_count > 1:
+            rewrites.append(lambda content: with_one_subgraph(content, source.subgraph))
         if in_float:
             rewrites.append(lambda content: dequantise(content, source.path))
         if only is not None:

@@ -294,8 +294,20 @@ def _implied_activation(output: Any, tflite: Any) -> int | None:
 #
 # The flatbuffer is walked by hand: importing the schema classes takes longer than this does.
 
-_SUBGRAPHS, _OPERATORS, _INPUTS, _OUTPUTS = 8, 10, 6, 8
-"""Places of ``Model.subgraphs``, ``SubGraph.operators``, ``Operator.inputs`` and ``.outputs``."""
+_SUBGRAPHS, _SIGNATURES, _OPERATORS, _INPUTS, _OUTPUTS = 8, 18, 10, 6, 8
+"""Places of ``Model.subgraphs`` and ``.signature_defs``, ``SubGraph.operators``,
+``Operator.inputs`` and ``.outputs``."""
+
+
+def with_one_subgraph(content: bytes, number: int) -> bytes:
+    """A file that has only one subgraph of several, and no signatures, which would name others."""
+    file = bytearray(content)
+    places = _vector(content, _offset(content, 0), _SUBGRAPHS)
+    struct.pack_into("<I", file, places[0], _target(content, places[number]) - places[0])
+    struct.pack_into("<I", file, places[0] - 4, 1)
+    if signatures := _vector(content, _offset(content, 0), _SIGNATURES):
+        struct.pack_into("<I", file, signatures[0] - 4, 0)
+    return bytes(file)
 
 
 def piece_by_piece(content: bytes, substitutes: Collection[int]) -> bytes:

@@ -95,6 +95,7 @@ def diff_json(diff: Diff) -> dict[str, Any]:
             "format": diff.source.format,
             "sha256": diff.source.sha256,
             "weight_set": subject.match.plan.weight_set,
+            "signature": diff.source.signature,
         },
         "subject": {
             "model": subject.model,

@@ -63,6 +63,7 @@ class Inspection:
             "source": str(source.path),
             "format": source.format,
             "sha256": source.sha256,
+            "signature": source.signature,
             "weight_sets": list(source.weight_sets),
             "tensors": len(source.tensors),
             "stored_as": dict(self.stored_as),
@@ -96,6 +97,7 @@ def print_inspection(inspection: Inspection) -> None:
         ("source", str(source.path)),
         ("format", source.format),
         ("sha256", source.sha256),
+        *([("signature", source.signature)] if source.signature else []),
         ("weights", ", ".join(source.weight_sets)),
         ("tensors", f"{len(source.tensors)} stored: {_counts_text(inspection.stored_as)}"),
     ]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from os import PathLike
 from pathlib import Path, PurePosixPath
 
-from porting.errors import BadSource
+from porting.errors import BadInput, BadSource
 from porting.sources.archive import UnpackedArchive, is_archive
 from porting.sources.checkpoint import (
     CheckpointSource,
@@ -56,16 +56,19 @@ _OTHER_FORMATS = {
 """First bytes of files that people pass by mistake, to name them."""
 
 
-def open_source(path: str | PathLike[str]) -> Source:
+def open_source(path: str | PathLike[str], signature: str | None = None) -> Source:
     """Open a TensorFlow-side model: a TFLite file, a checkpoint, a graph or a Keras file.
 
     A checkpoint may be given as its prefix, its ``.index`` file, a file of format
     V1 or a directory with a ``checkpoint`` file in it; a graph as a frozen ``.pb``, or as
     a SavedModel's directory or its ``saved_model.pb``. All of these may lie in the ``.tgz`` that
     Google publishes; :mod:`porting.sources.opening` says which of several is opened.
+    ``signature`` names the one to take of a SavedModel or a TFLite file that has several; by
+    default it is ``serving_default``, else the only one.
 
     Raises:
         BadSource: the path does not exist, or holds none of these, or is damaged.
+        BadInput: the source has no signature of that name, or several to choose from.
         UnsupportedSource: it is sound but cannot be read.
     """
     if not isinstance(path, (str, PathLike)):
@@ -78,7 +81,13 @@ def open_source(path: str | PathLike[str]) -> Source:
     try:
         for has_format, reader in _READERS.items():
             if has_format(place):
-                return reader(place)
+                source = reader(place, signature)
+                if signature is None or source.signature == signature:
+                    return source
+                raise BadInput(
+                    f"{source.path}: its format has no signatures ({source.format}), so that "
+                    f"{signature!r} is not one of them; leave --signature out"
+                )
         content = _content(place)
     except OSError as error:
         # A name too long, or links in a circle: no reader gets as far as the file.
@@ -132,7 +141,7 @@ def _content(path: Path) -> str:
     return next(formats, f"a file that begins with {head!r}")
 
 
-def _open_archive(path: Path) -> Source:
+def _open_archive(path: Path, signature: str | None) -> Source:
     """Open the model that an archive was published for; the unpacked files go with the source.
 
     Raises:
@@ -146,13 +155,13 @@ def _open_archive(path: Path) -> Source:
 
     archive = UnpackedArchive(path, belongs_to_a_model)
     try:
-        return _model_in(archive)
+        return _model_in(archive, signature)
     except BaseException:
         archive.remove()
         raise
 
 
-def _model_in(archive: UnpackedArchive) -> Source:
+def _model_in(archive: UnpackedArchive, signature: str | None) -> Source:
     path, folder = archive.file, archive.folder
     models = sorted(file.parent for file in folder.rglob(SAVED_MODEL))
     homes = _checkpoint_folders(folder, models)
@@ -162,13 +171,13 @@ def _model_in(archive: UnpackedArchive) -> Source:
         part in name for name in checkpoint.tensors for part in _QUANTISATION_VARIABLES
     )
     if len(files) == 1 and (not homes or for_quantisation):
-        return TFLiteSource(files[0], archive)
+        return TFLiteSource(files[0], archive, signature)
     if checkpoint is not None:
         return checkpoint
     graphs = [file for file in sorted(folder.rglob("*.pb")) if looks_like_graph(file)]
     if not homes and not files:
         if len(models) == 1:
-            return SavedModelSource(path, models[0], archive)
+            return SavedModelSource(path, models[0], archive, signature)
         if len(graphs) == 1 and not models:
             return FrozenGraphSource(graphs[0], archive)
     candidates = {
@@ -233,13 +242,18 @@ def _is_one_graph(path: Path) -> bool:
     return file is not None and looks_like_graph(file)
 
 
-_READERS: dict[Callable[[Path], bool], Callable[[Path], Source]] = {
-    looks_like_tflite: TFLiteSource,
-    looks_like_keras: KerasSource,
-    looks_like_checkpoint: CheckpointSource,
+_READERS: dict[Callable[[Path], bool], Callable[[Path, str | None], Source]] = {
+    looks_like_tflite: lambda path, signature: TFLiteSource(path, signature=signature),
+    looks_like_keras: lambda path, _: KerasSource(path),
+    looks_like_checkpoint: lambda path, _: CheckpointSource(path),
     is_archive: _open_archive,
-    _holds_one_tflite_file: lambda folder: TFLiteSource(next(folder.glob("*.tflite"))),
-    looks_like_saved_model: SavedModelSource,
-    _is_one_graph: lambda path: FrozenGraphSource(_only_file(path, "*.pb") or path),
+    _holds_one_tflite_file: lambda folder, signature: TFLiteSource(
+        next(folder.glob("*.tflite")), signature=signature
+    ),
+    looks_like_saved_model: lambda path, signature: SavedModelSource(path, signature=signature),
+    _is_one_graph: lambda path, _: FrozenGraphSource(_only_file(path, "*.pb") or path),
 }
-"""Whether a path holds a format -> what reads it, in the order in which they are tried."""
+"""Whether a path holds a format -> what reads it, in the order in which they are tried.
+
+A reader also gets the name of the signature to take, None for the default.
+"""

@@ -21,6 +21,10 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and deviation of RGB pixels 0..255, ``(x - mean) / deviation``: one number, or one a
 channel."""
 
+DEFAULT_SIGNATURE = "serving_default"
+"""The signature that TensorFlow serves where none is named
+(``DEFAULT_SERVING_SIGNATURE_DEF_KEY``)."""
+
 WEIGHT_AXES = {
     "CONV_2D": "o h w i",
     "DEPTHWISE_CONV_2D": "1 h w c",
@@ -135,6 +139,7 @@ class Source(abc.ABC):
     ``graph`` is None for a format that holds weights alone. ``trained_at`` is the
     side in pixels of the images that it was trained on, where that is known from elsewhere.
     ``documented_as`` is the published source that it is, where its authors say what it takes.
+    ``signature`` is the name of the signature whose graph this is, None for a format without.
     """
 
     format: str
@@ -145,6 +150,7 @@ class Source(abc.ABC):
     trained_at: int | None = None
     documented_as: str | None = None
     archive: UnpackedArchive | None = None
+    signature: str | None = None
 
     @property
     def name(self) -> str:

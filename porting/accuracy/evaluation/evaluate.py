@@ -41,6 +41,7 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
     explain: bool = False,
     mean: str | float | Sequence[float] | None = None,
     std: str | float | Sequence[float] | None = None,
+    signature: str | None = None,
     on_error: str = "stop",
     journal: AnyPath | None = None,
     fresh: bool = False,
@@ -55,7 +56,8 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
     default the published one. ``on_error`` is ``"stop"`` or ``"skip"``
     for images that cannot be read. What is finished is in ``journal``, from
     which the same call goes on. ``mean`` and ``std`` say how pixels 0..255 become
-    what the network's first layer takes, where neither source nor card does.
+    what the network's first layer takes, where neither source nor card does. ``signature`` names
+    that of a source with several.
     ``explain`` evaluates the port with one thing changed at a time as well; of a
     source alone, the network ported anew from it.
 
@@ -73,7 +75,9 @@ def evaluate(  # noqa: PLR0913 - by keyword, each what an option of the command 
         raise BadInput(f"stated {stated}: expected percent, 0 to 100")
     if workers is not None and not (isinstance(workers, int) and workers >= 0):
         raise BadInput(f"workers {workers!r}: expected a number of processes, 0 for none")
-    inputs = Inputs(_path(source), _path(checkpoint), model, weights, onto, parse_affine(mean, std))
+    inputs = Inputs(
+        _path(source), _path(checkpoint), model, weights, onto, parse_affine(mean, std), signature
+    )
     options = inputs, Path(data), _path(labels), _path(synsets), preprocessing
     with join_ranks() as ranks:
         ranks.together(partial(use_device, device, ranks))

@@ -41,6 +41,7 @@ class Inputs:
     weights: str | None = None
     onto: str | None = None
     normalisation: Affine | None = None
+    signature: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Files:
     def source(self) -> Source:
         """The source, which must be given."""
         assert self.inputs.source is not None
-        return open_published(self.inputs.source)
+        return open_published(self.inputs.source, self.inputs.signature)
 
     @cached_property
     def subject(self) -> Subject:

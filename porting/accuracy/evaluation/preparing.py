@@ -135,7 +135,7 @@ def _from_source(inputs: Inputs) -> _Models:
     from porting.subject import subject_from_file
 
     assert inputs.source is not None  # asked for
-    source = open_published(inputs.source)
+    source = open_published(inputs.source, inputs.signature)
     match: Match
     weight_set: str | None
     checkpoint = None
@@ -157,7 +157,11 @@ def _from_source(inputs: Inputs) -> _Models:
     convention = convention_of(source, match, inputs.normalisation)
     entry = published_as(source)
     provenance = SourceProvenance(
-        source.name, source.sha256, match.plan.weight_set, judge_label(source, match.plan)
+        source.name,
+        source.sha256,
+        match.plan.weight_set,
+        judge_label(source, match.plan),
+        source.signature,
     )
     return _Models(
         inputs, convention, provenance, checkpoint, None if entry is None else entry.top1,
@@ -171,7 +175,11 @@ def _from_card(inputs: Inputs) -> _Models:
 
     path = inputs.checkpoint
     assert path is not None  # asked for
-    for name, value in (("weights", inputs.weights), ("onto", inputs.onto)):
+    for name, value in (
+        ("weights", inputs.weights),
+        ("onto", inputs.onto),
+        ("signature", inputs.signature),
+    ):
         if value is not None:
             raise BadInput(f"--{name} says how a source is ported: give it with --source")
     state = read_state_dict(path)

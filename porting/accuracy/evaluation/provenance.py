@@ -28,12 +28,13 @@ class DataProvenance:
 
 @dataclass(frozen=True)
 class SourceProvenance:
-    """A source: its file, its weight set, and the judge that runs it."""
+    """A source: its file, its weight set, the judge that runs it, and its signature's name."""
 
     file: str
     sha256: str
     weights: str
     judge: str
+    signature: str | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from porting.sources.checkpoint.format_v2 import FormatV2
 from porting.sources.checkpoint.weight_sets import (
     EMA_SUFFIX,
     GRAPH_KEY,
+    Node,
     full_names,
     not_a_weight,
     not_weights,
@@ -157,6 +158,23 @@ def _only_one_in(folder: Path, display: Display) -> CheckpointFiles:
     raise BadSource(f"{display(state)}: names {line[1]!r}, but {index} does not exist")
 
 
+def read_object_graph(store: FormatV1 | FormatV2, display: Display = Path) -> list[Node]:
+    """The object graph that a checkpoint of TensorFlow 2 holds under :data:`GRAPH_KEY`.
+
+    Raises:
+        BadSource: it is damaged.
+    """
+    content = store.read(GRAPH_KEY)
+    try:
+        if content.shape != () or not isinstance(content[()], bytes):
+            raise Malformed(f"it is of type {content.dtype} and shape {content.shape}")
+        return parse_object_graph(memoryview(content[()]))
+    except Malformed as error:
+        raise BadSource(
+            f"{display(store.files[0])}: the object graph in {GRAPH_KEY} is damaged: {error}"
+        ) from error
+
+
 class CheckpointSource(Source):
     """A TensorFlow checkpoint of format V1 or V2, its files mapped into memory.
 
@@ -187,16 +205,7 @@ class CheckpointSource(Source):
         names: dict[str, str] = {}
         self._not_weights: dict[str, str] = {}
         if GRAPH_KEY in infos:
-            content = self._store.read(GRAPH_KEY)
-            try:
-                if content.shape != () or not isinstance(content[()], bytes):
-                    raise Malformed(f"it is of type {content.dtype} and shape {content.shape}")
-                nodes = parse_object_graph(memoryview(content[()]))
-            except Malformed as error:
-                raise BadSource(
-                    f"{display(self._store.files[0])}: the object graph in {GRAPH_KEY} is damaged: "
-                    f"{error}"
-                ) from error
+            nodes = read_object_graph(self._store, display)
             names = full_names(nodes, infos)
             self._not_weights = {names.get(k, k): why for k, why in not_weights(nodes).items()}
         self._keys = {names.get(key, key): key for key in infos}

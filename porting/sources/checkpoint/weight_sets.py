@@ -23,7 +23,8 @@ _SLOTS = (
 """Suffixes of the slot variables of TensorFlow's optimizers (``tensorflow/python/training``)."""
 _STEPS = ("global_step", "beta1_power", "beta2_power")
 
-_VALUE = "VARIABLE_VALUE"
+VALUE = "VARIABLE_VALUE"
+"""The attribute of an object that is a variable's value (``VARIABLE_VALUE_KEY``)."""
 _MAX_PARTS = 1 << 17
 """Most nodes, edges and attributes together; a network's graph has some thousands."""
 
@@ -118,7 +119,7 @@ def full_names(nodes: list[Node], keys: Container[str]) -> dict[str, str]:
         key: full_name
         for node in nodes
         for name, full_name, key in node.attributes
-        if name == _VALUE and full_name
+        if name == VALUE and full_name
     }
     times = Counter(names.values())
     return {key: name for key, name in names.items() if times[name] == 1 and name not in keys}
@@ -152,6 +153,6 @@ def not_weights(nodes: list[Node]) -> dict[str, str]:
                 reasons[key] = "save counter"
             elif number not in network:
                 reasons[key] = "optimizer state"
-            elif name != _VALUE:
+            elif name != VALUE:
                 reasons[key] = "not a variable"
     return reasons

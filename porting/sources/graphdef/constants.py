@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +11,18 @@ import numpy as np
 from porting.errors import BadSource, UnsupportedSource
 from porting.sources.archive import Display
 from porting.sources.checkpoint.format_v2 import FormatV2
-from porting.sources.graphdef.graph_def import Constant
-from porting.sources.graphdef.inlining import InlinedGraph, InlinedNode, node_of, number_of
+from porting.sources.checkpoint.reader import read_object_graph
+from porting.sources.checkpoint.weight_sets import GRAPH_KEY, VALUE, parse_object_graph
+from porting.sources.checkpoint.weight_sets import Node as Object
+from porting.sources.graphdef.graph_def import Constant, MetaGraph
+from porting.sources.graphdef.inlining import (
+    CALLS,
+    InlinedGraph,
+    InlinedNode,
+    node_of,
+    number_of,
+    tensor_name,
+)
 from porting.sources.memory import elements
 from porting.sources.protobuf import Malformed
 from porting.sources.source import TensorInfo
@@ -31,16 +41,24 @@ class RestoredVariables:
     """The variables of a SavedModel, in the checkpoint beside its graph.
 
     The graph says from which tensor each is restored: an operation assigns what RestoreV2
-    reads. Names do not, as in TF2 those of variables and of keys differ.
+    reads. Names do not, as in TF2 those of variables and of keys differ. For Keras 3's models
+    that operation assigns copies, which nothing uses; there the object graph says it, as it does
+    for ``tf.saved_model.load``.
 
     Raises:
         BadSource: the checkpoint is damaged.
         Malformed: the graph restores them in a way that leads nowhere.
     """
 
-    def __init__(self, graph: InlinedGraph, restore: str, prefix: Path, display: Display) -> None:
+    def __init__(
+        self, graph: InlinedGraph, meta: MetaGraph, prefix: Path, display: Display
+    ) -> None:
         self._checkpoint, self._prefix = FormatV2(prefix, display), display(prefix)
-        self._keys = _restored_keys(graph, restore)
+        self._keys = _restored_keys(graph, meta.restore)
+        handles = {n for n, node in graph.nodes.items() if node.op == "VarHandleOp"}
+        if not handles <= self._keys.keys() and GRAPH_KEY in self._checkpoint.tensors:
+            stored = read_object_graph(self._checkpoint, display)
+            self._keys = _keys_of_captures(graph, meta, stored) | self._keys
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -90,6 +108,41 @@ def _restored_keys(graph: InlinedGraph, restore: str) -> dict[str, tuple[str, st
                 raise Malformed(f"{reader.name!r} restores no tensor {number}")
             key, part = (names[number].decode("utf-8", errors="replace") for names in lists)
             keys[variable.name] = (key, part)
+    return keys
+
+
+def _keys_of_captures(
+    graph: InlinedGraph, meta: MetaGraph, stored: Sequence[Object]
+) -> dict[str, tuple[str, str]]:
+    """Node of a variable -> its key in the checkpoint, for those that a function captures.
+
+    A call passes them behind the function's arguments, in the order in which the SavedModel's
+    object graph lists them. Objects of that graph and of the ``stored`` one are the same where the
+    same path of names leads to them.
+
+    Source: ``_setup_function_captures`` and ``_restore_checkpoint`` in
+    tensorflow/python/saved_model/load.py.
+    """
+    objects = parse_object_graph(meta.objects) if meta.objects else []
+    pairs: dict[int, int] = {0: 0}
+    stack = [0] if objects else []
+    while stack:
+        number = stack.pop()
+        counterparts = dict(stored[pairs[number]].children)
+        for name, child in objects[number].children:
+            if name in counterparts and child not in pairs:
+                pairs[child] = counterparts[name]
+                stack.append(child)
+    keys = {}
+    for node in meta.graph.nodes:
+        captures = meta.captures.get(node.attributes.function("f")) if node.op in CALLS else ()
+        inputs = [name for name in node.inputs if not name.startswith("^")]
+        if not captures or len(captures) > len(inputs):
+            continue
+        for reference, number in zip(inputs[-len(captures) :], captures, strict=True):
+            for name, _, key in stored[pairs[number]].attributes if number in pairs else ():
+                if name == VALUE:
+                    keys[node_of(graph.origin(tensor_name(reference)))] = (key, "")
     return keys
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -41,6 +41,22 @@ _LIST, _TEXT, _INTEGER, _REAL, _FLAG, _TYPE, _SHAPE, _TENSOR, _FUNCTION = (
 
 _MOST_REPEATED = 1 << 20
 """Most elements that one stored value may stand for; shapes and steps have a few."""
+
+
+def repeated_integers(data: Bytes, number: int) -> tuple[int, ...]:
+    """The integers of one repeated field of a message, packed or not.
+
+    Raises:
+        Malformed: the field is of another kind.
+    """
+    numbers: list[int] = []
+    for field_number, value in fields(data):
+        if field_number == number and isinstance(value, int):
+            numbers.append(signed(value))
+        elif field_number == number:
+            for chunk in packed_varints(message(value)):
+                numbers += chunk.view(np.int64).tolist()
+    return tuple(numbers)
 
 
 class Attributes:
@@ -86,14 +102,7 @@ class Attributes:
     def integers(self, name: str) -> tuple[int, ...]:
         """A list of integers, packed or not."""
         values = self._field(name, _LIST)
-        numbers: list[int] = []
-        for number, value in () if values is None else fields(message(values)):
-            if number == 3 and isinstance(value, int):
-                numbers.append(signed(value))
-            elif number == 3:
-                for chunk in packed_varints(message(value)):
-                    numbers += chunk.view(np.int64).tolist()
-        return tuple(numbers)
+        return () if values is None else repeated_integers(message(values), 3)
 
     def function(self, name: str) -> str:
         """The name of a function."""
@@ -206,7 +215,9 @@ class Signature:
 class MetaGraph:
     """``MetaGraphDef``; the operation ``restore`` restores the variables from a checkpoint.
 
-    ``restores_from`` is the tensor that names the checkpoint.
+    ``restores_from`` is the tensor that names the checkpoint. ``objects`` is the encoded
+    ``SavedObjectGraph`` of TensorFlow 2, and ``captures`` gives, by a function's name, the
+    objects that calls pass to it behind its arguments.
     """
 
     tags: frozenset[str]
@@ -214,6 +225,8 @@ class MetaGraph:
     signatures: Mapping[str, Signature]
     restore: str = ""
     restores_from: str = ""
+    objects: Bytes = b""
+    captures: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def parse_saved_model(data: Bytes) -> list[MetaGraph]:
@@ -246,6 +259,8 @@ class _Parser:
         tags: set[str] = set()
         graph, saver = GraphDef((), {}), ("", "")
         signatures: dict[str, Signature] = {}
+        objects: Bytes = b""
+        captures: dict[str, tuple[int, ...]] = {}
         for number, value in fields(data):
             if number == 1:
                 tags |= {text(v) for n, v in fields(message(value)) if n == 4}
@@ -262,7 +277,13 @@ class _Parser:
                         key, info = _map_entry(content)
                         tensors[part][key] = text(dict(fields(info)).get(1, b""))
                 signatures[name] = Signature(tensors[1], tensors[2])
-        return MetaGraph(frozenset(tags), graph, signatures, *saver)
+            elif number == 7:
+                objects = message(value)
+                for part, content in fields(objects):
+                    if part == 2:
+                        name, function = _map_entry(content)
+                        captures[name] = repeated_integers(function, 2)
+        return MetaGraph(frozenset(tags), graph, signatures, *saver, objects, captures)
 
     def graph(self, data: Bytes) -> GraphDef:
         """Decode a ``GraphDef``."""

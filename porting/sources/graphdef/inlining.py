@@ -18,7 +18,8 @@ from porting.sources.graphdef.graph_def import (
 )
 from porting.sources.protobuf import Malformed
 
-_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+"""Operations that call the function that their attribute ``f`` names."""
 _IDENTITIES = (
     "Identity", "IdentityN", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics",
     "EnsureShape",
@@ -163,12 +164,12 @@ class InlinedGraph:
             )
             control_inputs = tuple(scope + n[1:] for n in node.inputs if n.startswith("^"))
             self._letters += len(name) + sum(map(len, (*inputs, *control_inputs)))
-            callee = node.attributes.function("f") if node.op in _CALLS else node.op
+            callee = node.attributes.function("f") if node.op in CALLS else node.op
             function = self.functions.get(callee)
             if function is not None:
                 self._inline_call(function, name, inputs, depth)
                 continue
-            if node.op in _CALLS:
+            if node.op in CALLS:
                 raise Malformed(
                     f"{node.name!r} calls {callee!r}, which is not a function of the graph"
                 )

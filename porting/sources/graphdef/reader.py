@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from porting.errors import BadSource, UnsupportedSource
+from porting.errors import BadInput, BadSource, UnsupportedSource
 from porting.sources.archive import Display, UnpackedArchive
 from porting.sources.graphdef.constants import Constants, RestoredVariables
 from porting.sources.graphdef.conversion import Converter
@@ -24,7 +24,7 @@ from porting.sources.graphdef.graph_def import (
 from porting.sources.graphdef.inlining import InlinedGraph, InlinedNode, node_of, tensor_name
 from porting.sources.memory import mapped
 from porting.sources.protobuf import Malformed, fields, message, text, varint
-from porting.sources.source import Graph, Source, TensorInfo
+from porting.sources.source import DEFAULT_SIGNATURE, Graph, Source, TensorInfo
 from porting.sources.tensor_proto import Shape
 
 SAVED_MODEL = "saved_model.pb"
@@ -44,7 +44,6 @@ _STACKS = ("TensorArrayGatherV3", "TensorListStack")
 """Operations that make a batch of images that the graph has decoded one by one."""
 _CHOICES = ("ArgMax", "ArgMin", "TopK", "TopKV2", "InTopK", "InTopKV2")
 """Operations that return the number of a class instead of its score."""
-_DEFAULT_SIGNATURE = "serving_default"
 _SERVING_TAGS = frozenset({"serve"})
 _MOST_NAMED = 6
 
@@ -209,14 +208,16 @@ class SavedModelSource(GraphDefSource):
 
     Raises:
         BadSource: a file is damaged, cut short or missing.
+        BadInput: no signature is called ``signature``, or there are several to choose from.
         UnsupportedSource: no graph is for serving, or it computes in NCHW or takes no images.
     """
 
     format = "saved model"
 
     def __init__(
-        self, path: Path, folder: Path | None = None, archive: UnpackedArchive | None = None
-    ) -> None:
+        self, path: Path, folder: Path | None = None, archive: UnpackedArchive | None = None,
+        signature: str | None = None,
+    ) -> None:  # fmt: skip
         folder = folder or (path if path.is_dir() else path.parent)
         self.path, self.folder, self.archive = path, folder, archive
         self.file = folder / SAVED_MODEL
@@ -236,11 +237,12 @@ class SavedModelSource(GraphDefSource):
                         f"{display(folder)}: the graph restores variables, but {VARIABLES}.index "
                         "is not there; copy the folder 'variables' beside saved_model.pb"
                     )
-                variables = RestoredVariables(graph, self.meta.restore, prefix, display)
+                variables = RestoredVariables(graph, self.meta, prefix, display)
             self._model_files = (self.file, *(variables.files if variables else ()))
-            signature = _serving_signature(self.meta.signatures, graph, str(file))
-            images = _images_of(signature, graph)
-            ends = _network_ends(graph, images, signature.outputs.values(), str(file))
+            self.signature = _signature_name(self.meta.signatures, graph, signature, str(file))
+            entry = self.meta.signatures[self.signature]
+            images = _images_of(entry, graph)
+            ends = _network_ends(graph, images, entry.outputs.values(), str(file))
             self.output_name = ends.output_name
             self._convert(graph, ends, variables)
 
@@ -275,28 +277,32 @@ def _serving_graph(graphs: Sequence[MetaGraph], where: str) -> MetaGraph:
     )
 
 
-def _serving_signature(
-    signatures: Mapping[str, Signature], graph: InlinedGraph, where: str
-) -> Signature:
-    """The default signature for serving, else the only one that takes images.
+def _signature_name(
+    signatures: Mapping[str, Signature], graph: InlinedGraph, name: str | None, where: str
+) -> str:
+    """The signature of a name; without one the default for serving, else the only one of images.
 
     Raises:
-        UnsupportedSource: no signature takes images, or several do.
+        BadInput: there is none of that name, or there are several to choose from.
+        UnsupportedSource: no signature takes images.
     """
-    if _DEFAULT_SIGNATURE in signatures:
-        return signatures[_DEFAULT_SIGNATURE]
-    of_images = [
-        signature
-        for name, signature in signatures.items()
-        if not name.startswith("__") and _images_of(signature, graph)
-    ]
+    names = [name for name in signatures if not name.startswith("__")]
+    listed = ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
+    if name is not None:
+        if name not in names:
+            raise BadInput(f"{where}: no signature {name!r}; there are {listed or 'none'}")
+        return name
+    if DEFAULT_SIGNATURE in signatures:
+        return DEFAULT_SIGNATURE
+    of_images = [name for name in names if _images_of(signatures[name], graph)]
     if len(of_images) == 1:
         return of_images[0]
-    names = ", ".join(list(signatures)[:_MOST_NAMED]) or "none"
-    raise UnsupportedSource(
-        f"{where}: no signature {_DEFAULT_SIGNATURE!r}, and {len(of_images)} of its signatures "
-        f"take images; there are {names}. Export it with one"
-    )
+    if of_images:
+        raise BadInput(
+            f"{where}: has {len(of_images)} signatures of images: "
+            f"{', '.join(of_images[:_MOST_NAMED])}; choose one with --signature"
+        )
+    raise UnsupportedSource(f"{where}: no signature takes images; there are {listed or 'none'}")
 
 
 def _images_of(signature: Signature, graph: InlinedGraph) -> list[str]:

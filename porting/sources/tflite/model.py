@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from porting.errors import BadSource, UnsupportedSource
+from porting.errors import BadInput, BadSource, UnsupportedSource
 from porting.sources.memory import MOST_SIDES, MOST_SIDES_READ
-from porting.sources.source import Graph, Operator
+from porting.sources.source import DEFAULT_SIGNATURE, Graph, Operator
 from porting.sources.tflite.flatbuffer import Flatbuffer, Table
 from porting.sources.tflite.schema import (
     CUSTOM,
@@ -26,6 +26,9 @@ from porting.sources.tflite.schema import (
 )
 from porting.sources.tflite.tensors import Level, Quantisation, Sparsity, StoredTensor
 
+_MOST_NAMED = 6
+"""Most signatures that a message lists."""
+
 _SPARSE_CSR = 1  # ``DimensionType``: a compressed level
 _INDEX_TYPES = {1: "i4", 2: "u2", 3: "u1"}
 """``SparseIndexVector``: the union's type -> its elements."""
@@ -35,21 +38,25 @@ _INDEX_TYPES = {1: "i4", 2: "u2", 3: "u1"}
 class ParsedModel:
     """Everything that the reader needs of a file; names of tensors are unique.
 
-    ``metadata`` is where the TFLite metadata lie, (start, size), None without any.
+    ``metadata`` is where the TFLite metadata lie, (start, size), None without any. ``subgraph`` is
+    the number of the subgraph that was read of ``subgraph_count``, ``signature`` its name.
     """
 
     tensors: tuple[StoredTensor, ...]
     graph: Graph
     metadata: tuple[int, int] | None
+    subgraph: int
+    subgraph_count: int
+    signature: str | None
 
 
-def parse(data: memoryview, path: Path) -> ParsedModel:
-    """Parse a file's bytes, checking every offset on the way.
+def parse(data: memoryview, path: Path, signature: str | None = None) -> ParsedModel:
+    """Parse a file's bytes, checking every offset on the way; of several subgraphs one.
 
     Raises:
         BadSource: an offset, length or index is out of bounds, a constant's size does not fit its
             shape, or the operators stand in an order in which they cannot be computed.
-        UnsupportedSource: the file is sound but holds several subgraphs.
+        BadInput: no signature is called ``signature``, or there are several to choose from.
     """
     if len(data) < 8 or bytes(data[4:8]) != IDENTIFIER:
         raise BadSource(
@@ -59,8 +66,10 @@ def parse(data: memoryview, path: Path) -> ParsedModel:
     buffer = Flatbuffer(data, path)
     model = buffer.root()
     subgraphs = list(model.tables(2, "subgraphs"))
-    if len(subgraphs) != 1:
-        raise UnsupportedSource(f"{path}: expected one subgraph, found {len(subgraphs)}")
+    if not subgraphs:
+        raise BadSource(f"{path}: expected a subgraph, found none")
+    chosen, number = _chosen_subgraph(model, len(subgraphs), signature, path)
+    subgraph = subgraphs[number]
     spans = [_buffer_span(table, buffer) for table in model.tables(4, "buffers")]
     kinds = []
     for table in model.tables(1, "operator codes"):
@@ -71,7 +80,7 @@ def parse(data: memoryview, path: Path) -> ParsedModel:
         kinds.append(f"CUSTOM:{custom}" if code == CUSTOM else builtin)
     tensors = []
     names: set[str] = set()
-    for index, table in enumerate(subgraphs[0].tables(0, "tensors")):
+    for index, table in enumerate(subgraph.tables(0, "tensors")):
         tensor = _tensor(table, spans, path)
         # The schema does not ask for names, nor that they differ.
         name = tensor.name
@@ -91,11 +100,43 @@ def parse(data: memoryview, path: Path) -> ParsedModel:
         metadata = spans[number] if name == METADATA else metadata
     # With a budget of its own: what is read above is charged to the other.
     _check_ends(Flatbuffer(data, path).root(), MODEL, "model")
-    graph = _graph(subgraphs[0], kinds, [tensor.name for tensor in tensors], path)
+    graph = _graph(subgraph, kinds, [tensor.name for tensor in tensors], path)
     for tensor in tensors:
         tensor.check_extent(len(data), path)
     _check_order(graph, [tensor.name for tensor in tensors if tensor.constant], path)
-    return ParsedModel(tuple(tensors), graph, metadata)
+    return ParsedModel(tuple(tensors), graph, metadata, number, len(subgraphs), chosen)
+
+
+def _chosen_subgraph(
+    model: Table, count: int, name: str | None, path: Path
+) -> tuple[str | None, int]:
+    """Name and subgraph of a signature; without a name those of the default, else of the only one.
+
+    A file without signatures has its first subgraph chosen.
+
+    Raises:
+        BadSource: a signature names a subgraph that the file does not have.
+        BadInput: there is none of that name, or there are several to choose from.
+    """
+    numbers: dict[str, int] = {}
+    for table in model.tables(7, "signatures"):
+        key, number = table.text(2, "signature name"), int(table.scalar(4, "I"))
+        if number >= count:
+            raise BadSource(
+                f"{path}: signature {key!r} names subgraph {number}, the file has {count}"
+            )
+        numbers[key] = number
+    listed = ", ".join(list(numbers)[:_MOST_NAMED]) + (", ..." * (len(numbers) > _MOST_NAMED))
+    if name is not None and name not in numbers:
+        raise BadInput(f"{path}: no signature {name!r}; there are {listed or 'none'}")
+    if name is None and DEFAULT_SIGNATURE in numbers:
+        name = DEFAULT_SIGNATURE
+    if name is None and len(set(numbers.values())) > 1:
+        raise BadInput(
+            f"{path}: has {len(numbers)} signatures: {listed}; choose one with --signature"
+        )
+    name = name or next(iter(numbers), None)
+    return name, 0 if name is None else numbers[name]
 
 
 def _buffer_span(table: Table, buffer: Flatbuffer) -> tuple[int, int]:

@@ -66,19 +66,26 @@ class TFLiteSource(Source):
     ``scale * (stored - zero_point)``, rounded once. Biases of an integer network
     are quantised constants like others. Sparse weights are read dense.
 
+    Of ``subgraph_count`` subgraphs it is number ``subgraph``, that of the signature; without
+    signatures the first, which LiteRT runs.
+
     Raises:
         BadSource: the file is damaged, cut short or not a TFLite file.
-        UnsupportedSource: it holds several subgraphs.
+        BadInput: no signature is called ``signature``, or there are several to choose from.
     """
 
     format = "tflite"
     weight_sets = ("as stored",)
 
-    def __init__(self, file: Path, archive: UnpackedArchive | None = None) -> None:
+    def __init__(
+        self, file: Path, archive: UnpackedArchive | None = None, signature: str | None = None
+    ) -> None:
         self.file, self.archive = file, archive
         self.path = archive.display(file) if archive else file
         self._data = mapped(file, display=self.path, may_be_empty=False)
-        self._model = parse(self._data, self.path)
+        self._model = parse(self._data, self.path, signature)
+        self.signature = self._model.signature
+        self.subgraph, self.subgraph_count = self._model.subgraph, self._model.subgraph_count
         self.graph = self._model.graph
         self._stored = {tensor.name: tensor for tensor in self._model.tensors}
         self._numbers = {name: number for number, name in enumerate(self._stored)}
@@ -116,7 +123,8 @@ class TFLiteSource(Source):
         start, size = self._model.metadata or (0, 0)
         if size:
             root = Flatbuffer(self._data[start : start + size], self.path).root()
-            yield from root.tables(_SUBGRAPHS, "subgraph metadata")
+            number = self.subgraph
+            yield from islice(root.tables(_SUBGRAPHS, "subgraph metadata"), number, number + 1)
 
     @cached_property
     def metadata_normalisation(self) -> Normalisation | None:

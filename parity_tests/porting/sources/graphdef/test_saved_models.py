@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from parity_tests.porting.sources.refusing import refused
-from porting.errors import BadSource, UnsupportedSource
+from porting.errors import BadInput, BadSource, UnsupportedSource
 from porting.sources import open_source
 from porting.sources.graphdef.reader import FrozenGraphSource, SavedModelSource
 
@@ -69,9 +69,16 @@ def test_the_only_signature_of_images_is_taken(saved):
 
 def test_several_signatures(saved):
     folder = saved(("one", "two"))
-    refused(
-        folder, UnsupportedSource, "no signature 'serving_default', and 2 .*there are (one|two), "
-    )
+    refused(folder, BadInput, "has 2 signatures of images: (one, two|two, one); choose one with --")
+    assert open_source(folder, "two").signature == "two"
+    with pytest.raises(BadInput, match=r"no signature 'three'; there are (one, two|two, one)"):
+        open_source(folder, "three")
+
+
+def test_a_format_without_signatures(tf, written):
+    path = written(lambda image: tf.nn.relu(image))
+    with pytest.raises(BadInput, match=r"no signatures \(frozen graph\).* leave --signature out"):
+        open_source(path, "serving_default")
 
 
 def test_a_graph_that_serves_stands_beside_one_for_the_tpu(tf, saved):
@@ -168,3 +175,85 @@ def test_a_frozen_graph_in_an_archive_and_in_a_folder(written, tmp_path):
     assert isinstance(source, FrozenGraphSource)
     assert [operator.kind for operator in source.graph.operators] == ["ADD"]
     assert isinstance(open_source(tmp_path / "in"), FrozenGraphSource)
+
+
+@pytest.fixture(scope="module")
+def of_keras(tf, tmp_path_factory):
+    """A model of Keras 3 in ``tf.saved_model.save``: it restores copies of what it uses."""
+    import keras
+
+    layers = keras.layers
+    image = keras.Input((32, 32, 3))
+    normalised = layers.BatchNormalization()(layers.Conv2D(4, 3, use_bias=False)(image))
+    mean = layers.GlobalAveragePooling2D()(layers.ReLU()(normalised))
+    model = keras.Model(image, layers.Dense(5)(mean))
+    generator = np.random.default_rng(7)
+    model.set_weights([generator.uniform(0.5, 1.5, w.shape) for w in model.get_weights()])
+    folder = tmp_path_factory.mktemp("keras") / "saved"
+    tf.saved_model.save(model, str(folder))
+    return model, folder
+
+
+def test_variables_that_a_function_captures_are_found_by_the_object_graphs(of_keras):
+    model, folder = of_keras
+    source = open_source(folder)
+    expected = {variable.path: variable.numpy() for variable in model.variables}
+    read = {name: source.read(name) for name in source.tensors if name in expected}
+    assert read.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(read[name], values, name)
+
+
+def test_tensorflow_gives_values_to_captured_variables(of_keras):
+    from porting.judges.graph import GraphJudge
+
+    model, folder = of_keras
+    pixels = np.random.default_rng(3).uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32)
+    source = open_source(folder)
+    run = GraphJudge(source).run(pixels, {"logits": source.graph.outputs[0]})
+    expected = model.predict(pixels, verbose=0)
+    np.testing.assert_allclose(run.taps["logits"], expected, rtol=1e-5)
+
+
+def copied(folder, target, change):
+    shutil.copytree(folder, target)
+    return changed(None, target, change)
+
+
+def test_the_order_of_captures_decides(of_keras, tmp_path):
+    """Not the names of the variables: TensorFlow looks at the objects alone."""
+    _, folder = of_keras
+
+    def exchange(meta, _):
+        for function in meta.object_graph_def.concrete_functions.values():
+            # The batch norm's: mean, variance, gamma, beta in some order.
+            order = function.bound_inputs
+            order[1], order[2] = order[2], order[1]
+
+    source, usual = open_source(copied(folder, tmp_path / "other", exchange)), open_source(folder)
+    call = next(node for node in usual.meta.graph.nodes if node.op == "StatefulPartitionedCall")
+    one, other = call.inputs[2:4]
+    np.testing.assert_array_equal(source.read(one), usual.read(other))
+    np.testing.assert_array_equal(source.read(other), usual.read(one))
+
+
+@pytest.mark.parametrize("number", [-1, 99_999])
+def test_captures_of_no_object(of_keras, tmp_path, number):
+    def away(meta, _):
+        for function in meta.object_graph_def.concrete_functions.values():
+            function.bound_inputs[0] = number
+
+    folder = copied(of_keras[1], tmp_path / "other", away)
+    refused(folder, UnsupportedSource, "variable 'conv2d.*/kernel' has no values in it")
+
+
+def test_a_model_with_tables_is_not_loaded(of_keras, tmp_path):
+    """TensorFlow would run what fills them; the graph itself is not known to be harmless."""
+    from porting.judges.graph import GraphJudge
+
+    def with_table(meta, _):
+        meta.object_graph_def.nodes.add().resource.device = ""
+
+    source = open_source(copied(of_keras[1], tmp_path / "other", with_table))
+    with pytest.raises(UnsupportedSource, match="other objects than variables and functions"):
+        GraphJudge(source)

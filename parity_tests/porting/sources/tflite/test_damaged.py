@@ -11,7 +11,7 @@ import pytest
 from parity_tests.building.labels import AXIS_LABELS, archive, metadata
 from parity_tests.building.limits import within
 from parity_tests.building.tflite_files import TFLiteBuilder, sparsity
-from porting.errors import BadSource, PortingError, UnsupportedSource
+from porting.errors import BadSource, PortingError
 from porting.sources import open_source
 from porting.sources.tflite import TFLiteSource
 
@@ -107,12 +107,21 @@ def test_scales_that_do_not_fit_the_axis(written):
         source.read("x")
 
 
-def test_two_subgraphs_are_unsupported_not_invalid(written):
+def test_a_signature_of_no_subgraph(written):
     file = TFLiteBuilder()
     x = file.tensor("x", [1])
-    file.model.subgraphs.append(file.graph)
-    with pytest.raises(UnsupportedSource, match="expected one subgraph, found 2"):
+    file.signature("serving_default", 3)
+    with pytest.raises(BadSource, match="'serving_default' names subgraph 3, the file has 1"):
         TFLiteSource(written(file.finish([x], [x])))
+
+
+def test_no_subgraph(written):
+    file = TFLiteBuilder()
+    content = file.finish([], [])
+    file.model.subgraphs = []
+    assert content != file.finish([], [])
+    with pytest.raises(BadSource, match="expected a subgraph, found none"):
+        TFLiteSource(written(file.finish([], [])))
 
 
 def exercise(path: Path) -> None:
