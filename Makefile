@@ -22,8 +22,11 @@ DATA ?=
 LABELS ?=
 WITH ?=
 
+# Tests that share a file share what it sets up: a process a core, a file at a time.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
 .PHONY: help install port-mnasnet port-all parity accuracy test test-tflite-runtime \
-	test-others test-all lint types faults bench clean
+	test-others test-all test-thorough lint types faults bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' Makefile
@@ -53,8 +56,8 @@ accuracy: $(INSTALLED) ## reproduce a stated accuracy: DATA=images MODEL=publish
 	@$(PORTING) reproduce "$(DATA)" "$(MODEL)" --out "$(OUT)" --reports "$(REPORTS)" \
 		$(if $(LABELS),--labels "$(LABELS)") $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(WITH)
 
-test: $(INSTALLED) ## the quick tests
-	$(BIN)/python -m pytest
+test: $(INSTALLED) ## the quick tests, a process a core
+	$(PYTEST)
 
 test-tflite-runtime: ## the TFLite judge's tests with tflite-runtime (needs Python 3.11)
 	python3.11 -m venv $(VENV)-tflite-runtime
@@ -72,8 +75,11 @@ $(VENV)-others/.installed: $(INSTALLED) requirements-others.lock
 		--target $(VENV)-others --requirement requirements-others.lock
 	@touch $@
 
-test-all: $(INSTALLED) ## every test, the slow ones included, a process a core
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '' --numprocesses auto --dist loadfile
+test-all: $(INSTALLED) ## the slow tests too: all that CI runs
+	$(PYTEST) -m 'not thorough'
+
+test-thorough: $(INSTALLED) ## cases that a sample stands for in CI: an hour of them
+	$(PYTEST) -m thorough
 
 lint: $(INSTALLED) ## style and formatting
 	$(BIN)/ruff check .

@@ -100,11 +100,29 @@ def ported(request, tmp_path_factory):
 
 
 SOURCES = ("made up", *(pytest.param(file, marks=pytest.mark.slow) for file in FILES))
+EVERY = [
+    (source, fault, place) for source in ("made up", *FILES) for fault in FAULTS for place in BLOCKS
+]
+# In each of Google's files every fault once, in another block than in the other file.
+SAMPLE = [
+    (source, fault, place)
+    for source, fault, place in EVERY
+    if source == "made up"
+    or (FAULTS.index(fault) + FILES.index(source) - BLOCKS.index(place)) % len(BLOCKS) == 0
+]
+CASES = [
+    pytest.param(
+        *case,
+        marks=[
+            *[pytest.mark.slow] * (case[0] in FILES), *[pytest.mark.thorough] * (case not in SAMPLE)
+        ],
+        id=f"{case[0]}-{case[1].__name__}-{case[2]}",
+    )
+    for case in EVERY
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("place", BLOCKS)
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("ported", SOURCES, indirect=True)
+@pytest.mark.parametrize(("ported", "fault", "place"), CASES, indirect=["ported"])
 def test_the_fault_is_named_first(ported, fault, place):
     source, network, size = ported
     model = copy.deepcopy(network)

@@ -23,6 +23,7 @@ FILES = (
     "mobilenet-v3-small-minimalistic/v3-small-min.tflite",
     "mnasnet-a1-050",
 )
+FEW = ("google/mobilenet_v1_0.25_224_float.tflite", "mobilenet-v2-035-96/mobilenet-v2_float.tflite")
 MADE_UP = {
     "squeeze-excite": "tf_semnasnet_035",
     "hard-swish": "tf_mobilenetv3_small_075",
@@ -54,6 +55,14 @@ def ported(request, tmp_path_factory):
 
 
 SOURCES = (*MADE_UP, *(pytest.param(file, marks=pytest.mark.slow) for file in FILES))
+# Twenty runs of each of these take a minute.
+SAMPLE = (
+    *MADE_UP,
+    *(
+        pytest.param(file, marks=[pytest.mark.slow] + [pytest.mark.thorough] * (file not in FEW))
+        for file in FILES
+    ),
+)
 
 
 @pytest.mark.parametrize("ported", SOURCES, indirect=True)
@@ -64,7 +73,7 @@ def test_odd_images(ported):
         assert comparison, f"{name}: {comparison.summary()}"
 
 
-@pytest.mark.parametrize("ported", SOURCES, indirect=True)
+@pytest.mark.parametrize("ported", SAMPLE, indirect=True)
 def test_twenty_seeds(ported):
     source, network, size = ported
     pixels = np.concatenate([seeded_pixels(1, size, seed=seed) for seed in range(20)])
@@ -74,7 +83,7 @@ def test_twenty_seeds(ported):
     assert comparison.spread is None
 
 
-@pytest.mark.parametrize("ported", SOURCES, indirect=True)
+@pytest.mark.parametrize("ported", SAMPLE, indirect=True)
 def test_channels_last_and_threads(ported):
     source, network, size = ported
     channels_last = copy.deepcopy(network).to(memory_format=torch.channels_last)

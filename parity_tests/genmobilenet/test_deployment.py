@@ -25,6 +25,7 @@ from genmobilenet import (
 from genmobilenet.deployment import GROUP, KernelPaddedConv, fold
 from genmobilenet.layers import Conv2dSame
 from parity_tests.building.networks import drawn
+from parity_tests.building.sampling import one_width_each, sampled
 from porting.parity.noise import FACTOR, floor, noise_of
 
 SIDE = 64
@@ -83,7 +84,7 @@ def test_equal_at_every_size(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", one_width_each(list_models()))
 def test_equal_at_every_size_over_the_zoo(name):
     assert_equal_at_every_size(drawn(name))
 
@@ -391,7 +392,7 @@ def test_export(small):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dynamic", [None, True])
+@pytest.mark.parametrize("dynamic", sampled([None, True], [None]))
 def test_compile_makes_one_graph_at_each_size(small, dynamic):
     model, deployed = small
     torch._dynamo.reset()

@@ -29,6 +29,10 @@ FAMILIES = (
 """One width of each family, and of MobileNet V3 each of its forms."""
 
 MOBILENETS = tuple(model for model in NETWORKS if "mobilenet" in model)
+FAMILIES_OF_KERAS = (
+    *(model for model in FAMILIES if "mobilenet" in model), "tf_mobilenetv3_small_minimal_100",
+)  # fmt: skip
+TAKEN_IN_TURN = ("frozen-graph", "saved-model", "checkpoint-ema", "checkpoint-raw")
 
 
 # tflite-runtime is used if LiteRT is not installed.
@@ -76,10 +80,25 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One network in one source kind."""
+    """One network in one source kind; ``thorough`` where others of its kind stand for it in CI."""
 
     model: str
     kind: Kind
+
+    @property
+    def thorough(self) -> bool:
+        """Graphs and checkpoints are taken in turn, and files of Keras where a width is another's.
+
+        So each family has a graph and a checkpoint, each kind of those half of the families, each
+        architecture of Keras every kind of file, and each width of it one.
+        """
+        if self.kind.name in TAKEN_IN_TURN:
+            turn = TAKEN_IN_TURN.index(self.kind.name)
+            return (turn + FAMILIES.index(self.model)) % 2 == 1
+        if self.kind.judges == KERAS and self.model not in FAMILIES_OF_KERAS:
+            layouts = [kind for kind in KINDS if kind.judges == KERAS]
+            return layouts.index(self.kind) != MOBILENETS.index(self.model) % len(layouts)
+        return False
 
     def __str__(self) -> str:
         return f"{self.model}-{self.kind.name}"

@@ -10,7 +10,8 @@ All networks are taken from TFLite in float32, and all MobileNets from every
 file of Keras, whose names and shapes alone tell one width from another. Other
 kinds are read alike at every width; of them there is one width a family
 (:data:`~parity_tests.matrix.cells.FAMILIES`). What needs TensorFlow takes
-seconds a cell and is marked slow.
+seconds a cell and is marked slow; of that, CI runs a sample
+(:attr:`~parity_tests.matrix.cells.Cell.thorough`).
 """
 
 from __future__ import annotations
@@ -29,14 +30,15 @@ from parity_tests.matrix.files import PIXELS
 from porting.release import write_release
 
 
-def marks(kind):
+def marks(cell):
     absent = find_spec("tensorflow") is None
     missing = pytest.mark.skipif(absent, reason="TensorFlow is not installed")
-    return [pytest.mark.slow, missing] if kind.slow else []
+    slow = [pytest.mark.slow, missing] if cell.kind.slow else []
+    return [*slow, pytest.mark.thorough] if cell.thorough else slow
 
 
 @pytest.mark.parametrize(
-    "cell", [pytest.param(cell, id=str(cell), marks=marks(cell.kind)) for cell in CELLS]
+    "cell", [pytest.param(cell, id=str(cell), marks=marks(cell)) for cell in CELLS]
 )
 def test_cell(cell, tmp_path):
     result = cell.kind.make(cell.model, tmp_path)

@@ -20,7 +20,7 @@ from parity_tests.building.limits import within
 from porting.accuracy.datasets import open_dataset
 from porting.errors import BadExample, BadInput
 
-ROUNDS = [60, pytest.param(1000, marks=pytest.mark.slow)]
+ROUNDS = [60, pytest.param(1000, marks=pytest.mark.thorough)]
 
 
 def damaged(good, rounds):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-MANY = 3600
+MANY = 2000
 """Images of the fixture ``many``."""
 
 

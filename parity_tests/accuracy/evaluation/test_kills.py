@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from parity_tests.accuracy.evaluation.commands import MANY, command, finished
-
-KILLS = 20
+from parity_tests.building.sampling import sampled
 
 
 def children(process):
@@ -31,11 +30,12 @@ def gone(process):
 
 
 @pytest.mark.slow
-def test_twenty_kills(small, many, tmp_path):
+@pytest.mark.parametrize("kills", sampled([6, 20], [6]))
+def test_killed_again_and_again(small, many, tmp_path, kills):
     whole = command(small, many, tmp_path, "whole", "--workers", "2")
     subprocess.run(whole, check=True, capture_output=True)
     moments, left_behind = random.Random(20), []
-    for kill in range(KILLS):
+    for kill in range(kills):
         words = command(small, many, tmp_path, "killed", "--workers", str(kill % 2 * 2))
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         before = finished(tmp_path / "killed")
@@ -46,12 +46,12 @@ def test_twenty_kills(small, many, tmp_path):
         left_behind += children(process.pid)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert KILLS // 2 < finished(tmp_path / "killed") < MANY // 16
+    assert kills // 2 < finished(tmp_path / "killed") < MANY // 16
     subprocess.run(command(small, many, tmp_path, "killed"), check=True, capture_output=True)
     for ending in ("json", "csv"):
         actual, expected = (tmp_path / f"{n}.{ending}" for n in ("killed", "whole"))
         assert actual.read_bytes() == expected.read_bytes()
-    assert len(left_behind) > KILLS / 2
+    assert len(left_behind) > kills / 2
     assert all(gone(process) for process in left_behind)
 
 

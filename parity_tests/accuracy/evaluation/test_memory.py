@@ -9,7 +9,7 @@ import pytest
 
 from parity_tests.accuracy.evaluation.commands import MANY, command
 
-FEW = 360
+FEW = 200
 SOME = 12
 """MiB that two runs of the same may differ by."""
 

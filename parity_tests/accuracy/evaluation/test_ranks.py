@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from parity_tests.accuracy.evaluation.commands import MANY, command, finished
+from parity_tests.building.sampling import sampled
 from porting.accuracy.evaluation import batch
 from porting.accuracy.evaluation.predictors import predictor_of
 from porting.accuracy.evaluation.ranks import Ranks
@@ -44,7 +45,7 @@ def check_same(folder, alone):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("ranks", "workers"), [(1, 0), (2, 1), (3, 0)])
+@pytest.mark.parametrize(("ranks", "workers"), sampled([(1, 0), (2, 1), (3, 0)], [(2, 1)]))
 def test_figures_are_those_of_one_process(ranks, workers, small, photos, alone, tmp_path):
     words = command(small, photos, tmp_path, "run", "--workers", str(workers))
     process = torchrun(ranks, words)

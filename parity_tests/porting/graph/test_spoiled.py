@@ -8,10 +8,15 @@ from genmobilenet.network import GenMobileNet
 from parity_tests.building import mutations
 from parity_tests.building.limits import within
 from parity_tests.building.networks import TINY
+from parity_tests.building.sampling import sampled
+from parity_tests.building.tiny_files import FILES
 from porting.errors import PortingError
 from porting.graph.from_module import graph_of_module
 from porting.mapping.match import match_module
 from porting.sources import open_source
+
+# Each network in one spelling; every change of the others takes minutes.
+EXHAUSTED = sampled(FILES, ["excited", "swished, spelled out", "activated, pooled"])
 
 
 @pytest.fixture
@@ -45,12 +50,13 @@ def test_unspoiled_they_fit(tiny_model, tried):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("tiny_model", EXHAUSTED, indirect=True)
 def test_every_change_of_an_operators_inputs(tiny_model, tried):
     for changed in mutations.every_change_of_inputs(tiny_model):
         tried(mutations.packed(changed))
 
 
-@pytest.mark.parametrize("rounds", [20, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [20, pytest.param(50, marks=pytest.mark.thorough)])
 def test_random_changes(tiny_model, tried, rounds):
     for content in mutations.random_changes(tiny_model, rounds):
         tried(content)

@@ -7,11 +7,16 @@ import pytest
 from parity_tests.building import mutations
 from parity_tests.building.limits import within
 from parity_tests.building.networks import TINY
+from parity_tests.building.sampling import sampled
+from parity_tests.building.tiny_files import FILES
 from porting.carry_out import carry_out
 from porting.errors import PortingError
 from porting.mapping.input_spec import convention_of
 from porting.mapping.recognise import find_match
 from porting.sources import open_source
+
+# Each network in one spelling; every change of the others takes minutes.
+EXHAUSTED = sampled(FILES, ["excited", "swished, spelled out", "activated, pooled"])
 
 
 def outcome(path):
@@ -44,12 +49,14 @@ def test_unspoiled_they_are_ported(tiny_model, tried):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("tiny_model", EXHAUSTED, indirect=True)
 def test_every_change_of_an_operators_inputs(tiny_model, tried):
     for changed in mutations.every_change_of_inputs(tiny_model):
         tried(mutations.packed(changed))
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("tiny_model", EXHAUSTED, indirect=True)
 def test_every_change_of_an_operators_kind(tiny_model, tried):
     for changed in mutations.every_change_of_kind(tiny_model):
         tried(mutations.packed(changed))
@@ -64,6 +71,6 @@ def test_random_changes(tiny_model, tried):
     fuzz(tiny_model, tried, 50)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_random_changes_for_longer(tiny_model, tried):
     fuzz(tiny_model, tried, 300)

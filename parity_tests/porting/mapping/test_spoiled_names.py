@@ -111,7 +111,7 @@ def test_random_changes(prefix, scheme):
     fuzz(prefix, scheme, 60)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("scheme", ["keras", "layers"])
 def test_random_changes_for_longer(prefix, scheme):
     fuzz(prefix, scheme, 1000)

@@ -11,6 +11,7 @@ import torch
 import porting
 from genmobilenet.factory import build
 from parity_tests.building.command import porting as run
+from parity_tests.building.sampling import sampled
 from porting.carry_out import Target
 from porting.graph.layers import layers_of
 from porting.mapping.input_spec import convention_of
@@ -21,12 +22,13 @@ from porting.sources import open_source
 
 pytestmark = pytest.mark.slow
 V1 = "google/mobilenet_v1_0.25_224_float.tflite"
+V2 = "mobilenet-v2-035-96/mobilenet-v2_float.tflite"
 CHANNELS_ASLEEP = {
     V1: 0,
     "google/mobilenet_v2_1.0_224_quant.tflite": 45,
     "mnasnet-a1-050/mnasnet-a1_float.tflite": 23,
     "mnasnet-b1/mnasnet-b1_float.tflite": 0,
-    "mobilenet-v2-035-96/mobilenet-v2_float.tflite": 34,
+    V2: 34,
     "mobilenet-v3-small-minimalistic/v3-small-min.tflite": 67,
 }
 """File -> channels that 63 photos of ImageNet wake and the photographs do not."""
@@ -47,15 +49,15 @@ def _channels(values):
     return (values != 0).reshape(-1, values.shape[-1]).any(0)
 
 
-@pytest.mark.parametrize(("file", "most"), CHANNELS_ASLEEP.items())
-def test_the_photographs_wake_what_63_photos_wake(artifacts, file, most):
+@pytest.mark.parametrize("file", sampled(CHANNELS_ASLEEP, [V1, V2]))
+def test_the_photographs_wake_what_63_photos_wake(artifacts, file):
     source = open_source(artifacts / file)
     convention = convention_of(source, find_match(source, None))
     size, channels = convention.size, convention.channels
     ours = awake(source, photograph_images(size, channels))
     theirs = awake(source, image_stream(artifacts / "images", 0, size, channels).plain())
     asleep = sum(int((theirs[tap] & ~ours[tap]).sum()) for tap in theirs)
-    assert asleep <= most
+    assert asleep <= CHANNELS_ASLEEP[file]
     # The random images that a comparison ran on before there were photographs.
     random = awake(source, seeded_images(8, size, channels))
     assert asleep <= sum(int((theirs[tap] & ~random[tap]).sum()) for tap in theirs)
@@ -104,7 +106,7 @@ CHANGES = {change.__name__: change for change in (exchanged, zeroed, doubled)}
 FILES = (V1, "google/mobilenet_v2_1.0_224_quant.tflite", "mnasnet-a1-050/mnasnet-a1_float.tflite")
 
 
-@pytest.fixture(scope="module", params=FILES)
+@pytest.fixture(scope="module", params=sampled(FILES, [V1]))
 def sound(request, artifacts):
     made = Sound(artifacts / request.param)
     assert sum(map(len, made.asleep.values())) > 20

@@ -211,7 +211,7 @@ def test_fuzzed_checkpoints_never_crash(prefix):
     fuzz(prefix, 500)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_fuzzed_checkpoints_never_crash_for_longer(prefix):
     fuzz(prefix, 8_000)
 

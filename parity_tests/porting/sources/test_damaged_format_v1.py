@@ -237,7 +237,7 @@ def test_fuzzed_files_never_crash(path):
     fuzz_values(path, 500)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_fuzzed_files_never_crash_for_longer(path):
     fuzz(path, 1_500)
     fuzz_values(path, 1_500)

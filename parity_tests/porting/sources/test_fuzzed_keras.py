@@ -78,7 +78,7 @@ def fuzz(path, rounds):
 
 
 @pytest.mark.parametrize("layout", ["legacy", "numbered", "archive"])
-@pytest.mark.parametrize("rounds", [5, pytest.param(75, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [5, pytest.param(75, marks=pytest.mark.thorough)])
 def test_random_damage(tmp_path, layout, rounds, monkeypatch):
     monkeypatch.setattr(hdf5, "TIME_LIMIT", 5)
     small = {name: LAYERS[name] for name in ("Conv1/BatchNorm", "Logits")}

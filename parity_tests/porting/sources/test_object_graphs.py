@@ -219,6 +219,6 @@ def test_fuzzed_graphs_never_crash(prefix):
     fuzz(prefix, 500)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_fuzzed_graphs_never_crash_for_longer(prefix):
     fuzz(prefix, 2_500)

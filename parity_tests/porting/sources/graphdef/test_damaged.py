@@ -64,7 +64,7 @@ def test_random_bytes(tmp_path):
             exercise(path)
 
 
-@pytest.mark.parametrize("rounds", [50, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [50, pytest.param(1000, marks=pytest.mark.thorough)])
 def test_random_damage(network, rounds):
     generator = np.random.default_rng(int(os.environ.get("FUZZ_SEED", "0")))
     good = network.read_bytes()
@@ -100,7 +100,7 @@ def alter(graph, generator):
         node.name = other.name + "/x:"[: int(generator.integers(1, 4))]
 
 
-@pytest.mark.parametrize("rounds", [100, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [100, pytest.param(2000, marks=pytest.mark.thorough)])
 def test_random_changes(tf, network, rounds):
     generator = np.random.default_rng(int(os.environ.get("FUZZ_SEED", "0")))
     good = network.read_bytes()

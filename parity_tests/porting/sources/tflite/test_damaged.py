@@ -177,6 +177,6 @@ def test_fuzzed_files_never_crash(written):
     fuzz(written, 3000)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_fuzzed_files_never_crash_for_longer(written):
     fuzz(written, 20_000)
