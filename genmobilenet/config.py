@@ -42,6 +42,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "rounding": ("nearest", "down"),
     "head": ("conv", "after_pool", "none"),
     "head_scaling": ("never", "up"),
+    "pool": ("mean", "max", "flatten", "none"),
 }
 """Allowed values of the fields of :class:`NetworkConfig` that are strings."""
 
@@ -57,6 +58,16 @@ MOST_LAYERS = 1_000
 MOST_WEIGHTS = 1 << 29
 """Most weights of such a network: in float32 they fill the 2 GiB at which files of TensorFlow end,
 since protobuf and flatbuffers count no further."""
+
+_POOLS = {"mean": "pool", "max": "maxpool", "flatten": "flatten", "none": "features"}
+"""How the strings say what follows the last convolution."""
+
+_HEAD = re.compile(
+    rf"(?:cn_(?P<before>{CHANNELS}) )?"
+    r"(?P<pool>pool|maxpool|features|flatten_p(?P<places>[1-9][0-9]{0,5}))"
+    rf"(?: cn_(?P<behind>{CHANNELS}))?"
+    r"(?P<hidden>(?: fc_c\S+)*)(?: (?P<classifier>fc|fc_nobias))?"
+)
 
 _STATED = {"padding": str, "gate": str, "squeeze_activation": str, "bn_epsilon": float}
 """Fields that a network's strings state where they differ from the usual, and their types."""
@@ -108,6 +119,11 @@ class NetworkConfig:
     ``fc_c100_nre``; see :class:`~genmobilenet.arch.DenseSpec`. The classifier has a bias unless
     ``classifier_bias`` is False.
 
+    ``pool`` is what becomes of the last convolution's values: their ``"mean"`` or ``"max"`` over
+    height and width; all of them in a row by ``"flatten"``, in TensorFlow's order (height, width,
+    channels), of so many ``places``; or ``"none"`` for a network that gives these values
+    themselves, (N, C, H, W), and has neither dense layers nor a classifier.
+
     ``padding`` is ``"same"`` (TensorFlow's) or ``"symmetric"`` (PyTorch's).
     A network that ``normalises`` takes pixels 0..255; mean and deviation are buffers of it.
     """
@@ -117,6 +133,8 @@ class NetworkConfig:
     width: float | None = None
     rounding: str = "nearest"
     stem_channels: int = 32
+    stem_kernel: int = 3
+    stem_stride: int = 2
     fixed_stem: bool = False
     stem_pool: bool = False
     activation: str = "relu"
@@ -126,6 +144,8 @@ class NetworkConfig:
     head: str = "conv"
     head_channels: int = 1280
     head_scaling: str = "never"
+    pool: str = "mean"
+    places: int = 1
     hidden: tuple[str, ...] = ()
     classifier_bias: bool = True
     input_size: int = 224
@@ -179,7 +199,7 @@ class NetworkConfig:
     @cached_property
     def classifier_inputs(self) -> int:
         """Input channels of the classifier."""
-        return self.dense[-1].channels if self.dense else self.head_width
+        return self.dense[-1].channels if self.dense else self.head_width * self.places
 
     @cached_property
     def head_width(self) -> int:
@@ -263,8 +283,10 @@ class NetworkConfig:
 
         Stem, stages and head, between bars, all of TensorFlow's form but for what the stem's part
         states: ``stem_c16_nr6 padding=symmetric | ds_r1_k3_s1_c8 | cn_c1280 pool fc_c100_nre fc``.
-        Classes, channels of the image and its size are not part of it: weights and cards have
-        them.
+        A stem that is not 3x3 with stride 2 says so: ``stem_k5_s1_c16_nr6``. In place of ``pool``
+        stand ``maxpool``, ``flatten_p49`` of 49 places, or ``features`` for a network that ends
+        there. Classes, channels of the image and its size are not part of it: weights and cards
+        have them.
 
         Raises:
             ArchitectureError: the widths are scaled: such a network has a name.
@@ -273,15 +295,18 @@ class NetworkConfig:
             raise ArchitectureError("a network with scaled widths or a pooling stem has no strings")
         token = next(token for token, name in ACTIVATIONS.items() if name == self.activation)
         usual = NetworkConfig((), "").tensorflow_form()
-        words = [f"stem_c{self.stem}_{token}"]
+        shape = self.stem_kernel, self.stem_stride
+        plain = "" if shape == (3, 2) else f"k{self.stem_kernel}_s{self.stem_stride}_"
+        words = [f"stem_{plain}c{self.stem}_{token}"]
         words += [
             f"{field}={getattr(self, field)}"
             for field in _STATED
             if getattr(self, field) != getattr(usual, field)
         ]
         convolution = f"cn_c{self.head_width}"
-        head = {"conv": [convolution, "pool"], "after_pool": ["pool", convolution]}
-        ends = [*head.get(self.head, ["pool"]), *self.hidden]
+        pool = _POOLS[self.pool] + (f"_p{self.places}" if self.pool == "flatten" else "")
+        head = {"conv": [convolution, pool], "after_pool": [pool, convolution]}
+        ends = [*head.get(self.head, [pool]), *self.hidden]
         if self.num_classes:
             ends.append("fc" if self.classifier_bias else "fc_nobias")
         return SEPARATOR.join([" ".join(words), *self.blocks, " ".join(ends)])
@@ -316,7 +341,7 @@ def _check_size(config: NetworkConfig) -> None:
         raise ArchitectureError(
             f"a network of {layers:,} blocks and dense layers; at most {MOST_LAYERS:,} are built"
         )
-    weights = 9 * config.in_chans * config.stem
+    weights = config.stem_kernel**2 * config.in_chans * config.stem
     for block in config.resolve():
         area, inputs, mid = block.kernel**2, block.in_channels, block.mid_channels
         if block.type == "cn":
@@ -326,6 +351,7 @@ def _check_size(config: NetworkConfig) -> None:
             weights += mid * (block.out_channels + 2 * block.squeeze)
     widths = [config.stages[-1][-1].out_channels]
     widths += [config.head_width] * (config.head != "none")
+    widths[-1] *= config.places
     widths += [layer.channels for layer in config.dense] + [config.num_classes]
     weights += sum(one * other for one, other in pairwise(widths))
     if weights > MOST_WEIGHTS:
@@ -347,11 +373,12 @@ def parse_network(text: str) -> NetworkConfig:
         )
     first, *stages, last = text.split(SEPARATOR)
     stem, *statements = first.split() or [""]
-    match = re.fullmatch(rf"stem_({CHANNELS})_(\w+)", stem)
-    if match is None or match[2] not in ACTIVATIONS or not stages:
+    match = re.fullmatch(rf"stem_(?:k([1-9]\d?)_s([1-9]))?_?({CHANNELS})_(\w+)", stem)
+    if match is None or match[4] not in ACTIVATIONS or not stages:
         raise ArchitectureError(
-            f"{stem!r}: expected a stem as stem_c32_nre, of channels below {NUMBER_LIMIT:,}, with "
-            f"{' or '.join(ACTIVATIONS)}, then stages and a head between bars"
+            f"{stem!r}: expected a stem as stem_c32_nre or stem_k5_s1_c32_nre, of channels below "
+            f"{NUMBER_LIMIT:,}, with {' or '.join(ACTIVATIONS)}, then stages and a head between "
+            "bars"
         )
     fields: dict[str, str | float] = {}
     for statement in statements:
@@ -364,24 +391,41 @@ def parse_network(text: str) -> NetworkConfig:
             raise ArchitectureError(
                 f"{statement!r}: expected one of {', '.join(_STATED)}, with = and its value"
             ) from None
-    words = last.split()
-    classifier = [word for word in words[-1:] if word in ("fc", "fc_nobias")]
-    hidden = [word for word in words if word.startswith("fc_c")]
-    conv = [word for word in words if re.fullmatch(f"cn_{CHANNELS}", word)]
-    heads = {"conv": [*conv, "pool"], "after_pool": ["pool", *conv]} if conv else {"none": ["pool"]}
-    kinds = [name for name, start in heads.items() if [*start, *hidden, *classifier] == words]
-    if not kinds or len(conv) > 1:
-        raise ArchitectureError(
-            f"{last!r}: expected a head as 'cn_c1280 pool fc', 'pool cn_c1280 fc' or 'pool fc', "
-            "with dense layers (fc_c100_nre) before fc, fc_nobias for one without a bias, or none "
-            "of it for a network that gives features"
-        )
-    config = NetworkConfig(
-        blocks=tuple(stages), source="the strings themselves", stem_channels=int(match[1][1:]),
-        activation=ACTIVATIONS[match[2]], head=kinds[0],
-        head_channels=int(conv[0].removeprefix("cn_c")) if conv else 1280, hidden=tuple(hidden),
-        classifier_bias=classifier != ["fc_nobias"], num_classes=1000 if classifier else 0,
+    config = replace(
+        _parse_head(last), blocks=tuple(stages), stem_channels=int(match[3][1:]),
+        stem_kernel=int(match[1] or 3), stem_stride=int(match[2] or 2),
+        activation=ACTIVATIONS[match[4]],
     ).tensorflow_form()  # fmt: skip
     config = replace(config, **fields)  # type: ignore[arg-type]
     _check_size(config)
     return config
+
+
+def _parse_head(text: str) -> NetworkConfig:
+    """A configuration with the head that a network's last part describes, and without blocks.
+
+    Raises:
+        ArchitectureError: it describes none.
+    """
+    match = _HEAD.fullmatch(" ".join(text.split()))
+    if (
+        match is None
+        or (match["behind"] and (match["before"] or match["places"]))
+        or (match["pool"] == "features" and any(match.group("behind", "hidden", "classifier")))
+    ):
+        raise ArchitectureError(
+            f"{text!r}: expected a head as 'cn_c1280 pool fc', 'pool cn_c1280 fc' or 'pool fc', "
+            "with dense layers (fc_c100_nre) before fc, fc_nobias for one without a bias, or none "
+            "of it for a network that gives features; in place of pool maxpool, flatten_p49 of 49 "
+            "places, or features where the network ends there"
+        )
+    channels = match["before"] or match["behind"]
+    return NetworkConfig(
+        (), "the strings themselves",
+        head="conv" if match["before"] else "after_pool" if match["behind"] else "none",
+        head_channels=int(channels.removeprefix("c")) if channels else 1280,
+        pool=next(kind for kind, word in _POOLS.items() if match["pool"].startswith(word)),
+        places=int(match["places"] or 1), hidden=tuple(match["hidden"].split()),
+        classifier_bias=match["classifier"] != "fc_nobias",
+        num_classes=1000 if match["classifier"] else 0,
+    )  # fmt: skip

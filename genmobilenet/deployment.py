@@ -115,7 +115,9 @@ class DeployedNet(GenMobileNet):
         self._engines.clear()
         self._weights_finite = None
         stem = self.conv_stem
-        high, wide = stem.padding_of(*self.size) if isinstance(stem, KernelPaddedConv) else (2, 2)
+        high, wide = (2 * int(side) for side in stem.padding)
+        if isinstance(stem, KernelPaddedConv):
+            high, wide = stem.padding_of(*self.size)
         self._border = (wide // 2, wide - wide // 2, high // 2, high - high // 2)
         hooks = [
             part.register_forward_pre_hook(lambda part, args: part.fit(*args[0].shape[2:]))

@@ -17,7 +17,7 @@ from genmobilenet import deployment
 from genmobilenet.config import SEPARATOR, NetworkConfig
 from genmobilenet.errors import CheckpointError
 from genmobilenet.layers import norms_of
-from genmobilenet.network import GenMobileNet
+from genmobilenet.network import HEAD_PARTS, FeatureNet, GenMobileNet
 from genmobilenet.zoo import get_config
 
 PARALLEL = "module."
@@ -32,6 +32,7 @@ def create_model(
     drop_rate: float | None = None,
     checkpoint_path: str | PathLike[str] | None = None,
     deploy: bool = False,
+    features_only: bool = False,
 ) -> GenMobileNet:
     """Build a network, and load its weights if a file is named.
 
@@ -41,7 +42,9 @@ def create_model(
 
     ``num_classes`` defaults to that of the file, or to 1000 without a file,
     ``drop_rate`` to the published one. ``deploy`` returns the network's form
-    for inference; see :func:`genmobilenet.deploy`.
+    for inference; see :func:`genmobilenet.deploy`. ``features_only`` returns a
+    :class:`~genmobilenet.network.FeatureNet`, which gives the features at each stride as timm's
+    networks do; what a file holds for the head is left out.
 
     Raises:
         UnknownModel: no network has that name; the nearest are listed.
@@ -66,7 +69,9 @@ def create_model(
         config = replace(config, num_classes=num_classes)
     if drop_rate is not None:
         config = replace(config, drop_rate=drop_rate)
-    model = GenMobileNet(config)
+    model = FeatureNet(config) if features_only else GenMobileNet(config)
+    if features_only and state is not None:
+        state = {key: v for key, v in state.items() if key.split(".")[0] not in HEAD_PARTS}
     if state is not None:
         fill(model, state, origin=str(checkpoint_path))
     return deployment.deploy(model) if deploy else model

@@ -129,6 +129,27 @@ class SpatialMean(nn.Module):
         return x.mean((2, 3), keepdim=True)
 
 
+class FlattenChannelsLast(nn.Module):
+    """All values of an image in a row, in TensorFlow's order: (N, C, H, W) -> (N, H * W * C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, H * W * C)."""
+        return x.permute(0, 2, 3, 1).flatten(1)
+
+
+POOLS: dict[str, Callable[[], nn.Module]] = {
+    "mean": lambda: nn.AdaptiveAvgPool2d(1),
+    "max": lambda: nn.AdaptiveMaxPool2d(1),
+}
+"""What reduces height and width to one place, by its name in the configuration."""
+
+FLATTENS: dict[str, Callable[[], nn.Module]] = {
+    "flatten": FlattenChannelsLast,
+    "none": nn.Identity,
+}
+"""How images become vectors where they are not pooled, by the same names."""
+
+
 class SqueezeExcite(nn.Module):
     """Scale each channel by a gate computed from the spatial mean.
 

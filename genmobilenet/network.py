@@ -11,15 +11,16 @@ from torch.nn import functional as F
 
 from genmobilenet.blocks import BLOCK_CLASSES, make_norm
 from genmobilenet.config import NetworkConfig
-from genmobilenet.layers import Normalise, make_activation, make_conv
+from genmobilenet.layers import FLATTENS, POOLS, Normalise, make_activation, make_conv
 
 
 class GenMobileNet(nn.Module):
     """Stem, stages of blocks, head, mean over space, dense layers, linear classifier.
 
     Input (N, in_chans, H, W), already normalised unless the configuration
-    ``normalises``; output (N, num_classes) logits. State-dict keys are timm's.
-    ``num_features`` is the number of the classifier's inputs.
+    ``normalises``; output (N, num_classes) logits, or (N, C, H, W) where its ``pool`` is
+    ``"none"``. State-dict keys are timm's. ``num_features`` is the number of the classifier's
+    inputs.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -29,7 +30,10 @@ class GenMobileNet(nn.Module):
         self.num_features = config.classifier_inputs
         self.pools_first = config.head == "after_pool"
         self.normalise = Normalise(config.in_chans) if config.normalises else nn.Identity()
-        self.conv_stem = make_conv(config.in_chans, config.stem, 3, 2, padding=config.padding)
+        self.conv_stem = make_conv(
+            config.in_chans, config.stem, config.stem_kernel, config.stem_stride,
+            padding=config.padding,
+        )  # fmt: skip
         self.bn1 = make_norm(config.stem, config)
         self.act1 = make_activation(config.activation)
         # Only ShuffleNetV2 has one; Ma et al., arXiv:1807.11164, table 5.
@@ -51,8 +55,8 @@ class GenMobileNet(nn.Module):
             self.conv_head = nn.Conv2d(channels, config.head_width, 1)
         if config.head != "none":
             self.act2 = make_activation(config.activation)
-        self.global_pool = nn.AdaptiveAvgPool2d(1)
-        self.flatten = nn.Flatten()
+        self.global_pool = POOLS.get(config.pool, nn.Identity)()
+        self.flatten = FLATTENS.get(config.pool, nn.Flatten)()
         self.head = make_dense_layers(config)
         self.classifier = self._make_classifier(config.num_classes)
         if self.conv_stem.weight.device.type != "meta":
@@ -107,10 +111,54 @@ class GenMobileNet(nn.Module):
         return x
 
 
+HEAD_PARTS = ("conv_head", "bn2", "head", "classifier")
+"""First parts of the keys that :class:`FeatureNet` does not have."""
+
+
+class FeatureNet(GenMobileNet):
+    """Stem and stages alone, which give the features at each stride, finest first.
+
+    As timm's ``create_model(..., features_only=True)`` has it: one output for each stride, that of
+    the last stage before the next stride, or of the stem where the first stage strides at once.
+    ``feature_info`` says of each ``module``, ``num_chs`` and ``reduction`` (the stride). Source:
+    ``EfficientNetBuilder`` of timm ``_efficientnet_builder.py``, ``feature_location="bottleneck"``.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__(replace(config, head="none", hidden=(), pool="none", num_classes=0))
+        reduction = config.stem_stride * (2 if config.stem_pool else 1)
+        self.feature_info: list[dict[str, str | int]] = []
+        self._from_stem = config.stages[0][0].stride > 1
+        if self._from_stem:
+            self.feature_info.append(_feature("act1", config.stem, reduction))
+        self._ends: list[bool] = []
+        for number, stage in enumerate(config.stages):
+            reduction *= stage[0].stride
+            following = config.stages[number + 1 : number + 2]
+            self._ends.append(not following or following[0][0].stride > 1)
+            if self._ends[-1]:
+                info = _feature(f"blocks.{number}", stage[-1].out_channels, reduction)
+                self.feature_info.append(info)
+
+    def forward(self, x: Tensor) -> list[Tensor]:  # type: ignore[override]
+        """(N, in_chans, H, W) -> (N, C, H / stride, W / stride) for each stride."""
+        x = self._after_stem(self.conv_stem(self.normalise(x)))
+        outputs = [x] if self._from_stem else []
+        for stage, is_last in zip(self.blocks, self._ends, strict=True):
+            x = stage(x)
+            outputs += [x] if is_last else []
+        return outputs
+
+
+def _feature(module: str, channels: int, reduction: int) -> dict[str, str | int]:
+    """An entry of ``feature_info``, with timm's keys."""
+    return {"module": module, "num_chs": channels, "reduction": reduction}
+
+
 def make_dense_layers(config: NetworkConfig) -> nn.Sequential:
     """The dense layers before the classifier, each followed by its activation."""
     modules: list[nn.Module] = []
-    width = config.head_width
+    width = config.head_width * config.places
     for layer in config.dense:
         modules.append(nn.Linear(width, layer.channels, layer.bias))
         modules.append(make_activation(layer.activation))

@@ -71,6 +71,7 @@ def port(  # noqa: PLR0913 - by keyword, each what an option of the command is
     *,
     weights: str | None = None,
     classes: str = "keep",
+    backbone: bool = False,
     onto: nn.Module | str | None = None,
     normalisation: str = "strip",
     verify: bool = True,
@@ -89,6 +90,8 @@ def port(  # noqa: PLR0913 - by keyword, each what an option of the command is
         model: a network's name; by default the only one that fits.
         weights: ``"ema"`` or ``"raw"``; by default the averages where there are any.
         classes: ``"keep"``, or ``"drop-background"`` to drop class 0 of 1001.
+        backbone: port the longest part of the graph, from its input, that is a mobile network, as
+            of a detector; the network gives the features behind its last block.
         onto: a module of your own, or ``package.module:callable`` that builds one, to
             fill instead of a network; the module itself is not changed.
         normalisation: ``"strip"`` for a network that takes normalised input, or
@@ -115,11 +118,13 @@ def port(  # noqa: PLR0913 - by keyword, each what an option of the command is
         BadInput: the source cannot be read, does not fit, contradicts ``mean`` and ``std``, or
             the judge is not installed.
     """
-    _check_options(model, classes, onto, normalisation, bn, images)
+    _check_options(model, classes, backbone, onto, normalisation, bn, images)
     source = source if isinstance(source, Source) else open_published(source, signature)
     drop_background = classes == "drop-background"
     if onto is None:
-        target = network_target(source, model, weights, drop_background, normalisation == "keep")
+        target = network_target(
+            source, model, weights, drop_background, normalisation == "keep", backbone
+        )
     else:
         target = module_target(source, onto, weights, drop_background)
     match = target.match
@@ -151,8 +156,8 @@ def port(  # noqa: PLR0913 - by keyword, each what an option of the command is
 
 
 def _check_options(
-    model: str | None, classes: str, onto: nn.Module | str | None, normalisation: str, bn: str,
-    images: Images | None,
+    model: str | None, classes: str, backbone: bool, onto: nn.Module | str | None,
+    normalisation: str, bn: str, images: Images | None,
 ) -> None:  # fmt: skip
     for what, value, choices in (
         ("classes", classes, ("keep", "drop-background")),
@@ -165,10 +170,16 @@ def _check_options(
         raise BadInput("bn 'calibrate' measures on images and needs them: --images DIR")
     if bn == "identity" and images is not None:
         raise BadInput("images are for calibrating batch norms alone: --bn calibrate uses them")
+    if backbone and (model is not None or classes != "keep"):
+        raise BadInput(
+            "--backbone finds the network itself, which has no classes: leave out --model and "
+            "--classes"
+        )
     if onto is None:
         return
     for conflicts, option in (
         (model is not None, "--model"),
+        (backbone, "--backbone"),
         (normalisation != "strip", "--normalisation keep"),
         (bn != "identity", "--bn calibrate"),
     ):

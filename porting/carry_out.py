@@ -182,14 +182,15 @@ def network_target(
     weights: str | None,
     drop_background: bool,
     keep_normalisation: bool,
+    backbone: bool = False,
 ) -> Target:
-    """One of the networks: ``model``, or the only one that fits.
+    """One of the networks: ``model``, or the only one that fits; or the source's ``backbone``.
 
     Raises:
         MappingError: source and network do not fit, or no network fits.
         BadInput: there is no normalisation in the source to keep.
     """
-    match = find_match(source, model, weights, drop_background)
+    match = find_match(source, model, weights, drop_background, backbone)
     if keep_normalisation:
         if not normalises_inside(source, match):
             raise BadInput(

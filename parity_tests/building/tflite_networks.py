@@ -23,7 +23,7 @@ from parity_tests.building.tflite_files import (
 class NetworkFile:
     """Builds one network. ``weights``: float32, float16, int8, int8_channels or uint8_legacy."""
 
-    own = ("hard_swish", "silu")
+    own = ("hard_swish", "silu", "sigmoid", "tanh")
     """Activations that are operators of their own."""
 
     def __init__(
@@ -103,8 +103,10 @@ class NetworkFile:
         """An activation as a separate operator."""
         if activation == "silu":
             return self.silu(x, name, shape)
-        assert activation == "hard_swish"
-        return self.hard_swish(x, name, shape)
+        if activation == "hard_swish":
+            return self.hard_swish(x, name, shape)
+        kind = {"tanh": "TANH", "sigmoid": "LOGISTIC"}[activation]
+        return self.file.operator(kind, [x], self.file.tensor(f"{name}/{kind}", shape))
 
     def silu(self, x, name, shape):
         """x * sigmoid(x), as converters spell it."""
@@ -183,18 +185,30 @@ class NetworkFile:
         """A gate in the shape that scales a plane."""
         return gate
 
-    def mean(self, x, name, keep):
-        """The mean over height and width."""
+    def mean(self, x, name, keep, kind="MEAN"):
+        """The mean over height and width, or another reduction."""
         shape = [1, 1, 1, x[2]] if keep else [1, x[2]]
         output = self.file.tensor(name, shape)
-        return self.file.operator("MEAN", [x[0], self.axes], output, mean_options(keep))
+        return self.file.operator(kind, [x[0], self.axes], output, mean_options(keep))
+
+    def pooled(self, x, keep):
+        """What the network makes of its last convolution: tensor, side and channels."""
+        if self.config.pool != "flatten":
+            kind = {"mean": "MEAN", "max": "REDUCE_MAX"}[self.config.pool]
+            return self.mean(x, "pooled", keep, kind), 1, x[2]
+        values = x[1] * x[1] * x[2]
+        sides = self.file.tensor("sides", [2], "int32", np.array([1, values], np.int32))
+        flat = self.file.tensor("flat", [1, values])
+        return self.file.operator("RESHAPE", [x[0], sides], flat), 1, values
 
     def head(self, x):
         """The head that the network has, mean, dense layer, and optionally softmax."""
         config = self.config
         if config.head == "conv":
             x = self.conv(x, "head", 1, 1, config.head_width)
-        x = self.mean(x, "pooled", config.head == "after_pool"), 1, x[2]
+        if config.pool == "none":
+            return x[0]
+        x = self.pooled(x, config.head == "after_pool")
         if config.head == "after_pool":
             x = self.conv(x, "head", 1, 1, config.head_width)
             flat = self.file.tensor("flat", [1, config.head_width])

@@ -36,6 +36,13 @@ def port(
         Literal["keep", "drop-background"],
         typer.Option("--classes", help="Keep all classes, or drop class 0 of 1001."),
     ] = "keep",
+    backbone: Annotated[
+        bool,
+        typer.Option(
+            "--backbone",
+            help="Port the longest part from the input that is a mobile network, as of a detector.",
+        ),
+    ] = False,
     onto: OntoOption = None,
     normalisation: Annotated[
         Literal["keep", "strip"],
@@ -98,9 +105,9 @@ def port(
 
     with progress_bar("judging" if images is None else "calibrating, judging") as progress:
         result = port_source(
-            source_path(places[0], DOWNLOADS), model, weights=weights, classes=classes, onto=onto,
-            normalisation=normalisation, verify=verify, bn=bn, images=images, mean=mean, std=std,
-            signature=signature, progress=progress,
+            source_path(places[0], DOWNLOADS), model, weights=weights, classes=classes,
+            backbone=backbone, onto=onto, normalisation=normalisation, verify=verify, bn=bn,
+            images=images, mean=mean, std=std, signature=signature, progress=progress,
         )  # fmt: skip
     files, failure = None, None
     try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
@@ -20,11 +21,12 @@ from porting.errors import MappingError
 from porting.graph.match import describe_node
 from porting.graph.node import Graph, Node
 
+_POOLS = {f"{kind} over height and width": kind for kind in ("mean", "max")}
 _MEAN = "mean over height and width"
 _GATES = CHOICES["gate"]
 _ACTIVATIONS = (*ACTIVATIONS.values(), *_GATES)
-_ENDS = ("softmax", "sigmoid")
-"""Operations on the logits at the end of a graph; the network ends before them."""
+ENDS = ("softmax", "sigmoid", "l2_normalise")
+"""Operations on the result at the end of a graph; the network ends before them."""
 
 
 class NotInTheLanguage(MappingError):
@@ -90,38 +92,64 @@ class _Parser:
         self._stem = ""
 
     def config(self, side: int, channels: int) -> NetworkConfig:
-        if self._output.kind in _ENDS:
+        if self._output.kind in ENDS:
             self._output = self._output.inputs[0]
         x = next((node for node in self._nodes if node.kind == "input"), self._output)
-        stem = self._layer(x, "a 3x3 convolution with stride 2, the stem")
-        facts = stem.node.facts
-        if stem.node.kind != "conv" or facts[:3] != ((3, 3), (2, 2), (1, 1)) or facts[5] != 1:
-            raise self._outside(stem.node, "a 3x3 convolution with stride 2, the stem")
+        stem = self._layer(x, "a square convolution, the stem")
+        if stem.node.kind != "conv" or not _is_plain_square(stem.node):
+            raise self._outside(stem.node, "a square convolution in one group, the stem")
+        self._check_activation(stem)
         self._stem = f"stem_c{stem.widths[1]}"
-        x, gates, head = stem.end, set[tuple[str, str]](), None
-        while (following := self._next_layer(x)) is not None:
+        x, gates = stem.end, set[tuple[str, str]]()
+        x, head = self._trunk(x, stem.activation, gates)
+        if not self._blocks:
+            raise self._outside(x, "a block")
+        pool, places = "mean", 1
+        if x is self._output:
+            pool = "mean" if self._final_side(stem, side) == 1 else "none"
+        elif (reduction := self._only_user(x, *_POOLS)) is not None:
+            x, pool = reduction, _POOLS[reduction.kind]
+        elif (flat := self._only_user(x, "flatten")) is not None:
+            height, width, _ = flat.facts[1]  # type: ignore[misc]
+            x, pool, places = flat, "flatten", int(height) * int(width)
+        dense = list(self._dense_layers(x)) if x is not self._output else []
+        config = self._assembled(stem, head, dense, gates, side, channels)
+        return replace(config, pool=pool, places=places)
+
+    def _trunk(
+        self, x: Node, activation: str, gates: set[tuple[str, str]]
+    ) -> tuple[Node, _Layer | None]:
+        """Read the blocks from ``x`` on; the value behind the last one, and the head if it is one.
+
+        ``activation`` is the stem's.
+        """
+        while x is not self._output and self._next_layer(x) is not None:
             layer = self._layer(x, "a block")
             after = self._next_layer(layer.end)
             one_by_one = layer.node.kind in ("conv", "dense") and layer.kernel == 1
             expands = one_by_one and after is not None and after.kind == "depthwise"
             if layer.node.kind == "dense" and not expands:
                 break
-            if one_by_one and self._only_user(layer.end, _MEAN) is not None:
-                head, x = layer, layer.end
-                break
+            ends = layer.end is self._output and layer.stride == 1
+            if one_by_one and (ends or self._only_user(layer.end, *_POOLS, "flatten") is not None):
+                if layer.activation == activation:
+                    return layer.end, layer
+                return self._convolution(layer), None
             if expands:
                 x = self._inverted_residual(x, layer, gates)
-            elif following.kind == "depthwise":
+            elif layer.node.kind == "depthwise":
                 x = self._projected("ds", x, layer.widths[0], layer, gates)
             elif self._is_fused_expansion(layer):
                 x = self._projected("er", x, layer.widths[0], layer, gates)
             else:
                 x = self._convolution(layer)
-        if not self._blocks:
-            raise self._outside(x, "a block")
-        x = self._only_user(x, _MEAN) or x
-        dense = list(self._dense_layers(x)) if x is not self._output else []
-        return self._assembled(stem, head, dense, gates, side, channels)
+        return x, None
+
+    def _final_side(self, stem: _Layer, side: int) -> int:
+        """The side behind the blocks, for images of ``side`` pixels."""
+        for stride in (stem.stride, *(block.stride for block in self._blocks)):
+            side = -(-side // stride)
+        return side
 
     def _assembled(
         self, stem: _Layer, head: _Layer | None, dense: list[_Layer],
@@ -134,17 +162,12 @@ class _Parser:
         kind, head_channels = "none", 1280
         activation = stem.activation
         if head is not None:
-            kind, head_channels, activation = "conv", head.widths[1], head.activation
+            kind, head_channels = "conv", head.widths[1]
             after_pool = len(hidden) == 1 and hidden[0].activation == head.activation
-            if after_pool and head.activation != "none":
+            if after_pool and activation != "none" and self._only_user(head.end, *_POOLS):
                 # MobileNet V3: the last convolution is a stage, and the head behind the pooling.
                 kind, head_channels = "after_pool", hidden.pop().widths[1]
                 blocks.append(self._block("cn", head.widths[0], 0, head, 1))
-        if stem.activation != activation or activation not in ACTIVATIONS.values():
-            node = stem.node if head is None else head.node
-            raise self._outside(
-                node, f"an activation as behind the stem ({stem.activation}), of {_known()}"
-            )
         if len(gates) > 1:
             kinds = " and ".join(sorted(f"{inside} and {gate}" for gate, inside in gates))
             raise self._outside(
@@ -155,6 +178,8 @@ class _Parser:
             blocks=tuple(_stages(blocks, activation)),
             source="read from the source's graph",
             stem_channels=stem.widths[1],
+            stem_kernel=stem.kernel,
+            stem_stride=stem.stride,
             activation=activation,
             gate=gate,
             squeeze_activation=squeeze_activation,
@@ -174,12 +199,30 @@ class _Parser:
         )
 
     def _inverted_residual(self, x: Node, expand: _Layer, gates: set[tuple[str, str]]) -> Node:
+        """A block from its expansion on; where that is one by itself, it and the block behind."""
         depthwise = self._layer(expand.end, "a depthwise convolution")
-        if depthwise.activation != expand.activation:
-            raise self._outside(
-                depthwise.end, f"the activation of the expansion, {expand.activation}"
-            )
-        return self._projected("ir", x, expand.widths[0], depthwise, gates)
+        try:
+            if depthwise.activation != expand.activation:
+                raise self._outside(
+                    depthwise.end, f"the activation of the expansion, {expand.activation}"
+                )
+            if (beside := self._user_beside(expand.end, depthwise.node)) is not None:
+                raise self._outside(beside, "nothing that takes an expansion beside the block")
+            return self._projected("ir", x, expand.widths[0], depthwise, gates)
+        except NotInTheLanguage:
+            if expand.node.kind == "dense":
+                raise
+            blocks = len(self._blocks)
+            try:
+                y = self._convolution(expand)
+                return self._projected("ds", y, depthwise.widths[0], depthwise, gates)
+            except NotInTheLanguage:
+                del self._blocks[blocks:]
+            raise
+
+    def _user_beside(self, x: Node, user: Node) -> Node | None:
+        """What takes ``x`` beside its one ``user``."""
+        return next((other for other in self._users.get(x, ()) if other is not user), None)
 
     def _is_fused_expansion(self, layer: _Layer) -> bool:
         """Whether a 1x1 convolution without activation follows: then the two are one block."""
@@ -229,6 +272,8 @@ class _Parser:
         else:
             raise self._outside(project.end, "no activation behind a projection")
         end = project.end if residual is None else residual
+        self._check_activation(depthwise)
+        self._check_users(x, end)
         self._blocks.append(
             Block(
                 path="", index=len(self._blocks), type=kind, in_channels=inputs,
@@ -238,14 +283,10 @@ class _Parser:
                 residual=residual is not None, activation=depthwise.activation, groups=1,
             )
         )  # fmt: skip
-        self._check_activation(depthwise)
-        self._check_users(x, end)
         return end
 
     def _convolution(self, layer: _Layer) -> Node:
-        kernel, stride, dilation, _, _, groups = layer.node.facts
-        square = kernel[0] == kernel[1] and stride[0] == stride[1]  # type: ignore[index]
-        if layer.node.kind != "conv" or not square or dilation != (1, 1) or groups != 1:
+        if layer.node.kind != "conv" or not _is_plain_square(layer.node):
             raise self._outside(layer.node, "a square convolution in one group")
         self._check_activation(layer)
         self._blocks.append(self._block("cn", layer.widths[0], 0, layer, layer.stride))
@@ -295,9 +336,9 @@ class _Parser:
     def _next_layer(self, x: Node) -> Node | None:
         return next((user for user in self._users.get(x, ()) if user.weighted), None)
 
-    def _only_user(self, x: Node, kind: str) -> Node | None:
+    def _only_user(self, x: Node, *kinds: str) -> Node | None:
         users = self._users.get(x, [])
-        return users[0] if len(users) == 1 and users[0].kind == kind else None
+        return users[0] if len(users) == 1 and users[0].kind in kinds else None
 
     def _layer(self, x: Node, expected: str, besides: Node | None = None) -> _Layer:
         """The one layer with weights that takes ``x``, and the activation behind it."""
@@ -351,6 +392,13 @@ class _Parser:
         return NotInTheLanguage(
             self._path, len(self._blocks), strings, describe_node(node), f"{expected} is expected"
         )
+
+
+def _is_plain_square(node: Node) -> bool:
+    """Whether a convolution is square, in one group and without dilation."""
+    kernel, stride, dilation, _, _, groups = node.facts
+    square = kernel[0] == kernel[1] and stride[0] == stride[1]  # type: ignore[index]
+    return square and dilation == (1, 1) and groups == 1
 
 
 def _known() -> str:
@@ -408,3 +456,106 @@ def _ratio(width: int, channels: int) -> float:
         if int(channels * ratio) == width:
             return ratio
     return float((width + 0.5) / channels)
+
+
+MOST_STRIDE = 32
+"""Pixels of an image's side to one of a backbone's, at most: what comes with a larger stride is a
+detector's own, and no mobile network."""
+
+_HEAD_LAYERS = 2
+"""Layers behind a fork that count as a head of what follows: a depthwise convolution and a
+pointwise one, or either alone."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """The part of a graph that is a mobile network: it ends at ``graph``'s output.
+
+    ``rest`` describes where what remains begins; ``depth`` counts layers up to the end.
+    """
+
+    graph: Graph
+    config: NetworkConfig
+    rest: str
+    depth: int
+
+
+_MOST_ENDS = 64
+"""Values at which a backbone is tried to end, the deepest first."""
+
+
+def backbone_of(graph: Graph, path: str, side: int, channels: int) -> Backbone:
+    """The longest part of a graph, from its input, that is a mobile network.
+
+    Heads of a detector are layers of the same kinds. They are told apart by where they lead: a
+    prediction leads to no layer, what has a larger stride than :data:`MOST_STRIDE` is not looked
+    at, and a branch of a layer or two behind a value that several layers take is not part of it.
+
+    Raises:
+        NotInTheLanguage: no block of it can be read.
+    """
+    backbone, failure = None, None
+    for end in islice(_possible_ends(graph), _MOST_ENDS):
+        if backbone is not None and backbone.depth - end.depth > _HEAD_LAYERS:
+            break
+        if backbone is not None and not end.forks:
+            continue
+        part = Graph(end.node, graph.taps)
+        try:
+            config = architecture_of(part, path, side, channels)
+        except NotInTheLanguage as error:
+            failure = failure or error
+            continue
+        if config.num_classes or config.hidden or config.pool != "none":
+            continue
+        rest = ", and ".join(map(describe_node, end.takers[:3])) or "nothing"
+        backbone = Backbone(part, config, rest, end.depth)
+        if end.forks:
+            break
+    if backbone is None:
+        raise failure or NotInTheLanguage(
+            path, 0, "", describe_node(graph.output), "no value shows at which a network could end"
+        )
+    return backbone
+
+
+@dataclass(frozen=True)
+class _End:
+    """A value at which a backbone may end, behind ``depth`` layers; ``takers`` are what takes it.
+
+    It ``forks`` if several layers take it, or a layer and another operator than a sum.
+    """
+
+    node: Node
+    depth: int
+    takers: tuple[Node, ...]
+
+    @property
+    def forks(self) -> bool:
+        layers = sum(taker.weighted for taker in self.takers)
+        others = any(not taker.weighted and taker.kind != "add" for taker in self.takers)
+        return layers + others > 1
+
+
+def _possible_ends(graph: Graph) -> Iterator[_End]:
+    """Where a backbone may end, the deepest value first: where no prediction does."""
+    nodes = graph.nodes()
+    takers: dict[Node, list[Node]] = {node: [] for node in nodes}
+    depths: dict[Node, int] = {}
+    strides: dict[Node, int] = {}
+    for node in nodes:
+        for operand in dict.fromkeys(node.inputs):
+            takers[operand].append(node)
+        depths[node] = max((depths[x] for x in node.inputs), default=0) + node.weighted
+        stride = int(node.facts[1][0]) if node.kind in ("conv", "depthwise") else 1  # type: ignore[index]
+        strides[node] = stride * max((strides[x] for x in node.inputs), default=1)
+    leads_to_a_layer = dict.fromkeys(nodes, False)
+    for node in reversed(nodes):
+        for operand in node.inputs:
+            leads_to_a_layer[operand] |= node.weighted or leads_to_a_layer[node]
+    for node in sorted(nodes, key=lambda node: -depths[node]):
+        users = takers[node]
+        activated = len(users) == 1 and users[0].kind in _ACTIVATIONS
+        prediction = node.weighted and not leads_to_a_layer[node]
+        if node in graph.taps and strides[node] <= MOST_STRIDE and not (prediction or activated):
+            yield _End(node, depths[node], tuple(users))

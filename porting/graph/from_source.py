@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 
@@ -24,7 +25,6 @@ from porting.graph.node import (
 from porting.graph.operators import (
     AFFINE,
     CASTS,
-    averages_space,
     constant_of,
     describe,
     facts_of,
@@ -34,6 +34,7 @@ from porting.graph.operators import (
     moves_channels_last,
     operand,
     pads_of,
+    reduces_space,
     stored_name,
     takes_channels_first,
 )
@@ -44,12 +45,14 @@ from porting.sources.source import Graph as SourceOperators
 
 _SHAPES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 _MEANS = ("MEAN", "AVERAGE_POOL_2D")
+_MAXIMA = ("REDUCE_MAX", "MAX_POOL_2D")
 _PADS = ("PAD", "PADV2")
 _POOLS = {"AVERAGE_POOL_2D": "average pool", "MAX_POOL_2D": "max pool"}
 _PLAIN = {
     "ADD": "add", "SUB": "sub", "MUL": "mul", "DIV": "div", "RELU": "relu", "RELU6": "relu6",
     "RELU_0_TO_1": "relu1", "RELU_N1_TO_1": "relu_n1_to_1", "LOGISTIC": "sigmoid",
     "HARD_SWISH": "hard_swish", "TANH": "tanh", "SOFTMAX": "softmax",
+    "L2_NORMALIZATION": "l2_normalise",
 }  # fmt: skip
 """Operators without weights -> the kind of node that they become."""
 _OF_ONE_CHANNEL = {"1 h w c": "i h w o", "h w c 1": "h w i o", "h w c m": "h w i o"}
@@ -58,7 +61,7 @@ _OF_ONE_CHANNEL_A_GROUP = {"o h w i": "c h w 1", "h w i o": "h w 1 c"}
 """Axes of a grouped convolution's weight -> those of a depthwise one."""
 _SCALES = ("MUL", "DIV")
 _OF_ONE_VALUE = (
-    *CASTS, *_SHAPES, *WEIGHT_AXES, *_MEANS, *_PADS, *_POOLS, "BATCH_NORM", "TRANSPOSE",
+    *CASTS, *_SHAPES, *WEIGHT_AXES, *_MEANS, *_MAXIMA, *_PADS, *_POOLS, "BATCH_NORM", "TRANSPOSE",
 )  # fmt: skip
 """Operators whose first input is data; the others are weights, axes, amounts or a shape."""
 
@@ -110,8 +113,12 @@ def readings(source: Source) -> tuple[Reading, ...]:
     return tuple(Reading(gate, activation) for activation, gate in product(activations, gates))
 
 
-def graph_of_source(source: Source, channels: int, reading: Reading = Reading()) -> SourceGraph:
+def graph_of_source(
+    source: Source, channels: int, reading: Reading = Reading(), whole: bool = False
+) -> SourceGraph:
     """Read a source's graph, from images of so many channels to its first output.
+
+    With ``whole`` to all its outputs, of which a node stands for several.
 
     Raises:
         MappingError: its input is normalised unevenly, the output is not made from the input, or
@@ -122,12 +129,32 @@ def graph_of_source(source: Source, channels: int, reading: Reading = Reading())
         reader.read(operator)
     assert source.graph is not None  # the reader looked
     end = source.graph.outputs[0]
+    if whole:
+        ends = [plain(reader.values[n], n) for n in source.graph.outputs if n in reader.values]
+        output = ends[0] if len(ends) == 1 else Node("outputs", (), tuple(ends), "the outputs")
+        return SourceGraph(
+            str(source.path), Graph(output, reader.taps), reader.data, tuple(reader.normalisation),
+            reader.parameters, None, frozenset(reader.computed_twice),
+        )  # fmt: skip
     if end not in reader.values:
         raise MappingError(
             f"{source.path}: the graph's output {end!r} is not computed from its input"
         )
     output = plain(reader.values[end], f"the output {end!r}")
     graph = Graph(output, reader.taps)
+    check_weights(graph, source.path)
+    return SourceGraph(
+        str(source.path), graph, reader.data, tuple(reader.normalisation), reader.parameters,
+        reader.surplus(end), frozenset(reader.computed_twice),
+    )  # fmt: skip
+
+
+def check_weights(graph: Graph, path: Path) -> None:
+    """Check that no weight is in two layers.
+
+    Raises:
+        MappingError: one is.
+    """
     places: dict[str, str] = {}
     for node in graph.nodes():
         if isinstance(node.layer, SourceLayer):
@@ -135,15 +162,11 @@ def graph_of_source(source: Source, channels: int, reading: Reading = Reading())
             weight = node.layer.weight
             if weight in places:
                 raise MappingError(
-                    f"{source.path}: the weight {weight!r} is in two layers, {places[weight]} and "
+                    f"{path}: the weight {weight!r} is in two layers, {places[weight]} and "
                     f"{node.place}: a layer that is applied to different values, or in different "
                     "ways, cannot be ported"
                 )
             places[weight] = node.place
-    return SourceGraph(
-        str(source.path), graph, reader.data, tuple(reader.normalisation), reader.parameters,
-        reader.surplus(end), frozenset(reader.computed_twice),
-    )  # fmt: skip
 
 
 def _operators(source: Source) -> tuple[Operator, ...]:
@@ -284,8 +307,8 @@ class _Reader:
         # anything to data of no known shape.
         moves_ones = [n for n in before[1:] if n != 1] == [n for n in after[1:] if n != 1]
         moves_ones &= bool(before or after) or kind != "RESHAPE"
-        averages = kind in _MEANS and averages_space(operator, self.source)
-        if (kind in CASTS and is_real) or (moves_ones and (kind in _SHAPES or averages)):
+        reduces = kind in (*_MEANS, *_MAXIMA) and reduces_space(operator, self.source)
+        if (kind in CASTS and is_real) or (moves_ones and (kind in _SHAPES or reduces)):
             return inputs[0]
         if kind in WEIGHT_AXES:
             facts = facts_of(operator, self.source)
@@ -307,8 +330,8 @@ class _Reader:
         """Kind and facts of an operator without weights."""
         kind, options = operator.kind, operator.options
         before, after = self._shape(operator.inputs[0]), self._shape(operator.outputs[0])
-        if kind in _MEANS and averages_space(operator, self.source):
-            return "mean over height and width", ()
+        if kind in (*_MEANS, *_MAXIMA) and reduces_space(operator, self.source):
+            return f"{'mean' if kind in _MEANS else 'max'} over height and width", ()
         if (
             kind in ("MEAN", "TRANSPOSE")
             and (axes := integers_of(operator, 1, self.source)) is not None

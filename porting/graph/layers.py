@@ -119,8 +119,8 @@ class NetworkLayers:
     """All layers of a network, and its squeeze-excites' ``gate``.
 
     ``head`` is None where there is none; it ``pools_first`` where it stands
-    behind the pooling. ``hidden`` are the dense layers between these and the classifier,
-    which is None for a network that gives features.
+    behind the pooling, of kind ``pool``. ``hidden`` are the dense layers between these and the
+    classifier, which is None for a network that gives features.
     """
 
     stem: Layer
@@ -131,6 +131,7 @@ class NetworkLayers:
     pools_first: bool
     gate: str
     normalises: bool = False
+    pool: str = "mean"
 
     def __iter__(self) -> Iterator[Layer]:
         yield self.stem
@@ -174,7 +175,10 @@ def layers_of(config: NetworkConfig) -> NetworkLayers:
         channels, norm = blocks[-1].block.out_channels, "bn2" if config.head == "conv" else None
         head = Layer("conv_head", "conv", 1, 1, channels, config.head_width, norm, act, "act2")
     return NetworkLayers(
-        Layer("conv_stem", "conv", 3, 2, config.in_chans, stem, "bn1", act, "act1"),
+        Layer(
+            "conv_stem", "conv", config.stem_kernel, config.stem_stride, config.in_chans, stem,
+            "bn1", act, "act1",
+        ),
         blocks,
         head,
         tuple(_hidden(config)),
@@ -182,6 +186,7 @@ def layers_of(config: NetworkConfig) -> NetworkLayers:
         config.head == "after_pool",
         config.gate,
         config.normalises,
+        config.pool,
     )  # fmt: skip
 
 
@@ -196,7 +201,7 @@ def _classifier(config: NetworkConfig) -> Layer | None:
 
 def _hidden(config: NetworkConfig) -> Iterator[Layer]:
     """The dense layers before the classifier: each has two places, its own and its activation's."""
-    width = config.head_width
+    width = config.head_width * config.places
     for number, dense in enumerate(config.dense):
         path = f"head.{2 * number}"
         tap = path if dense.activation == "none" else f"head.{2 * number + 1}"
@@ -254,7 +259,7 @@ def graph_of_network(layers: NetworkLayers, side: int, epsilon: float) -> Graph:
         entry, path = x, block.block.path
         for role, layer in block.main.items():
             if role == "project" and block.squeeze:
-                gate = builder.mean(x, f"{path}.se.pool")
+                gate = builder.pooled("mean", x, f"{path}.se.pool")
                 for squeeze in block.squeeze:
                     gate = builder.layer(squeeze, gate, on_one_pixel=True)
                 place = f"{path}.se.gate ({layers.gate})"
@@ -268,7 +273,11 @@ def graph_of_network(layers: NetworkLayers, side: int, epsilon: float) -> Graph:
     head = layers.head
     if head is not None and not layers.pools_first:
         x = builder.layer(head, x)
-    x = builder.mean(x, "global_pool")
+    if layers.pool == "flatten":
+        last = layers.head.out_channels if layers.head else layers.blocks[-1].block.out_channels
+        x = builder.flattened(x, last)
+    elif layers.pool != "none":
+        x = builder.pooled(layers.pool, x, "global_pool")
     if head is not None and layers.pools_first:
         x = builder.layer(head, x, on_one_pixel=True)
     for dense in (*layers.hidden, layers.classifier):
@@ -306,12 +315,22 @@ class _Builder:
             return node
         return self.shown(layer.tap, layer.activation, node, place=layer.describe())
 
-    def mean(self, x: Node, path: str) -> Node:
-        """The mean over height and width; of a single pixel it is the value itself."""
+    def pooled(self, pool: str, x: Node, path: str) -> Node:
+        """The mean or the maximum over height and width; of a single pixel the value itself."""
         if self._side == 1:
             return x
-        place = f"{path} (mean over height and width)"
-        return self.shown(path, "mean over height and width", x, place=place)
+        kind = f"{pool} over height and width"
+        return self.shown(path, kind, x, place=f"{path} ({kind})")
+
+    def flattened(self, x: Node, channels: int) -> Node:
+        """All values of an image in a row; those of a single pixel are in one already."""
+        if self._side == 1:
+            return x
+        before = self._side, self._side, channels
+        facts = "height, width, channels", before, (self._side * self._side * channels,)
+        node = Node("flatten", facts, (x,), "flatten (height, width, channels)")
+        self.taps[node] = Tap("flatten")
+        return node
 
     def shown(self, path: str, kind: str, *operands: Node, place: str) -> Node:
         """A node whose value the network has at ``path``."""

@@ -110,13 +110,13 @@ def describe(operator: Operator, source: Source) -> str:
     return f"{text} ({size}{channels}, activation {facts.activation})"
 
 
-def averages_space(operator: Operator, source: Source) -> bool:
-    """Whether a MEAN or AVERAGE_POOL_2D takes the mean over all of height and width (NHWC)."""
+def reduces_space(operator: Operator, source: Source) -> bool:
+    """Whether an operator takes the mean or the maximum over all of height and width (NHWC)."""
     data = source.activations.get(operator.inputs[0] or "")
     result = source.activations.get(operator.outputs[0])
     if data is None or result is None or len(data.shape) != 4:
         return False
-    if operator.kind == "MEAN":
+    if operator.kind in ("MEAN", "REDUCE_MAX"):
         axes = integers_of(operator, 1, source)
         return axes is not None and axes.size == 2 and set((axes.ravel() % 4).tolist()) == {1, 2}
     options = operator.options

@@ -25,7 +25,10 @@ TOLERANCE = 1e-4
 _LARGEST = 1e30
 """Largest number by which weights are multiplied, or divided: float32 ends at 3.4e38."""
 
-_COMMUTING = ("mean over height and width", "average pool", "max pool", "flatten", "pad")
+_COMMUTING = (
+    "mean over height and width", "max over height and width", "average pool", "max pool",
+    "flatten", "pad",
+)  # fmt: skip
 _SUMS = ("add", "sub", "concatenation")
 _GATE_PRODUCTS = {"hard_sigmoid": "hard_swish", "sigmoid": "silu"}
 

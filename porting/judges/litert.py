@@ -20,6 +20,7 @@ from porting.judges.tflite_rewriting import (
     dequantise,
     piece_by_piece,
     producing_layer,
+    up_to,
     with_every_result,
     with_one_subgraph,
     with_output,
@@ -79,7 +80,8 @@ class LiteRTJudge:
     with all its integers turned into float32 first, which
     tells an error of the port from the effect of computing in int8. With
     ``only``, a tensor's name, no other result is kept, and LiteRT runs as it
-    does by itself, its delegate included: three times as fast.
+    does by itself, its delegate included: three times as fast. With ``end``, a tensor's name, the
+    file is run up to there and no further.
 
     Raises:
         MissingJudge: LiteRT is not installed.
@@ -88,14 +90,17 @@ class LiteRTJudge:
     """
 
     def __init__(
-        self, source: TFLiteSource, in_float: bool = False, only: str | None = None
-    ) -> None:
+        self, source: TFLiteSource, in_float: bool = False, only: str | None = None,
+        end: str | None = None,
+    ) -> None:  # fmt: skip
         _, name, self.version = _runtime()
         self._source, self._channels_first = source, takes_channels_first(source)
         self.name = f"{name} on dequantised weights" if in_float else name
         rewrites: list[Callable[[bytes], bytes]] = []
         if source.subgraph_count > 1:
             rewrites.append(lambda content: with_one_subgraph(content, source.subgraph))
+        if end is not None:
+            rewrites.append(lambda content: up_to(content, source.index_of(end)))
         if in_float:
             rewrites.append(lambda content: dequantise(content, source.path))
         if only is not None:

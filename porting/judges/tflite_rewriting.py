@@ -24,7 +24,7 @@ import numpy as np
 from porting.errors import BadInput, MissingJudge, NoPieces, UnsupportedSource
 
 _MODEL_BUFFERS, _TENSOR_TYPE, _TENSOR_BUFFER, _TENSOR_SPARSITY = 12, 6, 8, 16
-_GRAPH_OUTPUTS, _OPTIONS = 8, 12
+_GRAPH_OUTPUTS, _GRAPH_OPERATORS, _OPTIONS = 8, 10, 12
 _CODES, _CODE_VERSION = (4, 10), 8
 """Places of fields of ``Model``, ``Tensor``, ``SubGraph``, ``Operator`` and ``OperatorCode``."""
 
@@ -111,6 +111,24 @@ def with_output(content: bytes, tensor: int) -> bytes:
     graph = _schema().Model.GetRootAsModel(content, 0).Subgraphs(0)
     result = bytearray(content)
     append_vector(result, field_position(graph, _GRAPH_OUTPUTS), 1, struct.pack("<i", tensor))
+    return bytes(result)
+
+
+def up_to(content: bytes, tensor: int) -> bytes:
+    """A file that ends with the operator that computes a tensor, its only output.
+
+    Raises:
+        MissingJudge: the schema classes are not installed.
+    """
+    result = bytearray(with_output(content, tensor))
+    graph = _schema().Model.GetRootAsModel(bytes(result), 0).Subgraphs(0)
+    count = 1 + next(
+        number
+        for number in range(graph.OperatorsLength())
+        if tensor in graph.Operators(number).OutputsAsNumpy()
+    )
+    at = field_position(graph, _GRAPH_OPERATORS)
+    struct.pack_into("<I", result, at + struct.unpack_from("<I", result, at)[0], count)
     return bytes(result)
 
 

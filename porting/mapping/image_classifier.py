@@ -38,21 +38,24 @@ def not_a_classifier(source: Source) -> str | None:
     for kind, description in _OTHER_KINDS.items():
         if kind in kinds:
             return description
-    shapes = {
-        end: source.activations[names[0]].shape
-        for end, names in (("input", graph.inputs), ("output", graph.outputs))
-        if names and names[0] in source.activations
-    }
-    image, result = shapes.get("input", ()), shapes.get("output", ())
+    entry = source.activations.get(graph.inputs[0]) if graph.inputs else None
+    image = () if entry is None else entry.shape
     nchw = len(image) == 4 and image[1] in (1, 3) and image[3] > 4 and image[2] == image[3]
     if nchw and not takes_channels_first(source):
         return (
             f"its input is NCHW, of shape {image}: it was converted from another framework, where "
             "its weights can be had as they are"
         )
-    if len(result) == 4 and min(result[1:3]) > 1:
-        return f"it gives a map of shape {result} for each image, as segmentation does"
     return None
+
+
+def gives_a_map(source: Source) -> str | None:
+    """That a graph gives values for each place of an image, in a clause; None if it does not."""
+    graph = source.graph
+    info = source.activations.get(graph.outputs[0]) if graph and graph.outputs else None
+    if info is None or len(info.shape) != 4 or min(info.shape[1:3]) <= 1:
+        return None
+    return f"it gives a map of shape {info.shape} for each image, as segmentation does"
 
 
 _OTHER_KINDS = {
@@ -105,14 +108,8 @@ def ends_of(source: Source) -> Ends:
     Raises:
         MappingError: it does not take images and give a number for each class.
     """
-    image = _shape(source, "input", "images (N, H, W, C)")
+    side, channels = images_of(source)
     result = _shape(source, "output", "one number for each class")
-    if len(image) == 4 and takes_channels_first(source):
-        image = image[0], *image[2:], image[1]
-    if len(image) != 4 or not all(0 < side <= MOST_SIDE for side in image[1:]):
-        raise _other(source, "input", image, f"images (N, H, W, C) of sides up to {MOST_SIDE:,}")
-    if image[1] != image[2]:
-        raise _other(source, "input", image, "square images (N, H, W, C)")
     operators = () if source.graph is None else source.graph.operators
     unknown = (
         operator
@@ -129,7 +126,23 @@ def ends_of(source: Source) -> Ends:
         )
     if not result or result[-1] < 1:
         raise _other(source, "output", result, "one number for each class")
-    return Ends(image[1], image[3], result[-1])
+    return Ends(side, channels, result[-1])
+
+
+def images_of(source: Source) -> tuple[int, int]:
+    """The side and the channels of a graph's images, from its first input.
+
+    Raises:
+        MappingError: it does not take images.
+    """
+    image = _shape(source, "input", "images (N, H, W, C)")
+    if len(image) == 4 and takes_channels_first(source):
+        image = image[0], *image[2:], image[1]
+    if len(image) != 4 or not all(0 < side <= MOST_SIDE for side in image[1:]):
+        raise _other(source, "input", image, f"images (N, H, W, C) of sides up to {MOST_SIDE:,}")
+    if image[1] != image[2]:
+        raise _other(source, "input", image, "square images (N, H, W, C)")
+    return image[1], image[3]
 
 
 def _shape(source: Source, end: str, requirement: str) -> tuple[int, ...]:

@@ -11,12 +11,19 @@ import numpy as np
 
 from genmobilenet.config import NetworkConfig
 from porting.errors import BadInput, MappingError
-from porting.graph.from_source import Reading, SourceGraph, graph_of_source, readings
+from porting.graph.architecture import ENDS, Backbone, backbone_of
+from porting.graph.from_source import (
+    Reading,
+    SourceGraph,
+    check_weights,
+    graph_of_source,
+    readings,
+)
 from porting.graph.layers import graph_of_network, layers_of
 from porting.graph.match import GraphMatcher, GraphMismatch, Pairs
 from porting.graph.node import Graph, ModuleLayer, ModuleNorm, Node, SourceLayer
 from porting.graph.tap_names import CLASSIFIER, SOFTMAX
-from porting.mapping.image_classifier import Ends, ends_of, without_background
+from porting.mapping.image_classifier import Ends, ends_of, images_of, without_background
 from porting.mapping.layouts import VECTOR, VECTORS, layout_onto
 from porting.mapping.plan import Fill, LeftOut, Plan, check_total
 from porting.sources.source import Source
@@ -122,8 +129,33 @@ class SourceReadings:
 
     def __init__(self, source: Source) -> None:
         self.source = source
+        self._part: SourceGraph | None = None
         self._graphs: dict[Reading, SourceGraph] = {}
         self._matchers: dict[tuple[SourceGraph, bool, bool], GraphMatcher] = {}
+
+    def of_backbone(self) -> tuple[SourceReadings, Backbone]:
+        """The backbone in a source's graph, and the readings of that part alone.
+
+        Raises:
+            MappingError: there is none.
+        """
+        side, channels = images_of(self.source)
+        first: MappingError | None = None
+        for reading in readings(self.source):
+            whole = graph_of_source(self.source, channels, reading, whole=True)
+            path = str(self.source.path)
+            try:
+                backbone = backbone_of(whole.graph, path, Ends(side, 0, 0).with_side(SIDE).side,
+                                       channels)  # fmt: skip
+            except MappingError as error:
+                first = first or error
+                continue
+            check_weights(backbone.graph, self.source.path)
+            part = SourceReadings(self.source)
+            part._part = replace(whole, graph=backbone.graph)
+            return part, backbone
+        assert first is not None  # there is at least one reading
+        raise first
 
     @cached_property
     def ends(self) -> Ends:
@@ -132,6 +164,8 @@ class SourceReadings:
         Raises:
             MappingError: it does not take images and give a number for each class.
         """
+        if self._part is not None:
+            return Ends(*images_of(self.source), 0)
         return ends_of(self.source)
 
     def graphs(self) -> Iterator[SourceGraph]:
@@ -140,6 +174,9 @@ class SourceReadings:
         Raises:
             MappingError: it has none, or not from its input to its output.
         """
+        if self._part is not None:
+            yield self._part
+            return
         for reading in readings(self.source):
             if reading not in self._graphs:
                 self._graphs[reading] = graph_of_source(self.source, self.ends.channels, reading)
@@ -524,7 +561,7 @@ def _up_to_logits(
 ) -> tuple[Graph, tuple[tuple[str, str], ...]]:  # fmt: skip
     """The source up to its logits if the network ends there, and the tap of a softmax left off."""
     end = source.output
-    if end.kind not in ("softmax", "sigmoid") or end.facts or network.output.kind == end.kind:
+    if end.kind not in ENDS or end.facts or network.output.kind == end.kind:
         return source, ()
     taps = ((SOFTMAX, source.taps[end].name),) if end.kind == "softmax" else ()
     return replace(source, output=end.inputs[0]), taps

@@ -13,7 +13,8 @@ from porting.graph.architecture import NotInTheLanguage, architecture_of
 from porting.graph.layers import layers_of
 from porting.graph.match import GraphMismatch
 from porting.graph.operators import facts_of
-from porting.mapping.image_classifier import not_a_classifier, without_background
+from porting.graph.tap_names import CLASSIFIER
+from porting.mapping.image_classifier import gives_a_map, not_a_classifier, without_background
 from porting.mapping.match import SIDE, Match, SourceReadings, match_by_names, match_network
 from porting.mapping.plan import Fill, check_total
 from porting.mapping.rules import choose_weight_set, plan_by_rules, weight_count
@@ -21,9 +22,14 @@ from porting.sources.source import Source
 
 
 def find_match(
-    source: Source, model: str | None, weights: str | None = None, drop_background: bool = False
-) -> Match:
+    source: Source, model: str | None, weights: str | None = None, drop_background: bool = False,
+    backbone: bool = False,
+) -> Match:  # fmt: skip
     """The match for ``model``, or for the only network that fits.
+
+    With ``backbone`` that of the longest part of the source's graph that is a mobile network,
+    which gives the features behind its last block; a ``model`` that gives such features is
+    compared with that part too.
 
     Raises:
         MappingError: source and network do not fit, or no network fits.
@@ -31,10 +37,14 @@ def find_match(
         WeightSetError: the requested weight set is not there.
     """
     weight_set = choose_weight_set(source, weights)
+    search = _Search(source, weight_set, drop_background)
+    if model is not None and get_config(model).pool == "none":
+        return search.features(model)
+    if backbone:
+        return search.backbone()
     other = not_a_classifier(source)
     if other is not None:
-        raise MappingError(f"{source.path}: no known network fits: {other}")
-    search = _Search(source, weight_set, drop_background)
+        raise MappingError(f"{source.path}: no known network fits: {other}{search.backbone_hint()}")
     if model is not None:
         return search.named(model)
     matches = list(search.fits())
@@ -139,6 +149,47 @@ class _Search:
         except MappingError as error:
             self._unread = self._unread or error
 
+    def backbone(self) -> Match:
+        """The match for the longest part of the graph that is a mobile network.
+
+        Raises:
+            MappingError: there is none.
+        """
+        if self._source.graph is None:
+            raise MappingError(f"{self._source.path}: holds weights alone, and no graph to cut")
+        readings, part = self._readings.of_backbone()
+        model = part.config.format()
+        match = match_network(readings, model, part.config, self._weight_set, False)
+        end = dict(match.taps)[CLASSIFIER]
+        note = f"the backbone ends at {end!r}; behind it: {part.rest}"
+        return replace(match, plan=match.plan.noted(note))
+
+    def features(self, model: str) -> Match:
+        """The match for a network that gives features: all of the source, or its backbone.
+
+        Raises:
+            MappingError: neither fits.
+        """
+        try:
+            return self.match(model)
+        except MappingError as error:
+            try:
+                match = self.backbone()
+            except MappingError:
+                raise error from None
+            if match.model != model:
+                raise error from None
+            return match
+
+    def backbone_hint(self) -> str:
+        """A line that says that the backbone ports, if there is one."""
+        try:
+            match = self.backbone()
+        except MappingError:
+            return ""
+        blocks = len(match.config.resolve())
+        return f"\n  its backbone of {blocks} blocks is a mobile network: --backbone ports that"
+
     def named(self, model: str) -> Match:
         """The match for a network that the user names.
 
@@ -163,10 +214,14 @@ class _Search:
         agrees = not isinstance(self._unread, GraphMismatch)  # but its tensors have no place
         if self._read and (agrees or _depth(self._unread) > _depth(error)):
             nearest, error = f"that of its own layers, {self._read}", self._unread
-        text = f"no known network fits; the nearest is {nearest}:\n{error}"
+        described = gives_a_map(self._source)
+        if described is not None:
+            text = f"{self._source.path}: no known network fits: {described}"
+        else:
+            text = f"no known network fits; the nearest is {nearest}:\n{error}"
         if isinstance(self._unread, NotInTheLanguage):
             text += f"\n{self._unread}"
-        return MappingError(text)
+        return MappingError(text + self.backbone_hint())
 
     def _models(self) -> list[str]:
         """Models to try: only ``tf_`` forms for weights alone, whose names do not tell padding."""

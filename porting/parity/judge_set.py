@@ -124,11 +124,14 @@ def judges_of(source: Source, match: Match) -> JudgeSet:
 def _litert_judges(source: TFLiteSource, match: Match) -> JudgeSet:
     from porting.judges.litert import LiteRTJudge
 
-    as_it_is = LiteRTJudge(source)
+    tensors = dict(match.taps)
+    # Behind a backbone there may be anything.
+    features = match.architecture is not None and match.architecture.pool == "none"
+    end = tensors[CLASSIFIER] if features else None
+    as_it_is = LiteRTJudge(source, end=end)
     judges = [as_it_is]
     if source.quantised_weights:
-        judges.insert(0, LiteRTJudge(source, in_float=True))
-    tensors = dict(match.taps)
+        judges.insert(0, LiteRTJudge(source, in_float=True, end=end))
     return _judges_by_graph(
         judges, match, as_it_is.input_type, as_it_is.pixels_to_inputs,
         lambda tap: judges[0].producing_layer(tensors[tap]),

@@ -84,17 +84,30 @@ def random_network(random):
                 tokens.append("noskip")
             blocks.append("_".join(tokens))
         stages.append(" ".join(blocks))
-    hidden = [f"fc_c{random.integers(3, 40)}_nre" for _ in range(random.integers(0, 3))]
-    return NetworkConfig(
+    hidden = [
+        f"fc_c{random.integers(3, 40)}_{random.choice(['nre', 'nth', 'nsg'])}"
+        for _ in range(random.integers(0, 3))
+    ]
+    pool = str(random.choice(["mean", "max", "flatten", "none"]))
+    hidden = [] if pool == "none" else hidden
+    config = NetworkConfig(
         blocks=tuple(stages), source="drawn", stem_channels=int(8 * random.integers(1, 5)),
         activation=str(random.choice(["relu", "relu6", "hard_swish", "silu"])),
         squeeze_activation=str(random.choice(["relu", "silu"])),
         gate=str(random.choice(["sigmoid", "hard_sigmoid"])),
         head=str(random.choice(["conv", "none"])), head_channels=int(8 * random.integers(2, 9)),
         hidden=tuple(hidden), classifier_bias=bool(random.random() < 0.7),
-        num_classes=int(random.integers(2, 30)), in_chans=int(random.choice([1, 3])),
-        input_size=64,
+        num_classes=0 if pool == "none" else int(random.integers(2, 30)),
+        in_chans=int(random.choice([1, 3])), input_size=64, pool=pool,
+        stem_kernel=int(random.choice([3, 5, 7])), stem_stride=int(random.choice([1, 2])),
     ).tensorflow_form()  # fmt: skip
+    side = -(-64 // config.stem_stride)
+    for block in config.resolve():
+        side = -(-side // block.stride)
+    if pool == "flatten":
+        config = replace(config, places=side * side)
+    # On a single place all of them are the same, and the mean is read.
+    return replace(config, pool="mean") if side == 1 else config
 
 
 def computes(config):
@@ -108,7 +121,8 @@ def computes(config):
         )
         for layer in layers
     ]  # fmt: skip
-    return facts, [block.block.residual for block in layers.blocks if block.block.type != "cn"]
+    residuals = [block.block.residual for block in layers.blocks if block.block.type != "cn"]
+    return facts, residuals, config.pool, config.places
 
 
 def test_any_network_is_read_from_its_graph():
@@ -203,6 +217,39 @@ def test_a_sigmoid_behind_the_logits_is_left_off(tmp_path, classes):
     plain.write_bytes(network_file(config, seed=3))
     expected = porting.port(plain, verify=False).state_dict
     assert all(torch.equal(ported.state_dict[key], expected[key]) for key in expected)
+
+
+OTHER_HEADS = {
+    "maximum": {"pool": "max"},
+    "maximum before the convolution": {"pool": "max", "head": "after_pool"},
+    "flatten": {"pool": "flatten", "places": 16, "hidden": ("fc_c9_nsw", "fc_c8_nth")},
+    "sigmoid inside": {"hidden": ("fc_c20_nsg",)},
+    "features": {"pool": "none", "num_classes": 0},
+    "features before the last convolution": {"pool": "none", "num_classes": 0, "head": "none"},
+}
+
+
+@pytest.mark.parametrize("name", OTHER_HEADS)
+def test_files_with_other_heads_port(tmp_path, name):
+    config = replace(SMALL, **{"num_classes": 7, **OTHER_HEADS[name]})
+    path = tmp_path / "trained.tflite"
+    path.write_bytes(network_file(config, size=32, seed=3))
+    ported = porting.port(path, pixels=seeded_pixels(1, 32))
+    assert ported.comparison, ported.comparison.summary()
+    assert ported.pixels.agrees
+    assert computes(ported.config) == computes(config)
+    files = write_release(ported, tmp_path / "ported")
+    model, image = create_model(files.weights).eval(), torch.rand(2, 3, 32, 32)
+    again = create_model(ported.model, checkpoint_path=files.weights).eval()
+    assert torch.equal(model(image), again(image))
+    assert porting.compare(path, files.weights, seeded_pixels(1, 32))
+
+
+def test_flattened_features_are_in_the_order_of_tensorflow():
+    model = create_model("stem_c8_nre | dsa_r1_k3_s2_c6 | flatten_p4 fc", num_classes=3)
+    features = model.forward_features(torch.rand(1, 3, 8, 8))
+    model.classifier = torch.nn.Identity()
+    assert torch.equal(model.flatten(features)[0], features[0].permute(1, 2, 0).flatten())
 
 
 def test_a_wrong_weight_of_a_hidden_layer_is_found(tmp_path):
@@ -302,7 +349,7 @@ def test_epsilon_is_the_graphs_to_the_last_digit():
 
 def test_a_graph_without_layers_is_refused():
     x = Node("input", place="the input")
-    with pytest.raises(NotInTheLanguage, match="a 3x3 convolution with stride 2, the stem"):
+    with pytest.raises(NotInTheLanguage, match="a square convolution, the stem"):
         architecture_of(Graph(Node("relu", (), (x,), "a ReLU")), "f", 32, 3)
 
 
