@@ -117,6 +117,8 @@ def subject_from_module(
     if not isinstance(network, GenMobileNet):
         match = _onto(source, network, model, weights)
         return Subject(type(network).__name__, network, match, notes=notes)
+    if model is None and network.config.pool == "none":
+        model = network.config.format()
     match = _matched(source, model, weights, network.config.num_classes)
     match = with_normalisation(match) if network.config.normalises else match
     _check_like(network, match)

@@ -110,8 +110,9 @@ class _Parser:
         elif (reduction := self._only_user(x, *_POOLS)) is not None:
             x, pool = reduction, _POOLS[reduction.kind]
         elif (flat := self._only_user(x, "flatten")) is not None:
-            height, width, _ = flat.facts[1]  # type: ignore[misc]
-            x, pool, places = flat, "flatten", int(height) * int(width)
+            sides = flat.facts[1]
+            assert isinstance(sides, tuple)  # a flatten's facts: order, sides before and behind
+            x, pool, places = flat, "flatten", sides[0] * sides[1]
         dense = list(self._dense_layers(x)) if x is not self._output else []
         config = self._assembled(stem, head, dense, gates, side, channels)
         return replace(config, pool=pool, places=places)
@@ -553,7 +554,8 @@ def _possible_ends(graph: Graph) -> Iterator[_End]:
     for node in reversed(nodes):
         for operand in node.inputs:
             leads_to_a_layer[operand] |= node.weighted or leads_to_a_layer[node]
-    for node in sorted(nodes, key=lambda node: -depths[node]):
+    # Of values behind as many layers, a sum comes before what it adds.
+    for node in reversed(sorted(nodes, key=depths.__getitem__)):
         users = takers[node]
         activated = len(users) == 1 and users[0].kind in _ACTIVATIONS
         prediction = node.weighted and not leads_to_a_layer[node]
