@@ -13,6 +13,7 @@ MODEL ?=
 WEIGHTS ?=
 OUT ?= checkpoints/ported
 REPORTS ?= checkpoints/reports
+RELEASES ?= checkpoints/releases
 # Folders whose sources `make port-all` ports besides those of checkpoints/google.
 FROM ?=
 
@@ -25,7 +26,7 @@ WITH ?=
 # Tests that share a file share what it sets up: a process a core, a file at a time.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: help install port-mnasnet port-all parity accuracy test test-tflite-runtime \
+.PHONY: help install port-mnasnet port-all parity release accuracy test test-tflite-runtime \
 	test-others test-all test-thorough lint types faults bench clean
 
 help: ## list these commands
@@ -50,6 +51,9 @@ port-all: $(INSTALLED) ## port all that is on disk, a process a core; FROM=folde
 
 parity: $(INSTALLED) ## compare all that was ported, tap by tap; reports in checkpoints/reports
 	@$(PORTING) check "$(OUT)" --reports "$(REPORTS)" $(if $(SOURCE),--source "$(SOURCE)")
+
+release: $(INSTALLED) ## make the folder to publish of all that was ported, in checkpoints/releases
+	@$(PORTING) release "$(OUT)" --out "$(RELEASES)" $(if $(SOURCE),--source "$(SOURCE)")
 
 accuracy: $(INSTALLED) ## reproduce a stated accuracy: DATA=images MODEL=published name or file
 	@$(if $(and $(DATA),$(MODEL)),,echo "wanted: DATA=images MODEL=a published name, or a file"; exit 2)
@@ -101,4 +105,4 @@ bench: $(INSTALLED) $(VENV)-others/.installed ## speed and memory, side by side 
 	PORTING_OTHERS="$(abspath $(VENV)-others)" $(BIN)/python -m benchmarks.deploy_time
 
 clean: ## remove the environment and what was ported
-	rm -rf $(VENV) $(VENV)-tflite-runtime $(VENV)-others $(OUT) $(REPORTS) checkpoints/synthetic
+	rm -rf $(VENV) $(VENV)-tflite-runtime $(VENV)-others $(OUT) $(REPORTS) $(RELEASES) checkpoints/synthetic

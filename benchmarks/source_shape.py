@@ -29,8 +29,7 @@ LAYERS = (
     ("porting.judges",),
     ("porting.parity", "porting.subject"),
     ("porting.calibration", "porting.accuracy", "porting.api", "porting.diff"),
-    ("porting.release",),
-    ("porting.reports",),
+    ("porting.release", "porting.reports"),
     ("porting.cli", "porting.__main__"),
 )
 """From left to right: a package may import what stands before it, and its own row."""

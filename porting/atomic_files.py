@@ -10,6 +10,7 @@ import contextlib
 import os
 import platform
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -54,20 +55,78 @@ def written_whole(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def temporary(out: Path) -> Iterator[Path]:
     """Yield a hidden file in ``out``, removed afterwards unless it was renamed."""
-    for place in out.glob(".porting-*"):
-        if is_stale(place.name):
-            place.unlink(missing_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".porting-{platform.node()}-{os.getpid()}-", dir=out)
+    _remove_stale(out)
+    handle, name = tempfile.mkstemp(prefix=_own_prefix(), dir=out)
     os.close(handle)
     place = Path(name)
     try:
-        # mkstemp makes private files; give the result the permissions of an ordinary one.
-        mask = os.umask(0)
-        os.umask(mask)
-        place.chmod(0o666 & ~mask)
+        _make_ordinary(place, 0o666)
         yield place
     finally:
         place.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_written_whole(path: Path, replaceable: Callable[[Path], bool]) -> Iterator[Path]:
+    """Yield a hidden folder that becomes ``path``, unless an error is raised.
+
+    An empty folder there is replaced, and another one if it is ``replaceable``.
+
+    Raises:
+        OutputError: something else is there, or the folder cannot be written.
+    """
+    try:
+        target = path.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(target.parent)
+        _check_replaceable(path, target, replaceable)
+        place = Path(tempfile.mkdtemp(prefix=_own_prefix(), dir=target.parent))
+        try:
+            _make_ordinary(place, 0o777)
+            yield place
+            _check_replaceable(path, target, replaceable)
+            if target.is_dir() and any(target.iterdir()):
+                former = place.with_name(f"{place.name}.former")
+                target.rename(former)
+                place.rename(target)
+                shutil.rmtree(former)
+            else:
+                place.rename(target)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _check_replaceable(path: Path, target: Path, replaceable: Callable[[Path], bool]) -> None:
+    if target.exists() and not target.is_dir():
+        raise OutputError(f"{path}: is a file; name a folder that is new, or empty")
+    if target.is_dir() and any(target.iterdir()) and not replaceable(target):
+        raise OutputError(
+            f"{path}: holds other files, which are not replaced; name a folder that is new or empty"
+        )
+
+
+def _own_prefix() -> str:
+    return f".porting-{platform.node()}-{os.getpid()}-"
+
+
+def _make_ordinary(place: Path, mode: int) -> None:
+    """Give what ``tempfile`` made, which is private, the usual permissions."""
+    mask = os.umask(0)
+    os.umask(mask)
+    place.chmod(mode & ~mask)
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove what killed processes have left in a folder."""
+    for place in folder.glob(".porting-*"):
+        if not is_stale(place.name):
+            continue
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            place.unlink(missing_ok=True)
 
 
 def is_temporary(name: str) -> bool:

@@ -92,7 +92,8 @@ class Calibration:
 class Card:
     """What a port was made from, how, and the judge's verdict.
 
-    ``onto`` names a user-defined module that was filled instead of a network. ``verdict``,
+    ``onto`` names a user-defined module that was filled instead of a network; ``licence`` is what
+    a release's author states. ``verdict``,
     ``plan`` and ``versions`` are JSON for people, which no part of the program reads back.
     """
 
@@ -106,6 +107,7 @@ class Card:
     labels: tuple[str, ...] | None = None
     onto: str | None = None
     calibration: Calibration | None = None
+    licence: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The file's content as plain JSON; absent parts are left off."""
@@ -121,6 +123,7 @@ class Card:
             "labels": self.labels,
             "onto": self.onto,
             "calibration": None if self.calibration is None else self.calibration.to_json(),
+            "licence": self.licence,
         }
         return dict(encoded({key: value for key, value in data.items() if value is not None}))
 
@@ -136,7 +139,7 @@ def read_card(weights: Path, digest: str | None) -> Card | None:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["weights"]["sha256"] != digest:
             return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     try:
         return _card_from_json(data)
@@ -150,6 +153,9 @@ def _card_from_json(data: Mapping[str, Any]) -> Card:
     model, onto, source = data["model"], data.get("onto"), data["source"]
     if not (isinstance(model, str) and isinstance(onto, str | None)):
         raise BadInput(f"its model is {model!r}, ported onto {onto!r}; expected names")
+    licence = data.get("licence")
+    if not isinstance(licence, str | None):
+        raise BadInput(f"its licence is {licence!r}; expected a name")
     if isinstance(source, dict) and source.get("published") is not None:
         publication = _checked(Publication, source["published"], "source.published")
         source = {**source, "publication": publication}
@@ -170,6 +176,7 @@ def _card_from_json(data: Mapping[str, Any]) -> Card:
         model, _checked(Weights, data["weights"], "weights"),
         _checked(CardSource, source, "source"), data.get("verdict", {}), convention,
         data.get("plan", {}), data.get("versions", {}), labels, onto, calibration,
+        licence,
     )  # fmt: skip
 
 

@@ -9,5 +9,6 @@ EVALUATIONS = Path("checkpoints/evaluations")
 """A folder for each evaluation, with its finished batches."""
 
 PORTS = Path("checkpoints/ported")
+RELEASES = Path("checkpoints/releases")
 REPORTS = Path("checkpoints/reports")
 SYNTHETIC = Path("checkpoints/synthetic")

@@ -15,10 +15,12 @@ from porting.cli import (
     fetch,
     inspect,
     port,
+    release,
     report,
     reproduce,
     sources,
     synthesize,
+    verify,
 )
 
 app = typer.Typer(
@@ -57,6 +59,8 @@ app.command()(evaluate.evaluate)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     reproduce.reproduce
 )
+app.command()(release.release)
+app.command()(verify.verify)
 app.command()(report.report)
 app.command()(sources.sources)
 app.command()(fetch.fetch)

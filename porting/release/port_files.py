@@ -135,6 +135,30 @@ def _remove_lone_cards(out: Path) -> None:
             place.unlink(missing_ok=True)
 
 
+def read_port_card(ported: Path) -> Card:
+    """The card beside a ported file.
+
+    Raises:
+        BadInput: the file cannot be read, has no card of its own, or was ported onto a user-defined
+            module.
+    """
+    try:
+        card = read_card(ported, sha256_of(ported))
+    except OSError as error:
+        raise BadInput(f"{ported}: cannot be read: {error.strerror or error}") from error
+    if card is None:
+        raise BadInput(
+            f"{ported}: no card beside it that is of this file; porting port writes one, "
+            f"{ported.with_suffix('.json').name}"
+        )
+    if card.onto is not None:
+        raise BadInput(
+            f"{ported}: was ported onto {card.onto}, a user-defined module; releases are of this "
+            "package's networks, which whoever loads them can build"
+        )
+    return card
+
+
 def card_of(port: Port, name: str, digest: str) -> Card:
     """The card of a port; ``name`` and ``digest`` are those of the weight file."""
     source, entry = port.source, published_as(port.source)
