@@ -9,7 +9,7 @@ in it is listed here: it computes, or restores variables.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ class GraphJudge:
         self._channels_first = takes_channels_first(source)
         assert source.graph is not None  # every such source has one
         self._source, self._image = source, source.graph.inputs[0]
-        self._captures: Mapping[str, np.ndarray] = {}
+        self._values: Mapping[str, np.ndarray] = {}
         try:
             message = _graph_to_run(tf, source, source.graph.outputs[0])
             self._session = self._session_of(message)
@@ -120,28 +120,47 @@ class GraphJudge:
         config = session_settings(tf)
         config.graph_options.rewrite_options.disable_meta_optimizer = True
         session = tf.compat.v1.Session(graph=graph, config=config)
-        if isinstance(source, SavedModelSource) and source.meta.restore:
-            feed = {source.meta.restores_from: str(source.folder / VARIABLES)}
-            session.run(source.meta.restore, feed)
-            self._assign_captures(source, session)
+        if isinstance(source, SavedModelSource):
+            if source.meta.restore:
+                feed = {source.meta.restores_from: str(source.folder / VARIABLES)}
+                session.run(source.meta.restore, feed)
+            self._assign_others(source, session)
         return session
 
-    def _assign_captures(self, source: SavedModelSource, session: Any) -> None:
+    def _assign_others(self, source: SavedModelSource, session: Any) -> None:
         """Give values to the variables that the graph's own operation has not restored."""
-        raw, graph = self._tf.raw_ops, session.graph
-        handles = [op.outputs[0] for op in graph.get_operations() if op.type == "VarHandleOp"]
+        tf, graph = self._tf, session.graph
+        raw = tf.raw_ops
+        variables = [op.outputs[0] for op in graph.get_operations() if op.type in _VARIABLES]
         with graph.as_default():
-            tests = [raw.VarIsInitializedOp(resource=handle) for handle in handles]
+            tests = [
+                raw.VarIsInitializedOp(resource=variable)
+                if variable.dtype == tf.resource
+                else raw.IsVariableInitialized(ref=variable)
+                for variable in variables
+            ]
         is_restored = session.run(tests)
-        if not all(is_restored) and not self._captures:
-            self._captures = _captured_variables(self._tf, source)
+        names = {v.op.name for v, done in zip(variables, is_restored, strict=True) if not done}
+        if not names <= self._values.keys():
+            if source.meta.restore:
+                self._values = _captured_variables(tf, source)
+            else:
+                # A module of TF Hub: its variables have the names of the checkpoint.
+                reader = tf.train.load_checkpoint(str(source.folder / VARIABLES))
+                stored = names & reader.get_variable_to_shape_map().keys()
+                self._values = {name: reader.get_tensor(name) for name in stored}
         assignments, feed = [], {}
         with graph.as_default():
-            for handle, has_value in zip(handles, is_restored, strict=True):
-                values = None if has_value else self._captures.get(handle.op.name)
-                if values is not None:
-                    entry = self._tf.compat.v1.placeholder(values.dtype, values.shape)
-                    assignments.append(raw.AssignVariableOp(resource=handle, value=entry))
+            for variable in variables:
+                name = variable.op.name
+                if name in names and name in self._values:
+                    values = self._values[name]
+                    entry = tf.compat.v1.placeholder(values.dtype, values.shape)
+                    assignments.append(
+                        raw.AssignVariableOp(resource=variable, value=entry)
+                        if variable.dtype == tf.resource
+                        else raw.Assign(ref=variable, value=entry)
+                    )
                     feed[entry] = values
         session.run(assignments, feed)
 
@@ -202,10 +221,9 @@ def _graph_to_run(tf: Any, source: GraphDefSource, output: str) -> Any:
 
     Where the graph reads its images from files, a placeholder takes the place of that part.
     """
-    from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-    from tensorflow.python.grappler import tf_optimizer
 
+    extract = tf.compat.v1.graph_util.extract_sub_graph
     assert source.graph is not None
     image, output_names = source.graph.inputs[0], [output.partition(":")[0]]
     if isinstance(source, SavedModelSource):
@@ -216,17 +234,26 @@ def _graph_to_run(tf: Any, source: GraphDefSource, output: str) -> Any:
         output_names += [source.meta.restore] if source.meta.restore else []
     else:
         whole = tf.compat.v1.GraphDef.FromString(source.file.read_bytes())
-    for node in whole.node:
+    message = whole
+    if all(node.name != image for node in whole.node):
+        # The images are made within a function.
+        message = _inlined(tf, extract(whole, output_names), output_names)
+    for node in message.node:
         if node.name == image and not node.op.startswith("Placeholder"):
             kind = node.attr["dtype"].type or node.attr["element_dtype"].type
             node.Clear()
             node.name, node.op = image, "Placeholder"
             node.attr["dtype"].type = kind
-    message = tf.compat.v1.graph_util.extract_sub_graph(whole, output_names)
+    message = extract(message, output_names)
     check_operations(message, source.path)
-    if not len(message.library.function):
-        return message
-    # TensorFlow's own optimizer puts every function in the place of its call.
+    return _inlined(tf, message, output_names) if len(message.library.function) else message
+
+
+def _inlined(tf: Any, message: Any, output_names: Sequence[str]) -> Any:
+    """A ``GraphDef`` in which TensorFlow's own optimizer has put functions in place of calls."""
+    from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
+    from tensorflow.python.grappler import tf_optimizer
+
     meta = MetaGraphDef(graph_def=message)
     # The outputs that the optimizer keeps.
     meta.collection_def["train_op"].node_list.value.extend(output_names)
@@ -274,6 +301,7 @@ def _captured_variables(tf: Any, source: SavedModelSource) -> dict[str, np.ndarr
     }
 
 
+_VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
 _LAYERS = (
     "Conv2D", "DepthwiseConv2dNative", "MatMul", "BiasAdd", "FusedBatchNorm", "FusedBatchNormV2",
     "FusedBatchNormV3",

@@ -43,7 +43,8 @@ class RestoredVariables:
     The graph says from which tensor each is restored: an operation assigns what RestoreV2
     reads. Names do not, as in TF2 those of variables and of keys differ. For Keras 3's models
     that operation assigns copies, which nothing uses; there the object graph says it, as it does
-    for ``tf.saved_model.load``.
+    for ``tf.saved_model.load``. A module of TF Hub restores nothing itself: there the names are
+    the keys (``recover_partitioned_variable_map`` in tensorflow_hub/native_module.py).
 
     Raises:
         BadSource: the checkpoint is damaged.

@@ -14,12 +14,16 @@ import numpy as np
 
 from porting.errors import UnsupportedSource
 from porting.sources.graphdef.constants import FAKE_QUANTS, Constants, fake_quant_range
-from porting.sources.graphdef.inlining import InlinedGraph, InlinedNode, number_of
+from porting.sources.graphdef.inlining import InlinedGraph, InlinedNode, node_of, number_of
 from porting.sources.protobuf import Malformed
 from porting.sources.source import Operator
 from porting.sources.tensor_proto import Shape
 
 _SHAPE_OPERATIONS = ("Shape", "ShapeN", "Rank", "Size")
+_RANDOM = (
+    "RandomUniform", "RandomStandardNormal", "TruncatedNormal", "StatelessRandomUniform",
+    "StatelessRandomNormal", "StatelessRandomUniformV2", "StatelessRandomNormalV2",
+)  # fmt: skip
 _UNARY = {
     "Relu": "RELU", "Relu6": "RELU6", "Sigmoid": "LOGISTIC", "Softmax": "SOFTMAX", "Tanh": "TANH",
     "Cast": "CAST", "PlaceholderWithDefault": "CAST",
@@ -79,9 +83,12 @@ class Converter:
         self._consumers: Counter[str] = Counter()
         data = {image}
         on_path = []
+        self._random: set[str] = set()
         for node in nodes:
             constants.add(node)
             inputs = graph.inputs(node)
+            if node.op in _RANDOM or not self._random.isdisjoint(map(node_of, inputs)):
+                self._random.add(node.name)
             # What the image reaches by its shape alone is not computed from it.
             if node.op not in _SHAPE_OPERATIONS and not data.isdisjoint(inputs):
                 on_path.append(node)
@@ -112,6 +119,13 @@ class Converter:
         dropout_data = self._dropout_data(node, inputs)
         if dropout_data is not None:
             self._add(node, "CAST", (dropout_data,), self._shape(dropout_data))
+        elif any(node_of(name) in self._random and name not in self.shapes for name in inputs):
+            raise self._unsupported(
+                node,
+                "changes values at random each time that the graph runs, as augmentation does in "
+                "training: export the model without its augmentation layers, or port its .keras or "
+                ".h5 file",
+            )
         elif node.op in _METHODS:
             _METHODS[node.op](self, node, inputs)
         else:
@@ -271,7 +285,7 @@ class Converter:
         for _ in range(2):
             if node is not None and node.op in ("Add", "AddV2", "Mul") and node.inputs:
                 node = self._graph.producer(node.inputs[0])
-        return node is not None and node.op == "RandomUniform"
+        return node is not None and node.op in _RANDOM
 
     def _shape(self, tensor: str) -> Shape:
         """The shape of a tensor, as far as it is known."""

@@ -30,6 +30,9 @@ from porting.sources.tensor_proto import Shape
 SAVED_MODEL = "saved_model.pb"
 """The file of a SavedModel's folder that holds its graph."""
 
+_HUB_MODULE = "tfhub_module.pb"
+"""The file beside the graph that says that it is a module of TF Hub for TensorFlow 1."""
+
 VARIABLES = Path("variables", "variables")
 """The checkpoint of a SavedModel, beside its graph."""
 
@@ -44,6 +47,8 @@ _STACKS = ("TensorArrayGatherV3", "TensorListStack")
 """Operations that make a batch of images that the graph has decoded one by one."""
 _CHOICES = ("ArgMax", "ArgMin", "TopK", "TopKV2", "InTopK", "InTopKV2")
 """Operations that return the number of a class instead of its score."""
+_HUB_SIGNATURE = "default"
+"""The signature of a TF Hub module that is called without one (``hub.Module.__call__``)."""
 _SERVING_TAGS = frozenset({"serve"})
 _MOST_NAMED = 6
 
@@ -82,10 +87,14 @@ def looks_like_graph(path: Path) -> bool:
 
 
 def looks_like_saved_model(path: Path) -> bool:
-    """Whether a path is a folder with a ``saved_model.pb`` in it, or that file."""
+    """Whether a path is a folder with a ``saved_model.pb`` in it, or that file.
+
+    The folder may be that of a TF Hub module, and the file the one that marks it as such.
+    """
     if path.is_dir():
         return (path / SAVED_MODEL).is_file()
-    return path.name == SAVED_MODEL and path.is_file()
+    is_named = path.name in (SAVED_MODEL, _HUB_MODULE)
+    return is_named and path.with_name(SAVED_MODEL).is_file()
 
 
 @dataclass(frozen=True)
@@ -201,7 +210,7 @@ class FrozenGraphSource(GraphDefSource):
 
 
 class SavedModelSource(GraphDefSource):
-    """A SavedModel of TF1 or TF2: a graph, perhaps of functions, and a checkpoint beside it.
+    """A SavedModel of TF1, TF2 or TF Hub: a graph, maybe of functions, and a checkpoint beside it.
 
     ``folder`` is that of the model, by default ``path`` or the folder of that. ``file`` holds
     ``meta``, the graph for serving, and ``output_name`` is the output's name in that.
@@ -230,9 +239,10 @@ class SavedModelSource(GraphDefSource):
             self.meta = _serving_graph(graphs, str(file))
             graph = InlinedGraph(self.meta.graph)
             variables = None
-            if self.meta.restore:
-                prefix = folder / VARIABLES
-                if not prefix.with_name("variables.index").is_file():
+            prefix = folder / VARIABLES
+            has_values = prefix.with_name("variables.index").is_file()
+            if self.meta.restore or has_values:
+                if not has_values:
                     raise BadSource(
                         f"{display(folder)}: the graph restores variables, but {VARIABLES}.index "
                         "is not there; copy the folder 'variables' beside saved_model.pb"
@@ -261,20 +271,19 @@ def _as_bad_source(path: Path, what: str) -> Iterator[None]:
 
 
 def _serving_graph(graphs: Sequence[MetaGraph], where: str) -> MetaGraph:
-    """The graph of a SavedModel for serving on any device.
+    """The graph of a SavedModel for serving on any device; of a module of TF Hub the untagged one.
 
     Raises:
         UnsupportedSource: there is none.
     """
-    for graph in graphs:
-        if graph.tags == _SERVING_TAGS:
-            return graph
+    for tags in (_SERVING_TAGS, frozenset()):
+        for graph in graphs:
+            if graph.tags == tags:
+                return graph
     if len(graphs) == 1:
         return graphs[0]
-    tags = ", ".join("{" + ", ".join(sorted(graph.tags)) + "}" for graph in graphs[:_MOST_NAMED])
-    raise UnsupportedSource(
-        f"{where}: no graph is tagged 'serve' alone; there are {tags or 'none'}"
-    )
+    listed = ", ".join("{" + ", ".join(sorted(graph.tags)) + "}" for graph in graphs[:_MOST_NAMED])
+    raise UnsupportedSource(f"{where}: no graph is tagged 'serve' alone; there are {listed}")
 
 
 def _signature_name(
@@ -292,8 +301,9 @@ def _signature_name(
         if name not in names:
             raise BadInput(f"{where}: no signature {name!r}; there are {listed or 'none'}")
         return name
-    if DEFAULT_SIGNATURE in signatures:
-        return DEFAULT_SIGNATURE
+    for default in (DEFAULT_SIGNATURE, _HUB_SIGNATURE):
+        if default in signatures:
+            return default
     of_images = [name for name in names if _images_of(signatures[name], graph)]
     if len(of_images) == 1:
         return of_images[0]

@@ -257,3 +257,103 @@ def test_a_model_with_tables_is_not_loaded(of_keras, tmp_path):
     source = open_source(copied(of_keras[1], tmp_path / "other", with_table))
     with pytest.raises(UnsupportedSource, match="other objects than variables and functions"):
         GraphJudge(source)
+
+
+@pytest.fixture
+def hub_module(tf, tmp_path):
+    """A module as TF Hub writes it: an untagged graph beside one for training, no saver.
+
+    Source: ``_ModuleSpec._export`` in tensorflow_hub/native_module.py and
+    ``SavedModelHandler.export`` in tensorflow_hub/saved_model_lib.py.
+    """
+    v1 = tf.compat.v1
+
+    def write(use_resource):
+        from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+        folder = tmp_path / "module"
+        model = SavedModel(saved_model_schema_version=1)
+        for training in (True, False):
+            with tf.Graph().as_default() as graph, v1.Session() as session:
+                image = v1.placeholder("float32", (None, 32, 32, 3), "images")
+                kernel = v1.get_variable("conv/kernel", (3, 3, 3, 8), use_resource=use_resource)
+                features = tf.reduce_mean(tf.nn.conv2d(image, kernel, 2, "SAME"), [1, 2])
+                scores = tf.matmul(features, np.ones((8, 5), np.float32))
+                session.run(v1.global_variables_initializer())
+                meta = v1.train.export_meta_graph(graph=graph)
+                meta.ClearField("saver_def")
+                meta.meta_info_def.tags.extend(["train"] if training else [])
+                info = v1.saved_model.build_tensor_info
+                for name, output in (("default", scores), ("image_feature_vector", features)):
+                    entry = meta.signature_def[name]
+                    entry.inputs["images"].CopyFrom(info(image))
+                    entry.outputs["default"].CopyFrom(info(output))
+                model.meta_graphs.append(meta)
+                if not training:
+                    saver = v1.train.Saver()
+                    place = str(folder / "variables" / "variables")
+                    (folder / "variables").mkdir(parents=True)
+                    saver.save(session, place, write_meta_graph=False, write_state=False)
+        (folder / "saved_model.pb").write_bytes(model.SerializeToString())
+        (folder / "tfhub_module.pb").write_bytes(b"\x08\x03")
+        return folder
+
+    return write
+
+
+@pytest.mark.parametrize("use_resource", [False, True])
+def test_a_module_of_tf_hub(tf, hub_module, use_resource, tmp_path):
+    from porting.judges.graph import GraphJudge
+
+    folder = hub_module(use_resource)
+    source = open_source(folder)
+    assert (source.signature, source.meta.tags) == ("default", frozenset())
+    kernel = tf.train.load_checkpoint(str(folder / "variables" / "variables")).get_tensor(
+        "conv/kernel"
+    )
+    np.testing.assert_array_equal(source.read("conv/kernel"), kernel)
+    pixels = np.random.default_rng(3).uniform(0, 1, (1, 32, 32, 3)).astype(np.float32)
+    run = GraphJudge(source).run(pixels, {"logits": source.graph.outputs[0]})
+    features = tf.reduce_mean(tf.nn.conv2d(pixels, kernel, 2, "SAME"), [1, 2]).numpy()
+    np.testing.assert_allclose(run.taps["logits"], features @ np.ones((8, 5)), rtol=1e-4)
+
+    other = open_source(folder / "tfhub_module.pb", "image_feature_vector")
+    assert len(other.graph.operators) == len(source.graph.operators) - 1
+    archive = packed(folder, tmp_path / "module.tgz")
+    assert open_source(archive, "default").graph == source.graph
+
+
+def test_what_changes_at_random_is_not_ported(tf, written):
+    def flips(image):
+        shape = [tf.shape(image)[0], 1, 1, 1]
+        chance = tf.random.stateless_uniform(shape, seed=[1, 2])
+        flipped = tf.where(chance <= 0.5, tf.reverse(image, [2]), image, name="flip")
+        tf.reduce_mean(tf.nn.relu(flipped), [1, 2])
+
+    refused(written(flips), UnsupportedSource, "SelectV2 'flip.*' changes values at random each")
+
+
+def test_images_that_a_function_decodes(tf, tmp_path):
+    """A signature of TensorFlow 2 is a function: the decoded images are in it."""
+    from porting.judges.graph import GraphJudge
+
+    kernel = np.random.default_rng(1).normal(size=(3, 3, 3, 5)).astype(np.float32)
+
+    class Model(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        def __call__(self, files):
+            images = tf.map_fn(
+                lambda file: tf.image.resize(tf.io.decode_jpeg(file, 3), (8, 8)),
+                files, fn_output_signature=tf.float32,
+            )  # fmt: skip
+            return {"scores": tf.reduce_mean(tf.nn.conv2d(images, kernel, 1, "SAME"), [1, 2])}
+
+    model = Model()
+    signatures = {"serving_default": model.__call__.get_concrete_function()}
+    tf.saved_model.save(model, str(tmp_path / "saved"), signatures=signatures)
+    source = open_source(tmp_path / "saved")
+    assert source.decodes_images
+    pixels = np.random.default_rng(3).uniform(0, 255, (1, 8, 8, 3)).astype(np.float32)
+    run = GraphJudge(source).run(pixels, {"scores": source.graph.outputs[0]})
+    expected = tf.reduce_mean(tf.nn.conv2d(pixels, kernel, 1, "SAME"), [1, 2])
+    np.testing.assert_allclose(run.taps["scores"], expected, rtol=1e-4, atol=1e-3)
