@@ -27,7 +27,7 @@ WITH ?=
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 .PHONY: help install port-mnasnet port-all parity release accuracy test test-tflite-runtime \
-	test-others test-all test-thorough lint types faults bench clean
+	test-others test-wheel test-all test-thorough lint types docs faults bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' Makefile
@@ -79,6 +79,14 @@ $(VENV)-others/.installed: $(INSTALLED) requirements-others.lock
 		--target $(VENV)-others --requirement requirements-others.lock
 	@touch $@
 
+test-wheel: $(INSTALLED) ## build the wheel, and use it in an environment without extras
+	rm -rf dist $(VENV)-wheel
+	$(BIN)/hatchling build --target wheel > /dev/null
+	$(PYTHON) -m venv $(VENV)-wheel
+	$(VENV)-wheel/bin/pip install --quiet --disable-pip-version-check \
+		--constraint requirements.lock dist/*.whl
+	PORTING_WHEEL="$(abspath $(VENV)-wheel)" $(BIN)/python -m pytest -m '' parity_tests/wheel
+
 test-all: $(INSTALLED) ## the slow tests too: all that CI runs
 	$(PYTEST) -m 'not thorough'
 
@@ -91,6 +99,16 @@ lint: $(INSTALLED) ## style and formatting
 
 types: $(INSTALLED) ## static types
 	$(BIN)/mypy
+
+docs: $(INSTALLED) $(VENV)-docs/.installed ## the documentation as a site, in site/
+	$(BIN)/python -m typer porting.cli utils docs --name porting --title Commands \
+		--output docs/reference/commands.md > /dev/null
+	$(VENV)-docs/bin/mkdocs build --strict --quiet
+
+$(VENV)-docs/.installed: requirements-docs.lock
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/pip install --quiet --disable-pip-version-check --requirement requirements-docs.lock
+	@touch $@
 
 faults: $(INSTALLED) ## plant six hundred faults, and see that each is found where it is
 	OMP_NUM_THREADS=1 $(BIN)/python -m parity_tests.faults
@@ -105,4 +123,5 @@ bench: $(INSTALLED) $(VENV)-others/.installed ## speed and memory, side by side 
 	PORTING_OTHERS="$(abspath $(VENV)-others)" $(BIN)/python -m benchmarks.deploy_time
 
 clean: ## remove the environment and what was ported
-	rm -rf $(VENV) $(VENV)-tflite-runtime $(VENV)-others $(OUT) $(REPORTS) $(RELEASES) checkpoints/synthetic
+	rm -rf $(VENV) $(VENV)-tflite-runtime $(VENV)-others $(VENV)-docs \
+		$(VENV)-wheel dist site $(OUT) $(REPORTS) $(RELEASES) checkpoints/synthetic

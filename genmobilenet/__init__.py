@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from genmobilenet.network import GenMobileNet
     from genmobilenet.zoo import get_config, list_models
 
+__version__ = "0.1.0"
+
 _HOME = {
     "ArchitectureError": "genmobilenet.errors",
     "BlockSpec": "genmobilenet.arch",

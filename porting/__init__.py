@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from porting.sources import open_source
 
 _HOME = {
+    "__version__": "genmobilenet",
     "Port": "porting.api",
     "compare": "porting.diff",
     "evaluate": "porting.accuracy.evaluation.evaluate",

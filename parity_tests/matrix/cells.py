@@ -46,7 +46,7 @@ IN_INTEGERS = (f"{RUNTIME} on dequantised weights", RUNTIME)
 class Kind:
     """A source kind: how its files are made, and which judges it has.
 
-    ``column`` is the word for it in the head of README's table. The first of
+    ``column`` is the word for it in the head of the table in docs/networks.md. The first of
     the ``judges`` decides, one behind it is only reported. ``weights`` is the
     weight set to ask for, None where the file holds one; ``slow`` marks what
     needs TensorFlow.

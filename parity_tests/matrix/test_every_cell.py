@@ -1,4 +1,4 @@
-"""Every cell of README's table "What works today": network, source kind, judge.
+"""Every cell of the table in docs/networks.md: network, source kind, judge.
 
 Each cell makes a file with seeded weights for images of 64 pixels and ports it
 without naming a network: each leaves one that fits. The judge of that kind is

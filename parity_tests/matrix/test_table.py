@@ -1,4 +1,4 @@
-"""The table covers README's: every network, family and source kind promised there."""
+"""The cells are those of the table in docs/networks.md: every network and source kind in it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 
 from genmobilenet import list_models
 from parity_tests.matrix.cells import CELLS, KINDS
-from parity_tests.test_readme import README, spelled_out
+from parity_tests.test_documents import NETWORKS, spelled_out
 
 
 def read():
-    """README's names of source kinds, and for each row its networks and the kinds it promises."""
-    table = README[README.index("| Networks |") :]
+    """The names of source kinds, and for each row its networks and the kinds it promises."""
+    table = NETWORKS[NETWORKS.index("| Networks |") :]
     lines = table[: table.index("\n\n")].splitlines()
     head, _, *body = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
     assert (head[0], head[-1]) == ("Networks", "Published by Google")

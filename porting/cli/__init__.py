@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from genmobilenet import __version__
+
 from porting.cli import (
     check,
     diff,
@@ -27,15 +29,15 @@ app = typer.Typer(
     name="porting",
     help="Port mobile networks from TensorFlow to PyTorch, with proof.",
     no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
 
 def _print_version(version_option: bool) -> None:
     if version_option:
-        from importlib.metadata import version
-
-        typer.echo(f"porting {version('genmobilenet')}")
+        typer.echo(f"porting {__version__}")
         raise typer.Exit
 
 

@@ -99,7 +99,7 @@ class KerasJudge:
         except (MissingJudge, ImportError) as error:
             raise MissingJudge(
                 "the judge of a file of Keras is Keras, which is not installed: "
-                "pip install 'genmobilenet[tensorflow]', or port with --no-verify"
+                "pip install tensorflow, or port with --no-verify"
             ) from error
         self.version = f"{keras.__version__} on {keras.backend.backend()}"
         self._keras = keras

@@ -302,5 +302,5 @@ def _runtime() -> tuple[Any, str, str]:
         return module, name, importlib.metadata.version(package)
     raise MissingJudge(
         "the judge of a TFLite file is LiteRT, which is not installed: "
-        "pip install 'genmobilenet[litert]', or port with --no-verify"
+        "pip install ai-edge-litert tflite, or port with --no-verify"
     )

@@ -37,7 +37,7 @@ def import_tensorflow() -> Any:
     except ImportError as error:
         raise MissingJudge(
             "the judge of checkpoints and graphs is TensorFlow, which is not installed: "
-            "pip install 'genmobilenet[tensorflow]', or port with --no-verify"
+            "pip install tensorflow, or port with --no-verify"
         ) from error
     tf.get_logger().setLevel("ERROR")
     return tf

@@ -289,7 +289,7 @@ def judge_label(source: Source, plan: Plan) -> str:
     except importlib.metadata.PackageNotFoundError:
         raise MissingJudge(
             f"the judge of {source.path} is {name}, which is not installed: "
-            "pip install 'genmobilenet[tensorflow]', or leave --source out"
+            "pip install tensorflow, or leave --source out"
         ) from None
     in_float32 = isinstance(source, KerasSource) and source.dtype_policies
     return f"{name} {version}{' in float32' if in_float32 else ''}"

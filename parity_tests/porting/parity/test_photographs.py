@@ -84,7 +84,7 @@ def test_each_has_its_origin_author_and_licence():
 
 @pytest.mark.slow
 def test_a_wheel_holds_them(tmp_path):
-    """Built offline, with the setuptools that is installed."""
+    """Built offline, with the hatchling that is installed."""
     source = tmp_path / "source"
     files = ["genmobilenet", "porting", "pyproject.toml", "README.md", "LICENSE"]
     source.mkdir()

@@ -241,5 +241,5 @@ def check_installed(*packages: str) -> None:
     if missing:
         raise MissingPackage(
             f"evaluating needs {', '.join(missing)}, not installed here: "
-            "pip install 'genmobilenet[accuracy]'"
+            f"pip install {' '.join(missing)}"
         )

@@ -1,4 +1,4 @@
-"""README's examples run as printed, and what documents name is there."""
+"""The documents' examples run as printed, and what they name exists."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from parity_tests.building.tables import write_checkpoint
 from porting.mapping import rules
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+NETWORKS = (ROOT / "docs/networks.md").read_text()
+DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NORM = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "variance"}
 
 
 @pytest.fixture
 def scheme():
     """The file that shows how to add a naming scheme."""
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    text = (ROOT / "docs/extending.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     return next(block for block in blocks if "RuleSet(" in block)
 
 
 def in_that_scheme(key, values, blocks):
-    """A variable of MobileNet V1 as README's scheme has it: name and values."""
+    """A variable of MobileNet V1 as that scheme has it: name and values."""
     path, _, name = key.rpartition(".")
     block, _, part = path.rpartition(".")
     if path == "classifier":
@@ -48,7 +50,7 @@ def in_that_scheme(key, values, blocks):
 def test_a_naming_scheme_of_ones_own(scheme, tmp_path, monkeypatch):
     assert len(scheme.splitlines()) < 30
     made: dict[str, object] = {}
-    exec(compile(scheme, "README.md", "exec"), made)
+    exec(compile(scheme, "extending.md", "exec"), made)
     monkeypatch.setattr(rules, "RULES", (*rules.RULES, made["OUR_V1"]))
     model = create_model("tf_mobilenetv1_025", num_classes=7)
     kept = {k: v for k, v in model.state_dict().items() if not k.endswith("_tracked")}
@@ -62,12 +64,17 @@ def test_a_naming_scheme_of_ones_own(scheme, tmp_path, monkeypatch):
         torch.testing.assert_close(port.state_dict[key], values, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md"])
-def test_every_file_that_is_named_is_there(document):
-    text = (ROOT / document).read_text()
-    paths = re.findall(r"`((?:benchmarks|genmobilenet|parity_tests|porting)/[^`]*)`", text)
-    assert paths
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_that_is_named_exists(document):
+    text = document.read_text()
+    paths = re.findall(r"`((?:benchmarks|docs|genmobilenet|parity_tests|porting)/[\w./-]*)`", text)
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md"])
+def test_every_link_to_a_file_leads_to_one(document):
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / document).read_text())
+    assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 def test_every_module_of_a_room_is_in_it_or_beside_it():
@@ -80,7 +87,8 @@ def test_every_module_of_a_room_is_in_it_or_beside_it():
 
 
 def test_every_option_in_the_table_is_one():
-    table = README[README.index("| Option | |") :]
+    text = (ROOT / "docs/porting.md").read_text()
+    table = text[text.index("| Option | |") :]
     table = table[: table.index("\n\n")]
     named = re.findall(r"`(--[a-z-]+)", table)
     known = run("port", "--help", COLUMNS="200").stdout
@@ -89,7 +97,7 @@ def test_every_option_in_the_table_is_one():
 
 
 def test_every_network_in_the_table_is_one():
-    table = README[README.index("| Networks |") :]
+    table = NETWORKS[NETWORKS.index("| Networks |") :]
     named = re.findall(r"`([a-z0-9_{},]+)`", table[: table.index("\n\n")])
     names = [name for pattern in named for name in spelled_out(pattern)]
     assert len(names) >= 40
