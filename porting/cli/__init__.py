@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from genmobilenet import __version__
-
 from porting.cli import (
     check,
     diff,
