@@ -27,7 +27,11 @@ TINY = {
 def drawn(name, **options):
     """A network with random statistics and biases."""
     torch.manual_seed(len(name))
-    model = create_model(name, num_classes=7, **options).eval()
+    return with_random_statistics(create_model(name, num_classes=7, **options).eval())
+
+
+def with_random_statistics(model):
+    """The network, whose batch norms are no longer the initial ones."""
     for part in model.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(part.weight, 0.5, 1.5)

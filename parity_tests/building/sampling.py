@@ -11,10 +11,16 @@ from genmobilenet import get_config
 
 
 def sampled(values: Iterable, sample: Iterable) -> list:
-    """Values as parameters of a test, all but those of the sample marked thorough."""
+    """Values as parameters of a test, all but those of the sample marked thorough.
+
+    A tuple is a value for each of several names, as in ``parametrize``.
+    """
     sample = list(sample)
     return [
-        value if value in sample else pytest.param(value, marks=pytest.mark.thorough)
+        pytest.param(
+            *(value if isinstance(value, tuple) else (value,)),
+            marks=[] if value in sample else pytest.mark.thorough,
+        )
         for value in values
     ]
 

@@ -23,7 +23,7 @@ FILES = (
     "mobilenet-v3-small-minimalistic/v3-small-min.tflite",
     "mnasnet-a1-050",
 )
-FEW = ("google/mobilenet_v1_0.25_224_float.tflite", "mobilenet-v2-035-96/mobilenet-v2_float.tflite")
+FEW = ("mobilenet-v2-035-96/mobilenet-v2_float.tflite",)
 MADE_UP = {
     "squeeze-excite": "tf_semnasnet_035",
     "hard-swish": "tf_mobilenetv3_small_075",

@@ -24,8 +24,8 @@ from genmobilenet import (
 )
 from genmobilenet.deployment import GROUP, KernelPaddedConv, fold
 from genmobilenet.layers import Conv2dSame
-from parity_tests.building.networks import drawn
-from parity_tests.building.sampling import one_width_each, sampled
+from parity_tests.building.networks import TINY, drawn, with_random_statistics
+from parity_tests.building.sampling import one_width_each
 from porting.parity.noise import FACTOR, floor, noise_of
 
 SIDE = 64
@@ -391,10 +391,17 @@ def test_export(small):
             torch.testing.assert_close(exported.module()(x), deployed(x), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("dynamic", sampled([None, True], [None]))
-def test_compile_makes_one_graph_at_each_size(small, dynamic):
-    model, deployed = small
+@pytest.fixture(scope="module", params=TINY)
+def tiny(request):
+    """A network of a few layers: compiling takes a second a layer."""
+    torch.manual_seed(3)
+    model = with_random_statistics(GenMobileNet(TINY[request.param].tensorflow_form()).eval())
+    return model, deploy(model, SIDE)
+
+
+@pytest.mark.parametrize("dynamic", [None, True])
+def test_compile_makes_one_graph_at_each_size(tiny, dynamic):
+    model, deployed = tiny
     torch._dynamo.reset()
     made = torch.compile(deployed, fullgraph=True, backend="aot_eager", dynamic=dynamic)
     for height, width in SIZES:
@@ -403,8 +410,8 @@ def test_compile_makes_one_graph_at_each_size(small, dynamic):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor wants a C++ compiler")
-def test_compile_by_inductor(small):
-    model, deployed = small
+def test_compile_by_inductor(tiny):
+    model, deployed = tiny
     torch._dynamo.reset()
     made = torch.compile(deployed, fullgraph=True)
     assert_equal(model, made, pixels(2))
