@@ -26,7 +26,7 @@ from parity_tests.building.graphs import (
 from parity_tests.building.keras_models import SMALL as APPLICATIONS
 from parity_tests.building.keras_models import build
 from porting.mapping.layouts import change
-from porting.mapping.rules import plan_by_rules
+from porting.mapping.rules import NamedVariables
 from porting.parity.inputs import seeded_pixels
 
 pytestmark = pytest.mark.skipif(
@@ -61,7 +61,7 @@ def expected_weights(network, ported):
             return network.weights[name]
 
     source = Held(network.weights)
-    plan = plan_by_rules(source, ported.model, layers_of(ported.config), "raw")
+    plan = NamedVariables(source, "raw").plan(ported.model, layers_of(ported.config))
     return {
         fill.target: change(source.read(fill.source), fill.layout)
         for fill in plan.fills

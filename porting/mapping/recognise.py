@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 
 from genmobilenet.config import NetworkConfig
 from genmobilenet.errors import GenMobileNetError
@@ -17,7 +19,7 @@ from porting.graph.tap_names import CLASSIFIER
 from porting.mapping.image_classifier import gives_a_map, not_a_classifier, without_background
 from porting.mapping.match import SIDE, Match, SourceReadings, match_by_names, match_network
 from porting.mapping.plan import Fill, check_total
-from porting.mapping.rules import choose_weight_set, plan_by_rules, weight_count
+from porting.mapping.rules import NamedVariables, choose_weight_set
 from porting.sources.source import Source
 
 
@@ -64,7 +66,9 @@ def candidates(source: Source, weight_set: str) -> Iterator[Match]:
     return _Search(source, weight_set, drop_background=False).fits()
 
 
-def match(source: Source, model: str, weight_set: str, drop_background: bool = False) -> Match:
+def match_model(
+    source: Source, model: str, weight_set: str, drop_background: bool = False
+) -> Match:
     """Plan the port of a source onto one network, and check that it is whole.
 
     Raises:
@@ -83,6 +87,10 @@ class _Search:
         self._read = ""  # the strings of the network whose layers are the graph's
         self._unread: MappingError | None = None
 
+    @cached_property
+    def _variables(self) -> NamedVariables:
+        return NamedVariables(self._source, self._weight_set)
+
     def match(self, model: str) -> Match:
         """The match for one network, with one of the heads that it is published with."""
         if model in self._refusals:
@@ -95,7 +103,7 @@ class _Search:
                     return match_network(
                         self._readings, model, config, self._weight_set, self._drop
                     )
-                return _match_names(self._source, model, config, self._weight_set, self._drop)
+                return _match_names(self._source, model, config, self._variables, self._drop)
             except MappingError as error:
                 first = first or error
         assert first is not None  # there is at least one head
@@ -114,7 +122,10 @@ class _Search:
     def known(self) -> Iterator[Match]:
         """All known networks that fit."""
         fitting = set()
-        stem, weights = _stem_channels(self._source), weight_count(self._source, self._weight_set)
+        stem, weights = _stem_channels(self._source), None
+        if self._source.graph is None:
+            with suppress(MappingError):
+                weights = self._variables.weight_count
         for model in self._models():
             config = get_config(model)
             if f"tf_{model}" in fitting or stem not in (None, config.stem):
@@ -272,14 +283,14 @@ def _heads(config: NetworkConfig) -> Iterator[NetworkConfig]:
 
 
 def _match_names(
-    source: Source, model: str, config: NetworkConfig, weight_set: str, drop: bool
+    source: Source, model: str, config: NetworkConfig, variables: NamedVariables, drop: bool
 ) -> Match:
     if config.padding != "same":
         raise MappingError(
             f"{source.path}: computes with SAME padding and batch-norm epsilon 1e-3, {model} with "
             f"symmetric padding and {config.bn_epsilon:g}"
         )
-    plan = plan_by_rules(source, model, layers_of(config), weight_set)
+    plan = variables.plan(model, layers_of(config))
     fills = {fill.target: fill for fill in plan.fills}
     classes = _source_axis(source, fills.get("classifier.bias"), 0)
     inputs = _source_axis(source, fills.get("conv_stem.weight"), 2)
@@ -291,7 +302,7 @@ def _match_names(
     )
     if drop:
         config = replace(config, num_classes=without_background(config.num_classes, source))
-        plan = plan_by_rules(source, model, layers_of(config), weight_set, 1)
+        plan = variables.plan(model, layers_of(config), 1)
     check_total(plan, source, layers_of(config).shapes())
     return match_by_names(model, plan, config)
 

@@ -32,7 +32,7 @@ from porting.judges.reference.steps import (
 )
 from porting.mapping.image_classifier import Ends
 from porting.mapping.match import Match
-from porting.mapping.recognise import match as match_network
+from porting.mapping.recognise import match_model
 from porting.mapping.rules import is_named_by_keras
 from porting.parity.compare import Comparison
 from porting.parity.inputs import seeded_pixels
@@ -306,7 +306,7 @@ def _graphs(
             c if c.isprintable() else c.encode("unicode_escape").decode() for c in path.name
         )
         try:
-            alignment = match_network(graph, match.model, graph.weight_sets[0], drops)
+            alignment = match_model(graph, match.model, graph.weight_sets[0], drops)
         except MappingError as error:
             # A file in a folder may be another network of the same shapes; one that was shipped
             # with the checkpoint, or has its weights, may not.
@@ -371,7 +371,7 @@ def _weight_set_in(graph: Source, source: CheckpointSource, match: Match) -> str
         if weight_set not in plans:
             # Averages may be incomplete; then they are not compared.
             with suppress(MappingError, WeightSetError):
-                plans[weight_set] = match_network(
+                plans[weight_set] = match_model(
                     source, match.model, weight_set, match.first_class > 0
                 ).plan
     for weight_set, plan in plans.items():

@@ -22,7 +22,7 @@ from porting.errors import BadInput
 from porting.graph.node import ModuleNorm
 from porting.mapping.input_spec import InputConvention
 from porting.mapping.match import Match
-from porting.mapping.recognise import match as match_network
+from porting.mapping.recognise import match_model
 from porting.parity.relations import (
     RELATIONS,
     UNIT,
@@ -439,7 +439,7 @@ class _WeightComparer:
             if name == match.plan.weight_set:
                 continue
             try:
-                other = match_network(self._source, match.model, name, drops_background)
+                other = match_model(self._source, match.model, name, drops_background)
             except BadInput:
                 continue  # a set need not be whole
             sets[name] = planned_values(other.plan, self._source, other.config)

@@ -215,15 +215,13 @@ def _checkpoint_in(archive: UnpackedArchive, homes: list[Path]) -> CheckpointSou
         homes = homes[::-1]
     elif len(homes) != 1:
         return None
+    # Those of a pair are not raw weights, and need not have the names of averages either.
+    weight_set = "as stored" if len(homes) == 2 else "raw"
     for home in homes:
         files = locate(home, archive.display)
-        source = CheckpointSource(archive.file, files, archive)
+        source = CheckpointSource(archive.file, files, archive, weight_set)
         if "ema" in source.weight_sets:
             break
-    else:
-        if len(homes) == 2:
-            # They are not raw weights, and do not have the names of averages either.
-            source.weight_sets = ("as stored",)
     return source
 
 

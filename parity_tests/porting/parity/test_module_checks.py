@@ -13,9 +13,10 @@ import porting
 from genmobilenet.factory import create_model
 from parity_tests.faults.fault_kinds import Autocast
 from porting.errors import BadInput
+from porting.graph.layers import layers_of
 from porting.parity.compare import Comparer
 from porting.parity.inputs import seeded_pixels
-from porting.parity.module_checks import reduced_precision
+from porting.parity.module_checks import reduced_precision, wrong_activations
 from porting.parity.port_runner import PortRunner, has_user_defined_parts, output_tensor
 
 PIXELS = seeded_pixels(1, 64)
@@ -288,3 +289,23 @@ def test_noise_before_a_gate_is_not_the_gates_own(tap, unsound):
     loud.add("accumulated", values, values, quiet)
     loud.add("dense", values, values, {tap: np.full(1, 1e-3)})
     assert loud.finish("judge", "1.0").unsound is not None
+
+
+# Activations that compute another function than the source's are found for any images.
+
+
+@pytest.mark.parametrize("name", ["mnasnet_small", "mobilenetv3_small_100", "mobilenetv2_100"])
+def test_networks_as_described_have_none(name):
+    model = create_model(name)
+    assert wrong_activations(model, layers_of(model.config)) == {}
+
+
+@pytest.mark.parametrize(
+    "other", [nn.ReLU6(inplace=True), nn.LeakyReLU(1e-3), nn.Identity(), nn.Hardswish()]
+)
+def test_another_function_is_named(other):
+    model = create_model("mnasnet_small")
+    model.blocks[0][0].act1 = other
+    actual = wrong_activations(model, layers_of(model.config))
+    assert list(actual) == ["blocks.0.0.act1"]
+    assert "another function than the source's relu" in actual["blocks.0.0.act1"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 from porting.errors import MappingError, WeightSetError
 from porting.graph.layers import NetworkLayers
@@ -69,72 +67,45 @@ def choose_weight_set(source: Source, name: str | None) -> str:
     return name
 
 
-def weight_count(source: Source, weight_set: str) -> int | None:
-    """How many weights of a set a source without a graph has; None if that is not known.
+class NamedVariables:
+    """A weight set of a source without a graph, read by its naming scheme once for all networks.
 
-    It rules most networks out at a glance: each weight must fill one key.
-    """
-    if source.graph is not None:
-        return None
-    try:
-        variables = _named_variables(source, weight_set)
-    except MappingError:
-        return None
-    return sum(
-        len(names) for by_counter in variables.groups.values() for names in by_counter.values()
-    )
-
-
-def plan_by_rules(
-    source: Source, model: str, layers: NetworkLayers, weight_set: str, first_row: int = 0
-) -> Plan:
-    """Plan a port from variable names; :func:`check_total` says whether it is whole.
+    ``rules`` is the scheme, ``weight_count`` how many weights the set has: each must fill one key,
+    which rules most networks out at a glance.
 
     Raises:
         MappingError: no naming scheme knows the names.
         WeightSetError: trainable variables have no average where averages are asked for.
     """
-    variables = _named_variables(source, weight_set)
-    fills = [*_fills(variables.rules, variables.groups, layers, first_row)]
-    fills += [Fill(key, constant="zeros") for key in layers.shapes() if key.endswith("_tracked")]
-    return Plan(
-        model, variables.rules.name, weight_set, tuple(fills), variables.left_out, variables.notes
-    )
 
-
-@dataclass(frozen=True)
-class _NamedVariables:
-    """A weight set of a source, read by its naming scheme once for all networks."""
-
-    rules: RuleSet
-    groups: Variables
-    left_out: tuple[LeftOut, ...]
-    notes: tuple[str, ...]
-
-
-_cache: WeakKeyDictionary[Source, dict[str, _NamedVariables]] = WeakKeyDictionary()
-
-
-def _named_variables(source: Source, weight_set: str) -> _NamedVariables:
-    by_weight_set = _cache.setdefault(source, {})
-    if weight_set not in by_weight_set:
-        rules = rules_for(source)
+    def __init__(self, source: Source, weight_set: str) -> None:
+        self.rules = rules_for(source)
+        self._weight_set = weight_set
         reasons = {name: source.not_a_weight(name) for name in source.tensors}
         left_out = [LeftOut(name, reason) for name, reason in reasons.items() if reason]
         weights = [name for name, reason in reasons.items() if reason is None]
         variables, other_set, notes = _split_sets(weights, weight_set, source)
-        groups: Variables = defaultdict(lambda: defaultdict(list))
+        self._left_out, self._notes = (*left_out, *other_set), notes + source.notes
+        self._groups: Variables = defaultdict(lambda: defaultdict(list))
+        self.weight_count = 0
         for plain, name in variables.items():
-            match = rules.compiled.fullmatch(plain)
+            match = self.rules.compiled.fullmatch(plain)
             if match:
                 parts = match.groupdict()
                 counter = int(parts.get("counter") or 0)
                 place = parts["scope"], parts["layer"] or ""
-                groups[place][counter].append((name, parts["variable"]))
-        by_weight_set[weight_set] = _NamedVariables(
-            rules, groups, (*left_out, *other_set), notes + source.notes
+                self._groups[place][counter].append((name, parts["variable"]))
+                self.weight_count += 1
+
+    def plan(self, model: str, layers: NetworkLayers, first_row: int = 0) -> Plan:
+        """Plan a port from the names; :func:`check_total` says whether it is whole."""
+        fills = [*_fills(self.rules, self._groups, layers, first_row)]
+        fills += [
+            Fill(key, constant="zeros") for key in layers.shapes() if key.endswith("_tracked")
+        ]
+        return Plan(
+            model, self.rules.name, self._weight_set, tuple(fills), self._left_out, self._notes
         )
-    return by_weight_set[weight_set]
 
 
 def _split_sets(

@@ -182,7 +182,8 @@ class CheckpointSource(Source):
     masked CRC32Cs verified, when it is read.
 
     Where ``tf.train.Checkpoint`` wrote it, a variable's name is what TensorFlow
-    calls it, or its key where several have one name.
+    calls it, or its key where several have one name. ``weight_set`` is what the weights are called
+    where no averages are beside them.
 
     Raises:
         BadSource: there is none, or it is damaged.
@@ -193,7 +194,7 @@ class CheckpointSource(Source):
 
     def __init__(
         self, path: Path, files: CheckpointFiles | None = None,
-        archive: UnpackedArchive | None = None,
+        archive: UnpackedArchive | None = None, weight_set: str = "raw",
     ) -> None:  # fmt: skip
         files = files or locate(path)
         self.path, self.prefix, self.archive = path, files.prefix, archive
@@ -211,7 +212,7 @@ class CheckpointSource(Source):
         self._keys = {names.get(key, key): key for key in infos}
         self.tensors = {name: replace(infos[k], name=name) for name, k in self._keys.items()}
         has_averages = any(name.endswith(EMA_SUFFIX) for name in self.tensors)
-        self.weight_sets = ("ema", "raw") if has_averages else ("raw",)
+        self.weight_sets = ("ema", "raw") if has_averages else (weight_set,)
 
     @property
     def files(self) -> tuple[Path, ...]:
