@@ -555,7 +555,7 @@ def _possible_ends(graph: Graph) -> Iterator[_End]:
         for operand in node.inputs:
             leads_to_a_layer[operand] |= node.weighted or leads_to_a_layer[node]
     # Of values behind as many layers, a sum comes before what it adds.
-    for node in reversed(sorted(nodes, key=depths.__getitem__)):
+    for node in sorted(nodes, key=depths.__getitem__)[::-1]:
         users = takers[node]
         activated = len(users) == 1 and users[0].kind in _ACTIVATIONS
         prediction = node.weighted and not leads_to_a_layer[node]
