@@ -25,10 +25,11 @@ PARALLEL = "module."
 
 
 def create_model(
-    name: str | PathLike[str],
+    name: str | PathLike[str] | None = None,
     *,
+    pretrained: str | PathLike[str] | None = None,
     num_classes: int | None = None,
-    in_chans: int = 3,
+    in_chans: int | None = None,
     drop_rate: float | None = None,
     checkpoint_path: str | PathLike[str] | None = None,
     deploy: bool = False,
@@ -40,31 +41,43 @@ def create_model(
     no table, which holds these strings, and gives its weights as well:
     ``create_model("network-0c8fc36e.pth")``.
 
-    ``num_classes`` defaults to that of the file, or to 1000 without a file,
-    ``drop_rate`` to the published one. ``deploy`` returns the network's form
+    ``pretrained`` is a release: its folder, its weight file, or the file's ``https`` address,
+    which is downloaded once, to where ``torch.hub`` keeps files. The weights are those whose
+    checksum their name ends in, and of the network ``name``, which may be left out.
+
+    ``num_classes`` and ``in_chans`` default to those of the file, or to 1000 and 3 without a
+    file, ``drop_rate`` to the published one. ``deploy`` returns the network's form
     for inference; see :func:`genmobilenet.deploy`. ``features_only`` returns a
     :class:`~genmobilenet.network.FeatureNet`, which gives the features at each stride as timm's
     networks do; what a file holds for the head is left out.
 
     Raises:
         UnknownModel: no network has that name; the nearest are listed.
-        CheckpointError: the file cannot be read or does not fit.
+        CheckpointError: the file cannot be read or does not fit, or is not what its name or its
+            card says.
     """
+    if pretrained is not None:
+        if checkpoint_path is not None:
+            raise CheckpointError("pretrained and checkpoint_path both name weights; leave one out")
+        name, checkpoint_path = _pretrained(name, pretrained)
+    if name is None:
+        raise CheckpointError("create_model: name a network, or weights as pretrained")
     name = fspath(name)
     if checkpoint_path is None and name.endswith((".pth", ".pt")):
         checkpoint_path = name
     state = None if checkpoint_path is None else read_state_dict(checkpoint_path)
-    if state is not None and checkpoint_path == name:
-        name, stem = strings_in(state) or "", state.get("conv_stem.weight")
+    if state is not None and fspath(checkpoint_path or "") == name:
+        name = strings_in(state) or ""
         if not name:
             raise CheckpointError(
                 f"{checkpoint_path}: does not say which network it is of; give the network's name, "
                 "and the file as checkpoint_path"
             )
-        in_chans = in_chans if stem is None or stem.ndim != 4 else stem.shape[1]
-    config = replace(get_config(name), in_chans=in_chans)
+    config = get_config(name)
     if state is not None:
         config = _as_stored(config, state)
+    if in_chans is not None:
+        config = replace(config, in_chans=in_chans)
     if num_classes is not None:
         config = replace(config, num_classes=num_classes)
     if drop_rate is not None:
@@ -75,6 +88,32 @@ def create_model(
     if state is not None:
         fill(model, state, origin=str(checkpoint_path))
     return deployment.deploy(model) if deploy else model
+
+
+def _pretrained(name: str | PathLike[str] | None, place: str | PathLike[str]) -> tuple[str, Path]:
+    """The network and the weight file of a release, which is of ``name`` where that is given.
+
+    Raises:
+        CheckpointError: it is of another network, or cannot be read safely.
+    """
+    from genmobilenet.pretrained import find_pretrained
+
+    release = find_pretrained(place)
+    model = release.model
+    if model is None or SEPARATOR in model:
+        strings = strings_in(read_state_dict(release.path))
+        if model not in (None, strings):
+            raise CheckpointError(
+                f"{release.path}: its card is of another network than its weights"
+            )
+        # A file may be the whole network: it then gives its channels as well.
+        model = str(release.path)
+        if name is not None and fspath(name) not in (strings, model):
+            raise CheckpointError(f"{release.path}: is of the network {strings}, not of {name}")
+        return model, release.path
+    if name is not None and get_config(fspath(name)) != get_config(model):
+        raise CheckpointError(f"{release.path}: is of {model}, not of {name}")
+    return model, release.path
 
 
 def with_strings(state: Mapping[str, torch.Tensor], strings: str) -> dict[str, torch.Tensor]:
@@ -96,12 +135,15 @@ def strings_in(state: Mapping[str, torch.Tensor]) -> str | None:
 
 
 def _as_stored(config: NetworkConfig, state: dict[str, torch.Tensor]) -> NetworkConfig:
-    """The configuration with a state dict's number of classes, normalisation and head width.
+    """The configuration with a state dict's channels, classes, normalisation and head width.
 
     MobileNet V3 below a multiplier of 1 is published with a scaled head and with an unscaled one.
     """
     if "classifier.weight" in state and state["classifier.weight"].ndim:
         config = replace(config, num_classes=len(state["classifier.weight"]))
+    stem = state.get("conv_stem.weight")
+    if stem is not None and stem.ndim == 4:
+        config = replace(config, in_chans=stem.shape[1])
     config = replace(config, normalises="normalise.mean" in state)
     varies = config.head == "after_pool" and config.width is not None and config.width < 1
     if varies and "conv_head.bias" in state:

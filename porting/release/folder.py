@@ -257,8 +257,7 @@ def stored_config(weights: Path, card: Card) -> NetworkConfig:
     """
     from genmobilenet.factory import create_model
 
-    channels = 3 if card.input is None else card.input.channels
-    return create_model(card.model, in_chans=channels, checkpoint_path=weights).config
+    return create_model(card.model, checkpoint_path=weights).config
 
 
 def derived_files(

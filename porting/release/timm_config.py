@@ -38,9 +38,14 @@ def timm_config(card: Card, config: NetworkConfig) -> dict[str, Any]:
     """
     if SEPARATOR in card.model:
         raise BadInput("the network is in no table, and timm has no name for it")
-    name = next((n for n in (card.model, card.model.removeprefix("tf_")) if n in TIMM_NAMES), None)
-    if name is None:
-        raise BadInput(f"timm has no network {card.model.removeprefix('tf_')}")
+    plain = card.model.removeprefix("tf_")
+    name = card.model if card.model in TIMM_NAMES else plain
+    if name not in TIMM_NAMES:
+        raise BadInput(f"timm has no network {plain}")
+    if name != card.model:
+        form, own = get_config(plain).tensorflow_form(), get_config(card.model)
+        if replace(form, source=own.source, input_size=own.input_size) != own:
+            raise BadInput(f"timm's {plain} has not the same blocks")
     if config.normalises:
         raise BadInput("the network normalises its input itself, which timm's does not")
     published = replace(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from parity_tests.building.command import porting as run
 from parity_tests.building.tflite_networks import network_file
 from porting.card import read_card
 from porting.errors import BadInput, NotAtParity, OutputError
+from porting.parity.inputs import seeded_pixels
 from porting.release import write_release
 from porting.release.folder import make_release, sums_of
 from porting.release.safetensors_file import read_safetensors, write_safetensors
@@ -25,7 +27,19 @@ from porting.sha256 import sha256_of
 
 pytest.importorskip("safetensors")
 
-MODEL = "tf_mnasnet_small"
+MODEL = "tf_mobilenetv2_035"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A source and the weights of its port, of a network that timm has too."""
+    folder = tmp_path_factory.mktemp("small")
+    source = folder / "small.tflite"
+    config = replace(get_config(MODEL), num_classes=10)
+    source.write_bytes(network_file(config, seed=4))
+    return source, write_release(
+        porting.port(source, pixels=seeded_pixels(1, 64)), folder / "ported"
+    ).weights
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +68,14 @@ def test_its_files(small, released):
     }  # fmt: skip
     assert released.summary.startswith("at parity with LiteRT")
     config = json.loads((released.folder / "config.json").read_text())
-    assert config["architecture"] == "mnasnet_small"
+    assert config["architecture"] == "mobilenetv2_035"
     assert config["model_args"] == {"pad_type": "same", "bn_eps": 0.001}
     entry = config["pretrained_cfg"]
     assert entry["input_size"] == [3, 64, 64]
-    np.testing.assert_allclose(entry["mean"], (0.485, 0.456, 0.406))
-    np.testing.assert_allclose(entry["std"], (0.229, 0.224, 0.225))
-    assert (entry["interpolation"], entry["crop_mode"]) == ("bicubic", "center")
-    np.testing.assert_allclose(entry["crop_pct"], 64 / (64 + 32))
+    np.testing.assert_allclose(entry["mean"], (0.5, 0.5, 0.5))
+    np.testing.assert_allclose(entry["std"], (0.5, 0.5, 0.5))
+    assert (entry["interpolation"], entry["crop_mode"]) == ("bilinear", "squash")
+    assert entry["crop_pct"] == 0.875
     readme = (released.folder / "README.md").read_text()
     assert readme.startswith('---\nlicense: "unknown"\nlibrary_name: "timm"\n')
     assert released.summary.split(",")[0] in readme
