@@ -320,6 +320,7 @@ class _Reader:
             norm = self._batch_norm(operator, inputs[0])
         elif kind in ("ADD", "MUL") and len(inputs) == 1:
             norm = self._spelled_out_norm(operator, inputs[0])
+            norm = norm or self._bias_behind_a_sum(operator, inputs[0])
         if norm is not None:
             return Value(norm)
         return self._rewritten(operator, *self._kind(operator, inputs), inputs)
@@ -449,6 +450,32 @@ class _Reader:
         else:
             return None
         return _with_norm(x.node, norm, place)
+
+    def _bias_behind_a_sum(self, operator: Operator, x: Value) -> Node | None:
+        """``(x + layer(y)) + bias``, one number a channel -> x + layer(y) with that bias.
+
+        So TensorFlow's grappler orders the three terms (``AddOpsRewrite`` of its arithmetic
+        optimizer), in every graph model of TensorFlow.js.
+        """
+        values = constant_of(operator, self.source)
+        if operator.kind != "ADD" or x.node.kind != "add" or x.times != 1 or values is None:
+            return None
+        tensors = {self.values[name].node: name for name in self.values}
+        channels = self._shape(operator.outputs[0])[-1:]
+        if values.size < 2 or not values.shape[-1:] == channels == (values.size,):
+            return None
+        (constant,) = (n for n in operator.inputs if n and is_constant(n, self.source))
+        for place in (1, 0):
+            node = x.node.inputs[place]
+            layer = node.layer
+            takers = [self._consumers.get(tensors.get(each, "")) or () for each in (node, x.node)]
+            bare = isinstance(layer, SourceLayer) and layer.bias is None and layer.norm is None
+            if isinstance(layer, SourceLayer) and bare and all(len(t) == 1 for t in takers):
+                name = stored_name(constant, self.source)
+                terms = list(x.node.inputs)
+                terms[place] = replace(node, layer=replace(layer, bias=name))
+                return replace(x.node, inputs=tuple(terms), place=describe(operator, self.source))
+        return None
 
     def _activation(self, operator: Operator, x: Value) -> str:
         """The activation fused into an operator, or implied by the range of its result.

@@ -24,7 +24,9 @@ from porting.judges.tensorflow import (
     run_pieces,
     session_settings,
 )
+from porting.judges.tfjs import graph_of_tfjs
 from porting.sources.graphdef import VARIABLES, GraphDefSource, SavedModelSource
+from porting.sources.tfjs import TFJSGraphSource
 
 ALLOW_LIST = frozenset(
     """
@@ -79,7 +81,7 @@ def check_operations(message: Any, path: Path) -> None:
 
 
 class GraphJudge:
-    """Runs a frozen graph or a SavedModel as it is.
+    """Runs a frozen graph, a SavedModel or a graph model of TensorFlow.js as it is.
 
     TensorFlow is given only what leads to the graph's output and what restores its variables,
     and only if all of it is on the allow-list. With ``in_float`` values are not rounded to the
@@ -232,6 +234,8 @@ def _graph_to_run(tf: Any, source: GraphDefSource, output: str) -> Any:
         whole = next(m for m in graphs if set(m.meta_info_def.tags) == tags).graph_def
         output_names = [source.output_name.partition(":")[0]]
         output_names += [source.meta.restore] if source.meta.restore else []
+    elif isinstance(source, TFJSGraphSource):
+        whole = graph_of_tfjs(source.file)
     else:
         whole = tf.compat.v1.GraphDef.FromString(source.file.read_bytes())
     message = whole

@@ -591,7 +591,9 @@ def flows_of(network: Graph, names: Mapping[Node, str]) -> Iterator[LayerFlow]:
             continue
         behind = [n for n in consumers.get(node, ()) if n.kind in _ACTIVATIONS and n in names]
         results = [layer.weight.removesuffix(".weight")]
-        results += [names[n] for n in (node, *behind) if n in names]
+        # A sum hides nothing of what is added.
+        sums = [n for n in consumers.get(node, ()) if n.kind == "add"]
+        results += [names[n] for n in (node, *behind, *sums) if n in names]
         if node is network.output:
             # A softmax spreads over all classes, and cuts none of them off.
             results.append(SOFTMAX)

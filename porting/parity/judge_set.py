@@ -225,6 +225,7 @@ JUDGES: dict[str, Callable[[Any, Match], JudgeSet]] = {
     "tflite": _litert_judges,
     "frozen graph": _graph_judges,
     "saved model": _graph_judges,
+    "tfjs graph": _graph_judges,
     "checkpoint": _checkpoint_judges,
     "keras": _keras_judges,
 }

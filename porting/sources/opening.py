@@ -31,6 +31,7 @@ from porting.sources.graphdef import (
 )
 from porting.sources.keras.reader import KerasSource, looks_like_keras
 from porting.sources.source import Source
+from porting.sources.tfjs import looks_like_tfjs, open_tfjs
 from porting.sources.tflite.reader import TFLiteSource, looks_like_tflite
 
 AVERAGES, FROM_TRAINING = "ema", "pristine"
@@ -249,6 +250,7 @@ _READERS: dict[Callable[[Path], bool], Callable[[Path, str | None], Source]] = {
         next(folder.glob("*.tflite")), signature=signature
     ),
     looks_like_saved_model: lambda path, signature: SavedModelSource(path, signature=signature),
+    looks_like_tfjs: lambda path, _: open_tfjs(path),
     _is_one_graph: lambda path, _: FrozenGraphSource(_only_file(path, "*.pb") or path),
 }
 """Whether a path holds a format -> what reads it, in the order in which they are tried.

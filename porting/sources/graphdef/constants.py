@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -35,6 +36,16 @@ _MOST_COMPUTED = 1 << 24
 """Most elements of a computed constant; a network's largest weight has some millions."""
 _MOST_OPERATIONS = 64
 """Most operations in a chain that computes a constant."""
+
+
+class StoredVariables(Protocol):
+    """Tensors whose values lie beside the graph, by the names of their nodes."""
+
+    def info(self, name: str) -> TensorInfo | None:
+        """Describe one; None where there is none of that name."""
+
+    def read(self, name: str) -> np.ndarray:
+        """The values of one."""
 
 
 class RestoredVariables:
@@ -157,9 +168,7 @@ class Constants:
         UnsupportedSource: a variable has no values.
     """
 
-    def __init__(
-        self, graph: InlinedGraph, variables: RestoredVariables | None, where: str
-    ) -> None:
+    def __init__(self, graph: InlinedGraph, variables: StoredVariables | None, where: str) -> None:
         self._graph, self._variables, self._where = graph, variables, where
         self._parsed: dict[str, Constant | None] = {}
         self._depth: dict[str, int] = {}

@@ -26,7 +26,7 @@ _RANDOM = (
 )  # fmt: skip
 _UNARY = {
     "Relu": "RELU", "Relu6": "RELU6", "Sigmoid": "LOGISTIC", "Softmax": "SOFTMAX", "Tanh": "TANH",
-    "Cast": "CAST", "PlaceholderWithDefault": "CAST",
+    "_FusedHardSwish": "HARD_SWISH", "Cast": "CAST", "PlaceholderWithDefault": "CAST",
 }  # fmt: skip
 _BINARY = {
     "Add": "ADD", "AddV2": "ADD", "BiasAdd": "ADD", "AddN": "ADD", "Sub": "SUB", "Mul": "MUL",

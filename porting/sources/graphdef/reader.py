@@ -12,9 +12,10 @@ import numpy as np
 
 from porting.errors import BadInput, BadSource, UnsupportedSource
 from porting.sources.archive import Display, UnpackedArchive
-from porting.sources.graphdef.constants import Constants, RestoredVariables
+from porting.sources.graphdef.constants import Constants, RestoredVariables, StoredVariables
 from porting.sources.graphdef.conversion import Converter
 from porting.sources.graphdef.graph_def import (
+    GraphDef,
     MetaGraph,
     Node,
     Signature,
@@ -122,8 +123,20 @@ class GraphDefSource(Source):
     weight_sets = ("as stored",)
     file: Path
 
+    def _read_graph(
+        self, message: GraphDef, variables: StoredVariables | None = None,
+        outputs: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """Set the graph and the tensors; by default what nothing takes are the outputs."""
+        graph = InlinedGraph(message)
+        inputs = {node_of(t) for node in graph.nodes.values() for t in graph.inputs(node)}
+        outputs = outputs or [name for name in graph.nodes if name not in inputs]
+        placeholders = [n for n in graph.nodes.values() if n.op in _PLACEHOLDERS]
+        images = _images_among(placeholders, graph)
+        self._convert(graph, _network_ends(graph, images, outputs, str(self.path)), variables)
+
     def _convert(
-        self, graph: InlinedGraph, ends: NetworkEnds, variables: RestoredVariables | None
+        self, graph: InlinedGraph, ends: NetworkEnds, variables: StoredVariables | None
     ) -> None:
         """Set the graph and the tensors."""
         where = str(self.path)
@@ -190,13 +203,8 @@ class FrozenGraphSource(GraphDefSource):
     def __init__(self, file: Path, archive: UnpackedArchive | None = None) -> None:
         self.file, self.archive = file, archive
         self.path = archive.display(file) if archive else file
-        with _as_bad_source(self.path, "graph"):
-            graph = InlinedGraph(parse_graph(mapped(file, display=self.path, may_be_empty=False)))
-            inputs = {node_of(t) for node in graph.nodes.values() for t in graph.inputs(node)}
-            outputs = [name for name in graph.nodes if name not in inputs]
-            placeholders = [n for n in graph.nodes.values() if n.op in _PLACEHOLDERS]
-            images = _images_among(placeholders, graph)
-            self._convert(graph, _network_ends(graph, images, outputs, str(self.path)), None)
+        with as_bad_source(self.path, "graph"):
+            self._read_graph(parse_graph(mapped(file, display=self.path, may_be_empty=False)))
 
     @property
     def name(self) -> str:
@@ -232,7 +240,7 @@ class SavedModelSource(GraphDefSource):
         self.file = folder / SAVED_MODEL
         display: Display = archive.display if archive else Path
         file = display(self.file)
-        with _as_bad_source(file, "SavedModel"):
+        with as_bad_source(file, "SavedModel"):
             graphs = parse_saved_model(mapped(self.file, display=file, may_be_empty=False))
             if not graphs:
                 raise Malformed("it has no graph")
@@ -263,7 +271,8 @@ class SavedModelSource(GraphDefSource):
 
 
 @contextmanager
-def _as_bad_source(path: Path, what: str) -> Iterator[None]:
+def as_bad_source(path: Path, what: str) -> Iterator[None]:
+    """Name the file of a message that is malformed."""
     try:
         yield
     except Malformed as error:

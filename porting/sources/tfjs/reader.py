@@ -1,0 +1,143 @@
+"""Readers of TensorFlow.js models, without TensorFlow.js or TensorFlow."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from porting.sources.archive import Display, UnpackedArchive
+from porting.sources.graphdef.graph_def import parse_graph
+from porting.sources.graphdef.reader import GraphDefSource, as_bad_source
+from porting.sources.protobuf import Malformed
+from porting.sources.source import Normalisation, Source
+from porting.sources.tfjs.graph_json import encode_graph
+from porting.sources.tfjs.model_json import ModelJSON, model_file, read_model
+
+_FUSED = {
+    "_FusedConv2D": "Conv2D", "FusedConv2D": "Conv2D", "_FusedMatMul": "MatMul",
+    "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative",
+    "_FusedDepthwiseConv2dNative": "DepthwiseConv2dNative",
+}  # fmt: skip
+"""Operations that end in others -> the layer with which they begin.
+
+The converter writes them (``remap`` of TensorFlow's grappler, and ``fuse_depthwise_conv2d.py`` of
+``tensorflowjs``)."""
+_OPERANDS = {"BiasAdd": 1, "FusedBatchNorm": 4, "Prelu": 1}
+"""Operations fused into a layer -> the operands that each adds to the layer's own two."""
+
+
+class TFJSGraphSource(GraphDefSource):
+    """A graph model of TensorFlow.js: ``file`` is its ``model.json``.
+
+    An operation of several steps is read as those, of which the last has its name; those before
+    are called ``<name>/Conv2D``.
+
+    Raises:
+        BadSource: a file is damaged, cut short or missing.
+        UnsupportedSource: it takes no images.
+    """
+
+    format = "tfjs graph"
+
+    def __init__(
+        self, path: Path, model: ModelJSON, archive: UnpackedArchive | None = None
+    ) -> None:
+        self.path, self.model, self.archive = path, model, archive
+        self.file = model.file
+        where = model.display(model.file)
+        with as_bad_source(where, "TensorFlow.js graph model"):
+            weights = model.weights
+            nodes = model.topology.get("node")
+            if not isinstance(nodes, list) or not all(isinstance(node, dict) for node in nodes):
+                raise Malformed("its nodes are not a list of objects")
+            nodes = [step for node in nodes for step in _steps(node)]
+            graph = parse_graph(encode_graph({"node": nodes}))
+            self._read_graph(graph, weights, model.outputs)
+
+    @property
+    def metadata_normalisation(self) -> Normalisation | None:
+        """How pixels become the source's input, where Teachable Machine has made the model."""
+        return self.model.normalisation
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The names of the classes, in order, where Teachable Machine has stated them."""
+        return self.model.labels
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """``model.json`` and the shards; of an archive, the archive itself."""
+        return (self.archive.file,) if self.archive else (self.file, *self.model.weights.files)
+
+
+def looks_like_tfjs(path: Path) -> bool:
+    """Whether a path is a ``model.json`` of TensorFlow.js, or a folder with one in it."""
+    return model_file(path) is not None
+
+
+def open_tfjs(path: Path, archive: UnpackedArchive | None = None) -> Source:
+    """Open a model of TensorFlow.js, of either format.
+
+    Raises:
+        BadSource: a file is damaged, cut short or missing.
+        UnsupportedSource: it cannot be read.
+    """
+    display: Display = archive.display if archive else Path
+    model = read_model(model_file(path) or path, display)
+    return TFJSGraphSource(archive.file if archive else path, model, archive)
+
+
+def _steps(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A node, or the steps of a layer with others fused into it.
+
+    A constant whose values lie in the shards is read as a variable is.
+
+    Raises:
+        Malformed: it lacks an operand of what it says that it computes.
+    """
+    kind, attributes = node.get("op"), node.get("attr") or {}
+    if kind == "Const" and not _holds_values(attributes):
+        return [{**node, "op": "VariableV2"}]
+    if not isinstance(kind, str) or kind not in _FUSED:
+        return [node]
+    name, layer, inputs = node.get("name"), _FUSED[kind], node.get("input", [])
+    if not isinstance(inputs, list) or not isinstance(attributes, dict):
+        raise Malformed(f"{kind} {name!r} has no list of inputs, or no attributes")
+    inputs = [tensor for tensor in inputs if not str(tensor).startswith("^")]
+    steps: list[dict[str, Any]] = [
+        {"name": f"{name}/{layer}", "op": layer, "input": inputs[:2], "attr": attributes}
+    ]
+    operands = inputs[2:]
+    for op in _fused_operations(attributes):
+        count = _OPERANDS.get(op, 0)
+        if len(operands) < count:
+            raise Malformed(f"{kind} {name!r} has no operands for its {op}")
+        attr = {"is_training": {"b": False}, "epsilon": attributes.get("epsilon", {})}
+        inputs = [steps[-1]["name"], *operands[:count]]
+        steps.append({"name": f"{name}/{op}", "op": op, "input": inputs, "attr": attr})
+        operands = operands[count:]
+    steps[-1]["name"] = name
+    return list(steps)
+
+
+def _holds_values(attributes: Any) -> bool:
+    """Whether a constant has its values in the graph itself, or is none of numbers."""
+    try:
+        keys = attributes["value"]["tensor"]
+    except (KeyError, TypeError):
+        return False
+    return any(key.lower().endswith(("val", "content")) for key in keys)
+
+
+def _fused_operations(attributes: Any) -> list[str]:
+    """The operations behind a layer, in order."""
+    try:
+        encoded = attributes["fused_ops"]["list"]["s"]
+        names = [
+            bytes(each) if isinstance(each, list) else base64.b64decode(each) for each in encoded
+        ]
+        return [name.decode("ascii") for name in names if name != b"NoOp"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise Malformed("a fused layer that does not say what is fused into it") from error
