@@ -27,7 +27,7 @@ WITH ?=
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 .PHONY: help install port-mnasnet port-all parity release accuracy test test-tflite-runtime \
-	test-others test-wheel test-all test-thorough lint types docs faults bench clean
+	test-others test-litert-torch test-wheel test-all test-thorough lint types docs faults bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' Makefile
@@ -79,6 +79,16 @@ $(VENV)-others/.installed: $(INSTALLED) requirements-others.lock
 		--target $(VENV)-others --requirement requirements-others.lock
 	@touch $@
 
+test-litert-torch: $(VENV)-litert-torch/.installed ## ports to TFLite and back (2 GB to install)
+	PORTING_LITERT_TORCH="$(abspath $(VENV)-litert-torch)" $(BIN)/python -m pytest -m '' \
+		parity_tests/litert_torch
+
+$(VENV)-litert-torch/.installed: $(INSTALLED) requirements-litert-torch.lock
+	$(PYTHON) -m venv $(VENV)-litert-torch
+	$(VENV)-litert-torch/bin/pip install --quiet --disable-pip-version-check \
+		--requirement requirements-litert-torch.lock
+	@touch $@
+
 test-wheel: $(INSTALLED) ## build the wheel, and use it in an environment without extras
 	rm -rf dist $(VENV)-wheel
 	$(BIN)/hatchling build --target wheel > /dev/null
@@ -123,5 +133,5 @@ bench: $(INSTALLED) $(VENV)-others/.installed ## speed and memory, side by side 
 	PORTING_OTHERS="$(abspath $(VENV)-others)" $(BIN)/python -m benchmarks.deploy_time
 
 clean: ## remove the environment and what was ported
-	rm -rf $(VENV) $(VENV)-tflite-runtime $(VENV)-others $(VENV)-docs \
+	rm -rf $(VENV) $(VENV)-tflite-runtime $(VENV)-others $(VENV)-docs $(VENV)-litert-torch \
 		$(VENV)-wheel dist site $(OUT) $(REPORTS) $(RELEASES) checkpoints/synthetic

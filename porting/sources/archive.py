@@ -1,4 +1,4 @@
-"""Archives as Google publishes them, unpacked into a temporary folder."""
+"""Archives of models, tar or zip, unpacked into a temporary folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from porting.errors import BadSource
+from porting.errors import BadInput, BadSource
+from porting.sources.zip_archive import ZIP_MAGIC, copy_member, open_zip
 
 Display = Callable[[Path], Path]
 """Gives the path that messages call a file by; ``Path`` itself for a file of the user's."""
@@ -21,20 +22,29 @@ HEAD = 32
 _NAMES = (".tgz", ".tar.gz", ".tar")
 _CHUNK = 1 << 20
 
+_MODEL_NAMES = (".tflite", ".pb", ".index", "model.json")
+"""Ends of the names by which a zip archive is known to hold a model: many other files are one."""
+_EXPANSION, _LEAST_LIMIT = 20, 64 << 20
+"""Times its own size that a zip archive may unpack to, and bytes that every one may."""
+
 UNPACKED_LIMIT = 8 << 30
 """Most bytes that an archive may unpack to; Google's take under 200 MiB."""
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a tar archive, by its name or by gzip's first bytes."""
+    """Whether a file is a tar archive, by its name or gzip's first bytes, or a zip of a model."""
     if not path.is_file():
         return False
     if path.name.endswith(_NAMES):
         return True
     try:
         with path.open("rb") as stream:
-            return stream.read(2) == b"\x1f\x8b"
-    except OSError:
+            head = stream.read(4)
+        if head != ZIP_MAGIC:
+            return head.startswith(b"\x1f\x8b")
+        with open_zip(path) as archive:
+            return any(name.endswith(_MODEL_NAMES) for name in archive.namelist())
+    except (OSError, BadInput):
         return False
 
 
@@ -60,6 +70,11 @@ def _is_gzip_of_one_file(file: Path) -> bool:
     return False
 
 
+def _is_zip(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(4) == ZIP_MAGIC
+
+
 class UnpackedArchive:
     """Members of the archive ``file`` in a temporary ``folder``, which is removed with this object.
 
@@ -75,6 +90,9 @@ class UnpackedArchive:
         self.remove = remove_with(self, self.folder)
         total = 0
         try:
+            if _is_zip(file):
+                self._unpack_zip(is_member)
+                return
             with tarfile.open(file, "r:*") as tar:
                 for member in tar:
                     name = PurePosixPath(member.name)
@@ -105,6 +123,20 @@ class UnpackedArchive:
         except BaseException:
             self.remove()
             raise
+
+    def _unpack_zip(self, is_member: Callable[[PurePosixPath, bytes], bool]) -> None:
+        limit = max(_EXPANSION * self.file.stat().st_size, _LEAST_LIMIT)
+        with open_zip(self.file) as archive:
+            for member in archive.infolist():
+                name = PurePosixPath(member.filename)
+                # macOS adds a folder of files of its own.
+                if member.is_dir() or "__MACOSX" in name.parts or not is_member(name, b""):
+                    continue
+                target = self.folder.joinpath(*name.parts)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("wb") as out:
+                    copy_member(archive, member, out, limit, self.file)
+                limit -= member.file_size
 
     def display(self, path: Path) -> Path:
         """What messages call a file in the folder: ``archive, member``. No such path exists."""

@@ -3,7 +3,8 @@
 Google publishes several models of one network in an archive. A checkpoint is preferred to a
 TFLite file, as it alone can hold both weight sets, unless it was trained for quantisation: its
 float weights are the published network's only with the rounding that its graph adds, and the
-TFLite file has that in its numbers. Without either, it is the SavedModel, then the frozen graph.
+TFLite file has that in its numbers. Without either, it is the SavedModel, then the frozen graph,
+then the model of TensorFlow.js.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from porting.sources.graphdef import (
     looks_like_saved_model,
 )
 from porting.sources.keras.reader import KerasSource, looks_like_keras
+from porting.sources.labels import LABEL_FILES
 from porting.sources.source import Source
 from porting.sources.tfjs import looks_like_tfjs, open_tfjs
 from porting.sources.tflite.reader import TFLiteSource, looks_like_tflite
@@ -58,12 +60,14 @@ _OTHER_FORMATS = {
 
 
 def open_source(path: str | PathLike[str], signature: str | None = None) -> Source:
-    """Open a TensorFlow-side model: a TFLite file, a checkpoint, a graph or a Keras file.
+    """Open a TensorFlow-side model: TFLite, a checkpoint, a graph, a Keras file, TensorFlow.js.
 
     A checkpoint may be given as its prefix, its ``.index`` file, a file of format
     V1 or a directory with a ``checkpoint`` file in it; a graph as a frozen ``.pb``, or as
-    a SavedModel's directory or its ``saved_model.pb``. All of these may lie in the ``.tgz`` that
-    Google publishes; :mod:`porting.sources.opening` says which of several is opened.
+    a SavedModel's directory or its ``saved_model.pb``; a model of TensorFlow.js as its
+    ``model.json`` or the folder of that. All of these but Keras files may lie in the ``.tgz`` that
+    Google publishes, or in a ``.zip``; :mod:`porting.sources.opening` says which of several is
+    opened.
     ``signature`` names the one to take of a SavedModel or a TFLite file that has several; by
     default it is ``serving_default``, else the only one.
 
@@ -98,7 +102,8 @@ def open_source(path: str | PathLike[str], signature: str | None = None) -> Sour
     raise BadSource(
         f"{place}: {content}; expected a TFLite file, a TensorFlow checkpoint "
         "(a prefix, an .index file, a file of format V1, a directory with a 'checkpoint' file, "
-        "a .tgz), a SavedModel's directory, a frozen graph (.pb) or a Keras file (.h5, .keras)"
+        "a .tgz), a SavedModel's directory, a frozen graph (.pb), a Keras file (.h5, .keras) or "
+        "a model of TensorFlow.js (model.json)"
     )
 
 
@@ -151,7 +156,9 @@ def _open_archive(path: Path, signature: str | None) -> Source:
     """
 
     def belongs_to_a_model(name: PurePosixPath, head: bytes) -> bool:
-        by_name = name.suffix in (".tflite", ".pb") or belongs_to_checkpoint(name.name)
+        suffixes = (".tflite", ".pb", ".json", ".bin")
+        by_name = name.suffix in suffixes or belongs_to_checkpoint(name.name)
+        by_name = by_name or name.name in LABEL_FILES
         return by_name or begins_like_v1(head)
 
     archive = UnpackedArchive(path, belongs_to_a_model)
@@ -176,24 +183,28 @@ def _model_in(archive: UnpackedArchive, signature: str | None) -> Source:
     if checkpoint is not None:
         return checkpoint
     graphs = [file for file in sorted(folder.rglob("*.pb")) if looks_like_graph(file)]
+    tfjs = [file for file in sorted(folder.rglob("*.json")) if looks_like_tfjs(file)]
     if not homes and not files:
         if len(models) == 1:
             return SavedModelSource(path, models[0], archive, signature)
         if len(graphs) == 1 and not models:
             return FrozenGraphSource(graphs[0], archive)
+        if len(tfjs) == 1 and not models and not graphs:
+            return open_tfjs(tfjs[0], archive)
     candidates = {
         "checkpoints in several folders": homes,
         "several TFLite files": files,
         "several SavedModels": models,
         "several frozen graphs": graphs,
+        "several models of TensorFlow.js": tfjs,
     }
     for what, paths in candidates.items():
         if paths:
             names = ", ".join(str(path.relative_to(folder)) for path in paths)
             raise BadSource(f"{path}: holds {what}: {names}; unpack it and name one")
     raise BadSource(
-        f"{path}: neither a checkpoint nor a TFLite file, a SavedModel or a frozen graph in "
-        "this archive"
+        f"{path}: neither a checkpoint nor a TFLite file, a SavedModel, a frozen graph or a "
+        "model of TensorFlow.js in this archive"
     )
 
 
@@ -216,13 +227,15 @@ def _checkpoint_in(archive: UnpackedArchive, homes: list[Path]) -> CheckpointSou
         homes = homes[::-1]
     elif len(homes) != 1:
         return None
-    # Those of a pair are not raw weights, and need not have the names of averages either.
-    weight_set = "as stored" if len(homes) == 2 else "raw"
     for home in homes:
         files = locate(home, archive.display)
-        source = CheckpointSource(archive.file, files, archive, weight_set)
+        source = CheckpointSource(archive.file, files, archive)
         if "ema" in source.weight_sets:
             break
+    else:
+        if len(homes) == 2:
+            # They are not raw weights, and do not have the names of averages either.
+            source.weight_sets = ("as stored",)
     return source
 
 

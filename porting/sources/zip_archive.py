@@ -13,6 +13,8 @@ from porting.errors import BadSource, UnsupportedSource
 DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, RuntimeError)
 """What zipfile raises over a damaged archive."""
 
+ZIP_MAGIC = b"PK\x03\x04"
+
 _LARGEST_DIRECTORY = 1 << 20
 """Bytes; zipfile takes about ten times as much memory. Archives of models have three entries."""
 _END, _LOCATOR_64 = b"PK\x05\x06", b"PK\x06\x07"

@@ -23,6 +23,7 @@ from porting.sources.graphdef.graph_def import (
     parse_saved_model,
 )
 from porting.sources.graphdef.inlining import InlinedGraph, InlinedNode, node_of, tensor_name
+from porting.sources.labels import labels_beside
 from porting.sources.memory import mapped
 from porting.sources.protobuf import Malformed, fields, message, text, varint
 from porting.sources.source import DEFAULT_SIGNATURE, Graph, Source, TensorInfo
@@ -210,6 +211,11 @@ class FrozenGraphSource(GraphDefSource):
     def name(self) -> str:
         """The name of the file itself, also in an archive."""
         return self.file.name
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The names of the classes, where a file of them lies beside the graph."""
+        return labels_beside(self.file)
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from porting.errors import BadSource, UnsupportedSource
 from porting.sources.archive import Display
+from porting.sources.labels import labels_beside
 from porting.sources.tfjs.weights import ShardedWeights
 
 MODEL = "model.json"
@@ -88,10 +89,10 @@ class ModelJSON:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """The names of the classes, where Teachable Machine has stated them."""
+        """The names of the classes, as Teachable Machine or a file beside the model states them."""
         labels = self.teachable_machine.get("labels")
         if not isinstance(labels, list) or not all(isinstance(name, str) for name in labels):
-            return None
+            return labels_beside(self.file)
         return tuple(labels) or None
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from porting.errors import UnsupportedSource
 from porting.sources.archive import Display, UnpackedArchive
 from porting.sources.graphdef.graph_def import parse_graph
 from porting.sources.graphdef.reader import GraphDefSource, as_bad_source
@@ -86,6 +87,11 @@ def open_tfjs(path: Path, archive: UnpackedArchive | None = None) -> Source:
     """
     display: Display = archive.display if archive else Path
     model = read_model(model_file(path) or path, display)
+    if not model.is_graph:
+        raise UnsupportedSource(
+            f"{display(model.file)}: a layers model, and only graph models are read; convert it to "
+            "a Keras file (tensorflowjs_converter --output_format=keras)"
+        )
     return TFJSGraphSource(archive.file if archive else path, model, archive)
 
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from porting.errors import BadSource
 from porting.sources.archive import UnpackedArchive
+from porting.sources.labels import labels_beside
 from porting.sources.memory import mapped
 from porting.sources.source import Normalisation, Source, TensorInfo
 from porting.sources.tflite.flatbuffer import Flatbuffer, Table
@@ -155,7 +156,7 @@ class TFLiteSource(Source):
 
     @cached_property
     def labels(self) -> tuple[str, ...] | None:
-        """The class labels that are packed behind the model, None without any.
+        """The class labels that are packed behind the model, else those in a file beside it.
 
         They are the lines of the file that the metadata name as the labels of an output's axis;
         where they name none or several, of the one with the most lines.
@@ -172,7 +173,7 @@ class TFLiteSource(Source):
                     if file.scalar(_FILE_TYPE, "b") == _AXIS_LABELS:
                         label_files.add(name)
         if not zipfile.is_zipfile(self.file):
-            return None
+            return labels_beside(self.file)
         candidates = []
         with open_zip(self.file, self.path) as archive:
             members = archive.infolist()
@@ -193,7 +194,7 @@ class TFLiteSource(Source):
                 while lines and not lines[-1]:
                     lines.pop()
                 candidates.append(tuple(lines))
-        return max(candidates, key=len, default=None)
+        return max(candidates, key=len, default=None) or labels_beside(self.file)
 
     @property
     def quantised_weights(self) -> bool:

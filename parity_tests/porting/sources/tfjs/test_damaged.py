@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -179,3 +181,42 @@ def test_json_nested_deeply(tmp_path):
 def test_a_file_of_another_kind_is_not_taken_for_a_model(tmp_path):
     (tmp_path / "model.json").write_text('{"a": 1}')
     refused(tmp_path / "model.json", BadInput, "expected a TFLite file")
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tgz"])
+def test_an_archive_of_a_model(ending, tmp_path):
+    """As Teachable Machine exports it; an archive is unpacked as far as any model's."""
+    from porting.sources import open_source
+
+    manifest = write_weights(tmp_path / "model", [KERNEL], 200)
+    folder = write_model(tmp_path / "model", graph(), manifest)
+    (folder / "metadata.json").write_text('{"labels": ["a", "b"]}')
+    path = pack(folder, tmp_path / f"converted{ending}")
+    source = open_source(path)
+    assert source.files == (path,)
+    assert source.labels == ("a", "b")
+    np.testing.assert_array_equal(source.read("conv/kernel"), KERNEL["conv/kernel"])
+    (folder / "group1-shard1of3.bin").unlink()
+    refused(pack(folder, path), BadSource, "group1-shard1of3.bin' is not in")
+
+
+def test_a_zip_that_unpacks_to_more_than_any_model(tmp_path):
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.json", "{}")
+        with archive.open("weights.bin", "w") as member:
+            for _ in range(80):
+                member.write(bytes(1 << 20))
+    refused(path, BadSource, "weights.bin unpacks to 83,886,080 bytes")
+
+
+def pack(folder, path):
+    """The files of a folder in an archive; its path."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in folder.iterdir():
+                archive.write(file, file.name)
+    else:
+        with tarfile.open(path, "w:gz") as archive:
+            archive.add(folder, "model")
+    return path
