@@ -19,7 +19,8 @@ def resolve_source(source: Path | None) -> Path | None:
 
 SOURCE_HELP = (
     "TFLite file; checkpoint: prefix, .index, directory or .tgz; SavedModel; frozen graph (.pb); "
-    "file of Keras; or the name of a published source on disk."
+    "model.json of TensorFlow.js; .zip of these; file of Keras; or the name of a published source "
+    "on disk."
 )
 SourceArgument = Annotated[
     Path, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, callback=resolve_source)
