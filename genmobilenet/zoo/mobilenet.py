@@ -1,4 +1,4 @@
-"""MobileNet V1, V2 and V3, at every published width.
+"""MobileNet V1, V2 and V3, and MobileNetEdgeTPU, at every published width.
 
 Sources: tensorflow/models ``research/slim/nets``: ``mobilenet_v1.py``,
 ``mobilenet/mobilenet_v2.py``, ``mobilenet/mobilenet_v3.py``, ``mobilenet/conv_blocks.py``;
@@ -11,6 +11,9 @@ is 1280 wide below a multiplier of 1 and scales above (slim's
 behind the pooling; its width is kept in Google's files and in Keras, while
 slim's plain ``depth_multiplier`` scales it: 960 at 0.75. V3's minimalistic
 networks have 3x3 kernels, ReLU and no squeeze-excite.
+
+``mobilenet_edgetpu_100`` is timm's network. In ``tf_mobilenet_edgetpu_100``, slim's, the first
+block is a projection, without the ReLU that timm's has there.
 """
 
 from __future__ import annotations
@@ -120,6 +123,26 @@ _V3_SMALL_MINIMAL = replace(
     head_channels=1024,
 )
 
+_EDGETPU = NetworkConfig(
+    blocks=(
+        "cn_r1_k1_s1_c16",
+        "er_r1_k3_s2_e8_c32 er_r3_k3_s1_e4_c32",
+        "er_r1_k3_s2_e8_c48 er_r3_k3_s1_e4_c48",
+        "ir_r1_k3_s2_e8_c96 ir_r3_k3_s1_e4_c96",
+        "ir_r1_k3_s1_e8_c96_noskip ir_r3_k3_s1_e4_c96",
+        "ir_r1_k5_s2_e8_c160 ir_r3_k5_s1_e4_c160",
+        "ir_r1_k3_s1_e8_c192",
+    ),
+    source=f"{_V3.source}, V3_EDGETPU; the first block as in timm",
+    head_scaling="up",
+)
+
+_TF_EDGETPU = replace(
+    _EDGETPU.tensorflow_form(),
+    blocks=("cn_r1_k1_s1_c16_nno", *_EDGETPU.blocks[1:]),
+    source=f"{_V3.source}, V3_EDGETPU; edge_tpu_075",
+)
+
 _PLAIN: dict[str, NetworkConfig] = {
     "mobilenetv1_025": replace(_V1, width=0.25),
     "mobilenetv1_050": replace(_V1, width=0.5),
@@ -137,16 +160,20 @@ _PLAIN: dict[str, NetworkConfig] = {
     "mobilenetv3_small_100": _V3_SMALL,
     "mobilenetv3_large_minimal_100": _V3_LARGE_MINIMAL,
     "mobilenetv3_small_minimal_100": _V3_SMALL_MINIMAL,
+    "mobilenet_edgetpu_075": replace(_EDGETPU, width=0.75),
+    "mobilenet_edgetpu_100": _EDGETPU,
 }
 
 NETWORKS: dict[str, NetworkConfig] = {
     **_PLAIN,
     **{f"tf_{name}": config.tensorflow_form() for name, config in _PLAIN.items()},
+    "tf_mobilenet_edgetpu_075": replace(_TF_EDGETPU, width=0.75),
+    "tf_mobilenet_edgetpu_100": _TF_EDGETPU,
 }
 
 WITH_WIDTHS = (
     "mobilenetv1", "mobilenetv2", "mobilenetv3_large", "mobilenetv3_small",
-    "mobilenetv3_large_minimal", "mobilenetv3_small_minimal",
+    "mobilenetv3_large_minimal", "mobilenetv3_small_minimal", "mobilenet_edgetpu",
 )  # fmt: skip
 """Families with a width multiplier; their networks exist at any width."""
 

@@ -14,14 +14,17 @@ Sources of the rules: ``round_filters``, ``MnasBlock._build`` and ``MnasNetModel
 tensorflow/tpu ``mnasnet_model.py``; ``mobilenet_v1_base``, ``depth_multiplier``,
 ``_make_divisible``, ``expanded_conv`` and ``squeeze_excite`` in slim's ``mobilenet_v1.py``,
 ``mobilenet/mobilenet.py`` and ``mobilenet/conv_blocks.py``; the heads in slim's
-``mobilenet_v2.py`` and ``mobilenet_v3.py``.
+``mobilenet_v2.py`` and ``mobilenet_v3.py``; ``round_filters``, ``round_repeats``, ``Model._build``
+and the two kinds of blocks in tensorflow/tpu ``efficientnet_model.py``.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
@@ -241,6 +244,114 @@ V3_HEAD = {"large": 1280, "small": 1024}
 """Channels of V3's 1x1 convolution after the pooling, the same tables."""
 
 
+class FusedRow(NamedTuple):
+    """A row of MobileNetEdgeTPU: one block.
+
+    Input side, whether one convolution expands, kernel, factor of the expansion and output
+    channels at a multiplier of 1, stride, and whether the code lets it have a residual.
+    """
+
+    side: int
+    fused: bool
+    kernel: int
+    factor: int
+    out: int
+    stride: int
+    residual: bool = True
+
+
+# V3_EDGETPU of slim's mobilenet_v3.py, its rows of one width together; the eight of 96 channels
+# are two stages in timm. A fused row of factor 1 has no expansion: it projects alone.
+MOBILENET_EDGETPU = (
+    (FusedRow(112, True, 3, 1, 16, 1),),
+    (FusedRow(112, True, 3, 8, 32, 2), *(FusedRow(56, True, 3, 4, 32, 1),) * 3),
+    (FusedRow(56, True, 3, 8, 48, 2), *(FusedRow(28, True, 3, 4, 48, 1),) * 3),
+    (FusedRow(28, False, 3, 8, 96, 2), *(FusedRow(14, False, 3, 4, 96, 1),) * 3),
+    (FusedRow(14, False, 3, 8, 96, 1, False), *(FusedRow(14, False, 3, 4, 96, 1),) * 3),
+    (FusedRow(14, False, 5, 8, 160, 2), *(FusedRow(7, False, 5, 4, 160, 1),) * 3),
+    (FusedRow(7, False, 3, 8, 192, 1),),
+)
+
+
+class MBConv(NamedTuple):
+    """A row of EfficientNet: input side at 224 pixels, expansion, kernel, channels and layers."""
+
+    side: int
+    expansion: int
+    kernel: int
+    channels: int
+    layers: int
+
+
+# arXiv:1905.11946, table 1, stages 2 to 8.
+EFFICIENTNET_B0 = (
+    MBConv(112, 1, 3, 16, 1),
+    MBConv(112, 6, 3, 24, 2),
+    MBConv(56, 6, 5, 40, 2),
+    MBConv(28, 6, 3, 80, 3),
+    MBConv(14, 6, 5, 112, 3),
+    MBConv(14, 6, 5, 192, 4),
+    MBConv(7, 6, 3, 320, 1),
+)
+
+
+class EdgeRow(NamedTuple):
+    """A row of EfficientNet-EdgeTPU; ``inputs`` are those that the code declares.
+
+    ``fused`` rows are ``MBConvBlockWithoutDepthwise``, whose projection has the stride.
+    """
+
+    fused: bool
+    kernel: int
+    stride: int
+    expansion: int
+    inputs: int
+    filters: int
+    layers: int
+    identity: bool
+
+
+# tensorflow/tpu models/official/efficientnet/edgetpu/efficientnet_edgetpu_builder.py.
+EFFICIENTNET_EDGETPU = (
+    EdgeRow(True, 3, 1, 4, 24, 24, 1, False),
+    EdgeRow(True, 3, 2, 8, 24, 32, 2, True),
+    EdgeRow(True, 3, 2, 8, 32, 48, 4, True),
+    EdgeRow(False, 5, 2, 8, 48, 96, 5, True),
+    EdgeRow(False, 5, 1, 8, 96, 144, 4, True),
+    EdgeRow(False, 5, 2, 8, 144, 192, 2, True),
+)
+
+
+class Coefficients(NamedTuple):
+    """Width and depth coefficient of an EfficientNet, and the side of its images."""
+
+    width: float
+    depth: float
+    side: int
+
+
+# efficientnet_params of efficientnet_builder.py; efficientnet_lite_params and
+# efficientnet_edgetpu_params of the builders beside it.
+COEFFICIENTS: dict[str, Coefficients] = {
+    "efficientnet_b0": Coefficients(1.0, 1.0, 224),
+    "efficientnet_b1": Coefficients(1.0, 1.1, 240),
+    "efficientnet_b2": Coefficients(1.1, 1.2, 260),
+    "efficientnet_b3": Coefficients(1.2, 1.4, 300),
+    "efficientnet_b4": Coefficients(1.4, 1.8, 380),
+    "efficientnet_b5": Coefficients(1.6, 2.2, 456),
+    "efficientnet_b6": Coefficients(1.8, 2.6, 528),
+    "efficientnet_b7": Coefficients(2.0, 3.1, 600),
+    "efficientnet_lite0": Coefficients(1.0, 1.0, 224),
+    "efficientnet_lite1": Coefficients(1.0, 1.1, 240),
+    "efficientnet_lite2": Coefficients(1.1, 1.2, 260),
+    "efficientnet_lite3": Coefficients(1.2, 1.4, 280),
+    "efficientnet_lite4": Coefficients(1.4, 1.8, 300),
+    "efficientnet_es": Coefficients(1.0, 1.0, 224),
+    "efficientnet_em": Coefficients(1.0, 1.1, 240),
+    "efficientnet_el": Coefficients(1.2, 1.4, 300),
+}
+
+
 class Figures(NamedTuple):
     """Published figures of a network at its published size, in millions; None for none."""
 
@@ -253,6 +364,11 @@ _TPU = "tensorflow/tpu models/official/mnasnet/README.md"
 _SLIM = "tensorflow/models research/slim/nets/mobilenet/README.md"
 _V1 = "arXiv:1704.04861, table 6; slim's mobilenet_v1.md"
 _V3 = "arXiv:1905.02244, table 3"
+_B = "arXiv:1905.11946, table 2"
+_LITE = "tensorflow/tpu models/official/efficientnet/lite/README.md"
+# Xilinx counts two operations for a multiply-add: 4.72, 7.34 and 19.36 G. The parameters are those
+# of timm's networks, with 1000 classes.
+_EDGE = "Xilinx/Vitis-AI model_zoo/README.md; timm results/results-imagenet.csv"
 
 FIGURES: dict[str, Figures] = {
     # The table's multiply-adds lie 1 to 3 % above what the convolutions take; the text's 312 for
@@ -285,6 +401,27 @@ FIGURES: dict[str, Figures] = {
     "mobilenetv3_large_minimal_100": Figures(209, 3.9, _SLIM),
     # Its 65 there is no count of slim's V3_SMALL_MINIMALISTIC, whose convolutions take 52.
     "mobilenetv3_small_minimal_100": Figures(None, 2.0, _SLIM),
+    # Its 2.9 million parameters there are 2.99, cut.
+    "mobilenet_edgetpu_075": Figures(624, None, _SLIM),
+    "mobilenet_edgetpu_100": Figures(990, 4.0, _SLIM),
+    "efficientnet_b0": Figures(390, 5.3, _B),
+    "efficientnet_b1": Figures(700, 7.8, _B),
+    "efficientnet_b2": Figures(1000, 9.2, _B),
+    "efficientnet_b3": Figures(1800, 12, _B),
+    # The table's 4.2 and 9.9 billion for B4 and B5 are 4 % below what the convolutions take.
+    "efficientnet_b4": Figures(None, 19, _B),
+    "efficientnet_b5": Figures(None, 30, _B),
+    "efficientnet_b6": Figures(19000, 43, _B),
+    "efficientnet_b7": Figures(37000, 66, _B),
+    # Its multiply-adds, 407 million for Lite0, lie 3 to 5 % above what the convolutions take.
+    "efficientnet_lite0": Figures(None, 4.7, _LITE),
+    "efficientnet_lite1": Figures(None, 5.4, _LITE),
+    "efficientnet_lite2": Figures(None, 6.1, _LITE),
+    "efficientnet_lite3": Figures(None, 8.2, _LITE),
+    "efficientnet_lite4": Figures(None, 13.0, _LITE),
+    "efficientnet_es": Figures(2360, 5.44, _EDGE),
+    "efficientnet_em": Figures(3670, 6.90, _EDGE),
+    "efficientnet_el": Figures(9680, 10.59, _EDGE),
 }
 """Plain name -> figures; those at other sizes and of other networks are not stated."""
 
@@ -302,7 +439,8 @@ class DescribedBlock:
 
     ``path`` is its place in the PyTorch network. ``expansion`` is 0 where no convolution expands,
     ``squeeze`` 0 without squeeze-excite. ``activation`` follows the expansion and the
-    depthwise convolution and, where ``activates_last``, the pointwise one.
+    depthwise convolution and, where ``activates_last``, the pointwise one. ``form`` is one of
+    :data:`FORMS`.
     """
 
     path: str
@@ -315,6 +453,11 @@ class DescribedBlock:
     residual: bool
     activation: str
     activates_last: bool = False
+    form: str = "depthwise"
+
+
+FORMS = ("depthwise", "fused", "fused, projection strided", "projection")
+"""What a block is made of: fused ones expand with a kernel and have nothing depthwise."""
 
 
 @dataclass(frozen=True)
@@ -339,6 +482,7 @@ class Description:
     gate: str
     gate_number: float
     figures: Figures | None = None
+    squeeze_activation: str = "relu"
     stated_at: int = 224
     stated_classes: int = 1000
 
@@ -534,6 +678,100 @@ def _v3(
     return (usual, replace(usual, head=round_to_eighths(head * alpha))) if alpha < 1 else (usual,)
 
 
+def _mobilenet_edgetpu(multiplier: float | None) -> tuple[Description, ...]:
+    alpha = multiplier or 1.0
+    blocks, channels = [], round_to_eighths(32 * alpha)
+    stem = channels
+    for stage, rows in enumerate(MOBILENET_EDGETPU):
+        for number, row in enumerate(rows):
+            outputs = round_to_eighths(row.out * alpha)
+            expansion = round_to_eighths(channels * row.factor) if row.factor > 1 else 0
+            form = ("fused" if expansion else "projection") if row.fused else "depthwise"
+            blocks.append(
+                DescribedBlock(
+                    f"blocks.{stage}.{number}", channels, expansion, outputs, row.kernel,
+                    row.stride, 0, row.residual and row.stride == 1 and channels == outputs,
+                    "relu", form=form,
+                )
+            )  # fmt: skip
+            channels = outputs
+    return (
+        Description(
+            "MobileNetEdgeTPU", "V3_EDGETPU of slim's mobilenet_v3.py", multiplier, stem,
+            tuple(blocks), last=0, head=round_to_eighths(1280 * max(alpha, 1.0)),
+            pools_first=False, activation="relu", gate="", gate_number=0.0, stated_classes=1001,
+        ),
+    )  # fmt: skip
+
+
+# --- EfficientNets ---
+
+
+def _efficientnet(name: str, _: float | None) -> tuple[Description, ...]:
+    """B0 to B7, and Lite, which has ReLU6, no squeeze-excite, and ends that are not scaled."""
+    width, depth, side = COEFFICIENTS[name]
+    lite = "lite" in name
+    rows = EFFICIENTNET_B0
+    blocks, channels = [], 32 if lite else round_to_eighths(32 * width)
+    stem = channels
+    sides = [*(row.side for row in rows), 7]
+    for stage, row in enumerate(rows):
+        outputs = round_to_eighths(row.channels * width)
+        ends = lite and stage in (0, len(rows) - 1)
+        for number in range(row.layers if ends else math.ceil(row.layers * depth)):
+            stride = sides[stage] // sides[stage + 1] if number == 0 else 1
+            blocks.append(
+                DescribedBlock(
+                    f"blocks.{stage}.{number}", channels,
+                    channels * row.expansion if row.expansion > 1 else 0, outputs, row.kernel,
+                    stride, 0 if lite else channels // 4, stride == 1 and channels == outputs,
+                    "relu6" if lite else "silu",
+                )
+            )  # fmt: skip
+            channels = outputs
+    activation = "relu6" if lite else "silu"
+    size = name.removeprefix("efficientnet_")
+    return (
+        Description(
+            f"EfficientNet-{size.capitalize()}",
+            "tables 1 and 2 of arXiv:1905.11946 and tensorflow/tpu's efficientnet_model.py",
+            None, stem, tuple(blocks), last=0,
+            head=1280 if lite else round_to_eighths(1280 * width), pools_first=False,
+            activation=activation, gate="sigmoid", gate_number=0.0,
+            squeeze_activation=activation, stated_at=side,
+        ),
+    )  # fmt: skip
+
+
+def _efficientnet_edgetpu(name: str, _: float | None) -> tuple[Description, ...]:
+    width, depth, side = COEFFICIENTS[name]
+    blocks, channels = [], round_to_eighths(32 * width)
+    stem = channels
+    for stage, row in enumerate(EFFICIENTNET_EDGETPU):
+        declared, outputs = (round_to_eighths(c * width) for c in (row.inputs, row.filters))
+        for number in range(math.ceil(row.layers * depth)):
+            stride = row.stride if number == 0 else 1
+            form = "depthwise"
+            if row.fused:
+                form = "fused, projection strided" if stride > 1 else "fused"
+            blocks.append(
+                DescribedBlock(
+                    f"blocks.{stage}.{number}", channels, declared * row.expansion, outputs,
+                    row.kernel, stride, 0,
+                    row.identity and stride == 1 and declared == outputs, "relu", form=form,
+                )
+            )  # fmt: skip
+            channels = declared = outputs
+    return (
+        Description(
+            f"EfficientNet-EdgeTPU-{name[-1].upper()}",
+            "tensorflow/tpu's efficientnet_edgetpu_builder.py", None, stem, tuple(blocks), last=0,
+            head=round_to_eighths(1280 * width), pools_first=False, activation="relu", gate="",
+            gate_number=0.0, stated_at=side,
+        ),
+    )  # fmt: skip
+
+
 def _paths(widths: list[int]) -> Iterator[str]:
     """Blocks in a row of one width, before any multiplier, make a stage."""
     for stage, (_, group) in enumerate(groupby(widths)):
@@ -559,6 +797,13 @@ FAMILIES: dict[str, Callable[[float | None], tuple[Description, ...]]] = {
     "mobilenetv3_small": lambda m: _v3("small", _SMALL, 2, False, m),
     "mobilenetv3_large_minimal": lambda m: _v3("large", _LARGE, 1, True, m),
     "mobilenetv3_small_minimal": lambda m: _v3("small", _SMALL, 2, True, m),
+    "mobilenet_edgetpu": _mobilenet_edgetpu,
+    **{
+        name: partial(
+            _efficientnet_edgetpu if name.startswith("efficientnet_e") else _efficientnet, name
+        )
+        for name in COEFFICIENTS
+    },
 }  # fmt: skip
 """Name without its multiplier -> what describes it."""
 
@@ -593,20 +838,29 @@ class _Writer:
 
     def block(self, x: int, block: DescribedBlock) -> int:
         entry, path, number = x, block.path, 1
-        if block.expansion:
+        if block.form == "projection":
+            return self.layer(x, "conv", f"{path}.conv", f"{path}.bn1", block.outputs, 1, 1)
+        strides_last = block.form == "fused, projection strided"
+        first, last = (1, block.stride) if strides_last else (block.stride, 1)
+        if block.form != "depthwise":
+            x = self.layer(
+                x, "conv", f"{path}.conv_exp", f"{path}.bn1", block.expansion, block.kernel, first
+            )
+            x = self.activation(x, block.activation, f"{path}.act1")
+        elif block.expansion:
             x = self.layer(x, "conv", f"{path}.conv_pw", f"{path}.bn1", block.expansion, 1, 1)
             x = self.activation(x, block.activation, f"{path}.act1")
             number = 2
-        width = self.steps[x].channels
-        x = self.layer(
-            x, "depthwise", f"{path}.conv_dw", f"{path}.bn{number}", width, block.kernel,
-            block.stride,
-        )  # fmt: skip
-        x = self.activation(x, block.activation, f"{path}.act{number}")
+        if block.form == "depthwise":
+            width = self.steps[x].channels
+            x = self.layer(
+                x, "depthwise", f"{path}.conv_dw", f"{path}.bn{number}", width, block.kernel, first
+            )
+            x = self.activation(x, block.activation, f"{path}.act{number}")
         if block.squeeze:
             x = self.squeeze(x, block)
         conv = f"{path}.conv_pwl" if block.expansion else f"{path}.conv_pw"
-        x = self.layer(x, "conv", conv, f"{path}.bn{number + 1}", block.outputs, 1, 1)
+        x = self.layer(x, "conv", conv, f"{path}.bn{number + 1}", block.outputs, 1, last)
         if block.activates_last:
             x = self.activation(x, block.activation, f"{path}.act{number + 1}")
         return self.add("add", x, entry, place=path) if block.residual else x
@@ -615,7 +869,7 @@ class _Writer:
         path, gate = f"{block.path}.se", self.description.gate
         y = self.add("mean", x, place=f"{path}.pool")
         y = self.layer(y, "conv", f"{path}.conv_reduce", None, block.squeeze, 1, 1)
-        y = self.activation(y, "relu", f"{path}.act1")
+        y = self.activation(y, self.description.squeeze_activation, f"{path}.act1")
         width = self.steps[x].channels
         y = self.layer(y, "conv", f"{path}.conv_expand", None, width, 1, 1)
         number = self.gate_number if gate == "hard_sigmoid" else 0.0

@@ -8,6 +8,8 @@ that code constructs its layers, and not the tables of ``porting.mapping``.
 Sources, for MnasNet and Single-Path NAS: tensorflow/tpu
 ``models/official/mnasnet/mnasnet_model.py``. ``MnasBlock._build`` constructs expansion, depthwise,
 squeeze-excite and projection; ``MnasNetModel._build`` constructs all blocks before stem and head.
+For the EfficientNets: ``models/official/efficientnet/efficientnet_model.py`` there, whose blocks
+name their layers when they are called, each in its own scope.
 For the MobileNets: tensorflow/models ``research/slim/nets``: ``mobilenet_v1.py``,
 ``mobilenet/mobilenet.py``, ``mobilenet/mobilenet_v3.py`` and ``mobilenet/conv_blocks.py``.
 """
@@ -46,11 +48,18 @@ class ReferenceBlock:
     stride: int
     reduced_filters: int
     adds_input: bool
+    fused: bool
+    strides_last: bool
 
     @property
     def projection(self) -> str:
         """What the PyTorch block calls its last convolution."""
         return "conv_pwl" if self.expands else "conv_pw"
+
+    @property
+    def norms(self) -> int:
+        """The number of its batch norms."""
+        return 3 if self.expands and not self.fused else 2
 
 
 def round_filters(filters: int, multiplier: float | None) -> int:
@@ -84,6 +93,8 @@ def reference_blocks(config: NetworkConfig) -> Iterator[ReferenceBlock]:
                     stride=stride,
                     reduced_filters=max(1, int(inputs * spec.se_ratio)) if spec.se_ratio else 0,
                     adds_input=spec.skip and stride == 1 and inputs == outputs,
+                    fused=spec.type in ("er", "erp"),
+                    strides_last=spec.type == "erp",
                 )
                 index, number, inputs = index + 1, number + 1, outputs
             nominal = spec.channels
@@ -94,10 +105,15 @@ def reference_blocks(config: NetworkConfig) -> Iterator[ReferenceBlock]:
 
 @dataclass(frozen=True)
 class Scheme:
-    """How layers are named: in which scope, and over what their counters run."""
+    """How layers are named: in which scope, and over what their counters run.
+
+    ``prefix`` begins the names of stem, blocks and head, ``norm`` names batch norms.
+    """
 
     layer_scope: str
     count_whole_network: bool
+    prefix: str = "mnas_"
+    norm: str = "batch_normalization"
 
 
 SCHEMES = {
@@ -105,6 +121,8 @@ SCHEMES = {
     "keras": Scheme("mnas_net_model/", True),
     # use_keras=False: tf.layers in the scope that calls them, counted there.
     "layers": Scheme("", False),
+    # BatchNormalization of tensorflow/tpu models/official/efficientnet/utils.py.
+    "efficientnet": Scheme("", False, "", "tpu_batch_normalization"),
 }
 
 SLIM = "slim"
@@ -114,6 +132,14 @@ ROOTS: dict[str, tuple[str, str]] = {
     "mobilenetv1": ("MobilenetV1", SLIM),
     "mobilenetv2": ("MobilenetV2", SLIM),
     "mobilenetv3": ("MobilenetV3", SLIM),
+    "mobilenet_edgetpu": ("MobilenetEdgeTPU", SLIM),
+    "efficientnet_es": ("efficientnet-edgetpu-S", "efficientnet"),
+    "efficientnet_em": ("efficientnet-edgetpu-M", "efficientnet"),
+    "efficientnet_el": ("efficientnet-edgetpu-L", "efficientnet"),
+    **{
+        f"efficientnet_{size}": (f"efficientnet-{size}", "efficientnet")
+        for size in (*(f"b{number}" for number in range(8)), *(f"lite{n}" for n in range(5)))
+    },
     "spnasnet": ("single-path", "keras"),
     "semnasnet": ("mnasnet-a1", "keras"),
     "mnasnet_small": ("mnasnet-small", "keras"),
@@ -132,23 +158,26 @@ def root_and_scheme(model: str) -> tuple[str, str]:
 
 def layer_scopes(config: NetworkConfig, scheme: str) -> dict[str, str]:
     """Variable scopes of layers and batch norms, by their module paths in the PyTorch network."""
-    names = _LayerCounter(SCHEMES[scheme])
+    names, prefix = _LayerCounter(SCHEMES[scheme]), SCHEMES[scheme].prefix
     for block in reference_blocks(config):
-        scope, path = f"mnas_blocks_{block.index}", block.path
-        if block.expands:
+        scope, path = f"{prefix}blocks_{block.index}", block.path
+        if block.fused:
+            names.layer(f"{path}.conv_exp", scope, "conv2d")
+        elif block.expands:
             names.layer(f"{path}.conv_pw", scope, "conv2d")
-        names.layer(f"{path}.conv_dw", scope, "depthwise_conv2d")
+        if not block.fused:
+            names.layer(f"{path}.conv_dw", scope, "depthwise_conv2d")
         if block.reduced_filters:
             names.layer(f"{path}.se.conv_reduce", f"{scope}/se", "conv2d")
             names.layer(f"{path}.se.conv_expand", f"{scope}/se", "conv2d")
         names.layer(f"{path}.{block.projection}", scope, "conv2d")
-        for number in range(1, 4 if block.expands else 3):
+        for number in range(1, block.norms + 1):
             names.norm(f"{path}.bn{number}", scope)
-    names.layer("conv_stem", "mnas_stem", "conv2d")
-    names.norm("bn1", "mnas_stem")
-    names.layer("conv_head", "mnas_head", "conv2d")
-    names.norm("bn2", "mnas_head")
-    names.layer("classifier", "mnas_head", "dense")
+    names.layer("conv_stem", f"{prefix}stem", "conv2d")
+    names.norm("bn1", f"{prefix}stem")
+    names.layer("conv_head", f"{prefix}head", "conv2d")
+    names.norm("bn2", f"{prefix}head")
+    names.layer("classifier", f"{prefix}head", "dense")
     return names.scopes
 
 
@@ -165,7 +194,7 @@ class _LayerCounter:
         self.scopes[path] = f"{self.scheme.layer_scope}{scope}/{self._next_name(home, kind)}"
 
     def norm(self, path: str, scope: str) -> None:
-        self.scopes[path] = f"{scope}/{self._next_name(scope, 'batch_normalization')}"
+        self.scopes[path] = f"{scope}/{self._next_name(scope, self.scheme.norm)}"
 
     def _next_name(self, home: str, kind: str) -> str:
         number = self.counts[home, kind]
@@ -176,6 +205,7 @@ class _LayerCounter:
 _STEMS = {
     "keras": re.compile(r"(?P<root>.+?)/mnas_net_model/mnas_stem/conv2d(?:_\d+)?/kernel"),
     "layers": re.compile(r"(?P<root>.+?)/mnas_stem/conv2d(?:_\d+)?/kernel"),
+    "efficientnet": re.compile(r"(?P<root>.+?)/stem/conv2d(?:_\d+)?/kernel"),
     SLIM: re.compile(r"(?P<root>.+?)/(?:Conv2d_0|Conv)/weights"),
 }
 
@@ -191,8 +221,8 @@ def detect_scheme(names: Iterable[str]) -> tuple[str, str]:
             if match := pattern.fullmatch(name):
                 return scheme, match["root"]
     raise BadInput(
-        "no variable .../mnas_stem/conv2d/kernel or .../Conv/weights: not a checkpoint of Google's "
-        "MnasNet or of slim's MobileNets"
+        "no variable .../mnas_stem/conv2d/kernel, .../stem/conv2d/kernel or .../Conv/weights: not "
+        "a checkpoint of Google's MnasNet or EfficientNet, or of slim's MobileNets"
     )
 
 
@@ -296,25 +326,38 @@ MNASNET_VARIABLES = VariableNames("kernel", "depthwise_kernel", "bias")
 
 
 class MnasNet:
-    """``MnasNetModel.call``: names of the parts are those of the PyTorch network."""
+    """``MnasNetModel.call``: names of the parts are those of the PyTorch network.
+
+    ``Model.call`` of EfficientNet computes the same, with other activations and with fused blocks.
+    """
 
     def __init__(self, builder: Builder, scheme: str) -> None:
         self.b, self.tf, self.config = builder, builder.tf, builder.config
-        self.scopes = layer_scopes(builder.config, scheme)
+        self.scopes, self.prefix = layer_scopes(builder.config, scheme), SCHEMES[scheme].prefix
+        # relu_fn of GlobalParams; EfficientNet's is in the squeeze-excite too.
+        self.relu_fn = self.activation(builder.config.activation)
+        self.squeeze_relu_fn = self.activation(builder.config.squeeze_activation)
+
+    def activation(self, name: str) -> Any:
+        if name == "silu":
+            return lambda x: x * self.tf.sigmoid(x)
+        return {"relu": self.tf.nn.relu, "relu6": self.tf.nn.relu6}[name]
 
     def build(self) -> None:
         """Add the whole network; its logits are the last tap."""
-        tf, b, config = self.tf, self.b, self.config
-        with b.scope("mnas_stem"):
-            filters = round_filters(config.stem_channels, config.width)
+        tf, b, config, width = self.tf, self.b, self.config, self.config.width
+        with b.scope(f"{self.prefix}stem"):
+            filters = round_filters(config.stem_channels, None if config.fixed_stem else width)
             x = self.conv(b.reference.image, "conv_stem", filters, 3, 2)
-            x = b.tap("act1", tf.nn.relu(self.norm(x, "bn1")))
+            x = b.tap("act1", self.relu_fn(self.norm(x, "bn1")))
         for block in reference_blocks(config):
-            with b.scope(f"mnas_blocks_{block.index}"):
+            with b.scope(f"{self.prefix}blocks_{block.index}"):
                 x = self.block(x, block)
-        with b.scope("mnas_head"):
-            x = self.conv(x, "conv_head", config.head_channels, 1)
-            x = b.tap("act2", tf.nn.relu(self.norm(x, "bn2")))
+        with b.scope(f"{self.prefix}head"):
+            scales = config.head_scaling == "up"
+            filters = round_filters(config.head_channels, width if scales else None)
+            x = self.conv(x, "conv_head", filters, 1)
+            x = b.tap("act2", self.relu_fn(self.norm(x, "bn2")))
             x = b.tap("global_pool", tf.reduce_mean(x, [1, 2]))
             x = self.dense(x)
         b.reference.logits = b.tap("classifier", tf.identity(x, "logits"))
@@ -329,23 +372,27 @@ class MnasNet:
 
     def dense(self, x: Any) -> Any:
         scope = self.scopes["classifier"]
-        shape = [self.config.head_channels, self.config.num_classes]
+        shape = [x.shape[-1], self.config.num_classes]
         weight = self.b.variable(scope, "kernel", shape)
         bias = self.b.variable(scope, "bias", shape[1:])
         return self.tf.nn.bias_add(self.tf.matmul(x, weight), bias)
 
     def block(self, x: Any, block: ReferenceBlock) -> Any:
-        """``MnasBlock.call``."""
-        relu, path, entry, tap = self.tf.nn.relu, block.path, x, self.b.tap
-        if block.expands:
+        """``MnasBlock.call``; fused, ``MBConvBlockWithoutDepthwise.call``."""
+        relu, path, entry, tap = self.relu_fn, block.path, x, self.b.tap
+        stride, last_stride = (1, block.stride) if block.strides_last else (block.stride, 1)
+        if block.fused:
+            x = self.conv(x, f"{path}.conv_exp", block.expanded_filters, block.kernel, stride)
+        elif block.expands:
             x = self.conv(x, f"{path}.conv_pw", block.expanded_filters, 1)
             x = tap(f"{path}.act1", relu(self.norm(x, f"{path}.bn1")))
-        number = 2 if block.expands else 1
-        x = self.b.depthwise(x, self.scopes[f"{path}.conv_dw"], block.kernel, block.stride)
+        number = block.norms - 1
+        if not block.fused:
+            x = self.b.depthwise(x, self.scopes[f"{path}.conv_dw"], block.kernel, stride)
         x = tap(f"{path}.act{number}", relu(self.norm(x, f"{path}.bn{number}")))
         if block.reduced_filters:
             x = self.squeeze_excite(x, f"{path}.se", block.reduced_filters)
-        x = self.conv(x, f"{path}.{block.projection}", block.output_filters, 1)
+        x = self.conv(x, f"{path}.{block.projection}", block.output_filters, 1, last_stride)
         x = self.norm(x, f"{path}.bn{number + 1}")
         return tap(path, self.tf.add(x, entry, "Add")) if block.adds_input else x
 
@@ -355,7 +402,7 @@ class MnasNet:
         with tf.name_scope("se"):
             gate = tap(f"{path}.pool", tf.reduce_mean(x, [1, 2], keepdims=True))
             gate = self.conv(gate, f"{path}.conv_reduce", squeeze, 1, bias=True)
-            gate = tap(f"{path}.act1", tf.nn.relu(tap(f"{path}.conv_reduce", gate)))
+            gate = tap(f"{path}.act1", self.squeeze_relu_fn(tap(f"{path}.conv_reduce", gate)))
             gate = self.conv(gate, f"{path}.conv_expand", x.shape[-1], 1, bias=True)
             gate = tap(f"{path}.conv_expand", gate)
             gate = tap(f"{path}.gate", tf.sigmoid(gate))
@@ -368,7 +415,7 @@ SLIM_VARIABLES = VariableNames("weights", "depthwise_weights", "biases")
 
 
 class Slim:
-    """One of the three MobileNets, in the order of its ``conv_defs``."""
+    """One of the MobileNets, in the order of its ``conv_defs``."""
 
     def __init__(self, builder: Builder) -> None:
         self.b, self.tf, self.config = builder, builder.tf, builder.config
@@ -427,7 +474,7 @@ class Slim:
 
     def block(self, x: Any, spec: BlockSpec, path: str, stride: int) -> Any:
         act = self.activation(spec.activation)
-        if spec.type == "cn":
+        if spec.type == "cn" and spec.activation != "none":
             scope = self.next_conv()
             x = self.b.conv(x, scope, self.depth(spec.channels), spec.kernel, stride)
             return self.activated(x, scope, f"{path}.bn1", f"{path}.act1", act)
@@ -445,23 +492,30 @@ class Slim:
         return self.activated(x, f"{scope}_pointwise", f"{path}.bn2", f"{path}.act2", act)
 
     def expanded_conv(self, x: Any, spec: BlockSpec, path: str, stride: int, act: Any) -> Any:
-        """``expanded_conv`` of V2 and V3; without an expansion where that is 1."""
+        """``expanded_conv`` of V2 and V3; without an expansion where that is 1.
+
+        In MobileNetEdgeTPU, a fused block of expansion 1 is a projection alone.
+        """
         scope = f"expanded_conv_{self.blocks - 1}" if self.blocks > 1 else "expanded_conv"
         entry, number = x, 1
         if spec.expansion > 1:
             inner = make_divisible(int(x.shape[-1]) * spec.expansion)
-            x = self.b.conv(x, f"{scope}/expand", inner, 1)
+            # mbv3_fused expands with the kernel and the stride, and has nothing depthwise.
+            fused = (spec.kernel, stride) if spec.type == "er" else (1, 1)
+            x = self.b.conv(x, f"{scope}/expand", inner, *fused)
             x = self.activated(x, f"{scope}/expand", f"{path}.bn1", f"{path}.act1", act)
             number = 2
-        x = self.b.depthwise(x, f"{scope}/depthwise", spec.kernel, stride)
-        x = self.activated(
-            x, f"{scope}/depthwise", f"{path}.bn{number}", f"{path}.act{number}", act
-        )
+        if spec.type not in ("er", "cn"):
+            x = self.b.depthwise(x, f"{scope}/depthwise", spec.kernel, stride)
+            x = self.activated(
+                x, f"{scope}/depthwise", f"{path}.bn{number}", f"{path}.act{number}", act
+            )
+            number += 1
         if spec.se_ratio:
             x = self.squeeze_excite(x, f"{scope}/squeeze_excite", f"{path}.se", spec.se_ratio)
         x = self.b.conv(x, f"{scope}/project", self.depth(spec.channels), 1)
-        x = self.b.tap(f"{path}.bn{number + 1}", self.b.norm(x, f"{scope}/project/BatchNorm"))
-        if stride > 1 or entry.shape[-1] != x.shape[-1]:
+        x = self.b.tap(f"{path}.bn{number}", self.b.norm(x, f"{scope}/project/BatchNorm"))
+        if stride > 1 or entry.shape[-1] != x.shape[-1] or not spec.skip:
             return x
         return self.b.tap(path, self.tf.add(x, entry, "add"))
 

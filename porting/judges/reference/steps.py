@@ -12,7 +12,7 @@ kind              what it computes
 ``depthwise``     a depthwise convolution
 ``bias``          a number added to each channel
 ``norm``          batch norm by moving statistics; ``number`` is its epsilon
-``relu``          and ``relu6``, ``hard_swish``, ``sigmoid``
+``relu``          and ``relu6``, ``hard_swish``, ``silu``, ``sigmoid``
 ``hard_sigmoid``  relu6(x + 3) times ``number``, a sixth or what stands for it
 ``mean``          over height and width
 ``multiply``      of two values; so is ``add``
@@ -271,7 +271,7 @@ class _Reader:
         return _Part(_SHIFT_PART, data) if isinstance(data, int) and shifts else None
 
     def product(self, data: _Value, other: _Value) -> _Value | None:
-        """``x * relu6(x + 3)``, or a part times a constant, which completes it."""
+        """``x * relu6(x + 3)``, or a part times a constant, which completes it; a SiLU."""
         if isinstance(other, _Weight):
             if not isinstance(data, _Part) or other.value is None or data.kind not in _WHOLE:
                 return None
@@ -280,6 +280,10 @@ class _Reader:
         for part, factor in ((data, other), (other, data)):
             if isinstance(part, _Part) and part.kind == _CLAMP_PART and part.of == factor:
                 return _Part(_SCALE_PART, part.of)
+            if isinstance(part, int) and isinstance(factor, int):
+                gate = self.steps[part]
+                if (gate.kind, gate.inputs) == ("sigmoid", (factor,)):
+                    return self.step("silu", (factor,), gate.channels)
         return None
 
     def computed(self, operation: Any, names: list[str], values: list[_Value]) -> int:

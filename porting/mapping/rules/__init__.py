@@ -9,6 +9,7 @@ from porting.errors import MappingError, WeightSetError
 from porting.graph.layers import NetworkLayers
 from porting.mapping.layouts import CONV_TF, DEPTHWISE_TF
 from porting.mapping.plan import Fill, LeftOut, Plan
+from porting.mapping.rules.efficientnet import EFFICIENTNET
 from porting.mapping.rules.keras import KERAS
 from porting.mapping.rules.mnasnet import MNASNET
 from porting.mapping.rules.ruleset import RuleSet
@@ -16,7 +17,7 @@ from porting.mapping.rules.slim import SLIM_V1, SLIM_V2_V3
 from porting.sources.checkpoint.weight_sets import EMA_SUFFIX, is_statistic
 from porting.sources.source import Source
 
-RULES: tuple[RuleSet, ...] = (MNASNET, SLIM_V1, SLIM_V2_V3, *KERAS)
+RULES: tuple[RuleSet, ...] = (MNASNET, EFFICIENTNET, SLIM_V1, SLIM_V2_V3, *KERAS)
 
 Variables = dict[tuple[str, str], dict[int, list[tuple[str, str]]]]
 """Scope and kind of layer -> counter -> (name in the source, variable)."""

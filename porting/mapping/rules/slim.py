@@ -53,17 +53,20 @@ def places_v1(layers: NetworkLayers) -> Places:
 
 
 def places_v2_v3(layers: NetworkLayers) -> Places:
-    """Module paths by scope and kind of layer, for MobileNet V2 and V3."""
+    """Module paths by scope and kind of layer, for MobileNet V2, V3 and EdgeTPU."""
     paths = _stem_and_logits(layers, "Conv")
     convolutions = 0
     for entry in layers.blocks:
-        if "conv" in entry.main:
+        number = entry.block.index
+        scope = f"expanded_conv_{number}" if number else "expanded_conv"
+        if "conv" in entry.main and entry.block.activation != "none":
             convolutions += 1
             _add(paths, entry, {"conv": f"Conv_{convolutions}"})
             continue
-        number = entry.block.index
-        scope = f"expanded_conv_{number}" if number else "expanded_conv"
-        _add(paths, entry, {role: f"{scope}/{role}" for role in entry.main})
+        # mbv3_fused of mobilenet_v3.py expands by its only convolution; without an expansion it
+        # projects alone.
+        names = {"fused": "expand", "conv": "project"}
+        _add(paths, entry, {role: f"{scope}/{names.get(role, role)}" for role in entry.main})
         for layer, name in zip(entry.squeeze, ("Conv", "Conv_1"), strict=False):
             paths[f"{scope}/squeeze_excite/{name}", ""] = [layer.path]
     if layers.head is not None:
