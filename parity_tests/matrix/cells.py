@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from genmobilenet import list_models
+from parity_tests.building.networks import TRIED
 from parity_tests.matrix.files import Made, checkpoint, frozen_graph, keras, saved_model, tflite
 
-NETWORKS = tuple(list_models("tf_*"))
+NETWORKS = tuple(model for model in TRIED if model.startswith("tf_"))
 FAMILIES = (
     "tf_mnasnet_050",
     "tf_semnasnet_050",
@@ -25,12 +25,17 @@ FAMILIES = (
     "tf_mobilenetv3_large_075",
     "tf_mobilenetv3_large_minimal_100",
     "tf_spnasnet_100",
+    "tf_efficientnet_b0",
+    "tf_efficientnet_lite0",
 )
 """One width of each family, and of MobileNet V3 each of its forms."""
 
-MOBILENETS = tuple(model for model in NETWORKS if "mobilenet" in model)
+WITH_CHECKPOINTS = (*FAMILIES, "tf_efficientnet_es", "tf_mobilenet_edgetpu_075")
+"""And those whose fused blocks have names of their own in checkpoints."""
+
+KERAS_NETWORKS = tuple(model for model in NETWORKS if "tf_mobilenetv" in model)
 FAMILIES_OF_KERAS = (
-    *(model for model in FAMILIES if "mobilenet" in model), "tf_mobilenetv3_small_minimal_100",
+    *(model for model in FAMILIES if model in KERAS_NETWORKS), "tf_mobilenetv3_small_minimal_100",
 )  # fmt: skip
 TAKEN_IN_TURN = ("frozen-graph", "saved-model", "checkpoint-ema", "checkpoint-raw")
 
@@ -69,12 +74,12 @@ KINDS = (
     Kind("tflite-uint8-legacy", "TFLite", IN_INTEGERS, tflite("uint8_legacy"), slow=False),
     Kind("frozen-graph", "frozen graph", TENSORFLOW, frozen_graph),
     Kind("saved-model", "SavedModel", TENSORFLOW, saved_model),
-    Kind("checkpoint-ema", "Checkpoint", TENSORFLOW, checkpoint(raw=False), weights="ema"),
+    Kind("checkpoint-ema", "Checkpoint", TENSORFLOW, checkpoint(raw=False), WITH_CHECKPOINTS, "ema"),
     Kind("checkpoint-raw", "Checkpoint", TENSORFLOW, checkpoint(raw=True), weights="raw"),
-    Kind("keras", "Keras", KERAS, keras("archive"), MOBILENETS),
-    Kind("keras-weights", "Keras", KERAS, keras("numbered"), MOBILENETS),
-    Kind("keras-h5", "Keras", KERAS, keras("h5"), MOBILENETS),
-    Kind("keras-h5-weights", "Keras", KERAS, keras("legacy weights"), MOBILENETS),
+    Kind("keras", "Keras", KERAS, keras("archive"), KERAS_NETWORKS),
+    Kind("keras-weights", "Keras", KERAS, keras("numbered"), KERAS_NETWORKS),
+    Kind("keras-h5", "Keras", KERAS, keras("h5"), KERAS_NETWORKS),
+    Kind("keras-h5-weights", "Keras", KERAS, keras("legacy weights"), KERAS_NETWORKS),
 )
 
 
@@ -92,12 +97,12 @@ class Cell:
         So each family has a graph and a checkpoint, each kind of those half of the families, each
         architecture of Keras every kind of file, and each width of it one.
         """
-        if self.kind.name in TAKEN_IN_TURN:
+        if self.kind.name in TAKEN_IN_TURN and self.model in FAMILIES:
             turn = TAKEN_IN_TURN.index(self.kind.name)
             return (turn + FAMILIES.index(self.model)) % 2 == 1
         if self.kind.judges == KERAS and self.model not in FAMILIES_OF_KERAS:
             layouts = [kind for kind in KINDS if kind.judges == KERAS]
-            return layouts.index(self.kind) != MOBILENETS.index(self.model) % len(layouts)
+            return layouts.index(self.kind) != KERAS_NETWORKS.index(self.model) % len(layouts)
         return False
 
     def __str__(self) -> str:

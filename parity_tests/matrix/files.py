@@ -48,10 +48,12 @@ class Made:
 def normalised(model: str) -> np.ndarray:
     """:data:`PIXELS` as the family's training code normalises them, float32.
 
-    The MobileNets (slim, Keras) take -1..1, the MNASNets and Single-Path NAS
+    The MobileNets (slim, Keras) take -1..1, EfficientNet-Lite and -EdgeTPU nearly that, all others
     ImageNet's mean and deviation.
     """
     mean, deviation = (127.5, 127.5) if "mobilenet" in model else (MEAN, DEVIATION)
+    if model.startswith(("tf_efficientnet_l", "tf_efficientnet_e")):
+        mean, deviation = 127, 128
     return ((PIXELS - np.array(mean)) / np.array(deviation)).astype(np.float32)
 
 

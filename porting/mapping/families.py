@@ -22,8 +22,14 @@ IMAGENET: Affine = (
 INCEPTION: Affine = ((127.5,) * 3, (127.5,) * 3)
 """Pixels to [-1, 1]: ``inception_preprocessing.py`` in tensorflow/models research/slim."""
 
+LITE: Affine = ((127.0,) * 3, (128.0,) * 3)
+"""``MEAN_RGB`` and ``STDDEV_RGB`` in tensorflow/tpu ``efficientnet_lite_builder.py`` and
+``efficientnet_edgetpu_builder.py``."""
+
 MNASNET = "decode-and-crop padded {size}+32, resize legacy bicubic {size}"
-"""tensorflow/tpu ``models/official/mnasnet/preprocessing.py``; bicubic until July 2019."""
+"""tensorflow/tpu ``models/official/mnasnet/preprocessing.py``; bicubic until July 2019.
+
+That of ``models/official/efficientnet`` was its copy, and has stayed bicubic."""
 
 SLIM = "decode tf, crop fraction 0.875, resize legacy bilinear {size}"
 """``preprocess_for_eval`` of slim's ``inception_preprocessing.py`` (tensorflow/models)."""
@@ -44,7 +50,12 @@ class Family:
         return self.steps.format(size=size)
 
 
-FAMILIES = {"mobilenet": Family(SLIM, INCEPTION), "": Family(MNASNET, IMAGENET)}
+FAMILIES = {
+    "mobilenet": Family(SLIM, INCEPTION),
+    "efficientnet_lite": Family(MNASNET, LITE),
+    "efficientnet_e": Family(MNASNET, LITE),
+    "": Family(MNASNET, IMAGENET),
+}
 """By the start of a network's plain name."""
 
 ASSUMED = FAMILIES["mobilenet"]

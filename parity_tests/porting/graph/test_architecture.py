@@ -355,15 +355,15 @@ def test_a_graph_without_layers_is_refused():
 
 RETRAINED = {
     "mcunet_vww.tflite": "stem_c16_nr6 padding=symmetric | ds_r1_k3_s1_c8 | ",
-    "mobilenet_edgetpu_0.75_224_int8.tflite": "stem_c24_nre | cn_r1_k1_s1_c16_nno | er_r1_k3_s2",
+    "mobilenet_edgetpu_0.75_224_int8.tflite": "tf_mobilenet_edgetpu_075",
     "mobilenet_v1_1.0_224_uint8_embedding.tflite": "stem_c32_nr6 | dsa_r1_k3_s1_c64 | ",
-    "model_maker_efficientnet_lite0_int8.tflite": "stem_c32_nr6 | ds_r1_k3_s1_c16 | ir_r2_k3_s2",
+    "model_maker_efficientnet_lite0_int8.tflite": "tf_efficientnet_lite0",
     "teachable_machine_float.tflite": "stem_c16_nr6 | ds_r1_k3_s1_c8 | ir_r2_k3_s2_e6_c8 | ",
     "tf_for_poets_v1_0.25_retrained.pb": "stem_c8_nr6 | dsa_r1_k3_s1_c16 | dsa_r2_k3_s2_c32 | ",
     "visual_wake_words_96_float.tflite": "stem_c8_nre | dsa_r1_k3_s1_c16 | ",
     "visual_wake_words_96_int8.tflite": "stem_c8_nre | dsa_r1_k3_s1_c16 | ",
 }
-"""File -> how the strings of its network begin."""
+"""File -> how the name of its network begins, or its strings."""
 
 
 @pytest.mark.slow

@@ -255,7 +255,7 @@ def _normalisation(run: Run) -> Edits:
     base = run.base
     if not any(base.mean) and set(base.std) == {1.0}:
         return "the network normalises by itself"
-    affines = [family.affine for family in FAMILIES.values()]
+    affines = list(dict.fromkeys(family.affine for family in FAMILIES.values()))
     others = [a for a in affines if not np.allclose(a, (base.mean, base.std), rtol=1e-3)]
 
     def words_for(affine: Affine) -> str:
