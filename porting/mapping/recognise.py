@@ -122,13 +122,13 @@ class _Search:
     def known(self) -> Iterator[Match]:
         """All known networks that fit."""
         fitting = set()
-        stem, weights = _stem_channels(self._source), None
+        widths, weights = _widths(self._source), None
         if self._source.graph is None:
             with suppress(MappingError):
                 weights = self._variables.weight_count
         for model in self._models():
             config = get_config(model)
-            if f"tf_{model}" in fitting or stem not in (None, config.stem):
+            if f"tf_{model}" in fitting or (widths and not _has_widths_of(widths, config)):
                 continue
             if weights not in (None, layers_of(config).weight_count):
                 continue
@@ -260,15 +260,22 @@ def _depth(error: MappingError | None) -> int:
     return error.depth if isinstance(error, GraphMismatch) else -str(error).count("\n")
 
 
-def _stem_channels(source: Source) -> int | None:
-    """Channels of a graph's first convolution, which quickly rule out most networks.
+def _widths(source: Source) -> list[int]:
+    """Output channels of a graph's convolutions in order; none if some are not known.
 
-    That of a grey image may be written as a depthwise one.
+    They quickly rule out most networks. The stem of a grey image may be a depthwise convolution.
     """
     operators = () if source.graph is None else source.graph.operators
     kinds = ("CONV_2D", "DEPTHWISE_CONV_2D")
-    first = next((op for op in operators if op.kind in kinds and len(op.inputs) > 1), None)
-    return None if first is None else facts_of(first, source).out_channels or None
+    layers = (op for op in operators if op.kind in kinds and len(op.inputs) > 1)
+    widths = [facts_of(layer, source).out_channels for layer in layers]
+    return widths if all(widths) else []
+
+
+def _has_widths_of(widths: list[int], config: NetworkConfig) -> bool:
+    """Whether a graph's widths begin with a network's stem and hold those of its blocks."""
+    blocks = {block.out_channels for block in config.resolve()}
+    return widths[0] == config.stem and blocks.issubset(widths)
 
 
 def _heads(config: NetworkConfig) -> Iterator[NetworkConfig]:
