@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import porting
-from genmobilenet import create_model
+from genmobilenet import create_model, get_config
 from parity_tests.building.command import porting as run
 from parity_tests.building.tables import write_checkpoint
 from porting.mapping import rules
@@ -102,7 +102,7 @@ def test_every_network_in_the_table_is_one():
     names = [name for pattern in named for name in spelled_out(pattern)]
     assert len(names) >= 40
     for name in names:
-        create_model(name)
+        get_config(name)
 
 
 def spelled_out(pattern):

@@ -74,7 +74,9 @@ KINDS = (
     Kind("tflite-uint8-legacy", "TFLite", IN_INTEGERS, tflite("uint8_legacy"), slow=False),
     Kind("frozen-graph", "frozen graph", TENSORFLOW, frozen_graph),
     Kind("saved-model", "SavedModel", TENSORFLOW, saved_model),
-    Kind("checkpoint-ema", "Checkpoint", TENSORFLOW, checkpoint(raw=False), WITH_CHECKPOINTS, "ema"),
+    Kind(
+        "checkpoint-ema", "Checkpoint", TENSORFLOW, checkpoint(raw=False), WITH_CHECKPOINTS, "ema"
+    ),
     Kind("checkpoint-raw", "Checkpoint", TENSORFLOW, checkpoint(raw=True), weights="raw"),
     Kind("keras", "Keras", KERAS, keras("archive"), KERAS_NETWORKS),
     Kind("keras-weights", "Keras", KERAS, keras("numbered"), KERAS_NETWORKS),

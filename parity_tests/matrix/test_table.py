@@ -7,6 +7,7 @@ import re
 import pytest
 
 from genmobilenet import list_models
+from parity_tests.building.networks import TRIED
 from parity_tests.matrix.cells import CELLS, KINDS
 from parity_tests.test_documents import NETWORKS, spelled_out
 
@@ -41,4 +42,5 @@ def test_every_word_for_a_source_has_kinds():
 
 def test_every_network_with_a_tensorflow_side_is_ported():
     promised = {f"tf_{name}" for named, words in ROWS if words for name in named}
-    assert promised == set(list_models("tf_*")) == {cell.model for cell in CELLS}
+    assert promised == set(list_models("tf_*"))
+    assert {cell.model for cell in CELLS} == promised.intersection(TRIED)
