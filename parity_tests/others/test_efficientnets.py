@@ -46,7 +46,7 @@ AS_THEY_ARE = [
 ]
 
 
-@pytest.mark.parametrize(("ours", "theirs", "options", "change"), AS_THEY_ARE, ids=lambda v: str(v))
+@pytest.mark.parametrize(("ours", "theirs", "options", "change"), AS_THEY_ARE, ids=str)
 def test_a_port_of_googles_network_loads_unchanged(others, tmp_path, ours, theirs, options, change):
     port = porting.port(written(tmp_path, get_config(ours)), pixels=seeded_pixels(2, 64))
     assert port.model == ours
@@ -85,9 +85,7 @@ def test_files_port_onto_timms_networks(others, tmp_path, ours, theirs, options)
         ("tf_mobilenet_edgetpu_100", "mobilenet_edgetpu_100", SAME, "relu"),
     ],
 )
-def test_what_timm_computes_otherwise_is_named(
-    others, tmp_path, ours, theirs, options, difference
-):
+def test_what_timm_computes_otherwise_is_named(others, tmp_path, ours, theirs, options, difference):
     path = written(tmp_path, get_config(ours))
     module = others.timm.create_model(theirs, **options)
     with pytest.raises(MappingError, match=difference):
