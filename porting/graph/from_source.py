@@ -52,7 +52,7 @@ _PLAIN = {
     "ADD": "add", "SUB": "sub", "MUL": "mul", "DIV": "div", "RELU": "relu", "RELU6": "relu6",
     "RELU_0_TO_1": "relu1", "RELU_N1_TO_1": "relu_n1_to_1", "LOGISTIC": "sigmoid",
     "HARD_SWISH": "hard_swish", "TANH": "tanh", "SOFTMAX": "softmax",
-    "L2_NORMALIZATION": "l2_normalise",
+    "L2_NORMALIZATION": "l2_normalise", "SQUARE": "square", "SQRT": "sqrt", "RSQRT": "rsqrt",
 }  # fmt: skip
 """Operators without weights -> the kind of node that they become."""
 _OF_ONE_CHANNEL = {"1 h w c": "i h w o", "h w c 1": "h w i o", "h w c m": "h w i o"}
@@ -341,6 +341,12 @@ class _Reader:
             if kind == "TRANSPOSE":
                 return "transpose", numbers
             return "mean over axes", (numbers, len(before), len(before) == len(after))
+        if (
+            kind == "SUM"
+            and (axes := integers_of(operator, 1, self.source)) is not None
+            and [int(axis) % max(len(before), 1) for axis in axes.ravel()] == [len(before) - 1]
+        ):
+            return "sum over channels", ()
         if kind in _PADS and (pads := pads_of(operator, self.source)) is not None:
             return "pad", (pads,)
         if kind in _POOLS:

@@ -174,6 +174,25 @@ def _of_layer(layer: Node, operation: Operation, offset: float, scale: float) ->
     )
 
 
+def _unit_length(operation: Operation) -> Value | None:
+    """``x / |x|``, by whatever root and with whatever smallest length -> l2_normalise(x)."""
+    if operation.kind not in ("mul", "div") or len(operation.inputs) != 2:
+        return None
+    root = "rsqrt" if operation.kind == "mul" else "sqrt"
+    x, length = operation.inputs
+    if operation.kind == "mul" and x.node.kind in (root, "clamp"):
+        x, length = length, x
+    if x.times <= 0 or length.times != 1:
+        return None
+    node = length.node
+    for kind in (root, "sum over channels", "square"):
+        node = node.inputs[0] if node.kind == "clamp" else node
+        if node.kind != kind:
+            return None
+        node = node.inputs[0]
+    return Value(operation.node("l2_normalise", x.node)) if node is x.node else None
+
+
 def _product(operation: Operation) -> Value | None:
     """``x * hard_sigmoid(x)`` -> hard_swish(x); ``x * sigmoid(x)`` -> silu(x)."""
     if operation.kind != "mul":
@@ -266,6 +285,6 @@ def _is_usable(times: float) -> bool:
 Rule = Callable[[Operation], "Value | None"]
 
 RULES: tuple[Rule, ...] = (
-    _scale, _shift, _clamp, _product, _quotient, _mean_by_steps, _commuting, _sum,
+    _scale, _shift, _clamp, _unit_length, _product, _quotient, _mean_by_steps, _commuting, _sum,
 )  # fmt: skip
 """Tried in order; the docstring of each has its before and after."""

@@ -233,6 +233,11 @@ def match_network(
     counts = (key for key in layers.shapes() if key.endswith("num_batches_tracked"))
     fills += [Fill(key, constant="zeros") for key in counts]
     plan = Plan(model, "graph", weight_set, tuple(fills), pairing.left_out(source, fills))
+    if pairing.source.graph.output.kind == "l2_normalise":
+        plan = plan.noted(
+            "the source scales its embedding to length 1, and the network does not: "
+            "torch.nn.functional.normalize(embedding) does the same"
+        )
     check_total(plan, source, layers.shapes())
     return _match(model, plan, _ends(config), config, pairing)
 

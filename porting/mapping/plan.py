@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from porting.errors import MappingError
-from porting.mapping.layouts import changed_shape
+from porting.mapping.layouts import VECTORS, changed_shape
 from porting.sources.source import Source
 
 CONSTANTS = {
@@ -143,7 +143,13 @@ def check_total(plan: Plan, source: Source, keys: Mapping[str, tuple[int, ...]])
         for name, info in source.tensors.items()
         if name not in uses
     ]
-    problems += [f"tensor {name} is used {n} times" for name, n in uses.items() if n > 1]
+    # Converters keep constants that are equal once: one vector may be the bias of many layers.
+    vectors = {fill.source for fill in plan.fills if fill.layout in VECTORS}
+    problems += [
+        f"tensor {name} is used {n} times"
+        for name, n in uses.items()
+        if n > 1 and name not in vectors
+    ]
     problems += [
         f"missing tensor {name} in the source" for name in uses if name not in source.tensors
     ]

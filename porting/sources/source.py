@@ -89,7 +89,8 @@ class Graph:
     - ``MINIMUM``, ``MAXIMUM`` (data and a constant).
     - ``RELU``, ``RELU6``, ``LOGISTIC``, ``HARD_SWISH``, ``TANH`` (data); ``SOFTMAX`` (data):
       ``beta`` where it is not 1.
-    - ``MEAN`` (data, axes); ``AVERAGE_POOL_2D``, ``MAX_POOL_2D`` (data): ``padding``,
+    - ``MEAN``, ``REDUCE_MAX``, ``SUM`` (data, axes); ``SQUARE``, ``SQRT``, ``RSQRT``,
+      ``L2_NORMALIZATION`` (data); ``AVERAGE_POOL_2D``, ``MAX_POOL_2D`` (data): ``padding``,
       ``filter_h``, ``filter_w``, ``stride_h``, ``stride_w``.
     - ``PAD`` (data, amounts (4, 2)), ``PADV2`` (data, amounts, what is filled in).
     - ``TRANSPOSE`` (data, order), ``FAKE_QUANT`` (data).

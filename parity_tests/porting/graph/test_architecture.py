@@ -14,6 +14,7 @@ from genmobilenet import create_model
 from genmobilenet.arch import WITH_RESIDUAL
 from genmobilenet.config import NetworkConfig, parse_network
 from genmobilenet.zoo import NETWORKS, get_config
+from parity_tests.building.tflite_files import mean_options
 from parity_tests.building.tflite_networks import NetworkFile, PooledInside, network_file
 from porting.errors import MappingError, UnsupportedNetwork
 from porting.graph.architecture import NotInTheLanguage, architecture_of
@@ -333,11 +334,35 @@ class WithOneBiasForAll(NetworkFile):
         return super().constant(shared, 0 * values)
 
 
-def test_a_network_that_fits_but_for_its_tensors_is_named(tmp_path):
+def test_a_bias_that_layers_share_ports(tmp_path):
     path = tmp_path / "trained.tflite"
-    path.write_bytes(WithOneBiasForAll(replace(SMALL, num_classes=7)).build())
-    with pytest.raises(MappingError, match=r"own layers, stem_c8_nr6 (.*\n)*.*zeros_24 is used"):
-        find_match(open_source(path), None)
+    path.write_bytes(WithOneBiasForAll(replace(SMALL, num_classes=7), size=32).build())
+    ported = porting.port(path, pixels=seeded_pixels(1, 32))
+    assert ported.comparison, ported.comparison.summary()
+    assert sum(fill.source == "zeros_24" for fill in ported.plan.fills) > 1
+
+
+class EndsAtLengthOne(NetworkFile):
+    """A network that scales its embedding to length 1, as ``keras.layers.UnitNormalization``."""
+
+    def exit(self, logits):
+        tensor = self.file.tensor
+        channels = tensor("channels", [1], "int32", np.array([-1], np.int32))
+        square = self.file.operator("SQUARE", [logits], tensor("square", [1, 7]))
+        total = tensor("sum", [1, 1])
+        self.file.operator("SUM", [square, channels], total, mean_options(True))
+        root = self.file.operator("RSQRT", [total], tensor("root", [1, 1]))
+        most = tensor("most", [], data=np.array(1e12, np.float32))
+        root = self.file.operator("MINIMUM", [root, most], tensor("limited", [1, 1]))
+        return self.file.operator("MUL", [root, logits], tensor("end", [1, 7]))
+
+
+def test_an_embedding_of_length_one_ports_and_is_said_to_be_scaled(tmp_path):
+    path = tmp_path / "trained.tflite"
+    path.write_bytes(EndsAtLengthOne(replace(SMALL, num_classes=7), size=32).build())
+    ported = porting.port(path, pixels=seeded_pixels(1, 32))
+    assert ported.comparison, ported.comparison.summary()
+    assert "scales its embedding to length 1" in ported.plan.notes[0]
 
 
 def test_epsilon_is_the_graphs_to_the_last_digit():

@@ -27,6 +27,7 @@ _RANDOM = (
 _UNARY = {
     "Relu": "RELU", "Relu6": "RELU6", "Sigmoid": "LOGISTIC", "Softmax": "SOFTMAX", "Tanh": "TANH",
     "_FusedHardSwish": "HARD_SWISH", "Cast": "CAST", "PlaceholderWithDefault": "CAST",
+    "Square": "SQUARE", "Sqrt": "SQRT", "Rsqrt": "RSQRT",
 }  # fmt: skip
 _BINARY = {
     "Add": "ADD", "AddV2": "ADD", "BiasAdd": "ADD", "AddN": "ADD", "Sub": "SUB", "Mul": "MUL",
@@ -36,12 +37,12 @@ _NORMS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 _POOLS = {"AvgPool": "AVERAGE_POOL_2D", "MaxPool": "MAX_POOL_2D"}
 _OF_SHAPE = {
     "Mean": "MEAN", "Reshape": "RESHAPE", "Squeeze": "SQUEEZE", "ExpandDims": "EXPAND_DIMS",
-    "Transpose": "TRANSPOSE", "Pad": "PAD", "PadV2": "PADV2",
+    "Transpose": "TRANSPOSE", "Pad": "PAD", "PadV2": "PADV2", "Max": "REDUCE_MAX", "Sum": "SUM",
 }  # fmt: skip
 """Operations that change the shape, by axes or sides that their second input states."""
 _LEAST_INPUTS = {
     "Conv2D": 2, "DepthwiseConv2dNative": 2, "MatMul": 2, "Mean": 2, "Reshape": 2, "ExpandDims": 2,
-    "Pad": 2, "PadV2": 3, "Transpose": 2,
+    "Pad": 2, "PadV2": 3, "Transpose": 2, "Max": 2, "Sum": 2,
     **dict.fromkeys(_NORMS, 5), **dict.fromkeys(_BINARY, 2), "AddN": 1,
 }  # fmt: skip
 """Fewest inputs of an operation, where that is more than one."""
@@ -224,7 +225,7 @@ class Converter:
             shape = tuple(side for axis, side in enumerate(data) if axis not in ones)
         elif data is None or numbers is None:
             pass
-        elif node.op == "Mean" and data:
+        elif node.op in ("Mean", "Max", "Sum") and data:
             means = {int(axis) % len(data) for axis in numbers.ravel()}
             keep = node.attributes.flag("keep_dims", False)
             sides = (1 if axis in means else side for axis, side in enumerate(data))
