@@ -204,16 +204,20 @@ class DenseSpec:
     """A dense layer behind the pooling, as in ``fc_c100_nre``.
 
     ``activation`` is ``"none"`` for none, as of an earlier classifier that a new one takes. The
-    string is ``fc``, the channels, the activation's token, and ``nobias`` for a layer without.
+    string is ``fc``, the channels, ``bn`` for a batch norm before the activation, the activation's
+    token, and ``nobias`` for a layer without. ``bn`` alone, or with an activation, is a batch norm
+    by itself, whose ``channels`` are 0: it has those that it takes.
     """
 
     channels: int
     activation: str = "none"
     bias: bool = True
+    norm: bool = False
 
     def format(self) -> str:
         """The string, which :func:`parse_dense` turns back into this spec."""
-        tokens = ["fc", f"c{self.channels}"]
+        tokens = ["fc", f"c{self.channels}"] if self.channels else []
+        tokens += ["bn"] * self.norm
         if self.activation != "none":
             tokens += [token for token, name in ACTIVATIONS.items() if name == self.activation]
         return "_".join(tokens + ["nobias"] * (not self.bias))
@@ -226,7 +230,7 @@ def parse_dense(text: str) -> DenseSpec:
         ArchitectureError: a token is unknown, repeated or missing; the message quotes both.
     """
     head, *tokens = text.split("_")
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"channels": 0, "norm": True} if head == "bn" else {}
     for token in tokens:
         name: str = "bias"
         value: Any = False
@@ -234,14 +238,18 @@ def parse_dense(text: str) -> DenseSpec:
             name, value = "activation", ACTIVATIONS[token]
         elif re.fullmatch(CHANNELS, token):
             name, value = "channels", int(token[1:])
+        elif token == "bn":
+            name, value = "norm", True
         elif token != "nobias":
             raise ArchitectureError(
                 f"{text!r}: unknown token {token!r}; expected c with a number below "
-                f"{NUMBER_LIMIT:,}, {', '.join(ACTIVATIONS)} or nobias"
+                f"{NUMBER_LIMIT:,}, bn, {', '.join(ACTIVATIONS)} or nobias"
             )
         if name in values:
             raise ArchitectureError(f"{text!r}: {name} is given twice, again by {token!r}")
         values[name] = value
-    if head != "fc" or "channels" not in values:
-        raise ArchitectureError(f"{text!r}: expected a dense layer with its channels, as fc_c100")
+    if head not in ("fc", "bn") or "channels" not in values or (head == "bn" and "bias" in values):
+        raise ArchitectureError(
+            f"{text!r}: expected a dense layer with its channels, as fc_c100, or a batch norm, bn"
+        )
     return DenseSpec(**values)

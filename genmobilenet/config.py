@@ -66,7 +66,7 @@ _HEAD = re.compile(
     rf"(?:cn_(?P<before>{CHANNELS}) )?"
     r"(?P<pool>pool|maxpool|features|flatten_p(?P<places>[1-9][0-9]{0,5}))"
     rf"(?: cn_(?P<behind>{CHANNELS}))?"
-    r"(?P<hidden>(?: fc_c\S+)*)(?: (?P<classifier>fc|fc_nobias))?"
+    r"(?P<hidden>(?: (?:fc_c\S+|bn(?:_\S+)?))*)(?: (?P<classifier>fc|fc_nobias))?"
 )
 
 _STATED = {"padding": str, "gate": str, "squeeze_activation": str, "bn_epsilon": float}
@@ -116,8 +116,8 @@ class NetworkConfig:
     Head: ``"conv"`` is a 1x1 convolution with batch norm before pooling,
     ``"after_pool"`` a 1x1 convolution with a bias after pooling, ``"none"`` nothing.
     ``hidden`` are the strings of dense layers between all that and the classifier, as
-    ``fc_c100_nre``; see :class:`~genmobilenet.arch.DenseSpec`. The classifier has a bias unless
-    ``classifier_bias`` is False.
+    ``fc_c100_nre``, and of batch norms, ``bn``; see :class:`~genmobilenet.arch.DenseSpec`. The
+    classifier has a bias unless ``classifier_bias`` is False.
 
     ``pool`` is what becomes of the last convolution's values: their ``"mean"`` or ``"max"`` over
     height and width; all of them in a row by ``"flatten"``, in TensorFlow's order (height, width,
@@ -199,7 +199,8 @@ class NetworkConfig:
     @cached_property
     def classifier_inputs(self) -> int:
         """Input channels of the classifier."""
-        return self.dense[-1].channels if self.dense else self.head_width * self.places
+        widths = [layer.channels for layer in self.dense if layer.channels]
+        return widths[-1] if widths else self.head_width * self.places
 
     @cached_property
     def head_width(self) -> int:
@@ -352,7 +353,7 @@ def _check_size(config: NetworkConfig) -> None:
     widths = [config.stages[-1][-1].out_channels]
     widths += [config.head_width] * (config.head != "none")
     widths[-1] *= config.places
-    widths += [layer.channels for layer in config.dense] + [config.num_classes]
+    widths += [layer.channels for layer in config.dense if layer.channels] + [config.num_classes]
     weights += sum(one * other for one, other in pairwise(widths))
     if weights > MOST_WEIGHTS:
         raise ArchitectureError(

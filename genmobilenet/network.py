@@ -156,13 +156,18 @@ def _feature(module: str, channels: int, reduction: int) -> dict[str, str | int]
 
 
 def make_dense_layers(config: NetworkConfig) -> nn.Sequential:
-    """The dense layers before the classifier, each followed by its activation."""
+    """The dense layers before the classifier, each followed by its batch norm and activation."""
     modules: list[nn.Module] = []
     width = config.head_width * config.places
     for layer in config.dense:
-        modules.append(nn.Linear(width, layer.channels, layer.bias))
+        if layer.channels:
+            modules.append(nn.Linear(width, layer.channels, layer.bias and not layer.norm))
+            width = layer.channels
+        if layer.norm:
+            modules.append(
+                nn.BatchNorm1d(width, eps=config.bn_epsilon, momentum=config.bn_momentum)
+            )
         modules.append(make_activation(layer.activation))
-        width = layer.channels
     return nn.Sequential(*modules)
 
 

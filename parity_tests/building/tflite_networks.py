@@ -214,8 +214,13 @@ class NetworkFile:
             flat = self.file.tensor("flat", [1, config.head_width])
             x = self.file.operator("SQUEEZE", [x[0]], flat, schema.SqueezeOptionsT()), 1, x[2]
         for number, layer in enumerate(config.dense):
-            vector = self.dense(x, f"hidden_{number}", layer.channels, layer.bias, layer.activation)
-            x = vector, 1, layer.channels
+            name, channels = f"hidden_{number}", layer.channels or x[2]
+            activation = "none" if layer.norm else layer.activation
+            if layer.channels:
+                has_bias = layer.bias and not layer.norm
+                x = self.dense(x, name, channels, has_bias, activation), 1, channels
+            if layer.norm:
+                x = self.normed(x[0], name, channels, layer.activation), 1, channels
         logits = self.classifier(x) if config.num_classes else x[0]
         if not self.softmax:
             return logits
@@ -223,6 +228,17 @@ class NetworkFile:
         options = schema.SoftmaxOptionsT()
         options.beta = 1.0
         return self.file.operator("SOFTMAX", [logits], output, options)
+
+    def normed(self, x, name, channels, activation):
+        """A batch norm that the file has not folded: a product and a sum."""
+        for kind, options in (("MUL", schema.MulOptionsT()), ("ADD", schema.AddOptionsT())):
+            values = self.random.normal(kind == "MUL", 0.2, channels)
+            vector = self.constant(f"{name}/{kind}", values)
+            if kind == "ADD":
+                options.fusedActivationFunction = ACTIVATION[activation]
+            output = self.file.tensor(f"{name}/{kind}/out", [1, channels])
+            x = self.file.operator(kind, [x, vector], output, options)
+        return x
 
     def classifier(self, x):
         """The last dense layer."""

@@ -100,6 +100,8 @@ def test_round_channels(channels, rounded):
         ("fc_c100_nre", DenseSpec(100, "relu")),
         ("fc_c1001", DenseSpec(1001)),
         ("fc_c20_nhs_nobias", DenseSpec(20, "hard_swish", bias=False)),
+        ("fc_c20_bn_nre", DenseSpec(20, "relu", norm=True)),
+        ("bn", DenseSpec(0, norm=True)),
     ],
 )
 def test_dense_layers(text, layer):
@@ -110,8 +112,9 @@ def test_dense_layers(text, layer):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("fc_c100_q4", "unknown token 'q4'; expected c with a number below 1,000,000, nre"),
+        ("fc_c100_q4", "unknown token 'q4'; expected c with a number below 1,000,000, bn, nre"),
         ("fc_c0", "unknown token 'c0'"),
+        ("bn_nobias", "expected a dense layer with its channels, as fc_c100, or a batch norm"),
         ("fc_nre", "expected a dense layer with its channels, as fc_c100"),
         ("cn_c100", "expected a dense layer with its channels"),
         ("fc_c1_c2", "channels is given twice, again by 'c2'"),

@@ -19,7 +19,7 @@ from genmobilenet.arch import ACTIVATIONS, WITH_RESIDUAL, BlockSpec, DenseSpec
 from genmobilenet.config import CHOICES, TF_BN_EPSILON, TF_BN_MOMENTUM, Block, NetworkConfig
 from porting.errors import MappingError
 from porting.graph.match import describe_node
-from porting.graph.node import Graph, Node
+from porting.graph.node import Graph, ModuleLayer, Node, SourceLayer
 
 _POOLS = {f"{kind} over height and width": kind for kind in ("mean", "max")}
 _MEAN = "mean over height and width"
@@ -54,6 +54,11 @@ class _Layer:
     @property
     def stride(self) -> int:
         return 1 if self.node.kind == "dense" else int(self.node.facts[1][0])  # type: ignore[index]
+
+    @property
+    def channels(self) -> int:
+        """Channels that it gives."""
+        return int(self.node.facts[-1]) if self.node.kind == "norm" else self.widths[1]  # type: ignore[call-overload]
 
     @property
     def widths(self) -> tuple[int, int]:
@@ -157,17 +162,21 @@ class _Parser:
         gates: set[tuple[str, str]], side: int, channels: int,
     ) -> NetworkConfig:  # fmt: skip
         hidden, classifier = dense[:-1], dense[-1] if dense else None
-        if classifier is not None and classifier.activation != "none":
+        if classifier is not None and _dense_spec(classifier).format() not in (
+            f"fc_c{classifier.channels}", f"fc_c{classifier.channels}_nobias"
+        ):  # fmt: skip
             hidden, classifier = dense, None
         blocks = list(self._blocks)
         kind, head_channels = "none", 1280
         activation = stem.activation
         if head is not None:
             kind, head_channels = "conv", head.widths[1]
-            after_pool = len(hidden) == 1 and hidden[0].activation == head.activation
+            channels_behind = hidden[0].channels if len(hidden) == 1 else 0
+            as_v3 = DenseSpec(channels_behind, head.activation)
+            after_pool = len(hidden) == 1 and _dense_spec(hidden[0]) == as_v3
             if after_pool and activation != "none" and self._only_user(head.end, *_POOLS):
                 # MobileNet V3: the last convolution is a stage, and the head behind the pooling.
-                kind, head_channels = "after_pool", hidden.pop().widths[1]
+                kind, head_channels = "after_pool", hidden.pop().channels
                 blocks.append(self._block("cn", head.widths[0], 0, head, 1))
         if len(gates) > 1:
             kinds = " and ".join(sorted(f"{inside} and {gate}" for gate, inside in gates))
@@ -186,16 +195,13 @@ class _Parser:
             squeeze_activation=squeeze_activation,
             head=kind,
             head_channels=head_channels,
-            hidden=tuple(
-                DenseSpec(layer.widths[1], layer.activation, _has_bias(layer.node)).format()
-                for layer in hidden
-            ),
+            hidden=tuple(_dense_spec(layer).format() for layer in hidden),
             classifier_bias=classifier is None or _has_bias(classifier.node),
             input_size=side,
             padding=self._padding(),
             bn_epsilon=self._epsilon(),
             bn_momentum=TF_BN_MOMENTUM,
-            num_classes=0 if classifier is None else classifier.widths[1],
+            num_classes=0 if classifier is None else classifier.channels,
             in_chans=channels,
         )
 
@@ -322,10 +328,11 @@ class _Parser:
         return product, reduce.widths[1]
 
     def _dense_layers(self, x: Node) -> Iterator[_Layer]:
-        """The dense layers from ``x`` to the output."""
+        """The dense layers, and batch norms by themselves, from ``x`` to the output."""
         while True:
-            layer = self._layer(x, "a dense layer")
-            if layer.node.kind != "dense":
+            norm = self._only_user(x, "norm")
+            layer = self._layer(x, "a dense layer") if norm is None else self._activated(norm)
+            if layer.node.kind not in ("dense", "norm"):
                 raise self._outside(layer.node, "a dense layer")
             if layer.activation not in ACTIVATIONS.values():
                 raise self._outside(layer.end, f"an activation of {_known()}, or none")
@@ -347,7 +354,10 @@ class _Parser:
         others = [u for u in self._users.get(x, ()) if not u.weighted and u is not besides]
         if len(layers) != 1:
             raise self._outside((others or [x])[0], expected)
-        (node,) = layers
+        return self._activated(layers[0])
+
+    def _activated(self, node: Node) -> _Layer:
+        """A layer with the activation behind it."""
         behind = self._activation_behind(node)
         return _Layer(node, "none", node) if behind is None else _Layer(node, behind.kind, behind)
 
@@ -383,7 +393,8 @@ class _Parser:
     def _epsilon(self) -> float:
         """The epsilon of the batch norms; TensorFlow's where they are folded."""
         for node in self._nodes:
-            norm = None if node.layer is None else node.layer.norm
+            layer = node.layer
+            norm = layer.norm if isinstance(layer, SourceLayer | ModuleLayer) else layer
             if norm is not None and norm.epsilon is not None:
                 return float(str(np.float32(norm.epsilon)))  # its shortest digits
         return TF_BN_EPSILON
@@ -406,8 +417,17 @@ def _known() -> str:
     return ", ".join(name for name in ACTIVATIONS.values() if name != "none")
 
 
+def _dense_spec(layer: _Layer) -> DenseSpec:
+    """How the strings have a dense layer, or a batch norm by itself, of a head."""
+    if layer.node.kind == "norm":
+        return DenseSpec(0, layer.activation, norm=True)
+    if isinstance(layer.node.layer, SourceLayer | ModuleLayer) and layer.node.layer.norm:
+        return DenseSpec(layer.channels, layer.activation, norm=True)
+    return DenseSpec(layer.channels, layer.activation, _has_bias(layer.node))
+
+
 def _has_bias(node: Node) -> bool:
-    return node.layer is None or node.layer.bias is not None
+    return not isinstance(node.layer, SourceLayer | ModuleLayer) or node.layer.bias is not None
 
 
 def _adds(node: Node, one: Node, other: Node) -> bool:

@@ -420,42 +420,65 @@ class _Reader:
         Nothing else may look at the layer, and the source must store all that the norm takes.
         """
         layer = x.node.layer
-        if not isinstance(layer, SourceLayer) or layer.norm is not None or x.times != 1:
+        if x.times != 1:
             return None
         names = [operand(operator, place, self.source) for place in range(1, 5)]
         computed = any(
             tensor is not None and name is None
             for name, tensor in zip(names, operator.inputs[1:5], strict=False)
         )
-        if computed or len(self._consumers[str(operator.inputs[0])]) > 1:
+        if computed:
             return None
         gamma, beta, mean, variance = names
         epsilon = operator.options.get("epsilon")
         norm = SourceNorm(gamma, beta, mean, variance, None if epsilon is None else float(epsilon))
+        alone = len(self._consumers[str(operator.inputs[0])]) == 1
+        if not isinstance(layer, SourceLayer) or layer.norm is not None or not alone:
+            return self._norm_by_itself(operator, x.node, norm)
         return _with_norm(x.node, norm, describe(operator, self.source))
 
+    def _norm_by_itself(self, operator: Operator, x: Node, norm: SourceNorm) -> Node | None:
+        """A batch norm of vectors, which is a layer of a head; None of anything else."""
+        shape = self._shape(operator.outputs[0])
+        if len(shape) < 2 or shape[-1] < 1 or any(side != 1 for side in shape[1:-1]):
+            return None
+        return Node("norm", shape[-1:], (x,), describe(operator, self.source), norm)
+
     def _spelled_out_norm(self, operator: Operator, x: Value) -> Node | None:
-        """A layer with a product or a sum by one number a channel: a batch norm in two steps."""
+        """A product or a sum by one number a channel: a batch norm in two steps."""
         layer, values = x.node.layer, constant_of(operator, self.source)
         data = [name for name in operator.inputs if name in self.values]
         alone = all(len(self._consumers[str(name)]) == 1 for name in data)
-        if not alone or x.times != 1 or not isinstance(layer, SourceLayer) or values is None:
-            return None
         channels = self._shape(operator.outputs[0])[-1:]
-        if values.size < 2 or not values.shape[-1:] == channels == (values.size,):
+        if x.times != 1 or values is None or values.size < 2:
             return None
-        place, norm = describe(operator, self.source), layer.norm
+        if not values.shape[-1:] == channels == (values.size,):
+            return None
         (constant,) = (n for n in operator.inputs if n and is_constant(n, self.source))
-        name = stored_name(constant, self.source)
+        name, adds = stored_name(constant, self.source), operator.kind == "ADD"
+        if not isinstance(layer, SourceLayer) or not alone:
+            if isinstance(layer, SourceNorm) and layer.beta is None and adds and alone:
+                place = describe(operator, self.source)
+                return replace(x.node, layer=replace(layer, beta=name), place=place)
+            norm = SourceNorm(name, None, None, None, None)
+            is_number = adds or bool(np.all(values == values.ravel()[0]))
+            return None if is_number else self._norm_by_itself(operator, x.node, norm)
+        return self._norm_of_layer(operator, x.node, layer, name)
+
+    def _norm_of_layer(
+        self, operator: Operator, node: Node, layer: SourceLayer, name: str
+    ) -> Node | None:
+        """A layer with the product by or the sum with a vector behind it."""
+        place, norm = describe(operator, self.source), layer.norm
         if operator.kind == "ADD" and norm is None and layer.bias is None:
-            return replace(x.node, layer=replace(layer, bias=name), place=place)
+            return replace(node, layer=replace(layer, bias=name), place=place)
         if operator.kind == "MUL" and norm is None:
             norm = SourceNorm(name, None, None, None, None)
         elif operator.kind == "ADD" and (norm is None or norm.beta is None):
             norm = replace(norm or SourceNorm(None, None, None, None, None), beta=name)
         else:
             return None
-        return _with_norm(x.node, norm, place)
+        return _with_norm(node, norm, place)
 
     def _bias_behind_a_sum(self, operator: Operator, x: Value) -> Node | None:
         """``(x + layer(y)) + bias``, one number a channel -> x + layer(y) with that bias.

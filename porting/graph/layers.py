@@ -28,6 +28,7 @@ class Layer:
 
     ``kind`` is ``conv``, ``depthwise`` or ``dense``. ``norm`` is the path of
     the batch norm behind it, or None; a layer without one has a bias, unless ``bias`` is False.
+    Of kind ``norm`` it is a batch norm by itself, whose path both are.
     ``tap`` is the path at which the layer's result, after norm and activation, can be
     seen.
     """
@@ -54,7 +55,8 @@ class Layer:
     def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """State-dict keys and shapes of the layer and of its batch norm."""
         vector = (self.out_channels,)
-        yield f"{self.path}.weight", self.weight_shape
+        if self.kind != "norm":
+            yield f"{self.path}.weight", self.weight_shape
         if self.norm is None:
             if self.bias:
                 yield f"{self.path}.bias", vector
@@ -67,6 +69,8 @@ class Layer:
         """For messages: path, kind, kernel, stride, channels, activation."""
         if self.kind == "dense":
             return f"{self.path} (dense, {self.in_channels} -> {self.out_channels})"
+        if self.kind == "norm":
+            return f"{self.path} (batch norm of {self.in_channels} channels)"
         return (
             f"{self.path} ({self.kind} {self.kernel}x{self.kernel}, stride {self.stride}, "
             f"{self.in_channels} -> {self.out_channels}, activation {self.activation})"
@@ -200,15 +204,16 @@ def _classifier(config: NetworkConfig) -> Layer | None:
 
 
 def _hidden(config: NetworkConfig) -> Iterator[Layer]:
-    """The dense layers before the classifier: each has two places, its own and its activation's."""
-    width = config.head_width * config.places
-    for number, dense in enumerate(config.dense):
-        path = f"head.{2 * number}"
-        tap = path if dense.activation == "none" else f"head.{2 * number + 1}"
-        yield Layer(
-            path, "dense", 1, 1, width, dense.channels, None, dense.activation, tap, dense.bias
-        )  # fmt: skip
-        width = dense.channels
+    """The dense layers and batch norms before the classifier, each activation with a place."""
+    width, place = config.head_width * config.places, 0
+    for spec in config.dense:
+        path, kind, inputs = f"head.{place}", "dense" if spec.channels else "norm", width
+        width = spec.channels or width
+        place += bool(spec.channels) + spec.norm
+        norm = f"head.{place - 1}" if spec.norm else None
+        tap = norm or path if spec.activation == "none" else f"head.{place}"
+        place += 1
+        yield Layer(path, kind, 1, 1, inputs, width, norm, spec.activation, tap, spec.bias)
 
 
 def _block_layers(block: Block, squeeze_activation: str) -> BlockLayers:
@@ -308,8 +313,11 @@ class _Builder:
                 f"{path}.weight", f"{path}.bias", f"{path}.running_mean", f"{path}.running_var",
                 self._epsilon,
             )  # fmt: skip
-        keys = ModuleLayer(f"{layer.path}.weight", bias, len(layer.weight_shape), norm)
-        node = Node(kind, facts, (x,), layer.describe(), keys)
+        if layer.kind == "norm":
+            node = Node("norm", (layer.in_channels,), (x,), layer.describe(), norm)
+        else:
+            keys = ModuleLayer(f"{layer.path}.weight", bias, len(layer.weight_shape), norm)
+            node = Node(kind, facts, (x,), layer.describe(), keys)
         self.taps[node] = Tap(layer.norm or layer.path)
         if layer.activation == "none":
             return node

@@ -95,7 +95,7 @@ class Node:
     facts: tuple[Hashable, ...] = ()
     inputs: tuple[Node, ...] = ()
     place: str = ""
-    layer: SourceLayer | ModuleLayer | None = None
+    layer: SourceLayer | ModuleLayer | SourceNorm | ModuleNorm | None = None
     padding: Padding | None = None
     times: float = 1.0
 

@@ -136,7 +136,8 @@ def producing_layer(content: bytes, tensor: int) -> tuple[str, np.ndarray, np.nd
     """The last convolution or dense layer that a tensor is computed by.
 
     Kind (``conv``, ``depthwise`` or ``dense``), weight and bias, float32. The weight is OIHW, or
-    OI; a file without a bias for the layer gives zeros. None where there is no such layer.
+    OI; a file without a bias for the layer gives zeros. A product with or a sum with one constant a
+    channel behind the layer is part of it. None where there is no such layer.
 
     Raises:
         MissingJudge: the schema classes are not installed.
@@ -154,18 +155,41 @@ def producing_layer(content: bytes, tensor: int) -> tuple[str, np.ndarray, np.nd
         for number in range(graph.OperatorsLength())
         for output in graph.Operators(number).OutputsAsNumpy()
     }
+    steps: list[tuple[int, np.ndarray]] = []
     while (operator := producers.get(tensor)) is not None:
-        layer = layers.get(_operator_code(model, operator))
+        code = _operator_code(model, operator)
+        layer = layers.get(code)
         if layer is None:
-            tensor = int(operator.Inputs(0))
+            tensor, *others = operator.InputsAsNumpy().tolist()
+            if code in (kinds.MUL, kinds.ADD) and len(others) == 1:
+                constants = [
+                    n for n in (tensor, *others) if n not in producers and _holds(model, n)
+                ]
+                if len(constants) == 1:
+                    steps.append((code, _constant(model, constants[0], producers, tflite).ravel()))
+                    tensor = others[0] if constants[0] == tensor else tensor
             continue
         kind, axes = layer
         weight = _constant(model, int(operator.Inputs(1)), producers, tflite).transpose(axes)
         bias = np.zeros(len(weight), np.float32)
         if operator.InputsLength() > 2 and operator.Inputs(2) >= 0:
             bias = _constant(model, int(operator.Inputs(2)), producers, tflite)
+        for code, values in reversed(steps):
+            if values.size not in (1, len(weight)):
+                return None
+            if code == kinds.MUL:
+                scale = np.broadcast_to(values, len(weight))
+                weight, bias = weight * scale.reshape(-1, *[1] * (weight.ndim - 1)), bias * scale
+            else:
+                bias = bias + values
         return kind, weight, bias
     return None
+
+
+def _holds(model: Any, tensor: int) -> bool:
+    """Whether a file stores the values of a tensor."""
+    buffer = model.Buffers(model.Subgraphs(0).Tensors(tensor).Buffer())
+    return buffer is not None and buffer.DataLength() > 0
 
 
 def _schema() -> Any:

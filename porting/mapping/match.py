@@ -21,7 +21,7 @@ from porting.graph.from_source import (
 )
 from porting.graph.layers import graph_of_network, layers_of
 from porting.graph.match import GraphMatcher, GraphMismatch, Pairs
-from porting.graph.node import Graph, ModuleLayer, ModuleNorm, Node, SourceLayer
+from porting.graph.node import Graph, ModuleLayer, ModuleNorm, Node, SourceLayer, SourceNorm
 from porting.graph.tap_names import CLASSIFIER, SOFTMAX
 from porting.mapping.image_classifier import Ends, ends_of, images_of, without_background
 from porting.mapping.layouts import VECTOR, VECTORS, layout_onto
@@ -388,6 +388,8 @@ class _Pairing:
                     first_row if ours is self.part.output else 0,
                 )  # fmt: skip
                 fills += layer.fills(problems)
+            elif isinstance(ours.layer, SourceNorm) and isinstance(theirs.layer, ModuleNorm):
+                fills += _norm_fills(ours.layer, theirs.layer)
         for place, fill in enumerate(fills):
             if fill.source in source.tensors and fill.layout == VECTOR:
                 axes = len(source.tensors[str(fill.source)].shape)
@@ -445,6 +447,18 @@ class _Pairing:
 
 def _pads_of(node: Node) -> object:
     return None if node.padding is None else node.padding.pads
+
+
+def _norm_fills(source: SourceNorm, network: ModuleNorm) -> Iterator[Fill]:
+    """What fills a batch norm that is a layer by itself."""
+    for name, key, constant in (
+        (source.gamma, network.weight, "ones"),
+        (source.beta, network.bias, "zeros"),
+        (source.mean, network.mean, "zeros"),
+        (source.variance, network.variance, "unit variance"),
+    ):
+        if key is not None:
+            yield Fill(key, constant=constant) if name is None else Fill(key, name, VECTOR)
 
 
 @dataclass(frozen=True)

@@ -86,8 +86,8 @@ def random_network(random):
             blocks.append("_".join(tokens))
         stages.append(" ".join(blocks))
     hidden = [
-        f"fc_c{random.integers(3, 40)}_{random.choice(['nre', 'nth', 'nsg'])}"
-        for _ in range(random.integers(0, 3))
+        str(random.choice(["bn", f"fc_c{c}_nre", f"fc_c{c}_nth", f"fc_c{c}_bn_nsg"]))
+        for c in random.integers(3, 40, random.integers(0, 4))
     ]
     pool = str(random.choice(["mean", "max", "flatten", "none"]))
     hidden = [] if pool == "none" else hidden
@@ -225,6 +225,8 @@ OTHER_HEADS = {
     "maximum before the convolution": {"pool": "max", "head": "after_pool"},
     "flatten": {"pool": "flatten", "places": 16, "hidden": ("fc_c9_nsw", "fc_c8_nth")},
     "sigmoid inside": {"hidden": ("fc_c20_nsg",)},
+    "batch norms": {"hidden": ("bn", "fc_c20_bn_nre", "fc_c12_nre", "bn")},
+    "a batch norm behind all": {"hidden": ("fc_c12_bn",), "num_classes": 0},
     "features": {"pool": "none", "num_classes": 0},
     "features before the last convolution": {"pool": "none", "num_classes": 0, "head": "none"},
 }
