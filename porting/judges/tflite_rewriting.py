@@ -162,12 +162,12 @@ def producing_layer(content: bytes, tensor: int) -> tuple[str, np.ndarray, np.nd
         if layer is None:
             tensor, *others = operator.InputsAsNumpy().tolist()
             if code in (kinds.MUL, kinds.ADD) and len(others) == 1:
-                constants = [
-                    n for n in (tensor, *others) if n not in producers and _holds(model, n)
-                ]
+                operands = tensor, *others
+                constants = [n for n in operands if n not in producers and _holds(model, n)]
                 if len(constants) == 1:
-                    steps.append((code, _constant(model, constants[0], producers, tflite).ravel()))
-                    tensor = others[0] if constants[0] == tensor else tensor
+                    (tensor,) = (n for n in operands if n != constants[0])
+                    values = _constant(model, constants[0], producers, tflite).ravel()
+                    steps += [(code, values)] * (values.size > 1)
             continue
         kind, axes = layer
         weight = _constant(model, int(operator.Inputs(1)), producers, tflite).transpose(axes)
@@ -175,11 +175,11 @@ def producing_layer(content: bytes, tensor: int) -> tuple[str, np.ndarray, np.nd
         if operator.InputsLength() > 2 and operator.Inputs(2) >= 0:
             bias = _constant(model, int(operator.Inputs(2)), producers, tflite)
         for code, values in reversed(steps):
-            if values.size not in (1, len(weight)):
+            if values.size != len(weight):
                 return None
             if code == kinds.MUL:
-                scale = np.broadcast_to(values, len(weight))
-                weight, bias = weight * scale.reshape(-1, *[1] * (weight.ndim - 1)), bias * scale
+                scale = values.reshape(-1, *[1] * (weight.ndim - 1))
+                weight, bias = weight * scale, bias * values
             else:
                 bias = bias + values
         return kind, weight, bias
