@@ -59,7 +59,7 @@ MOST_WEIGHTS = 1 << 29
 """Most weights of such a network: in float32 they fill the 2 GiB at which files of TensorFlow end,
 since protobuf and flatbuffers count no further."""
 
-_POOLS = {"mean": "pool", "max": "maxpool", "flatten": "flatten", "none": "features"}
+POOLS = {"mean": "pool", "max": "maxpool", "flatten": "flatten", "none": "features"}
 """How the strings say what follows the last convolution."""
 
 _HEAD = re.compile(
@@ -305,7 +305,7 @@ class NetworkConfig:
             if getattr(self, field) != getattr(usual, field)
         ]
         convolution = f"cn_c{self.head_width}"
-        pool = _POOLS[self.pool] + (f"_p{self.places}" if self.pool == "flatten" else "")
+        pool = POOLS[self.pool] + (f"_p{self.places}" if self.pool == "flatten" else "")
         head = {"conv": [convolution, pool], "after_pool": [pool, convolution]}
         ends = [*head.get(self.head, [pool]), *self.hidden]
         if self.num_classes:
@@ -425,7 +425,7 @@ def _parse_head(text: str) -> NetworkConfig:
         (), "the strings themselves",
         head="conv" if match["before"] else "after_pool" if match["behind"] else "none",
         head_channels=int(channels.removeprefix("c")) if channels else 1280,
-        pool=next(kind for kind, word in _POOLS.items() if match["pool"].startswith(word)),
+        pool=next(kind for kind, word in POOLS.items() if match["pool"].startswith(word)),
         places=int(match["places"] or 1), hidden=tuple(match["hidden"].split()),
         classifier_bias=match["classifier"] != "fc_nobias",
         num_classes=1000 if match["classifier"] else 0,

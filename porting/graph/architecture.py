@@ -16,7 +16,7 @@ from itertools import islice
 import numpy as np
 
 from genmobilenet.arch import ACTIVATIONS, WITH_RESIDUAL, BlockSpec, DenseSpec
-from genmobilenet.config import CHOICES, TF_BN_EPSILON, TF_BN_MOMENTUM, Block, NetworkConfig
+from genmobilenet.config import CHOICES, POOLS, TF_BN_EPSILON, TF_BN_MOMENTUM, Block, NetworkConfig
 from porting.errors import MappingError
 from porting.graph.match import describe_node
 from porting.graph.node import Graph, ModuleLayer, Node, SourceLayer
@@ -95,6 +95,7 @@ class _Parser:
                 self._users.setdefault(operand, []).append(node)
         self._blocks: list[Block] = []
         self._stem = ""
+        self._head: list[str] = []
 
     def config(self, side: int, channels: int) -> NetworkConfig:
         if self._output.kind in ENDS:
@@ -109,6 +110,7 @@ class _Parser:
         x, head = self._trunk(x, stem.activation, gates)
         if not self._blocks:
             raise self._outside(x, "a block")
+        self._head = [f"cn_c{head.widths[1]}"] if head else []
         pool, places = "mean", 1
         if x is self._output:
             pool = "mean" if self._final_side(stem, side) == 1 else "none"
@@ -118,6 +120,7 @@ class _Parser:
             sides = flat.facts[1]
             assert isinstance(sides, tuple)  # a flatten's facts: order, sides before and behind
             x, pool, places = flat, "flatten", sides[0] * sides[1]
+        self._head += [POOLS[pool] + (f"_p{places}" if places > 1 else "")]
         dense = list(self._dense_layers(x)) if x is not self._output else []
         config = self._assembled(stem, head, dense, gates, side, channels)
         return replace(config, pool=pool, places=places)
@@ -337,6 +340,7 @@ class _Parser:
             if layer.activation not in ACTIVATIONS.values():
                 raise self._outside(layer.end, f"an activation of {_known()}, or none")
             yield layer
+            self._head.append(_dense_spec(layer).format())
             x = layer.end
             if x is self._output or layer.node is self._output:
                 return
@@ -401,6 +405,7 @@ class _Parser:
 
     def _outside(self, node: Node, expected: str) -> NotInTheLanguage:
         strings = " | ".join([self._stem, *_stages(self._blocks, "")]) if self._stem else ""
+        strings += f" | {' '.join(self._head)}" if self._head else ""
         return NotInTheLanguage(
             self._path, len(self._blocks), strings, describe_node(node), f"{expected} is expected"
         )

@@ -279,6 +279,28 @@ def test_what_leaves_the_language_is_named(tmp_path):
     assert "MAX_POOL_2D 'block_2/pooled'" in text
 
 
+class WithAnUnknownHead(NetworkFile):
+    """A network whose dense layer has an activation that no string has."""
+
+    def classifier(self, x):
+        vector = self.dense(x, "hidden", 9)
+        unknown = self.file.operator("ELU", [vector], self.file.tensor("elu", [1, 9]))
+        return super().classifier((unknown, 1, 9))
+
+
+def test_a_head_that_leaves_the_language_is_shown_as_far_as_it_goes(tmp_path):
+    path = tmp_path / "trained.tflite"
+    path.write_bytes(
+        WithAnUnknownHead(replace(SMALL, num_classes=7, hidden=("fc_c5_nre",))).build()
+    )
+    with pytest.raises(MappingError) as raised:
+        find_match(open_source(path), None)
+    text = str(raised.value)
+    assert "| cn_c64 pool fc_c5_nre fc_c9\nthen comes operator" in text
+    assert "ELU 'elu'" in text
+    assert "its backbone of 6 blocks is a mobile network: --backbone ports that" in text
+
+
 @pytest.mark.parametrize("side", [5, 28, 31])
 def test_small_images(tmp_path, side):
     path = tmp_path / "trained.tflite"
