@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from ai_edge_litert import schema_py_generated as schema
 
 import porting
 from genmobilenet import create_model, get_config
+from genmobilenet.config import parse_network
 from parity_tests.building.command import porting as run
+from parity_tests.building.tflite_networks import NetworkFile
 from porting.errors import BadInput
 from porting.parity.inputs import seeded_pixels
 
@@ -68,3 +72,29 @@ def test_a_wrong_one_is_seen_where_it_stands(normalising, tmp_path):
 def test_where_there_is_none_it_cannot_be_kept(small):
     with pytest.raises(BadInput, match="no normalisation inside to keep"):
         porting.port(small[0], normalisation="keep")
+
+
+class TurnedAround(NetworkFile):
+    """A network that takes 1 - x / 127.5 of pixels."""
+
+    def normalised(self, image, shape):
+        numbers = [
+            self.file.tensor(f"number_{value}", [1], data=np.array([value], np.float32))
+            for value in (127.5, 1.0)
+        ]
+        quotient = self.file.tensor("quotient", shape)
+        quotient = self.file.operator("DIV", [image, numbers[0]], quotient, schema.DivOptionsT())
+        result = self.file.tensor("turned", shape)
+        return self.file.operator("SUB", [numbers[1], quotient], result, schema.SubOptionsT())
+
+
+def test_a_subtraction_from_a_constant_normalises_too(tmp_path):
+    path = tmp_path / "turned.tflite"
+    config = replace(parse_network("stem_c8_nr6 | ds_r1_k3_s2_c8 | cn_c16 pool fc"), num_classes=3)
+    path.write_bytes(TurnedAround(config, size=16, normalise=True).build())
+    ported = porting.port(path, pixels=seeded_pixels(1, 16))
+    assert ported.comparison, ported.comparison.summary()
+    assert ported.pixels.agrees
+    assert ported.convention.mean == (127.5,) * 3
+    assert ported.convention.std == (-127.5,) * 3
+    assert "(DIV, SUB from a constant)" in ported.convention.evidence

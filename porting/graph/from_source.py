@@ -43,6 +43,9 @@ from porting.graph.rewrites import Operation, plain, rewrite
 from porting.sources.source import WEIGHT_AXES, Operator, Source
 from porting.sources.source import Graph as SourceOperators
 
+SUB_FROM = "SUB from a constant"
+"""Kind of a step that normalises by subtracting the data from a constant."""
+
 _SHAPES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 _MEANS = ("MEAN", "AVERAGE_POOL_2D")
 _MAXIMA = ("REDUCE_MAX", "MAX_POOL_2D")
@@ -221,8 +224,10 @@ class _Reader:
                     for place, name in enumerate(operator.inputs)
                     if name and is_constant(name, self.source)
                 ]
+                if len(operator.inputs) != 2 or len(places) != 1:
+                    return indices
                 from_constant = places == [0] and operator.kind in ("SUB", "DIV")
-                if len(operator.inputs) != 2 or len(places) != 1 or from_constant:
+                if from_constant and operator.kind == "DIV":
                     return indices
                 name = operator.inputs[places[0]]
                 assert name is not None  # a constant has a name
@@ -239,7 +244,7 @@ class _Reader:
                         "a normalisation by one finite number, or one for each of "
                         f"{self.channels} channels",
                     )  # fmt: skip
-                self.normalisation.append((operator.kind, name))
+                self.normalisation.append((SUB_FROM if from_constant else operator.kind, name))
             elif operator.kind not in CASTS:
                 return indices
             indices.add(operator.index)

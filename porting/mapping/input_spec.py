@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from porting.errors import BadInput, BadSource, UnsupportedSource
+from porting.graph.from_source import SUB_FROM
 from porting.graph.operators import stored_name, takes_channels_first
 from porting.mapping.families import ASSUMED, ROUNDED, Affine, family_of
 from porting.mapping.match import Match
@@ -488,6 +489,8 @@ def steps_of(source: Source, normalisation: tuple[tuple[str, str], ...], channel
         if kind in ("MUL", "DIV"):
             factor = constant if kind == "MUL" else 1.0 / constant
             scale, offset = scale * factor, offset * factor
+        elif kind == SUB_FROM:
+            scale, offset = -scale, constant - offset
         else:
             offset = offset + constant if kind == "ADD" else offset - constant
     kinds = tuple(kind for kind, _ in normalisation)
