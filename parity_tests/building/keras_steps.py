@@ -10,7 +10,7 @@ import math
 
 from porting.judges.reference.steps import SAME, Step, required_steps
 
-PASSED = ("Dropout", "Reshape", "Flatten", "Rescaling", "GetItem")
+PASSED = ("Dropout", "Reshape", "Flatten", "Rescaling", "Normalization", "GetItem")
 
 PLAIN = {
     "BatchNormalization": "norm", "GlobalAveragePooling2D": "mean", "Add": "add",
@@ -83,6 +83,8 @@ class _Reader:
         elif kind == "ReLU":
             assert (layer.negative_slope, layer.threshold) == (0, 0)
             kind = {None: "relu", 6: "relu6"}[layer.max_value]
+        elif kind == "Activation" and activation == "silu":
+            kind = "silu"
         elif activation == "hard_silu":  # Keras 3's name of hard-swish
             kind, facts = "hard_swish", {"number": 1 / 6}
         return self.step(PLAIN.get(kind, kind), inputs, channels, **facts)
@@ -104,7 +106,13 @@ class _Reader:
             step, (source,), outputs, kernel=layer.kernel_size, stride=layer.strides,
             padding=padding,
         )  # fmt: skip
-        return self.step("bias", (number,), outputs) if layer.use_bias else number
+        if layer.use_bias:
+            number = self.step("bias", (number,), outputs)
+        activation = layer.activation.__name__
+        if activation == "linear":
+            return number
+        assert activation in ("silu", "sigmoid")
+        return self.step(activation, (number,), outputs)
 
 
 def same(size, kernel, stride):

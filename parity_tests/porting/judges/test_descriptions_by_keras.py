@@ -1,4 +1,4 @@
-"""Keras Applications' own MobileNets against the tables, the networks, and the judge's graphs.
+"""Keras Applications' own networks against the tables, the networks, and the judge's graphs.
 
 Keras builds its networks from code of its own. A reader of the tests' own walks each model layer
 by layer; what it finds must be what is described, and what the PyTorch network computes. That the
@@ -25,7 +25,7 @@ FAMILIES = {
     "mobilenetv3_large_minimal": ("MobileNetV3Large", {"minimalistic": True}),
     "mobilenetv3_small_minimal": ("MobileNetV3Small", {"minimalistic": True}),
 }
-MODELS = [model.removeprefix("tf_") for model in list_models("tf_mobilenet*")]
+MODELS = [model.removeprefix("tf_") for model in list_models("tf_mobilenetv*")]
 # Other multipliers, at which V2 of Keras, which cuts widths before it rounds them, and V3 of Keras,
 # which keeps 16 channels in its stem, have the widths of slim's code.
 OTHERS = ["mobilenetv1_060", "mobilenetv2_060", "mobilenetv2_115", "mobilenetv3_large_060"]
@@ -38,6 +38,10 @@ def keras():
 
 
 def built(keras, name):
+    if name.startswith("efficientnet"):
+        return getattr(keras.applications, f"EfficientNet{name[-2:].upper()}")(
+            input_shape=(224, 224, 3), weights=None, classifier_activation=None
+        )
     family, width = name.rsplit("_", 1)
     application, options = FAMILIES[family]
     return getattr(keras.applications, application)(
@@ -46,7 +50,7 @@ def built(keras, name):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [*MODELS, *OTHERS])
+@pytest.mark.parametrize("name", [*MODELS, *OTHERS, "efficientnet_b0", "efficientnet_b7"])
 def test_keras_has_the_network(keras, name):
     from porting.parity.network_steps import steps_of_network
 
