@@ -73,6 +73,30 @@ def test_counters_run_as_the_scheme_says(scheme):
     assert scopes["blocks.0.0.bn1"] == "mnas_blocks_0/batch_normalization"
 
 
+def test_efficientnets_layers_are_named_as_in_the_checkpoints():
+    """As lukemelas/EfficientNet-PyTorch lists them, ``tf_to_pytorch/.../load_tf_weights.py``."""
+    scopes = layer_scopes(get_config("tf_efficientnet_b0"), "efficientnet")
+    expected = {
+        "conv_stem": "stem/conv2d",
+        "bn1": "stem/tpu_batch_normalization",
+        "conv_head": "head/conv2d",
+        "classifier": "head/dense",
+        "blocks.0.0.conv_dw": "blocks_0/depthwise_conv2d",
+        "blocks.0.0.bn1": "blocks_0/tpu_batch_normalization",
+        "blocks.0.0.se.conv_expand": "blocks_0/se/conv2d_1",
+        "blocks.0.0.conv_pw": "blocks_0/conv2d",
+        "blocks.0.0.bn2": "blocks_0/tpu_batch_normalization_1",
+        "blocks.2.0.conv_pw": "blocks_3/conv2d",
+        "blocks.2.0.se.conv_reduce": "blocks_3/se/conv2d",
+        "blocks.2.0.conv_pwl": "blocks_3/conv2d_1",
+        "blocks.2.0.bn3": "blocks_3/tpu_batch_normalization_2",
+    }
+    assert {path: scopes[path] for path in expected} == expected
+    assert detect_scheme(["efficientnet-b0/model/stem/conv2d/kernel"]) == (
+        "efficientnet", "efficientnet-b0/model",
+    )  # fmt: skip
+
+
 MNASNETS = [model for model in TF_MODELS if "mobilenet" not in model]
 
 
