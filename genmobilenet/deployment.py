@@ -20,7 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genmobilenet.errors import DeployError
-from genmobilenet.layers import Conv2dSame, Normalise, norms_of, same_padding
+from genmobilenet.layers import (
+    Conv2dSame,
+    Normalise,
+    conv2d_padded_in_graph,
+    has_open_size,
+    norms_of,
+    same_padding,
+)
 from genmobilenet.network import GenMobileNet
 
 Engine = Callable[[Tensor], Tensor]
@@ -136,9 +143,10 @@ class DeployedNet(GenMobileNet):
         if logits is not None:
             return logits
         x = x.contiguous(memory_format=torch.channels_last)
-        # Compilers must take the sides as constants: each layer asks for the parity of its own,
-        # and for a symbolic side these formulas grow beyond what compilers solve.
-        index(x.shape[2]), index(x.shape[3])
+        if not has_open_size(x):
+            # Compilers must take the sides as constants: each layer asks for the parity of its
+            # own, and for a symbolic side these formulas grow beyond what compilers solve.
+            index(x.shape[2]), index(x.shape[3])
         return super().forward(x)
 
     def _engines_apply(self, x: Tensor) -> bool:
@@ -255,7 +263,14 @@ class _AfterPadding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         stem = self.network.conv_stem
-        return self.network.forward_after_stem(F.conv2d(x, stem.weight, stem.bias, stem.stride))
+        convs = [part for part in self.network.modules() if isinstance(part, KernelPaddedConv)]
+        for conv in convs:
+            conv.for_engine = True
+        try:
+            return self.network.forward_after_stem(F.conv2d(x, stem.weight, stem.bias, stem.stride))
+        finally:
+            for conv in convs:
+                conv.for_engine = False
 
 
 class KernelPaddedConv(Conv2dSame):
@@ -263,7 +278,8 @@ class KernelPaddedConv(Conv2dSame):
 
     Where TensorFlow pads one row more at the bottom than at the top, a kernel with one more row
     of zeros at its top gives the same sums under even padding. That kernel, ``padded_weight``, is
-    kept for the size given to :meth:`fit`; for other sizes it is computed in each pass.
+    kept for the size given to :meth:`fit`; for other sizes it is computed in each pass. A pass
+    that is recorded for any size pads the input, but where it is recorded ``for_engine``.
     ``state_dict`` has the kernel without zeros.
     """
 
@@ -276,6 +292,7 @@ class KernelPaddedConv(Conv2dSame):
             super().__init__(conv.in_channels, conv.out_channels, kernel, stride, 1, conv.groups)
         self.weight, self.bias = _fixed(weight), _fixed(bias)
         self.odd = (0, 0)
+        self.for_engine = False
         self.register_buffer("padded_weight", self.weight.detach(), persistent=False)
 
     def padding_of(self, height: int, width: int) -> tuple[int, int]:
@@ -293,6 +310,8 @@ class KernelPaddedConv(Conv2dSame):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve ``input`` (N, in_channels, H, W)."""
+        if has_open_size(input) and not self.for_engine:
+            return conv2d_padded_in_graph(self, input)
         high, wide = self.padding_of(input.shape[2], input.shape[3])
         odd = high % 2, wide % 2
         weight = self.padded_weight if odd == self.odd else _pad_kernel(self.weight, *odd)

@@ -21,6 +21,33 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> int:
     return max((kernel - 1) * dilation + 1 - stride + -size % stride, 0)
 
 
+def has_open_size(input: Tensor) -> bool:
+    """Whether a pass is recorded for inputs (N, C, H, W) of any height and width.
+
+    ``torch.jit.trace`` and the ONNX exporter on top of it record for every size, ``torch.export``
+    where a side is a symbol.
+    """
+    recorded = torch._C._get_tracing_state() is not None
+    return recorded or not all(isinstance(side, int) for side in input.shape[2:])
+
+
+def conv2d_padded_in_graph(conv: nn.Conv2d, input: Tensor) -> Tensor:
+    """A SAME convolution whose padding is computed from the input's size, without a branch.
+
+    What records a pass sees a branch taken once, for good: at a size of the other parity the
+    recorded network would pad wrongly.
+    """
+    sides: list[int] = []
+    for axis in (1, 0):
+        extent = (conv.kernel_size[axis] - 1) * conv.dilation[axis] + 1
+        # No less than 0 for a kernel that is at least as long as its stride, as all here are.
+        total = extent - conv.stride[axis] + -input.shape[2 + axis] % conv.stride[axis]
+        sides += [total // 2, total - total // 2]
+    return F.conv2d(
+        F.pad(input, sides), conv.weight, conv.bias, conv.stride, 0, conv.dilation, conv.groups
+    )
+
+
 class Normalise(nn.Module):
     """Pixels to a network's input: ``(x - mean) / std``, per channel, (N, C, H, W).
 
@@ -63,6 +90,8 @@ class Conv2dSame(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve ``input`` (N, in_channels, H, W)."""
+        if has_open_size(input):
+            return conv2d_padded_in_graph(self, input)
         high = same_padding(input.shape[2], self.kernel_size[0], self.stride[0], self.dilation[0])
         wide = same_padding(input.shape[3], self.kernel_size[1], self.stride[1], self.dilation[1])
         if high % 2 or wide % 2:

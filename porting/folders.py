@@ -8,6 +8,7 @@ DOWNLOADS = Path("checkpoints/google")
 EVALUATIONS = Path("checkpoints/evaluations")
 """A folder for each evaluation, with its finished batches."""
 
+EXPORTS = Path("checkpoints/exported")
 PORTS = Path("checkpoints/ported")
 RELEASES = Path("checkpoints/releases")
 REPORTS = Path("checkpoints/reports")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import shutil
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -414,3 +415,24 @@ def test_compile_by_inductor(tiny):
     torch._dynamo.reset()
     made = torch.compile(deployed, fullgraph=True)
     assert_equal(model, made, pixels(2))
+
+
+@pytest.mark.parametrize("side", [32, 33])
+def test_a_traced_network_pads_rightly_at_sizes_of_the_other_parity(side):
+    network = create_model("tf_mobilenetv1_025", num_classes=5).eval()
+    for form in (network, deploy(network, side)):
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TorchScript is deprecated
+            traced = torch.jit.trace(form, torch.randn(1, 3, side, side), check_trace=False)
+            for size in ((32, 32), (33, 32), (32, 45), (47, 51)):
+                x = torch.randn(2, 3, *size)
+                torch.testing.assert_close(traced(x), network(x), rtol=0, atol=1e-4)
+
+
+def test_an_engine_has_no_padding_in_its_graph():
+    network = deploy(create_model("tf_mobilenetv1_025", num_classes=5), 33)
+    with torch.no_grad():
+        network(torch.randn(1, 3, 33, 33))
+    [engine] = network._engines.values()
+    if engine is not None:  # None where oneDNN's compiler is missing
+        assert "pad(" not in str(engine.graph)

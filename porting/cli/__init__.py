@@ -13,6 +13,7 @@ from porting.cli import (
     check,
     diff,
     evaluate,
+    export,
     fetch,
     inspect,
     port,
@@ -62,6 +63,7 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 )
 app.command()(release.release)
 app.command()(verify.verify)
+app.command()(export.export)
 app.command()(report.report)
 app.command()(sources.sources)
 app.command()(fetch.fetch)
