@@ -25,7 +25,7 @@ from porting.judges.tensorflow import (
     session_settings,
 )
 from porting.judges.tfjs import graph_of_tfjs
-from porting.sources.graphdef import VARIABLES, GraphDefSource, SavedModelSource
+from porting.sources.graphdef import GraphDefSource, RestoredGraphSource, SavedModelSource
 from porting.sources.tfjs import TFJSGraphSource
 
 ALLOW_LIST = frozenset(
@@ -122,14 +122,14 @@ class GraphJudge:
         config = session_settings(tf)
         config.graph_options.rewrite_options.disable_meta_optimizer = True
         session = tf.compat.v1.Session(graph=graph, config=config)
-        if isinstance(source, SavedModelSource):
+        if isinstance(source, RestoredGraphSource):
             if source.meta.restore:
-                feed = {source.meta.restores_from: str(source.folder / VARIABLES)}
+                feed = {source.meta.restores_from: str(source.prefix)}
                 session.run(source.meta.restore, feed)
             self._assign_others(source, session)
         return session
 
-    def _assign_others(self, source: SavedModelSource, session: Any) -> None:
+    def _assign_others(self, source: RestoredGraphSource, session: Any) -> None:
         """Give values to the variables that the graph's own operation has not restored."""
         tf, graph = self._tf, session.graph
         raw = tf.raw_ops
@@ -144,11 +144,11 @@ class GraphJudge:
         is_restored = session.run(tests)
         names = {v.op.name for v, done in zip(variables, is_restored, strict=True) if not done}
         if not names <= self._values.keys():
-            if source.meta.restore:
+            if isinstance(source, SavedModelSource) and source.meta.restore:
                 self._values = _captured_variables(tf, source)
             else:
                 # A module of TF Hub: its variables have the names of the checkpoint.
-                reader = tf.train.load_checkpoint(str(source.folder / VARIABLES))
+                reader = tf.train.load_checkpoint(str(source.prefix))
                 stored = names & reader.get_variable_to_shape_map().keys()
                 self._values = {name: reader.get_tensor(name) for name in stored}
         assignments, feed = [], {}
@@ -223,15 +223,19 @@ def _graph_to_run(tf: Any, source: GraphDefSource, output: str) -> Any:
 
     Where the graph reads its images from files, a placeholder takes the place of that part.
     """
+    from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     extract = tf.compat.v1.graph_util.extract_sub_graph
     assert source.graph is not None
     image, output_names = source.graph.inputs[0], [output.partition(":")[0]]
-    if isinstance(source, SavedModelSource):
-        graphs = SavedModel.FromString(source.file.read_bytes()).meta_graphs
-        tags = source.meta.tags
-        whole = next(m for m in graphs if set(m.meta_info_def.tags) == tags).graph_def
+    if isinstance(source, RestoredGraphSource):
+        content = source.file.read_bytes()
+        if isinstance(source, SavedModelSource):
+            graphs, tags = SavedModel.FromString(content).meta_graphs, source.meta.tags
+            whole = next(m for m in graphs if set(m.meta_info_def.tags) == tags).graph_def
+        else:
+            whole = MetaGraphDef.FromString(content).graph_def
         output_names = [source.output_name.partition(":")[0]]
         output_names += [source.meta.restore] if source.meta.restore else []
     elif isinstance(source, TFJSGraphSource):

@@ -226,6 +226,7 @@ JUDGES: dict[str, Callable[[Any, Match], JudgeSet]] = {
     "frozen graph": _graph_judges,
     "saved model": _graph_judges,
     "tfjs graph": _graph_judges,
+    "checkpoint with its graph": _graph_judges,
     "checkpoint": _checkpoint_judges,
     "keras": _keras_judges,
 }

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from os import PathLike
 from pathlib import Path, PurePosixPath
 
-from porting.errors import BadInput, BadSource
+from porting.errors import BadInput, BadSource, UnsupportedSource
 from porting.sources.archive import UnpackedArchive, is_archive
 from porting.sources.checkpoint import (
     CheckpointSource,
@@ -24,9 +24,11 @@ from porting.sources.checkpoint import (
     looks_like_v1,
 )
 from porting.sources.graphdef import (
+    META_SUFFIX,
     SAVED_MODEL,
     FrozenGraphSource,
     SavedModelSource,
+    TrainingGraphSource,
     looks_like_graph,
     looks_like_saved_model,
 )
@@ -44,6 +46,11 @@ MOST_BESIDE = 8
 
 _QUANTISATION_VARIABLES = ("/weights_quant/", "/act_quant/")
 """In the names of variables that ``tensorflow/contrib/quantize/python/quant_ops.py`` adds."""
+
+_RETRAINED = ("final_training_ops/", "final_retrain_ops/")
+"""In the names of the layer that TensorFlow for Poets trains: ``add_final_training_ops`` and
+``add_final_retrain_ops`` in tensorflow/examples/image_retraining/retrain.py, before and since TF
+Hub. The network before it may be constants of the graph."""
 
 _MOST_LETTERS = 200
 """Characters that are shown of a path that is too long."""
@@ -145,6 +152,28 @@ def _content(path: Path) -> str:
         return "the file is empty"
     formats = (name for start, name in _OTHER_FORMATS.items() if head.startswith(start))
     return next(formats, f"a file that begins with {head!r}")
+
+
+def _open_checkpoint(path: Path, _: str | None) -> Source:
+    """Open a checkpoint; with the graph beside it where that alone has the whole network.
+
+    Raises:
+        BadSource: it is damaged.
+        UnsupportedSource: it holds nothing but a retrained last layer.
+    """
+    source = CheckpointSource(path)
+    retrained = [name for name in source.tensors if any(part in name for part in _RETRAINED)]
+    graph = source.prefix.with_name(f"{source.prefix.name}{META_SUFFIX}")
+    if retrained and graph.is_file():
+        return TrainingGraphSource(path, source.prefix)
+    weights = [name for name in source.tensors if source.not_a_weight(name) is None]
+    if retrained and len(retrained) == len(weights):
+        raise UnsupportedSource(
+            f"{path}: holds the retrained last layer alone; the network before it is in "
+            f"{graph.name}, which is not there. Copy that beside it, or give the graph (.pb) that "
+            "the retraining wrote"
+        )
+    return source
 
 
 def _open_archive(path: Path, signature: str | None) -> Source:
@@ -257,7 +286,10 @@ def _is_one_graph(path: Path) -> bool:
 _READERS: dict[Callable[[Path], bool], Callable[[Path, str | None], Source]] = {
     looks_like_tflite: lambda path, signature: TFLiteSource(path, signature=signature),
     looks_like_keras: lambda path, _: KerasSource(path),
-    looks_like_checkpoint: lambda path, _: CheckpointSource(path),
+    looks_like_checkpoint: _open_checkpoint,
+    lambda path: path.suffix == META_SUFFIX and path.is_file(): (
+        lambda path, _: TrainingGraphSource(path)
+    ),
     is_archive: _open_archive,
     _holds_one_tflite_file: lambda folder, signature: TFLiteSource(
         next(folder.glob("*.tflite")), signature=signature

@@ -239,6 +239,15 @@ def parse_saved_model(data: Bytes) -> list[MetaGraph]:
     return [parser.meta_graph(message(value)) for number, value in fields(data) if number == 2]
 
 
+def parse_meta_graph(data: Bytes) -> MetaGraph:
+    """Decode a ``MetaGraphDef``.
+
+    Raises:
+        Malformed: it is not such a message.
+    """
+    return _Parser().meta_graph(data)
+
+
 def parse_graph(data: Bytes) -> GraphDef:
     """Decode a ``GraphDef``.
 

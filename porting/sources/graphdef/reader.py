@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from porting.sources.graphdef.graph_def import (
     Node,
     Signature,
     parse_graph,
+    parse_meta_graph,
     parse_saved_model,
 )
 from porting.sources.graphdef.inlining import InlinedGraph, InlinedNode, node_of, tensor_name
@@ -31,6 +32,9 @@ from porting.sources.tensor_proto import Shape
 
 SAVED_MODEL = "saved_model.pb"
 """The file of a SavedModel's folder that holds its graph."""
+
+META_SUFFIX = ".meta"
+"""Ends the name of a checkpoint's graph."""
 
 _HUB_MODULE = "tfhub_module.pb"
 """The file beside the graph that says that it is a module of TF Hub for TensorFlow 1."""
@@ -49,6 +53,8 @@ _STACKS = ("TensorArrayGatherV3", "TensorListStack")
 """Operations that make a batch of images that the graph has decoded one by one."""
 _CHOICES = ("ArgMax", "ArgMin", "TopK", "TopKV2", "InTopK", "InTopKV2")
 """Operations that return the number of a class instead of its score."""
+_NOT_OUTPUTS = (*_CHOICES, "HistogramSummary", "TensorSummaryV2", "Shape", "ShapeN", "Size", "Rank")
+"""Operations on what a network gives, by which training is watched."""
 _HUB_SIGNATURE = "default"
 """The signature of a TF Hub module that is called without one (``hub.Module.__call__``)."""
 _SERVING_TAGS = frozenset({"serve"})
@@ -132,8 +138,7 @@ class GraphDefSource(Source):
         graph = InlinedGraph(message)
         inputs = {node_of(t) for node in graph.nodes.values() for t in graph.inputs(node)}
         outputs = outputs or [name for name in graph.nodes if name not in inputs]
-        placeholders = [n for n in graph.nodes.values() if n.op in _PLACEHOLDERS]
-        images = _images_among(placeholders, graph)
+        images = _images_among(_placeholders(graph), graph)
         self._convert(graph, _network_ends(graph, images, outputs, str(self.path)), variables)
 
     def _convert(
@@ -223,11 +228,65 @@ class FrozenGraphSource(GraphDefSource):
         return (self.file,)
 
 
-class SavedModelSource(GraphDefSource):
+class RestoredGraphSource(GraphDefSource):
+    """A graph that restores its variables from the checkpoint ``prefix``.
+
+    ``file`` holds ``meta``, and ``output_name`` is the output's name in the graph of that.
+    """
+
+    meta: MetaGraph
+    prefix: Path
+    output_name: str
+    _model_files: tuple[Path, ...]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The graph and the checkpoint's files; of an archive, the archive itself."""
+        return (self.archive.file,) if self.archive else self._model_files
+
+
+class TrainingGraphSource(RestoredGraphSource):
+    """A checkpoint with the graph that ``tf.train.Saver`` wrote beside it, a ``.meta`` file.
+
+    Of what the graph computes for training that is taken which needs the images alone.
+
+    Raises:
+        BadSource: a file is damaged, cut short or missing.
+        UnsupportedSource: the graph takes no images, computes in NCHW, or normalises by the batch.
+    """
+
+    format = "checkpoint with its graph"
+
+    def __init__(self, path: Path, prefix: Path | None = None) -> None:
+        self.path, self.prefix = path, prefix or path.with_suffix("")
+        self.file = self.prefix.with_name(f"{self.prefix.name}{META_SUFFIX}")
+        index = self.prefix.with_name(f"{self.prefix.name}.index")
+        with as_bad_source(self.file, "graph"):
+            self.meta = parse_meta_graph(mapped(self.file, may_be_empty=False))
+            if not self.meta.graph.nodes:
+                raise Malformed("it has no nodes")
+            if not index.is_file():
+                raise BadSource(f"{self.file}: {index.name}, whose graph it is, is not beside it")
+            graph = InlinedGraph(self.meta.graph)
+            variables = RestoredVariables(graph, self.meta, self.prefix, Path)
+            self._model_files = (self.file, *variables.files)
+            images = _images_among(_placeholders(graph), graph)
+            outputs = _outputs_of_images(graph, images)
+            ends = _network_ends(graph, images, outputs, str(self.file))
+            self.output_name = ends.output_name
+            self._convert(graph, ends, variables)
+
+    @property
+    def name(self) -> str:
+        """The name of the file with the graph."""
+        return self.file.name
+
+
+class SavedModelSource(RestoredGraphSource):
     """A SavedModel of TF1, TF2 or TF Hub: a graph, maybe of functions, and a checkpoint beside it.
 
-    ``folder`` is that of the model, by default ``path`` or the folder of that. ``file`` holds
-    ``meta``, the graph for serving, and ``output_name`` is the output's name in that.
+    ``folder`` is that of the model, by default ``path`` or the folder of that. ``meta`` is its
+    graph for serving.
 
     Raises:
         BadSource: a file is damaged, cut short or missing.
@@ -253,7 +312,7 @@ class SavedModelSource(GraphDefSource):
             self.meta = _serving_graph(graphs, str(file))
             graph = InlinedGraph(self.meta.graph)
             variables = None
-            prefix = folder / VARIABLES
+            self.prefix = prefix = folder / VARIABLES
             has_values = prefix.with_name("variables.index").is_file()
             if self.meta.restore or has_values:
                 if not has_values:
@@ -269,11 +328,6 @@ class SavedModelSource(GraphDefSource):
             ends = _network_ends(graph, images, entry.outputs.values(), str(file))
             self.output_name = ends.output_name
             self._convert(graph, ends, variables)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The graph and the checkpoint's files; of an archive, the archive itself."""
-        return (self.archive.file,) if self.archive else self._model_files
 
 
 @contextmanager
@@ -346,6 +400,36 @@ def _images_among(nodes: Sequence[InlinedNode], graph: InlinedGraph) -> list[str
     shapes = {node.name: _input_shape(node, graph) for node in nodes}
     images = [name for name, shape in shapes.items() if shape is not None and len(shape) == 4]
     return images or [name for name, shape in shapes.items() if not shape]
+
+
+def _placeholders(graph: InlinedGraph) -> list[InlinedNode]:
+    return [node for node in graph.nodes.values() if node.op in _PLACEHOLDERS]
+
+
+def _outputs_of_images(graph: InlinedGraph, images: Collection[str]) -> list[str]:
+    """The last tensors that a graph computes from its images without any other input.
+
+    Losses and gradients also take labels.
+    """
+    consumers: dict[str, set[str]] = {}
+    for node in graph.nodes.values():
+        for tensor in graph.inputs(node):
+            consumers.setdefault(node_of(tensor), set()).add(node.name)
+
+    def computed_from(starts: Iterable[str]) -> set[str]:
+        names, stack = set(starts), list(starts)
+        while stack:
+            following = consumers.get(stack.pop(), set()) - names
+            names |= following
+            stack += following
+        return names
+
+    fed = {node.name for node in _placeholders(graph) if node.op != "PlaceholderWithDefault"}
+    values = computed_from(images) - computed_from(fed - set(images))
+    values = {name for name in values if graph.nodes[name].op not in _NOT_OUTPUTS}
+    return [
+        name for name in graph.nodes if name in values and not values & consumers.get(name, set())
+    ]
 
 
 def _input_shape(node: InlinedNode, graph: InlinedGraph) -> Shape:
