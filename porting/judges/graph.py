@@ -38,7 +38,7 @@ ALLOW_LIST = frozenset(
     Mean Sum Max MaxPool AvgPool Pad PadV2 MirrorPad
     Shape StridedSlice Slice Pack Unpack ConcatV2 Reshape Squeeze ExpandDims Transpose Fill Prod
     PartitionedCall StatefulPartitionedCall
-    FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel
+    Dequantize FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel
     RandomUniform Floor GreaterEqual Select SelectV2
     Variable VariableV2 VarHandleOp ReadVariableOp VarIsInitializedOp DisableCopyOnRead
     Assign AssignVariableOp RestoreV2
@@ -248,7 +248,8 @@ def _graph_to_run(tf: Any, source: GraphDefSource, output: str) -> Any:
         message = _inlined(tf, extract(whole, output_names), output_names)
     for node in message.node:
         if node.name == image and not node.op.startswith("Placeholder"):
-            kind = node.attr["dtype"].type or node.attr["element_dtype"].type
+            kinds = (node.attr[name].type for name in ("dtype", "element_dtype"))
+            kind = next(filter(None, kinds), tf.float32.as_datatype_enum)
             node.Clear()
             node.name, node.op = image, "Placeholder"
             node.attr["dtype"].type = kind

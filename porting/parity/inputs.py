@@ -19,7 +19,11 @@ from porting.errors import BadInput
 Images = np.ndarray | Iterable[np.ndarray] | str | PathLike[str]
 """A folder, an array (N, H, W, C), or arrays (H, W, C) one after another; values 0..255."""
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".avif", ".heic",
+    ".heif", ".jp2",
+)  # fmt: skip
+"""What the name of an image ends with; those that Pillow cannot read are skipped and named."""
 SEED = 0
 """Of random images, where no other is given."""
 

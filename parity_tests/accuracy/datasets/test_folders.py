@@ -34,6 +34,13 @@ def test_a_subset_of_the_thousand_folders(tmp_path, below):
     }
 
 
+@pytest.mark.parametrize("ending", ["gif", "tiff", "heic", "avif"])
+def test_images_of_unread_kinds_are_not_passed_over(tmp_path, ending):
+    """The decoder refuses each by its name, or an evaluation skips and counts it."""
+    write_files(tmp_path, [f"{TENCH}/a.JPEG", f"{TENCH}/b.{ending}"])
+    assert f"{TENCH}/b.{ending}" in by_name(open_dataset(tmp_path))
+
+
 def test_what_is_said_of_it(tmp_path):
     write_files(tmp_path, [f"train/{GOLDFISH}/t.JPEG", f"val/{GOLDFISH}/a.JPEG"])
     dataset = open_dataset(tmp_path)

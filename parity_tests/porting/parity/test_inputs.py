@@ -51,6 +51,20 @@ def test_the_middle_is_taken(tmp_path):
     assert (next(iter(image_stream(tmp_path, 8, 16, 3))) == 200).all()
 
 
+@pytest.mark.parametrize("ending", ["gif", "tif"])
+def test_kinds_that_pillow_reads(tmp_path, ending):
+    save(tmp_path / f"a.{ending}")
+    assert len(list(image_stream(tmp_path, 8, 24, 3))) == 1
+
+
+def test_an_image_of_an_unread_kind_is_named(tmp_path):
+    save(tmp_path / "a.png")
+    (tmp_path / "b.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    stream = image_stream(tmp_path, 8, 24, 3)
+    assert len(list(stream)) == 1
+    assert [name for name, _ in stream.skipped] == ["b.heic"]
+
+
 def test_a_broken_file_among_good_ones_is_named_and_skipped(tmp_path):
     for name in ("a.png", "c.png"):
         save(tmp_path / name)

@@ -22,9 +22,10 @@ from porting.accuracy.datasets.classes import (
 from porting.errors import BadInput
 
 SUFFIXES = (
-    ".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp",
+    ".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp", ".avif", ".heic",
+    ".heif", ".jp2",
 )  # fmt: skip
-"""What the name of an image ends with, in small letters."""
+"""What the name of an image ends with, in small letters, whether its kind is read or not."""
 
 _AT_AN_END = re.compile(r"^(n\d{8})[_.]|_(n\d{8})\.[^.]*$")
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"

@@ -307,6 +307,27 @@ def _fake_quant(node: InlinedNode, values: np.ndarray, *ends: np.ndarray) -> np.
     return np.asarray(np.floor(offset * inverse - zero + half) * step)
 
 
+def _dequantise(
+    node: InlinedNode, values: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> np.ndarray:
+    """The real values of weights that TensorFlow 1's graph-transform tool has quantised.
+
+    Source: ``DequantizeOp`` in tensorflow/core/kernels/dequantize_op.cc, and
+    ``QuantizedToFloatStruct`` in quantization_utils.h.
+    """
+    mode, limits = node.attributes.text("mode", "MIN_COMBINED"), np.iinfo(values.dtype)
+    steps = values.astype(np.float32) - np.float32(limits.min)
+    lowest, highest = np.float32(low.ravel()[0]), np.float32(high.ravel()[0])
+    step = np.float32((highest - lowest) / np.float64(limits.max - limits.min))
+    if mode == "MIN_FIRST" and lowest != highest:
+        # std::round takes halves away from zero.
+        quotient = lowest / step
+        lowest = np.copysign(np.floor(abs(quotient) + np.float32(0.5)), quotient) * step
+    elif mode not in ("MIN_FIRST", "MIN_COMBINED"):
+        raise Malformed(f"Dequantize in mode {mode} is not read")
+    return np.asarray(steps * step + lowest)
+
+
 FAKE_QUANTS = (
     "FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel",
 )  # fmt: skip
@@ -336,6 +357,7 @@ _COMPUTATIONS: Mapping[str, Callable[..., np.ndarray]] = {
     "Sqrt": _same_type(np.sqrt),
     "Square": _same_type(np.square),
     **dict.fromkeys(FAKE_QUANTS, _fake_quant),
+    "Dequantize": _dequantise,
     "Rsqrt": _same_type(lambda values: 1 / np.sqrt(values)),
 }
 """Operations with which graphs prepare their constants -> their function."""

@@ -129,6 +129,12 @@ class Converter:
             )
         elif node.op in _METHODS:
             _METHODS[node.op](self, node, inputs)
+        elif node.op.startswith("Quantize"):
+            raise self._unsupported(
+                node,
+                "computes with integers, as quantize_nodes of TensorFlow 1's graph-transform tool "
+                "writes it: port the frozen graph that it was made from",
+            )
         else:
             # No network has it; it is listed so that messages can name it.
             self._add(node, node.op, inputs, self._shape(inputs[0]))

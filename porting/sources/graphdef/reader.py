@@ -64,6 +64,9 @@ _WRITES = ("TensorArrayWriteV3", "TensorListSetItem")
 """Operations that add one image to a batch; their third input is the image."""
 _DECODERS = ("DecodeJpeg", "DecodeAndCropJpeg", "DecodePng", "DecodeBmp")
 """Operations that decode a file to pixels 0..255."""
+_RESIZES = ("ResizeBilinear", "ResizeBicubic", "ResizeArea")
+"""Operations that resize images (N, H, W, C), and return them in float32."""
+_RGB = 3
 _KEEPS_RANGE = frozenset({
     "Cast", "Identity", "Reshape", "Squeeze", "ExpandDims", "Pack", "Slice", "StridedSlice",
     "ResizeBilinear", "ResizeBicubic", "ResizeArea", "ResizeNearestNeighbor", "CropAndResize",
@@ -138,7 +141,7 @@ class GraphDefSource(Source):
         graph = InlinedGraph(message)
         inputs = {node_of(t) for node in graph.nodes.values() for t in graph.inputs(node)}
         outputs = outputs or [name for name in graph.nodes if name not in inputs]
-        images = _images_among(_placeholders(graph), graph)
+        images = _images_among([*_placeholders(graph), *_decoded_images(graph)], graph)
         self._convert(graph, _network_ends(graph, images, outputs, str(self.path)), variables)
 
     def _convert(
@@ -156,7 +159,9 @@ class GraphDefSource(Source):
             if name and self._constants.is_constant(name)
         }
         image = graph.nodes[ends.image]
-        self._decodes_images = image.op in _STACKS and _batches_are_pixels(graph)
+        self._decodes_images = image.op in _RESIZES or (
+            image.op in _STACKS and _batches_are_pixels(graph)
+        )
         dtype = image.attributes.dtype("dtype") or image.attributes.dtype("element_dtype")
         dtype = "float32" if dtype in ("", "string") else dtype
         self._activations = {
@@ -270,7 +275,7 @@ class TrainingGraphSource(RestoredGraphSource):
             graph = InlinedGraph(self.meta.graph)
             variables = RestoredVariables(graph, self.meta, self.prefix, Path)
             self._model_files = (self.file, *variables.files)
-            images = _images_among(_placeholders(graph), graph)
+            images = _images_among([*_placeholders(graph), *_decoded_images(graph)], graph)
             outputs = _outputs_of_images(graph, images)
             ends = _network_ends(graph, images, outputs, str(self.file))
             self.output_name = ends.output_name
@@ -391,7 +396,8 @@ def _images_of(signature: Signature, graph: InlinedGraph) -> list[str]:
     ]
     inputs = [graph.nodes[name] for name in names if name in graph.nodes]
     if any(node.attributes.dtype("dtype") == "string" for node in inputs):
-        inputs = [node for node in graph.nodes.values() if node.op in _STACKS]
+        stacks = [node for node in graph.nodes.values() if node.op in _STACKS]
+        inputs = stacks or _decoded_images(graph)
     return _images_among(inputs, graph)
 
 
@@ -404,6 +410,15 @@ def _images_among(nodes: Sequence[InlinedNode], graph: InlinedGraph) -> list[str
 
 def _placeholders(graph: InlinedGraph) -> list[InlinedNode]:
     return [node for node in graph.nodes.values() if node.op in _PLACEHOLDERS]
+
+
+def _decoded_images(graph: InlinedGraph) -> list[InlinedNode]:
+    """Nodes that resize one image, which the graph has decoded from a file."""
+    return [
+        node
+        for node in graph.nodes.values()
+        if node.op in _RESIZES and len(node.inputs) == 2 and _is_decoded(node.name, graph.nodes)
+    ]
 
 
 def _outputs_of_images(graph: InlinedGraph, images: Collection[str]) -> list[str]:
@@ -433,7 +448,13 @@ def _outputs_of_images(graph: InlinedGraph, images: Collection[str]) -> list[str
 
 
 def _input_shape(node: InlinedNode, graph: InlinedGraph) -> Shape:
-    """The shape of a placeholder, or of a stack of images, whose elements' shape is stated."""
+    """The shape of a placeholder, of a resized image, or of a stack of images of stated shape."""
+    if node.op in _RESIZES:
+        size = graph.producer(node.inputs[1])
+        constant = None if size is None else size.attributes.constant("value")
+        if constant is None or constant.shape != (2,) or not constant.dtype.startswith("int"):
+            return None
+        return (1, *(int(side) for side in constant.values()), _RGB)
     if node.op not in _STACKS:
         return node.attributes.shape("shape")
     element = node.attributes.shape("element_shape")

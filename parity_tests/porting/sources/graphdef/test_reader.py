@@ -233,3 +233,60 @@ def test_a_graph_as_text(tf, written):
 def test_an_unknown_operation_keeps_its_name(tf, written):
     source = open_source(written(lambda x: tf.nn.elu(x * 2.0)))
     assert kinds(source) == ["MUL", "Elu"]
+
+
+@pytest.mark.parametrize("kind", ["quint8", "qint8"])
+@pytest.mark.parametrize("mode", ["MIN_COMBINED", "MIN_FIRST"])
+def test_weights_of_the_graph_transform_tool(tf, written, kind, mode):
+    """``quantize_weights`` stores them as integers, with the ends of their range."""
+    ends = np.float32(-0.731), np.float32(1.243)
+    limits = (0, 256) if kind == "quint8" else (-128, 128)
+    values = np.arange(*limits).repeat(3).reshape(4, 4, 3, 16)
+
+    def build(image):
+        weights = tf.constant(values, getattr(tf, kind))
+        kernel = tf.raw_ops.Dequantize(
+            input=weights, min_range=ends[0], max_range=ends[1], mode=mode, name="kernel"
+        )
+        tf.reduce_mean(tf.nn.conv2d(image, kernel, 2, "SAME"), [1, 2])
+
+    path = written(build)
+    eager = tf.constant(values, getattr(tf, kind))
+    expected = tf.raw_ops.Dequantize(
+        input=eager, min_range=ends[0], max_range=ends[1], mode=mode
+    ).numpy()
+    read = open_source(path).read("kernel")
+    np.testing.assert_allclose(read, expected, rtol=0, atol=1.2e-7)
+
+
+def test_one_image_that_the_graph_decodes(tf, written):
+    """TensorFlow 1 feeds the bytes of a file; the network takes the resized pixels."""
+    from porting.judges.graph import GraphJudge
+
+    kernel = draw(3, 3, 3, 5)
+
+    def build(_):
+        file = tf.compat.v1.placeholder(tf.string, (), "DecodeJpeg/contents")
+        pixels = tf.cast(tf.image.decode_jpeg(file, channels=3), tf.float32)
+        image = tf.compat.v1.image.resize_bilinear(tf.expand_dims(pixels, 0), [8, 8])
+        tf.reduce_mean(tf.nn.conv2d((image - 128) / 128, kernel, 1, "SAME"), [1, 2])
+
+    source = open_source(written(build))
+    assert source.decodes_images
+    assert source.activations[source.graph.inputs[0]].shape == (1, 8, 8, 3)
+    assert kinds(source) == ["SUB", "DIV", "CONV_2D", "MEAN"]
+    pixels = np.random.default_rng(3).uniform(0, 255, (1, 8, 8, 3)).astype(np.float32)
+    run = GraphJudge(source).run(pixels, {"scores": source.graph.outputs[0]})
+    expected = tf.reduce_mean(tf.nn.conv2d((pixels - 128) / 128, kernel, 1, "SAME"), [1, 2])
+    np.testing.assert_allclose(run.taps["scores"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_operations_on_integers_are_named(tf, written):
+    def build(image):
+        values, least, most = tf.quantization.quantize(image, -1.0, 1.0, tf.quint8, "MIN_FIRST")
+        real = tf.raw_ops.Dequantize(input=values, min_range=least, max_range=most)
+        tf.reduce_mean(real, [1, 2])
+
+    refused(
+        written(build), UnsupportedSource, "QuantizeV2 .* computes with integers.* frozen graph"
+    )
