@@ -185,17 +185,22 @@ class NetworkFile:
         """A gate in the shape that scales a plane."""
         return gate
 
-    def mean(self, x, name, keep, kind="MEAN"):
-        """The mean over height and width, or another reduction."""
+    def mean(self, x, name, keep):
+        """The mean over height and width."""
+        return self.reduced(x, name, keep, "MEAN")
+
+    def reduced(self, x, name, keep, kind):
+        """A reduction over height and width."""
         shape = [1, 1, 1, x[2]] if keep else [1, x[2]]
         output = self.file.tensor(name, shape)
         return self.file.operator(kind, [x[0], self.axes], output, mean_options(keep))
 
     def pooled(self, x, keep):
         """What the network makes of its last convolution: tensor, side and channels."""
-        if self.config.pool != "flatten":
-            kind = {"mean": "MEAN", "max": "REDUCE_MAX"}[self.config.pool]
-            return self.mean(x, "pooled", keep, kind), 1, x[2]
+        if self.config.pool == "mean":
+            return self.mean(x, "pooled", keep), 1, x[2]
+        if self.config.pool == "max":
+            return self.reduced(x, "pooled", keep, "REDUCE_MAX"), 1, x[2]
         values = x[1] * x[1] * x[2]
         sides = self.file.tensor("sides", [2], "int32", np.array([1, values], np.int32))
         flat = self.file.tensor("flat", [1, values])
