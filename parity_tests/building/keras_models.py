@@ -12,6 +12,7 @@ import numpy as np
 
 from porting.judges.keras import Application
 from porting.judges.tensorflow import import_tensorflow
+from porting.mapping.families import IMAGENET
 
 SMALL = (
     Application("MobileNet", 0.25, classes=10, size=64),
@@ -34,13 +35,19 @@ def build(application, seed=0, policy="float32", **options):
     keras.utils.clear_session()
     if application.minimalistic:
         options["minimalistic"] = True
+    if application.family.startswith("Mobile"):
+        options["alpha"] = application.alpha
     with global_policy(policy):
         model = getattr(keras.applications, application.family)(
-            input_shape=(application.size, application.size, 3), alpha=application.alpha,
-            classes=application.classes, weights=None, **options,
+            input_shape=(application.size, application.size, 3), classes=application.classes,
+            weights=None, **options,
         )  # fmt: skip
     generator = np.random.default_rng(seed)
     for layer in model.layers:
+        if type(layer).__name__ == "Normalization":
+            mean, deviation = np.array(IMAGENET) / 255
+            layer.set_weights([mean, deviation**2, np.array(0)][: len(layer.weights)])
+            continue
         depthwise = type(layer).__name__ == "DepthwiseConv2D"
         layer.set_weights([_random(v, depthwise, generator) for v in layer.weights])
     return model

@@ -33,7 +33,7 @@ FAMILIES = (
 WITH_CHECKPOINTS = (*FAMILIES, "tf_efficientnet_es", "tf_mobilenet_edgetpu_075")
 """And those whose fused blocks have names of their own in checkpoints."""
 
-KERAS_NETWORKS = tuple(model for model in NETWORKS if "tf_mobilenetv" in model)
+KERAS_NETWORKS = tuple(m for m in NETWORKS if m.startswith(("tf_mobilenetv", "tf_efficientnet_b")))
 FAMILIES_OF_KERAS = (
     *(model for model in FAMILIES if model in KERAS_NETWORKS), "tf_mobilenetv3_small_minimal_100",
 )  # fmt: skip

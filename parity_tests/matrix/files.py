@@ -142,6 +142,8 @@ def saved_model(model: str, folder: Path) -> Made:
 
 def application(model: str) -> Application:
     """A network of ``keras.applications`` by our name for it."""
+    if "efficientnet" in model:
+        return Application(f"EfficientNet{model[-2:].upper()}", classes=CLASSES, size=SIZE)
     config, minimal = get_config(model), "minimal" in model
     family = {"1": "MobileNet", "2": "MobileNetV2", "3": "MobileNetV3"}[model[len("tf_mobilenetv")]]
     if family == "MobileNetV3":
@@ -155,10 +157,12 @@ def saved_by_keras(model: str, folder: Path) -> tuple[dict[str, Path], Made]:
     folder = folder / model
     folder.mkdir()
     network = build(application(model), seed=len(model))
-    # Only V3 normalises its input itself.
-    images = PIXELS if "v3" in model else normalised(model)
+    # V1 and V2 do not normalise their input themselves.
+    images = normalised(model) if "v1" in model or "v2" in model else PIXELS
     answer = network(images.astype(np.float32), training=False).numpy()
-    return write(network, folder), Made(folder, network.get_weights(), answer, softmax=True)
+    layers = (layer for layer in network.layers if type(layer).__name__ != "Normalization")
+    weights = [values for layer in layers for values in layer.get_weights()]
+    return write(network, folder), Made(folder, weights, answer, softmax=True)
 
 
 def keras(layout: str):

@@ -22,7 +22,10 @@ from porting.sources.checkpoint import CheckpointSource
 from porting.sources.checkpoint.weight_sets import GRAPH_KEY
 from porting.sources.keras import KerasSource
 
-FAMILIES = ("MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small")
+FAMILIES = (
+    "MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small",
+    *(f"EfficientNetB{number}" for number in range(8)),
+)  # fmt: skip
 
 _LONGEST = 200
 """Characters that are quoted of Keras's messages, which hold whole configurations."""
@@ -54,6 +57,8 @@ class Application:
             raise BadInput(f"family {self.family!r}: expected one of {', '.join(FAMILIES)}")
         if self.minimalistic and "V3" not in self.family:
             raise BadInput(f"{self.family} has no minimalistic form; MobileNetV3 has")
+        if self.alpha != 1 and self.family.startswith("Eff"):
+            raise BadInput(f"{self.family} has no alpha; the MobileNets have")
 
 
 @dataclass(frozen=True)
@@ -293,10 +298,11 @@ def _restore(model: Any, prefix: Path) -> None:
 
 
 def _build_application(keras: Any, application: Application) -> Any:
-    options = {"minimalistic": True} if application.minimalistic else {}
+    options: dict[str, Any] = {"minimalistic": True} if application.minimalistic else {}
+    if application.family.startswith("Mobile"):
+        options["alpha"] = application.alpha
     return getattr(keras.applications, application.family)(
         input_shape=(application.size, application.size, 3),
-        alpha=application.alpha,
         classes=application.classes,
         weights=None,
         **options,

@@ -238,6 +238,9 @@ def application_of(match: Match) -> Application:
     from porting.judges.keras import Application
 
     config, zoo_config = match.config, get_config(match.model)
+    if match.model.startswith("tf_efficientnet_b"):
+        family = f"EfficientNet{match.model[-2:].upper()}"
+        return Application(family, classes=config.num_classes, size=config.input_size)
     return Application(
         _APPLICATIONS[zoo_config.head, zoo_config.head_channels], config.width or 1.0,
         zoo_config.head == "after_pool" and zoo_config.activation == "relu",

@@ -20,6 +20,8 @@ from porting.mapping.rules.keras import KERAS_NAMES, modules_by_name, places_num
 V1, V2 = KERAS_NAMES["keras mobilenet"], KERAS_NAMES["keras mobilenet_v2"]
 V3, OLD_V3 = KERAS_NAMES["keras mobilenet_v3"], KERAS_NAMES["keras 2 mobilenet_v3"]
 
+EFFICIENTNET = KERAS_NAMES["keras efficientnet"]
+
 NETWORKS = {
     **{f"tf_mobilenetv1_{int(a * 100):03d}": ("MobileNet", a) for a in (0.25, 0.5, 0.75, 1.0)},
     **{
@@ -33,6 +35,8 @@ NETWORKS = {
     },
     "tf_mobilenetv3_large_minimal_100": ("MobileNetV3Large", 1.0, True),
     "tf_mobilenetv3_small_minimal_100": ("MobileNetV3Small", 1.0, True),
+    "tf_efficientnet_b0": ("EfficientNetB0", 1.0),
+    "tf_efficientnet_b2": ("EfficientNetB2", 1.0),
 }
 SUFFIXES = {
     "kernel": "weight",
@@ -45,6 +49,8 @@ SUFFIXES = {
 
 
 def naming_of(family):
+    if family.startswith("Efficient"):
+        return EFFICIENTNET
     return {"MobileNet": V1, "MobileNetV2": V2}.get(family, V3)
 
 
@@ -67,13 +73,15 @@ def test_names_cover_both_sides_with_their_shapes(name, classes):
     config = replace(get_config(name), num_classes=classes)
     modules = modules_by_name(layers_of(config), naming_of(family))
     reached = {}
-    for layer in keras_model.layers:
+    normalising = [x for x in keras_model.layers if type(x).__name__ == "Normalization"]
+    named = [layer for layer in keras_model.layers if layer not in normalising]
+    for layer in named:
         for variable in layer.weights:
             key = f"{modules[layer.name]}.{SUFFIXES[variable.name]}"
             assert key not in reached
             depthwise = type(layer).__name__ == "DepthwiseConv2D"
             reached[key] = shape_in_torch(tuple(variable.shape), depthwise, key)
-    assert set(modules) == {layer.name for layer in keras_model.layers if layer.weights}
+    assert set(modules) == {layer.name for layer in named if layer.weights}
     ours = create_model(name, num_classes=classes).state_dict()
     assert reached == {
         key: tuple(t.shape) for key, t in ours.items() if not key.endswith("_tracked")
@@ -116,6 +124,12 @@ def numbered(model, modules):
             "expanded_conv_1/expand/BatchNorm": "blocks.1.0.bn1",
             "Conv_1/BatchNorm": "blocks.5.0.bn1", "Logits": "classifier",
         }),
+        ("tf_efficientnet_b7", EFFICIENTNET, {
+            "block1a_bn": "blocks.0.0.bn1", "block1b_dwconv": "blocks.0.1.conv_dw",
+            "block5j_se_reduce": "blocks.4.9.se.conv_reduce",
+            "block6m_project_bn": "blocks.5.12.bn3", "top_conv": "conv_head",
+            "predictions": "classifier",
+        }),
     ],
 )  # fmt: skip
 def test_names(model, naming, expected):
@@ -142,7 +156,11 @@ def test_a_network_of_another_family_has_no_names():
 def test_a_scheme_knows_a_name_only_with_its_variable(name, model):
     """slim's names begin as Keras 2's do, and its variables are called otherwise."""
     if "v3" not in name:
-        model = {"keras mobilenet": "tf_mobilenetv1_025"}.get(name, "tf_mobilenetv2_035")
+        models = {
+            "keras mobilenet": "tf_mobilenetv1_025",
+            "keras efficientnet": "tf_efficientnet_b0",
+        }
+        model = models.get(name, "tf_mobilenetv2_035")
     layers = layers_of(get_config(model))
     modules = modules_by_name(layers, KERAS_NAMES[name])
     depthwise = {layer.path for layer in layers if layer.kind == "depthwise"}

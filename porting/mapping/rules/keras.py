@@ -1,12 +1,12 @@
-"""Layer names of keras.applications' MobileNets, and what Keras calls each tap.
+"""Layer names of keras.applications' MobileNets and EfficientNets, and what Keras calls each tap.
 
 A layer of Keras and its batch norm have names of their own; a block's begin
 with a prefix that counts through the network, and the first block's often does
 not count. In a ``.weights.h5`` of older versions the layers have no names but
 their class and a number, which follows the flow of the data.
 
-Sources: ``applications/mobilenet.py``, ``mobilenet_v2.py``, ``mobilenet_v3.py``
-of Keras 3; of Keras 2 for the names with slashes; ``_save_container_state`` in
+Sources: ``applications/mobilenet.py``, ``mobilenet_v2.py``, ``mobilenet_v3.py`` and
+``efficientnet.py`` of Keras 3; of Keras 2 for the names with slashes; ``_save_container_state`` in
 ``saving/saving_lib.py`` for the numbers.
 """
 
@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from genmobilenet.config import Block
 from porting.errors import MappingError
 from porting.graph.layers import BlockLayers, Layer, NetworkLayers
 from porting.mapping.layouts import CONV_TF, DENSE_AS_CONV_TF, DENSE_TF, DEPTHWISE_TF, VECTOR
@@ -30,17 +31,23 @@ Names = tuple[str, str]
 class KerasNaming:
     """The names of one family, with ``{prefix}`` and ``{number}`` (from 1) for a block's.
 
-    ``prefixes`` are the first block's and the others', these with ``{index}``
-    (from 0). ``roles`` has the layers of blocks and, under ``stem``, ``head``
-    and ``classifier``, the others.
+    ``prefixes`` are the first block's and the others', these with ``{index}`` (from 0), or with
+    ``{stage}`` (from 1) and ``{letter}`` for the place of the block in its stage. ``roles`` has the
+    layers of blocks and, under ``stem``, ``head`` and ``classifier``, the others.
     """
 
     roles: Mapping[str, Names]
     prefixes: tuple[str, str] = ("", "")
 
-    def names(self, role: str, index: int = 0) -> Names:
-        """Keras's names for a role of the block with this index."""
-        prefix = self.prefixes[index > 0].format(index=index)
+    def names(self, role: str, block: Block | None = None) -> Names:
+        """Keras's names for a role, of this block if it is one of a block's."""
+        index, prefix = 0, ""
+        if block is not None:
+            index = block.index
+            _, stage, place = block.path.split(".")
+            prefix = self.prefixes[index > 0].format(
+                index=index, stage=int(stage) + 1, letter=chr(ord("a") + int(place))
+            )
         layer, norm = self.roles[role]
         return (
             layer.format(prefix=prefix, number=index + 1),
@@ -101,6 +108,19 @@ KERAS_NAMES: dict[str, KerasNaming] = {
         },
         ("expanded_conv/", "expanded_conv_{index}/"),
     ),
+    "keras efficientnet": KerasNaming(
+        {
+            "stem": ("stem_conv", "stem_bn"),
+            "expand": ("{prefix}expand_conv", "{prefix}expand_bn"),
+            "depthwise": ("{prefix}dwconv", "{prefix}bn"),
+            "reduce": ("{prefix}se_reduce", ""),
+            "widen": ("{prefix}se_expand", ""),
+            "project": ("{prefix}project_conv", "{prefix}project_bn"),
+            "head": ("top_conv", "top_bn"),
+            "classifier": ("predictions", ""),
+        },
+        ("block{stage}{letter}_", "block{stage}{letter}_"),
+    ),
 }
 """Naming -> its names. Keras 2 named V1 and V2 as Keras 3 does.
 
@@ -127,6 +147,10 @@ PATTERNS: dict[str, str] = {
     "keras 2 mobilenet_v3": (
         r"(?P<scope>Conv(?:_\d)?(?:/BatchNorm)?|expanded_conv(?:_\d+)?/(?:(?:expand|depthwise|"
         rf"project)(?:/BatchNorm)?|squeeze_excite/Conv(?:_1)?)|{_CLASSIFIERS}){_VARIABLE}"
+    ),
+    "keras efficientnet": (
+        r"(?P<scope>(?:stem|top)_(?:conv|bn)|block\d[a-z]_(?:(?:expand|project)_(?:conv|bn)|"
+        rf"dwconv|bn|se_reduce|se_expand)|(?P<layer>predictions)){_VARIABLE}"
     ),
 }
 """Naming -> what its variables' names look like."""
@@ -162,30 +186,30 @@ VARIABLES = {
 def modules_by_name(layers: NetworkLayers, naming: KerasNaming) -> dict[str, str]:
     """Keras's layers of a network -> paths of our modules, in the order data passes them."""
     paths = {}
-    for role, index, layer in _roles(layers):
+    for role, block, layer in _roles(layers):
         if role not in naming.roles:
             return {}
-        name, norm = naming.names(role, index)
+        name, norm = naming.names(role, block)
         paths[name] = layer.path
         if layer.norm:
             paths[norm] = layer.norm
     return paths
 
 
-def _roles(layers: NetworkLayers) -> Iterator[tuple[str, int, Layer]]:
-    """Role, index of the block and layer, in the order data passes them."""
-    yield "stem", 0, layers.stem
+def _roles(layers: NetworkLayers) -> Iterator[tuple[str, Block | None, Layer]]:
+    """Role, block and layer, in the order data passes them."""
+    yield "stem", None, layers.stem
     for block in layers.blocks:
         for role, layer in block.main.items():
             if role == "project" and block.squeeze:
                 reduce, widen = block.squeeze
-                yield "reduce", block.block.index, reduce
-                yield "widen", block.block.index, widen
-            yield role, block.block.index, layer
+                yield "reduce", block.block, reduce
+                yield "widen", block.block, widen
+            yield role, block.block, layer
     if layers.head is not None:
-        yield "head", 0, layers.head
+        yield "head", None, layers.head
     if layers.classifier is not None:
-        yield "classifier", 0, layers.classifier
+        yield "classifier", None, layers.classifier
 
 
 def _rule_set(name: str) -> RuleSet:
@@ -207,7 +231,7 @@ def _rule_set(name: str) -> RuleSet:
 def places_numbered(layers: NetworkLayers) -> dict[tuple[str, str], list[str]]:
     """Module paths by kind of layer, in the order that the numbers count."""
     paths: dict[tuple[str, str], list[str]] = defaultdict(list)
-    # V2 alone ends in a dense layer.
+    # V2 and EfficientNet end in a dense layer.
     dense = layers.head is not None and not layers.pools_first
     for role, _, layer in _roles(layers):
         kind = "depthwise_conv2d" if role == "depthwise" else "conv2d"

@@ -55,13 +55,20 @@ _STATE = {
 }
 
 
+_INPUT_STATISTICS = re.compile(r"normalization(?:_\d{1,9})?/(?:mean|variance|count|[0-2])")
+"""Variables of a ``Normalization`` layer: ``layers/preprocessing/normalization.py`` in Keras."""
+
+
 def not_a_weight(name: str) -> str | None:
     """The rule by which a tensor is left out, or None for a weight.
 
     Outside the layers Keras stores the optimizer's variables
     (``optimizer_weights`` in an ``.h5``, else ``optimizer``) and Keras 2 those
-    of metrics; inside, the state of a dropout's random numbers.
+    of metrics; inside, the state of a dropout's random numbers, and the statistics by which an
+    EfficientNet normalises its input.
     """
+    if _INPUT_STATISTICS.fullmatch(name):
+        return "normalisation of the input"
     if "/seed_generator/" in name:
         return "random seed"
     return _STATE.get(name.split("/", 1)[0])
