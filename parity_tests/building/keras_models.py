@@ -47,6 +47,7 @@ def build(application, seed=0, policy="float32", **options):
         if type(layer).__name__ == "Normalization":
             mean, deviation = np.array(IMAGENET) / 255
             layer.set_weights([mean, deviation**2, np.array(0)][: len(layer.weights)])
+            layer.finalize_state()
             continue
         depthwise = type(layer).__name__ == "DepthwiseConv2D"
         layer.set_weights([_random(v, depthwise, generator) for v in layer.weights])
