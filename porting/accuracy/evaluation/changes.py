@@ -255,8 +255,12 @@ def _normalisation(run: Run) -> Edits:
     base = run.base
     if not any(base.mean) and set(base.std) == {1.0}:
         return "the network normalises by itself"
-    affines = list(dict.fromkeys(family.affine for family in FAMILIES.values()))
-    others = [a for a in affines if not np.allclose(a, (base.mean, base.std), rtol=1e-3)]
+    others: list[Affine] = []
+    for family in FAMILIES.values():
+        # 127 over 128 is nearly 127.5 over 127.5, and no change of its own.
+        known = (*others, (base.mean, base.std))
+        if not any(np.allclose(family.affine, affine, rtol=1e-2) for affine in known):
+            others.append(family.affine)
 
     def words_for(affine: Affine) -> str:
         mean, std = (" ".join(f"{v:.4g}" for v in dict.fromkeys(values)) for values in affine)
