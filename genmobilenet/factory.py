@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -189,6 +190,7 @@ def read_stored(path: str | PathLike[str]) -> tuple[dict[str, torch.Tensor], tup
             something other than tensors by name.
     """
     try:
+        _check_stored_plainly(Path(path))
         content: Any = torch.load(Path(path), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file") from None
@@ -210,10 +212,32 @@ def read_stored(path: str | PathLike[str]) -> tuple[dict[str, torch.Tensor], tup
         for key, value in content.items()
     ):
         raise CheckpointError(f"{path}: expected tensors by name, found {type(content).__name__}")
+    for key, value in content.items():
+        stored = value.untyped_storage().nbytes() // value.element_size()
+        if value.numel() > stored:  # its elements overlap, so that it may claim any size
+            raise CheckpointError(
+                f"{path}: {key!r} claims {value.numel():,} elements, and holds {stored:,}"
+            )
     if content and all(key.startswith(PARALLEL) for key in content):
         notes.append(f"{PARALLEL!r} before every key is left off")
         content = {key.removeprefix(PARALLEL): values for key, values in content.items()}
     return content, tuple(notes)
+
+
+def _check_stored_plainly(path: Path) -> None:
+    """Check that a file's members are not compressed: ``torch.save`` never compresses, a bomb does.
+
+    Raises:
+        ValueError: one is.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(
+                    f"{member.filename} in it is compressed, as torch.save writes none"
+                )
 
 
 def _reason(error: Exception) -> str:

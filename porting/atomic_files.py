@@ -1,15 +1,13 @@
 """Write files whole or not at all: to a temporary file in the same folder, synced, renamed.
 
-A temporary file is called ``.porting-<machine>-<process>-...``. One that a killed process left
-behind is removed by the next process that writes to the folder.
+A temporary file that a killed process left behind is removed by the next process that writes to
+the folder (:mod:`porting.temporary`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import platform
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,10 +15,9 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from porting.errors import OutputError
+from porting.temporary import own_prefix, remove_stale
 
 T = TypeVar("T")
-
-_TEMPORARY = re.compile(r"\.porting-(?P<machine>.*)-(?P<process>\d+)-[^-]*")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -55,8 +52,8 @@ def written_whole(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def temporary(out: Path) -> Iterator[Path]:
     """Yield a hidden file in ``out``, removed afterwards unless it was renamed."""
-    _remove_stale(out)
-    handle, name = tempfile.mkstemp(prefix=_own_prefix(), dir=out)
+    remove_stale(out)
+    handle, name = tempfile.mkstemp(prefix=f".{own_prefix()}", dir=out)
     os.close(handle)
     place = Path(name)
     try:
@@ -78,9 +75,9 @@ def folder_written_whole(path: Path, replaceable: Callable[[Path], bool]) -> Ite
     try:
         target = path.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(target.parent)
+        remove_stale(target.parent)
         _check_replaceable(path, target, replaceable)
-        place = Path(tempfile.mkdtemp(prefix=_own_prefix(), dir=target.parent))
+        place = Path(tempfile.mkdtemp(prefix=f".{own_prefix()}", dir=target.parent))
         try:
             _make_ordinary(place, 0o777)
             yield place
@@ -107,45 +104,11 @@ def _check_replaceable(path: Path, target: Path, replaceable: Callable[[Path], b
         )
 
 
-def _own_prefix() -> str:
-    return f".porting-{platform.node()}-{os.getpid()}-"
-
-
 def _make_ordinary(place: Path, mode: int) -> None:
     """Give what ``tempfile`` made, which is private, the usual permissions."""
     mask = os.umask(0)
     os.umask(mask)
     place.chmod(mode & ~mask)
-
-
-def _remove_stale(folder: Path) -> None:
-    """Remove what killed processes have left in a folder."""
-    for place in folder.glob(".porting-*"):
-        if not is_stale(place.name):
-            continue
-        if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place, ignore_errors=True)
-        else:
-            place.unlink(missing_ok=True)
-
-
-def is_temporary(name: str) -> bool:
-    """Whether a name is of something that is being written."""
-    return _TEMPORARY.fullmatch(name) is not None
-
-
-def is_stale(name: str) -> bool:
-    """Whether a temporary name is that of a process of this machine that has ended."""
-    match = _TEMPORARY.fullmatch(name)
-    if match is None or match["machine"] != platform.node():
-        return False
-    try:
-        os.kill(int(match["process"]), 0)
-    except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):
-        pass
-    return False
 
 
 def sync(stream: IO[Any]) -> None:

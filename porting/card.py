@@ -143,7 +143,7 @@ def read_card(weights: Path, digest: str | None) -> Card | None:
         return None
     try:
         return _card_from_json(data)
-    except (BadInput, TypeError, ValueError) as error:
+    except (BadInput, AttributeError, TypeError, ValueError, RecursionError) as error:
         raise BadInput(f"{path}: not a card of porting port: {error}") from error
     except KeyError as error:
         raise BadInput(f"{path}: not a card of porting port: it has no {error}") from error

@@ -9,24 +9,33 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 import signal
 import sys
+
+from porting.temporary import remove_stale_folders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 SUCCESS, NOT_AT_PARITY, WRONG_USE, DEFECT = 0, 1, 2, 70
 """70 is what ``sysexits.h`` calls EX_SOFTWARE."""
+
+MOST_SHOWN = 20_000
+"""Characters of a message that are shown."""
+
+_UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_LONG_WORD = re.compile(r"(\S{200})\S{100,}")
 
 TRACEBACK = "PORTING_TRACEBACK"
 """Environment variable; where it is 1, an error shows its traceback as well."""
 
 
 class Interrupted(BaseException):
-    """Ctrl-C; the command line library and TensorFlow would catch Python's KeyboardInterrupt."""
+    """Ctrl-C or SIGTERM; typer and TensorFlow would catch Python's KeyboardInterrupt."""
 
 
 def end_with(command: Callable[[], object]) -> NoReturn:
@@ -38,12 +47,13 @@ def end_with(command: Callable[[], object]) -> NoReturn:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
-        signal.signal(signal.SIGINT, _interrupt)
+        _on_interruption(_interrupt)
+        remove_stale_folders()
         code = _code_of(command)
         # The work is done: a late Ctrl-C must not turn it into a failure.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _on_interruption(signal.SIG_IGN)
     except (Interrupted, KeyboardInterrupt) as error:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _on_interruption(signal.SIG_IGN)
         say(f"interrupted; {str(error) or 'nothing half-written is left'}")
         code = WRONG_USE
     if code == SUCCESS:
@@ -54,10 +64,22 @@ def end_with(command: Callable[[], object]) -> NoReturn:
 
 
 def say(text: str) -> None:
-    """Write a line to standard error, if that is open."""
+    """Write a message to standard error, if that is open; see :func:`shown`."""
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"porting: {text}\n")
+        sys.stderr.write(f"porting: {shown(text)}\n")
         sys.stderr.flush()
+
+
+def shown(text: str) -> str:
+    """A text that may hold names from a file, as a terminal may show it.
+
+    Control characters, which could move the cursor or set the window's title, and those that turn
+    the direction of writing are escaped; a word of over 300 characters, and a text of over 20,000,
+    are shortened.
+    """
+    text = _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    text = _LONG_WORD.sub(lambda match: f"{match[1]}... ({len(match[0]):,} characters)", text)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}... ({len(text):,} characters)"
 
 
 def discard_output() -> None:
@@ -79,8 +101,14 @@ def _open_closed_streams() -> None:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would interrupt the cleaning up
+    _on_interruption(signal.SIG_IGN)  # a second one would interrupt the cleaning up
     raise Interrupted
+
+
+def _on_interruption(handler: Any) -> None:
+    """What Ctrl-C and a request to terminate do."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
 
 
 def _code_of(command: Callable[[], object]) -> int:

@@ -65,6 +65,10 @@ def test_an_older_card_says_less(written):
         (("input",), {"size": 224}, "required positional arguments"),
         (("input",), {}, "it has no 'size'"),
         (("calibration",), {}, "it has no 'norms'"),
+        (("calibration",), [], "must be integers or slices"),
+        (("source",), [], "source is \\[\\], expected an object"),
+        (("model",), 5, "its model is 5"),
+        (("input",), 5, "not subscriptable"),
     ],
 )
 def test_a_damaged_card_is_refused(written, place, value, message):

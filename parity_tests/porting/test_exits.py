@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from parity_tests.building.command import left_after_a_line, porting, with_code
+from porting.exits import shown
 
 DEFECT = """
 import porting.sources.opening as o
@@ -169,3 +170,29 @@ def test_an_interruption_leaves_no_report(small, tmp_path):
     assert process.returncode == 2
     assert complaint == b"porting: interrupted; nothing half-written is left\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain, ünïcode and 日本語\n  two lines", "plain, ünïcode and 日本語\n  two lines"),
+        ("a\x1b]0;owned\x07b\r\x9bc\x7f", "a\\x1b]0;owned\\x07b\\r\\x9bc\\x7f"),
+        ("photo\u202egpj.exe", "photo\\u202egpj.exe"),
+        ("key " + "x" * 20_000 + " end", "key " + "x" * 200 + "... (20,000 characters) end"),
+    ],
+)
+def test_names_from_files_do_nothing_to_the_terminal(text, expected):
+    assert shown(text) == expected
+
+
+def test_a_long_message_is_cut():
+    text = shown("ab " * 100_000)
+    assert len(text) < 20_100
+    assert text.endswith("... (300,000 characters)")
+
+
+def test_a_path_with_an_escape_is_shown_escaped():
+    result = porting("inspect", "missing\x1b]0;owned\x07.tflite")
+    assert result.returncode == 2
+    assert "\x1b" not in result.stderr
+    assert "missing\\x1b]0;owned\\x07.tflite: no such file" in result.stderr

@@ -34,6 +34,9 @@ NOT_SOURCES = (_PART, _ETAG, _MISMATCH, ".json")
 FIRST_BYTES = {".tgz": b"\x1f\x8b", ".h5": b"\x89HDF\r\n\x1a\n"}
 """Ending of a published file -> its first bytes: gzip's, HDF5's."""
 
+MOST_BYTES = 1 << 30
+"""Most bytes of a download, and of what it unpacks to; published files take under 200 MiB."""
+
 _TIMEOUT = (10, 60)
 """Seconds to connect, and between two packets."""
 _CHUNK = 1 << 16  # what a broken connection costs at most
@@ -121,6 +124,9 @@ def _download_rest(url: str, part: Path, etag: Path, progress: Progress | None) 
                 raise _Interrupted(f"{part.name} did not fit the file")
             if not response.ok:
                 raise DownloadFailed(f"{url}: the server answers {response.status_code}")
+            encoding = response.headers.get("Content-Encoding", "identity")
+            if encoding != "identity":
+                raise DownloadFailed(f"{url}: the server sends it encoded as {encoding!r}, unasked")
             _append(response, part, etag, present, progress)
     except requests.exceptions.ChunkedEncodingError as error:
         raise _Interrupted("the connection was closed early") from error
@@ -152,6 +158,12 @@ def _append(response: Any, part: Path, etag: Path, present: int, progress: Progr
         out.truncate(start)
         out.seek(start)
         for chunk in response.iter_content(_CHUNK):
+            if out.tell() + len(chunk) > MOST_BYTES:
+                out.truncate(0)
+                raise DownloadFailed(
+                    f"{part.name}: the server sends over {MOST_BYTES >> 20:,} MiB, which no "
+                    "published file has"
+                )
             out.write(chunk)
             if progress is not None and total is not None:
                 progress(out.tell(), total)
@@ -178,7 +190,39 @@ def _accept(part: Path, target: Path) -> None:
         raise ChecksumMismatch(
             f"{error}. The download is kept as {kept_as}, and not used"
         ) from error
+    try:
+        _check_whole(part, target)
+    except BadSource as error:
+        part.unlink()
+        raise DownloadFailed(f"{error}; the server, or a proxy before it, cut it short") from error
     part.replace(target)
+
+
+def _check_whole(content: Path, name: Path) -> None:
+    """Check that a file has its format's end.
+
+    Raises:
+        BadSource: it is cut short or damaged.
+    """
+    if name.suffix == ".tgz":
+        total = 0
+        try:
+            with gzip.open(content) as archive:
+                while chunk := archive.read(1 << 20):
+                    total += len(chunk)
+                    if total > MOST_BYTES:
+                        raise BadSource(f"{name}: unpacks to over {MOST_BYTES >> 20:,} MiB")
+        except (OSError, EOFError, zlib.error) as error:
+            raise BadSource(f"{name}: damaged or cut short ({error})") from error
+    elif name.suffix == ".h5":
+        with content.open("rb") as stream:
+            head = stream.read(56)
+        # Version 0's superblock: two addresses of 8 bytes each, then that of the file's end.
+        # Source: HDF5 File Format Specification 3.0, II.A.
+        if len(head) == 56 and head[8] == 0 and head[13] == 8:
+            end = int.from_bytes(head[40:48], "little")
+            if content.stat().st_size < end:
+                raise BadSource(f"{name}: cut short: {content.stat().st_size:,} of {end:,} bytes")
 
 
 def check_first_seen(entry: CatalogEntry, path: Path) -> str:
@@ -193,15 +237,10 @@ def check_first_seen(entry: CatalogEntry, path: Path) -> str:
     lock = path.parent / LOCK
     records = _read(lock)
     if entry.file_name not in records:
-        if path.suffix == ".tgz":
-            try:
-                with gzip.open(path) as archive:
-                    while archive.read(1 << 20):
-                        pass
-            except (OSError, EOFError, zlib.error) as error:
-                raise BadSource(
-                    f"{path}: damaged or cut short ({error}); delete it, and download it again"
-                ) from error
+        try:
+            _check_whole(path, path)
+        except BadSource as error:
+            raise BadSource(f"{error}; delete it, and download it again") from error
         records[entry.file_name] = {
             "sha256": digest,
             "bytes": path.stat().st_size,

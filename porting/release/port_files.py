@@ -12,13 +12,14 @@ import contextlib
 import importlib.metadata
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from genmobilenet.config import SEPARATOR
 from porting.api import Port
-from porting.atomic_files import is_stale, sync, temporary
+from porting.atomic_files import sync, temporary
 from porting.card import Card, CardSource, Publication, Weights, read_card
 from porting.catalog.local import published_as
 from porting.errors import BadInput, NotAtParity, OutputError
@@ -27,6 +28,7 @@ from porting.sha256 import sha256_of
 from porting.sources import Source
 from porting.sources.tflite import TFLiteSource
 from porting.sources.tflite.flatbuffer import Flatbuffer
+from porting.temporary import is_stale
 
 PACKAGE = "genmobilenet"
 
@@ -54,7 +56,6 @@ def write_release(port: Port, out: Path) -> ReleaseFiles:
         NotAtParity: the judge disagrees; nothing is written.
         OutputError: the folder cannot be made or written to; nothing is left there.
     """
-    import torch
 
     from genmobilenet.factory import with_strings
 
@@ -72,7 +73,7 @@ def write_release(port: Port, out: Path) -> ReleaseFiles:
                 state = port.state_dict
                 if SEPARATOR in port.model:
                     state = with_strings(state, port.model)
-                torch.save(state, stream)
+                _save(state, stream)
                 sync(stream)
             digest = sha256_of(weights)
             files = _names(port, out, digest)
@@ -84,6 +85,23 @@ def write_release(port: Port, out: Path) -> ReleaseFiles:
     except OSError as error:
         raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
     return files
+
+
+def _save(state: Mapping[str, Any], stream: IO[bytes]) -> None:
+    """``torch.save``, which says nothing of a full disk but a RuntimeError of its own.
+
+    Raises:
+        OSError: the stream cannot be written to.
+    """
+    import torch
+
+    try:
+        torch.save(state, stream)
+    except RuntimeError as error:
+        if "PytorchStreamWriter failed" not in str(error):
+            raise
+        stream.write(b"\0" * (1 << 20))  # raises the OSError that PyTorch has hidden
+        raise OSError(str(error).splitlines()[0]) from error
 
 
 def is_synthetic(source: Source) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from porting.errors import OutputError
-from porting.exits import discard_output
+from porting.exits import discard_output, shown
 from porting.plain_json import encoded
 
 if TYPE_CHECKING:
@@ -57,13 +57,13 @@ def print_lines(pairs: Sequence[tuple[str, str]]) -> None:
     width = max(shutil.get_terminal_size().columns - indent, 20)
     for label, value in pairs:
         lines: list[str] = []
-        for part in value.splitlines() or [""]:
+        for part in shown(value).splitlines() or [""]:
             margin = " " * (len(part) - len(part.lstrip()))
             lines += textwrap.wrap(
                 part, width, subsequent_indent=margin, break_long_words=False,
                 break_on_hyphens=False,
             ) or [""]  # fmt: skip
-        typer.echo(typer.style(label.ljust(indent), bold=True) + lines[0])
+        typer.echo(typer.style(shown(label).ljust(indent), bold=True) + lines[0])
         for line in lines[1:]:
             typer.echo(" " * indent + line)
 

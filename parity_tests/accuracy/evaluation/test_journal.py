@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from parity_tests.building.command import porting
-from porting.accuracy.evaluation.batch import Batch, Evaluator
+from porting.accuracy.evaluation.batch import Batch, Evaluator, Work
 from porting.accuracy.evaluation.evaluate import evaluate
 from porting.accuracy.evaluation.journal import RUN, Journal, check_apart, discard
 from porting.accuracy.evaluation.running import BATCH
@@ -220,3 +221,33 @@ def test_a_refusal_names_the_first_differences_alone(tmp_path):
     Journal(tmp_path, {f"topic {number}": 1 for number in range(9)})
     with pytest.raises(BadInput, match=r"topic 3 was 1, is 2; and 5 more\. Go on with that one"):
         Journal(tmp_path, {f"topic {number}": 2 for number in range(9)})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{}", "[]", "null", '{"batch": 1e999, "best": [], "margin": [], "failed": {}}', "[" * 50_000],
+)
+def test_a_line_that_no_evaluation_writes_is_refused(tmp_path, text):
+    line = text.encode()
+    journal = Journal(tmp_path, {})
+    (tmp_path / "batches-here-1.jsonl").write_bytes(b"%08x %s\n" % (zlib.crc32(line), line))
+    with pytest.raises(BadInput, match=r"is not what an evaluation writes .*begin anew"):
+        list(journal.batches())
+
+
+def test_batches_of_other_shapes_or_numbers_are_refused():
+    work = Work(range(5), None, (None, None), batch=4)
+
+    def check(number, best=(4, 2, 5), margin=(4, 2), failures=()):
+        one = Batch(
+            number, np.zeros(best, np.int16), np.zeros(margin, np.float32),
+            dict.fromkeys(failures, "damaged"),
+        )  # fmt: skip
+        work.check(one)
+
+    check(0)
+    check(1, (1, 2, 5), (1, 2), [4])
+    for wrong in ((-1,), (2,), (10**9,), (0, (1, 2, 5), (1, 2)), (0, (4, 2, 5), (4, 1)),
+                  (0, (4, 2, 5), (4, 2), [4])):  # fmt: skip
+        with pytest.raises(ValueError, match=r"batch|shape"):
+            check(*wrong)

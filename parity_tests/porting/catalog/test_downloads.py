@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from parity_tests.building.server import serving
-from porting.catalog import CATALOG
+from porting.catalog import CATALOG, downloads
 from porting.catalog.downloads import LOCK, ChecksumMismatch, DownloadFailed, fetch
 from porting.errors import BadInput, BadSource, OutputError
 
@@ -104,6 +104,38 @@ def test_a_file_that_is_cut_short_is_not_held_against_later_ones(server, tmp_pat
     assert not (tmp_path / LOCK).exists()
     (tmp_path / "mnasnet-a1.tgz").unlink()
     assert fetch(ENTRY, tmp_path, server[1]).path.read_bytes() == CONTENT
+
+
+def test_an_answer_that_is_shorter_than_the_file_is_not_taken_for_it(server, tmp_path):
+    server[0].files[PATH] = CONTENT[:100_000]  # as a proxy gives it, with a length of its own
+    with pytest.raises(DownloadFailed, match=r"damaged or cut short .*a proxy before it"):
+        fetch(ENTRY, tmp_path, server[1])
+    assert [path.name for path in tmp_path.iterdir()] == []
+    server[0].files[PATH] = CONTENT
+    assert fetch(ENTRY, tmp_path, server[1]).path.read_bytes() == CONTENT
+
+
+def test_an_endless_answer_is_cut_off(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "MOST_BYTES", 1 << 20)
+    with pytest.raises(DownloadFailed, match="sends over 1 MiB, which no published file has"):
+        fetch(ENTRY, tmp_path, server[1])
+    assert not (tmp_path / "mnasnet-a1.tgz").exists()
+
+
+def test_weights_of_keras_that_are_cut_short(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "whole.h5", "w") as file:
+        file["kernel"] = np.zeros(1000, np.float32)
+    content = (tmp_path / "whole.h5").read_bytes()
+    entry = CATALOG["keras-v2_0.35_96"]
+    path = entry.url.removeprefix("https://storage.googleapis.com")
+    with serving({path: content[:-100]}) as (server, address):
+        with pytest.raises(DownloadFailed, match=rf"cut short: .* of {len(content):,} bytes"):
+            fetch(entry, tmp_path / "here", address)
+        assert [file.name for file in (tmp_path / "here").iterdir()] == []
+        server.files[path] = content
+        fetch(entry, tmp_path / "here", address)
 
 
 def test_a_damaged_record(server, tmp_path):

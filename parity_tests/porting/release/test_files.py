@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from parity_tests.building.tflite_networks import network_file
 from porting.errors import NotAtParity, OutputError
 from porting.parity.inputs import photographs_version
 from porting.release import write_release
+from porting.release.port_files import _save
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +103,8 @@ def test_the_same_weights_from_another_source_get_a_name_of_their_own(ported, tm
     assert second.weights.name == f"{first.weights.stem}-01234567.pth"
     assert first.card.read_text() == before
     assert write_release(ported, tmp_path) == first
+
+
+def test_a_full_disk_is_what_pytorch_hides():
+    with Path("/dev/full").open("wb") as stream, pytest.raises(OSError, match="No space left"):
+        _save({"weight": torch.zeros(1 << 18)}, stream)

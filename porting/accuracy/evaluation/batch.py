@@ -128,6 +128,24 @@ class Work:
         """How many batches there are; the last may be smaller."""
         return -(-len(self.dataset) // self.batch)
 
+    def check(self, batch: Batch) -> None:
+        """Check that a batch read from a journal is one of this work.
+
+        Raises:
+            ValueError: its number, shapes or failures are not.
+        """
+        if not 0 <= batch.number < self.batches:
+            raise ValueError(f"batch {batch.number:,} of {self.batches:,}")
+        numbers = self.numbers(batch.number)
+        shape = (len(numbers), len(self.answering))
+        if batch.best.shape != (*shape, BEST) or batch.margin.shape != shape:
+            raise ValueError(
+                f"answers of shape {batch.best.shape} and margins of shape {batch.margin.shape}; "
+                f"expected {(*shape, BEST)} and {shape}"
+            )
+        if not all(number in numbers for number in batch.failures):
+            raise ValueError("it names images of another batch as unreadable")
+
     def numbers(self, batch: int) -> range:
         """Numbers of a batch's images in the data set.
 

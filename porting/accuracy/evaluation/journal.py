@@ -11,16 +11,17 @@ import json
 import os
 import platform
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
 from porting.accuracy.evaluation.batch import Batch
 from porting.accuracy.evaluation.provenance import differences, plain
-from porting.atomic_files import is_temporary, write_text
+from porting.atomic_files import write_text
 from porting.errors import BadInput, OutputError
 from porting.folders import EVALUATIONS
+from porting.temporary import is_temporary
 
 RUN = "run.json"
 COMBINATIONS = "combined"
@@ -28,6 +29,10 @@ COMBINATIONS = "combined"
 
 _PARTS = "batches-*.jsonl"
 JOURNAL_VERSION = 2
+_NOT_WRITTEN_HERE = (
+    ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
+
 MOST_DIFFERENCES = 4
 """Differences named at most."""
 
@@ -57,8 +62,14 @@ class Journal:
         if self._stream is not None:
             self._stream.close()
 
-    def batches(self) -> Iterator[Batch]:
-        """Every batch that is whole on disk; one that several processes finished comes once."""
+    def batches(self, check: Callable[[Batch], None] | None = None) -> Iterator[Batch]:
+        """Every batch that is whole on disk; one that several processes finished comes once.
+
+        ``check`` raises ValueError for a batch that is none of this evaluation's.
+
+        Raises:
+            BadInput: a line has the right checksum and other contents than were written.
+        """
         numbers: set[int] = set()
         for part in sorted(self.folder.glob(_PARTS)):
             with part.open("rb") as stream:
@@ -66,7 +77,15 @@ class Journal:
                     checksum, _, text = line.rstrip(b"\n").partition(b" ")
                     if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
                         continue
-                    batch = Batch.from_json(json.loads(text))
+                    try:
+                        batch = Batch.from_json(json.loads(text))
+                        if check is not None:
+                            check(batch)
+                    except _NOT_WRITTEN_HERE as error:
+                        raise BadInput(
+                            f"{part}: a line of it is not what an evaluation writes ({error}); "
+                            "begin anew with --fresh"
+                        ) from error
                     if batch.number not in numbers:
                         numbers.add(batch.number)
                         yield batch

@@ -118,6 +118,13 @@ def check_rows_file(path: Path) -> None:
         raise BadInput(f"{path}: rows are written as {PARQUET} or {CSV}, by the file's ending")
 
 
+def _cell(value: Any) -> Any:
+    """A value for CSV; text that a spreadsheet would take for a formula gets a quote before it."""
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
+
+
 def write_rows(evaluation: Evaluation, path: Path) -> None:
     """Write the rows of :func:`rows_of`.
 
@@ -133,11 +140,7 @@ def write_rows(evaluation: Evaluation, path: Path) -> None:
                 writer = csv.DictWriter(stream, list(first))
                 writer.writeheader()
                 for row in chain((first,), rows):
-                    as_text = {
-                        key: " ".join(map(str, value)) if isinstance(value, list) else value
-                        for key, value in row.items()
-                    }
-                    writer.writerow(as_text)
+                    writer.writerow({key: _cell(value) for key, value in row.items()})
             return
         import pyarrow as pa
         from pyarrow import parquet

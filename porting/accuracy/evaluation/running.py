@@ -154,7 +154,7 @@ class Runner:
             # By the first of each machine, before any of them looks at what is there.
             ranks.together(partial(discard, folder) if ranks.first_here else lambda: None)
         with ranks.together(partial(Journal, folder, provenance)) as journal:
-            mine = {batch.number: batch for batch in journal.batches()}
+            mine = {batch.number: batch for batch in journal.batches(work.check)}
             in_journals = set().union(*ranks.gathered(set(mine)))
             remaining = ranks.share(b for b in range(work.batches) if b not in in_journals)
             ranks.together(partial(counter.begin, mine.values(), remaining))

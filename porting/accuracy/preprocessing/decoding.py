@@ -22,8 +22,9 @@ from porting.errors import BadExample
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_PIXELS = 1 << 27
-"""An image of more is not decoded: 134 million pixels take 400 MB; ImageNet's largest has 31."""
+MAX_PIXELS = 1 << 25
+"""An image of more is not decoded. ImageNet's largest has 31 million pixels; 33 million take up to
+400 MB while they are decoded."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 """The formats that are read, by Pillow's names."""

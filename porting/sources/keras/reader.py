@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +18,7 @@ from porting.sources.keras.names import not_a_weight, tensor_names
 from porting.sources.memory import mapped
 from porting.sources.source import Source, TensorInfo
 from porting.sources.zip_archive import copy_member, open_zip
+from porting.temporary import temporary_folder
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -76,7 +76,7 @@ class KerasSource(Source):
         self._data = mapped(path)
         is_archive = bytes(self._data[:4]) == _ZIP_MAGIC
         if is_archive:
-            folder = Path(tempfile.mkdtemp(prefix="porting-"))
+            folder = temporary_folder()
             remove_with(self, folder)
             config, file = _unpack(path, folder)
             where = f"{path}: {_WEIGHTS}"
