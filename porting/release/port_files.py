@@ -88,7 +88,7 @@ def write_release(port: Port, out: Path) -> ReleaseFiles:
 
 
 def _save(state: Mapping[str, Any], stream: IO[bytes]) -> None:
-    """``torch.save``, which says nothing of a full disk but a RuntimeError of its own.
+    """``torch.save``, which raises a RuntimeError of its own where the disk is full.
 
     Raises:
         OSError: the stream cannot be written to.
@@ -98,10 +98,10 @@ def _save(state: Mapping[str, Any], stream: IO[bytes]) -> None:
     try:
         torch.save(state, stream)
     except RuntimeError as error:
-        if "PytorchStreamWriter failed" not in str(error):
-            raise
-        stream.write(b"\0" * (1 << 20))  # raises the OSError that PyTorch has hidden
-        raise OSError(str(error).splitlines()[0]) from error
+        # PyTorch's writer closes the file even so, and complains that it is too short.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def is_synthetic(source: Source) -> bool:
