@@ -26,7 +26,7 @@ _CHUNK = 1 << 20
 
 _MODEL_NAMES = (".tflite", ".pb", ".index", "model.json")
 """Ends of the names by which a zip archive is known to hold a model: many other files are one."""
-_EXPANSION, _LEAST_LIMIT = 20, 64 << 20
+_EXPANSION, _LEAST_LIMIT = 100, 64 << 20
 """Times its own size that a zip archive may unpack to, and bytes that every one may."""
 
 UNPACKED_LIMIT = 8 << 30

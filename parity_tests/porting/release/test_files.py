@@ -106,5 +106,8 @@ def test_the_same_weights_from_another_source_get_a_name_of_their_own(ported, tm
 
 
 def test_a_full_disk_is_what_pytorch_hides():
-    with Path("/dev/full").open("wb", buffering=0) as stream, pytest.raises(OSError, match="No space left"):
+    with (
+        Path("/dev/full").open("wb", buffering=0) as stream,
+        pytest.raises(OSError, match="No space left"),
+    ):
         _save({"weight": torch.zeros(1 << 18)}, stream)
