@@ -14,8 +14,15 @@ token  meaning
 ``er`` block type: fused inverted residual (one convolution expands, projection)
 ``erp`` the same, with the stride in the projection
 ``su`` block type: ShuffleNetV2's unit (split, convolve a half, shuffle)
+``uir`` block type: universal inverted residual (inverted residual with a
+       depthwise convolution before the expansion or behind the projection)
 ``r``  repeats; only the first block has the stride
-``k``  kernel size (of the depthwise convolution, where there is one)
+``k``  kernel size (of the depthwise convolution, where there is one); several,
+       as ``k3.5.7``, for a mixed one, whose channels are shared out among them;
+       0 in ``uir`` for no depthwise convolution between expansion and projection
+``a``  in ``ir`` the kernels of the expansion, as ``a1.1``: all 1, one for each
+       share of the channels; in ``uir`` that of a depthwise convolution before it
+``p``  the same of the projection; in ``uir`` that of one behind it
 ``s``  stride
 ``e``  expansion: the depthwise width over the block's input channels
 ``i``  *declared* input channels, where they differ from the actual ones;
@@ -50,6 +57,7 @@ BLOCK_TYPES = {
     "er": "fused inverted residual",
     "erp": "fused inverted residual, projection strided",
     "su": "shuffle unit",
+    "uir": "universal inverted residual",
 }
 
 ACTIVATIONS = {
@@ -64,10 +72,12 @@ NUMBER_LIMIT = 1_000_000
 CHANNELS = r"c[1-9][0-9]{0,5}"
 """Channels below :data:`NUMBER_LIMIT`, in the strings of the stem, the head and dense layers."""
 
-_TOKEN = re.compile(r"(se|[rkseicg])([0-9]+(?:\.[0-9]+)?)")
+MOST_KERNELS = 16
+"""Most kernels in one mixed convolution; MixNet's have up to five."""
+
+_TOKEN = re.compile(r"(se|[rseicg])([0-9]+(?:\.[0-9]+)?)|([kap])([0-9]+(?:\.[0-9]+)*)")
 _FIELDS = {
     "r": ("repeats", int),
-    "k": ("kernel", int),
     "s": ("stride", int),
     "e": ("expansion", float),
     "i": ("declared_in", int),
@@ -76,8 +86,12 @@ _FIELDS = {
     "g": ("groups", int),
 }
 WITHOUT_EXPANSION = ("ds", "dsa", "cn", "su")
-WITH_RESIDUAL = ("ds", "ir", "er", "erp")
+WITH_RESIDUAL = ("ds", "ir", "er", "erp", "uir")
 """Block types that add their input if the shapes allow it."""
+_KERNELS = {"k": "kernels", "a": "start_kernels", "p": "end_kernels"}
+"""Token of one or several kernels -> field."""
+MIXED = ("ds", "dsa", "ir")
+"""Block types with mixed depthwise convolutions, and projections in shares."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +102,14 @@ class BlockSpec:
     width. Google's code adds a residual if the stride is 1 and the *declared*
     input width equals the output width; mnasnet-small declares 16 for a stage
     that gets 8, and so has no residual although the shapes would allow one.
+    ``kernels`` are several for a mixed depthwise convolution. ``start_kernels`` and
+    ``end_kernels`` are those of the tokens ``a`` and ``p``, empty where the block has nothing
+    there but a plain pointwise convolution.
     """
 
     type: str
     repeats: int
-    kernel: int
+    kernels: tuple[int, ...]
     stride: int
     expansion: float
     channels: int
@@ -101,10 +118,22 @@ class BlockSpec:
     groups: int = 1
     activation: str | None = None
     skip: bool = True
+    start_kernels: tuple[int, ...] = ()
+    end_kernels: tuple[int, ...] = ()
+
+    @property
+    def kernel(self) -> int:
+        """The kernel of a convolution that mixes none, or the first."""
+        return self.kernels[0]
 
     def format(self) -> str:
         """The block string, which :func:`parse_block` turns back into this spec."""
-        tokens = [self.type, f"r{self.repeats}", f"k{self.kernel}", f"s{self.stride}"]
+        tokens = [self.type, f"r{self.repeats}"]
+        # timm writes the kernels of a universal block in the order of its convolutions.
+        for token in "akp" if self.type == "uir" else "kap":
+            if kernels := getattr(self, _KERNELS[token]):
+                tokens.append(token + ".".join(map(str, kernels)))
+        tokens.append(f"s{self.stride}")
         if self.type not in WITHOUT_EXPANSION:
             tokens.append(f"e{_shortest(self.expansion)}")
         if self.declared_in is not None:
@@ -144,7 +173,7 @@ def parse_block(text: str) -> BlockSpec:
         values[name] = value
     if head in WITHOUT_EXPANSION:
         values.setdefault("expansion", 1.0)
-    missing = {"repeats", "kernel", "stride", "expansion", "channels"} - set(values)
+    missing = {"repeats", "kernels", "stride", "expansion", "channels"} - set(values)
     if missing:
         raise ArchitectureError(f"{text!r}: no token for {', '.join(sorted(missing))}")
     for name, _ in _FIELDS.values():
@@ -152,7 +181,44 @@ def parse_block(text: str) -> BlockSpec:
             raise ArchitectureError(f"{text!r}: {name} must be above zero")
     if head in WITHOUT_EXPANSION and values["expansion"] != 1:
         raise ArchitectureError(f"{text!r}: a {BLOCK_TYPES[head]} block has no expansion; use ir")
-    return BlockSpec(type=head, **values)
+    for name in ("start_kernels", "end_kernels"):
+        if values.get(name) == ((0,) if head == "uir" else (1,)):
+            del values[name]  # that of a block without the token
+    spec = BlockSpec(type=head, **values)
+    problem = _problem_of_kernels(spec)
+    if problem:
+        raise ArchitectureError(f"{text!r}: {problem}")
+    return spec
+
+
+def _problem_of_kernels(spec: BlockSpec) -> str | None:
+    """Why a block of its type cannot have the kernels of a spec; None where it can."""
+    kind, universal = BLOCK_TYPES[spec.type], spec.type == "uir"
+    tokens = (spec.kernels, spec.start_kernels, spec.end_kernels)
+    problems = [
+        (len(spec.kernels) > 1 and spec.type not in MIXED, f"a {kind} block mixes no kernels"),
+        (universal and max(map(len, tokens)) > 1, f"a {kind} block mixes no kernels"),
+        (
+            universal and spec.stride > 1 and not any(map(any, tokens)),
+            f"a {kind} block without a depthwise convolution has no stride",
+        ),
+        (not universal and 0 in spec.kernels, "kernels must be above zero"),
+    ]
+    for token, kernels, types in (("a", spec.start_kernels, ("ir",)),
+                                  ("p", spec.end_kernels, MIXED)):  # fmt: skip
+        names = " and ".join((*types, "uir"))
+        problems += [
+            (bool(kernels) and reason, text)
+            for reason, text in (
+                (spec.type not in (*types, "uir"), f"{token} is of {names} blocks"),
+                (
+                    not universal and set(kernels) != {1},
+                    f"the kernels of {token} are 1 for each share of the channels",
+                ),
+                (spec.groups > 1, f"shares of the channels ({token}) or shuffled groups (g)"),
+            )
+        ]
+    return next((text for applies, text in problems if applies), None)
 
 
 def parse_stage(text: str) -> tuple[BlockSpec, ...]:
@@ -167,7 +233,7 @@ def parse_stage(text: str) -> tuple[BlockSpec, ...]:
     return specs
 
 
-def _parse_token(token: str, text: str) -> tuple[str, int | float | bool | str]:
+def _parse_token(token: str, text: str) -> tuple[str, Any]:
     """The field of :class:`BlockSpec` that a token of ``text`` sets, and its value."""
     if token == "noskip":
         return "skip", False
@@ -177,11 +243,16 @@ def _parse_token(token: str, text: str) -> tuple[str, int | float | bool | str]:
     if match is None:
         raise ArchitectureError(
             f"{text!r}: unknown token {token!r}; expected one of "
-            f"{', '.join(_FIELDS)} with a number, {', '.join(ACTIVATIONS)} or noskip"
+            f"{', '.join((*_KERNELS, *_FIELDS))} with a number, {', '.join(ACTIVATIONS)} or noskip"
         )
-    name, number_type = _FIELDS[match[1]]
-    if float(match[2]) >= NUMBER_LIMIT:
+    numbers = [match[2]] if match[1] else match[4].split(".")
+    if max(map(float, numbers)) >= NUMBER_LIMIT:
         raise ArchitectureError(f"{text!r}: {token!r} is not below {NUMBER_LIMIT:,}")
+    if len(numbers) > MOST_KERNELS:
+        raise ArchitectureError(f"{text!r}: {token!r} mixes more than {MOST_KERNELS} kernels")
+    if match[3]:
+        return _KERNELS[match[3]], tuple(map(int, numbers))
+    name, number_type = _FIELDS[match[1]]
     try:
         return name, number_type(match[2])
     except ValueError:
@@ -197,6 +268,17 @@ def round_channels(channels: float) -> int:
     """
     width = max(8, int(channels + 4) // 8 * 8)
     return width + 8 if width < 0.9 * channels else width
+
+
+def shares(channels: int, parts: int) -> list[int]:
+    """The channels of each part of a mixed convolution; the first has the remainder too.
+
+    Source: ``_split_channels`` in tensorflow/tpu
+    ``models/official/mnasnet/mixnet/custom_layers.py``.
+    """
+    widths = [channels // parts] * parts
+    widths[0] += channels % parts
+    return widths
 
 
 @dataclass(frozen=True)

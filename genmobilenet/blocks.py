@@ -5,11 +5,20 @@ Submodules are named as in timm, so that state dicts are interchangeable.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
 from torch import Tensor, nn
 
 from genmobilenet.config import Block, NetworkConfig
-from genmobilenet.layers import ChannelShuffle, SqueezeExcite, make_activation, make_conv
+from genmobilenet.layers import (
+    ChannelShuffle,
+    SqueezeExcite,
+    make_activation,
+    make_conv,
+    make_depthwise,
+    make_pointwise,
+)
 
 
 def make_norm(channels: int, config: NetworkConfig) -> nn.BatchNorm2d:
@@ -37,13 +46,11 @@ class DepthwiseSeparable(nn.Module):
         super().__init__()
         channels, groups = block.in_channels, block.groups
         self.shuffle = ChannelShuffle(groups) if groups > 1 else nn.Identity()
-        self.conv_dw = make_conv(
-            channels, channels, block.kernel, block.stride, channels, config.padding
-        )
+        self.conv_dw = make_depthwise(channels, block.kernels, block.stride, config.padding)
         self.bn1 = make_norm(channels, config)
         self.act1 = make_activation(block.activation)
         self.se = make_squeeze(channels, block, config)
-        self.conv_pw = make_conv(channels, block.out_channels, 1, groups=groups)
+        self.conv_pw = make_pointwise(channels, block.out_channels, block.end_kernels, groups)
         self.bn2 = make_norm(block.out_channels, config)
         self.act2 = make_activation(block.activation) if block.type == "dsa" else nn.Identity()
         self.residual = block.residual
@@ -60,21 +67,22 @@ class InvertedResidual(nn.Module):
     """Expansion, depthwise convolution, projection without activation.
 
     Sources: ``MnasBlock`` in tensorflow/tpu ``mnasnet_model.py``; Sandler et
-    al., arXiv:1801.04381; with squeeze-excite Howard et al., arXiv:1905.02244.
+    al., arXiv:1801.04381; with squeeze-excite Howard et al., arXiv:1905.02244; with mixed
+    kernels Tan and Le, arXiv:1907.09595.
     """
 
     def __init__(self, block: Block, config: NetworkConfig) -> None:
         super().__init__()
         mid, groups = block.mid_channels, block.groups
-        self.conv_pw = make_conv(block.in_channels, mid, 1, groups=groups)
+        self.conv_pw = make_pointwise(block.in_channels, mid, block.start_kernels, groups)
         self.bn1 = make_norm(mid, config)
         self.act1 = make_activation(block.activation)
         self.shuffle = ChannelShuffle(groups) if groups > 1 else nn.Identity()
-        self.conv_dw = make_conv(mid, mid, block.kernel, block.stride, mid, config.padding)
+        self.conv_dw = make_depthwise(mid, block.kernels, block.stride, config.padding)
         self.bn2 = make_norm(mid, config)
         self.act2 = make_activation(block.activation)
         self.se = make_squeeze(mid, block, config)
-        self.conv_pwl = make_conv(mid, block.out_channels, 1, groups=groups)
+        self.conv_pwl = make_pointwise(mid, block.out_channels, block.end_kernels, groups)
         self.bn3 = make_norm(block.out_channels, config)
         self.residual = block.residual
 
@@ -138,6 +146,51 @@ class ConvNormAct(nn.Module):
         return out
 
 
+class UniversalInvertedResidual(nn.Module):
+    """Expansion and projection, and depthwise convolutions before, between and behind them.
+
+    Each depthwise convolution may be missing; the stride is that of the one in the middle, or else
+    of the first that there is. Source: ``UniversalInvertedBottleneckBlock`` in tensorflow/models
+    ``official/vision/modeling/layers/nn_blocks.py``; Qin et al., arXiv:2404.10518, figure 4.
+    """
+
+    def __init__(self, block: Block, config: NetworkConfig) -> None:
+        super().__init__()
+        channels, mid, out = block.in_channels, block.mid_channels, block.out_channels
+        strides = block.strides
+        self.dw_start = self._depthwise(channels, block.start_kernels, strides[0], config)
+        self.pw_exp = _conv_norm_act(make_conv(channels, mid, 1), config, block.activation)
+        self.dw_mid = self._depthwise(mid, block.kernels, strides[1], config, block.activation)
+        self.se = make_squeeze(mid, block, config)
+        self.pw_proj = _conv_norm_act(make_conv(mid, out, 1), config)
+        self.dw_end = self._depthwise(out, block.end_kernels, strides[2], config)
+        self.residual = block.residual
+
+    @staticmethod
+    def _depthwise(
+        channels: int, kernels: tuple[int, ...], stride: int, config: NetworkConfig,
+        activation: str = "none",
+    ) -> nn.Module:  # fmt: skip
+        if not any(kernels):
+            return nn.Identity()
+        conv = make_conv(channels, channels, kernels[0], stride, channels, config.padding)
+        return _conv_norm_act(conv, config, activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) -> (N, out, ceil(H / stride), ceil(W / stride))."""
+        y: Tensor = self.se(self.dw_mid(self.pw_exp(self.dw_start(x))))
+        y = self.dw_end(self.pw_proj(y))
+        return y + x if self.residual else y
+
+
+def _conv_norm_act(
+    conv: nn.Conv2d, config: NetworkConfig, activation: str = "none"
+) -> nn.Sequential:
+    """A convolution, its batch norm and an activation, named as in timm's ``ConvNormAct``."""
+    norm = make_norm(conv.out_channels, config)
+    return nn.Sequential(OrderedDict(conv=conv, bn=norm, act=make_activation(activation)))
+
+
 class ShuffleUnit(nn.Module):
     """ShuffleNetV2's unit: half the channels pass, the other half is convolved.
 
@@ -188,4 +241,5 @@ BLOCK_CLASSES: dict[str, type[nn.Module]] = {
     "er": FusedInvertedResidual,
     "erp": FusedInvertedResidual,
     "su": ShuffleUnit,
+    "uir": UniversalInvertedResidual,
 }

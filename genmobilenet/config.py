@@ -40,7 +40,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "squeeze_from": ("input", "expansion"),
     "squeeze_activation": ("relu", "silu"),
     "rounding": ("nearest", "down"),
-    "head": ("conv", "after_pool", "none"),
+    "head": ("conv", "after_pool", "norm_after_pool", "none"),
     "head_scaling": ("never", "up"),
     "pool": ("mean", "max", "flatten", "none"),
 }
@@ -65,7 +65,7 @@ POOLS = {"mean": "pool", "max": "maxpool", "flatten": "flatten", "none": "featur
 _HEAD = re.compile(
     rf"(?:cn_(?P<before>{CHANNELS}) )?"
     r"(?P<pool>pool|maxpool|features|flatten_p(?P<places>[1-9][0-9]{0,5}))"
-    rf"(?: cn_(?P<behind>{CHANNELS}))?"
+    rf"(?: cn_(?P<behind>{CHANNELS})(?P<norm>_norm)?)?"
     r"(?P<hidden>(?: (?:fc_c\S+|bn(?:_\S+)?))*)(?: (?P<classifier>fc|fc_nobias))?"
 )
 
@@ -79,7 +79,8 @@ class Block:
 
     ``path`` is its module path in the PyTorch network (``blocks.2.0``); ``index``
     counts blocks through the whole network, as Google's scopes do (``mnas_blocks_3``).
-    ``squeeze`` is the squeeze-excite width, 0 for none.
+    ``squeeze`` is the squeeze-excite width, 0 for none. The kernels are those of
+    :class:`~genmobilenet.arch.BlockSpec`.
     """
 
     path: str
@@ -88,12 +89,27 @@ class Block:
     in_channels: int
     mid_channels: int
     out_channels: int
-    kernel: int
+    kernels: tuple[int, ...]
     stride: int
     squeeze: int
     residual: bool
     activation: str
     groups: int
+    start_kernels: tuple[int, ...] = ()
+    end_kernels: tuple[int, ...] = ()
+
+    @property
+    def kernel(self) -> int:
+        """The kernel of a convolution that mixes none, or the first."""
+        return self.kernels[0]
+
+    @property
+    def strides(self) -> tuple[int, int, int]:
+        """Of the three depthwise convolutions of a universal inverted residual."""
+        places = [any(self.start_kernels), any(self.kernels), any(self.end_kernels)]
+        striding = 1 if places[1] else places.index(True) if any(places) else 1
+        start, middle, end = (self.stride if place == striding else 1 for place in range(3))
+        return start, middle, end
 
 
 @dataclass(frozen=True)
@@ -114,7 +130,8 @@ class NetworkConfig:
     are rounded to 8. Between its two layers is ``squeeze_activation``.
 
     Head: ``"conv"`` is a 1x1 convolution with batch norm before pooling,
-    ``"after_pool"`` a 1x1 convolution with a bias after pooling, ``"none"`` nothing.
+    ``"after_pool"`` a 1x1 convolution with a bias after pooling, ``"norm_after_pool"`` one with
+    a batch norm there, ``"none"`` nothing.
     ``hidden`` are the strings of dense layers between all that and the classifier, as
     ``fc_c100_nre``, and of batch norms, ``bn``; see :class:`~genmobilenet.arch.DenseSpec`. The
     classifier has a bias unless ``classifier_bias`` is False.
@@ -237,12 +254,14 @@ class NetworkConfig:
         for repeat in range(spec.repeats):
             stride = spec.stride if repeat == 0 else 1
             # slim conv_blocks.py expand_input_by_factor and Keras round to 8, MnasBlock does not;
-            # the networks that take the squeeze from the expansion are of the first kind.
+            # the networks that take the squeeze from the expansion are of the first kind. So is
+            # UniversalInvertedBottleneckBlock of tensorflow/models official/vision nn_blocks.py.
             declared_in = channels
             if repeat == 0 and spec.declared_in is not None:
                 declared_in = self.scaled(spec.declared_in)
             width = spec.expansion * (channels if spec.type in WITHOUT_EXPANSION else declared_in)
-            mid = round_channels(width) if from_expansion else int(width)
+            rounds = from_expansion or spec.type == "uir"
+            mid = round_channels(width) if rounds else int(width)
             squeeze = 0
             if spec.se_ratio and from_expansion:
                 squeeze = round_channels(mid * spec.se_ratio)
@@ -266,12 +285,14 @@ class NetworkConfig:
                 in_channels=channels,
                 mid_channels=mid,
                 out_channels=out,
-                kernel=spec.kernel,
+                kernels=spec.kernels,
                 stride=stride,
                 squeeze=squeeze,
                 residual=residual,
                 activation=spec.activation or self.activation,
                 groups=spec.groups,
+                start_kernels=spec.start_kernels,
+                end_kernels=spec.end_kernels,
             )
             channels = out
 
@@ -306,7 +327,10 @@ class NetworkConfig:
         ]
         convolution = f"cn_c{self.head_width}"
         pool = POOLS[self.pool] + (f"_p{self.places}" if self.pool == "flatten" else "")
-        head = {"conv": [convolution, pool], "after_pool": [pool, convolution]}
+        head = {
+            "conv": [convolution, pool], "after_pool": [pool, convolution],
+            "norm_after_pool": [pool, f"{convolution}_norm"],
+        }  # fmt: skip
         ends = [*head.get(self.head, [pool]), *self.hidden]
         if self.num_classes:
             ends.append("fc" if self.classifier_bias else "fc_nobias")
@@ -324,6 +348,10 @@ def _check_widths(spec: BlockSpec, channels: int, mid: int, out: int, stride: in
         reason = f"an expansion of {channels} channels by {spec.expansion:g} leaves none"
     elif any(width % spec.groups for width in (channels, mid, out)):
         reason = f"{channels}, {mid} and {out} channels, not all in {spec.groups} groups"
+    elif min(channels, mid, out) < max(
+        map(len, (spec.kernels, spec.start_kernels, spec.end_kernels))
+    ):
+        reason = f"{channels}, {mid} and {out} channels, not one for each share"
     elif spec.type == "su" and (out % 2 or (stride == 1 and channels != out)):
         reason = f"a shuffle unit from {channels} to {out} channels, of which one half passes"
     if reason is not None:
@@ -344,12 +372,15 @@ def _check_size(config: NetworkConfig) -> None:
         )
     weights = config.stem_kernel**2 * config.in_chans * config.stem
     for block in config.resolve():
-        area, inputs, mid = block.kernel**2, block.in_channels, block.mid_channels
+        area, inputs, mid = max(block.kernels) ** 2, block.in_channels, block.mid_channels
         if block.type == "cn":
             weights += area * inputs * block.out_channels
         else:
             weights += inputs * mid * (area if block.type in ("er", "erp") else 1) + area * mid
             weights += mid * (block.out_channels + 2 * block.squeeze)
+            if block.type == "uir":
+                weights += inputs * sum(kernel**2 for kernel in block.start_kernels)
+                weights += block.out_channels * sum(kernel**2 for kernel in block.end_kernels)
     widths = [config.stages[-1][-1].out_channels]
     widths += [config.head_width] * (config.head != "none")
     widths[-1] *= config.places
@@ -421,9 +452,10 @@ def _parse_head(text: str) -> NetworkConfig:
             "places, or features where the network ends there"
         )
     channels = match["before"] or match["behind"]
+    behind = "norm_after_pool" if match["norm"] else "after_pool"
     return NetworkConfig(
         (), "the strings themselves",
-        head="conv" if match["before"] else "after_pool" if match["behind"] else "none",
+        head="conv" if match["before"] else behind if match["behind"] else "none",
         head_channels=int(channels.removeprefix("c")) if channels else 1280,
         pool=next(kind for kind, word in POOLS.items() if match["pool"].startswith(word)),
         places=int(match["places"] or 1), hidden=tuple(match["hidden"].split()),

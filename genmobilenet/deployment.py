@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from genmobilenet.errors import DeployError
 from genmobilenet.layers import (
     Conv2dSame,
+    MixedConv2d,
     Normalise,
     conv2d_padded_in_graph,
     has_open_size,
@@ -97,9 +98,15 @@ class DeployedNet(GenMobileNet):
             if isinstance(part, nn.BatchNorm2d) and part.running_var is None:
                 raise DeployError(f"deploy: {path} keeps no statistics, and cannot be folded")
         for convolution, norm in norms_of(self).items():
-            # norms_of gives a convolution and a batch norm, but paths have no types.
-            conv = fold(self.get_submodule(convolution), self.get_submodule(norm))  # type: ignore[arg-type]
-            self.set_submodule(convolution, conv)
+            part, batch_norm = self.get_submodule(convolution), self.get_submodule(norm)
+            assert isinstance(batch_norm, nn.BatchNorm2d)  # norms_of selected it
+            start = 0
+            for path, conv in part.items() if isinstance(part, MixedConv2d) else [("", part)]:
+                assert isinstance(conv, nn.Conv2d)
+                stop = start + conv.out_channels
+                folded = fold(conv, batch_norm, slice(start, stop))
+                self.set_submodule(f"{convolution}.{path}".removesuffix("."), folded)
+                start = stop
             self.set_submodule(norm, nn.Identity())
         if isinstance(self.normalise, Normalise):
             std = self.normalise.std
@@ -329,10 +336,11 @@ def _fixed(values: Tensor) -> nn.Parameter:
     return nn.Parameter(values, requires_grad=False)
 
 
-def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d, channels: slice = slice(None)) -> nn.Conv2d:
     """One convolution with a bias that computes a convolution and its batch norm.
 
-    Computed in float64, so that folding costs one rounding per weight.
+    The convolution gives these ``channels`` of what the batch norm takes. Computed in float64, so
+    that folding costs one rounding per weight.
     """
 
     def exact(values: Tensor) -> Tensor:
@@ -341,8 +349,9 @@ def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
     assert norm.running_mean is not None and norm.running_var is not None  # DeployedNet checked
     mean, variance = exact(norm.running_mean), exact(norm.running_var)
     factor = exact(norm.weight) / (variance + norm.eps).sqrt()
-    weight = (exact(conv.weight) * factor.reshape(-1, 1, 1, 1)).to(conv.weight)
-    bias = (exact(norm.bias) - mean * factor).to(conv.weight)
+    shift = exact(norm.bias) - mean * factor
+    weight = (exact(conv.weight) * factor[channels].reshape(-1, 1, 1, 1)).to(conv.weight)
+    bias = shift[channels].to(conv.weight)
     if isinstance(conv, Conv2dSame) and conv.dilation == (1, 1):
         return KernelPaddedConv(conv, weight, bias)
     result = copy.deepcopy(conv)

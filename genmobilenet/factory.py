@@ -17,7 +17,7 @@ import torch
 from genmobilenet import deployment
 from genmobilenet.config import SEPARATOR, NetworkConfig
 from genmobilenet.errors import CheckpointError
-from genmobilenet.layers import norms_of
+from genmobilenet.layers import MixedConv2d, norms_of
 from genmobilenet.network import HEAD_PARTS, FeatureNet, GenMobileNet
 from genmobilenet.zoo import get_config
 
@@ -279,6 +279,13 @@ def fill(model: torch.nn.Module, state: dict[str, torch.Tensor], origin: str) ->
     model.load_state_dict(state, strict=False)
 
 
+def _bias_keys(path: str, convolution: torch.nn.Module) -> list[str]:
+    """Keys of a convolution's bias, of a mixed one those of its parts, where norms are folded."""
+    if isinstance(convolution, MixedConv2d):
+        return [f"{path}.{part}.bias" for part in convolution]
+    return [f"{path}.bias"]
+
+
 def unfold(
     model: torch.nn.Module, state: Mapping[str, torch.Tensor]
 ) -> tuple[dict[str, torch.Tensor], list[str]]:
@@ -290,7 +297,9 @@ def unfold(
     it is.
     """
     pairs = norms_of(model)
-    biases = [convolution for convolution in pairs if f"{convolution}.bias" in state]
+    modules = dict(model.named_modules())
+    keys_of = {path: _bias_keys(path, modules[path]) for path in pairs}
+    biases = [convolution for convolution, keys in keys_of.items() if keys[0] in state]
     norms = [path for path in pairs.values() if f"{path}.running_var" in state]
     if biases and norms:
         return dict(state), [
@@ -298,14 +307,14 @@ def unfold(
             f"are folded ({biases[0]} first), and {len(norms)} have a batch norm ({norms[0]} first)"
         ]
     result = dict(state)
-    modules = dict(model.named_modules())
     for convolution in biases:
         path = pairs[convolution]
         norm = modules[path]
         assert isinstance(norm, torch.nn.BatchNorm2d)  # norms_of selected it
         if any(f"{path}.{name}" in state for name in norm.state_dict()):
             continue
-        result[f"{path}.bias"] = result.pop(f"{convolution}.bias")
+        parts = [result.pop(key) for key in keys_of[convolution] if key in result]
+        result[f"{path}.bias"] = torch.cat(parts)
         result[f"{path}.weight"] = torch.ones(norm.num_features)
         result[f"{path}.running_mean"] = torch.zeros(norm.num_features)
         result[f"{path}.running_var"] = torch.full((norm.num_features,), 1.0 - norm.eps)

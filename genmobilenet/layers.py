@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genmobilenet.arch import shares
+
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int) -> int:
     """Total padding along one axis for TensorFlow's SAME, in elements.
@@ -132,6 +134,50 @@ def make_conv(
     )
 
 
+class MixedConv2d(nn.ModuleDict):
+    """Convolutions side by side, each of a share of the channels with a kernel of its own.
+
+    Of ``depthwise`` ones each is as wide as its share, else in one group. Source: ``MixConv`` and
+    ``GroupedConv2D`` in tensorflow/tpu ``models/official/mnasnet/mixnet/custom_layers.py``; Tan
+    and Le, arXiv:1907.09595, figure 2.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernels: tuple[int, ...], stride: int = 1,
+        padding: str = "symmetric", *, depthwise: bool,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.shares = shares(in_channels, len(kernels))
+        outputs = shares(out_channels, len(kernels))
+        for number, (kernel, width) in enumerate(zip(kernels, self.shares, strict=True)):
+            groups = width if depthwise else 1
+            self[str(number)] = make_conv(width, outputs[number], kernel, stride, groups, padding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_channels, H, W) -> (N, out_channels, ceil(H / stride), ceil(W / stride))."""
+        parts = torch.split(x, self.shares, 1)
+        # TorchScript unrolls this form of a loop over modules, and no other.
+        return torch.cat([conv(parts[number]) for number, conv in enumerate(self.values())], 1)
+
+
+def make_depthwise(
+    channels: int, kernels: tuple[int, ...], stride: int, padding: str
+) -> nn.Conv2d | MixedConv2d:
+    """A depthwise convolution without bias, mixed where there are several kernels."""
+    if len(kernels) > 1:
+        return MixedConv2d(channels, channels, kernels, stride, padding, depthwise=True)
+    return make_conv(channels, channels, kernels[0], stride, channels, padding)
+
+
+def make_pointwise(
+    in_channels: int, out_channels: int, kernels: tuple[int, ...], groups: int = 1
+) -> nn.Conv2d | MixedConv2d:
+    """A 1x1 convolution without bias, in shares of the channels where there are several kernels."""
+    if len(kernels) > 1:
+        return MixedConv2d(in_channels, out_channels, kernels, depthwise=False)
+    return make_conv(in_channels, out_channels, 1, groups=groups)
+
+
 class ChannelShuffle(nn.Module):
     """Distribute the channels of each group over all groups.
 
@@ -225,12 +271,18 @@ def make_activation(name: str) -> nn.Module:
 
 
 def norms_of(model: nn.Module) -> dict[str, str]:
-    """Path of each convolution without a bias -> path of the batch norm after it, in order."""
+    """Path of each convolution without a bias -> path of the batch norm after it, in order.
+
+    The parts of a mixed convolution have one batch norm, and count as one convolution.
+    """
     pairs: dict[str, str] = {}
     convolution = None
     for path, part in model.named_modules():
-        if isinstance(part, nn.Conv2d) and part.bias is None:
-            convolution = path
+        if isinstance(part, MixedConv2d):
+            convolution = path if part["0"].bias is None else None
+        elif isinstance(part, nn.Conv2d) and part.bias is None:
+            parent = path.rpartition(".")[0]
+            convolution = parent if parent == convolution else path
         elif isinstance(part, nn.BatchNorm2d) and convolution is not None:
             pairs[convolution], convolution = path, None
     return pairs

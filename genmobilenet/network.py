@@ -28,7 +28,7 @@ class GenMobileNet(nn.Module):
         self.config = config
         self.drop_rate = config.drop_rate
         self.num_features = config.classifier_inputs
-        self.pools_first = config.head == "after_pool"
+        self.pools_first = config.head.endswith("after_pool")
         self.normalise = Normalise(config.in_chans) if config.normalises else nn.Identity()
         self.conv_stem = make_conv(
             config.in_chans, config.stem, config.stem_kernel, config.stem_stride,
@@ -47,10 +47,14 @@ class GenMobileNet(nn.Module):
         channels = config.stages[-1][-1].out_channels
         self.conv_head: nn.Module = nn.Identity()
         self.bn2: nn.Module = nn.Identity()
+        self.norm_head: nn.Module = nn.Identity()
         self.act2: nn.Module = nn.Identity()
         if config.head == "conv":
             self.conv_head = make_conv(channels, config.head_width, 1)
             self.bn2 = make_norm(config.head_width, config)
+        elif config.head == "norm_after_pool":
+            self.conv_head = make_conv(channels, config.head_width, 1)
+            self.norm_head = make_norm(config.head_width, config)
         elif config.head == "after_pool":
             self.conv_head = nn.Conv2d(channels, config.head_width, 1)
         if config.head != "none":
@@ -105,13 +109,13 @@ class GenMobileNet(nn.Module):
         """Output of the stem's convolution, (N, C, H, W) -> (N, num_classes)."""
         x = self.global_pool(self._features_after_stem(x))
         if self.pools_first:
-            x = self.act2(self.conv_head(x))
+            x = self.act2(self.norm_head(self.conv_head(x)))
         x = F.dropout(self.head(self.flatten(x)), self.drop_rate, self.training)
         x = self.classifier(x)
         return x
 
 
-HEAD_PARTS = ("conv_head", "bn2", "head", "classifier")
+HEAD_PARTS = ("conv_head", "bn2", "norm_head", "head", "classifier")
 """First parts of the keys that :class:`FeatureNet` does not have."""
 
 

@@ -9,9 +9,20 @@ from dataclasses import replace
 
 from genmobilenet.config import SEPARATOR, NetworkConfig, parse_network
 from genmobilenet.errors import UnknownModel
-from genmobilenet.zoo import efficientnet, mnasnet, mobilenet, searched, shufflenet
+from genmobilenet.zoo import (
+    efficientnet,
+    mixnet,
+    mnasnet,
+    mobilenet,
+    mobilenetv4,
+    proxyless,
+    searched,
+    shufflenet,
+)
 
-FAMILIES = (mnasnet, mobilenet, efficientnet, searched, shufflenet)
+FAMILIES = (
+    mnasnet, mobilenet, mobilenetv4, efficientnet, mixnet, searched, proxyless, shufflenet,
+)  # fmt: skip
 
 NETWORKS: dict[str, NetworkConfig] = {
     name: config for family in FAMILIES for name, config in family.NETWORKS.items()

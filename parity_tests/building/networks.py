@@ -18,6 +18,10 @@ TRIED = [
 
 What builds and runs every network leaves them out; their shapes are tested with all others'.
 """
+WITHOUT_CHECKPOINTS = [
+    name for start in ("mixnet", "mobilenetv4", "proxyless") for name in list_models(f"tf_{start}*")
+]
+"""Networks of which no checkpoint is read: their graphs are ported alone."""
 
 NARROW = {"source": "made in a test", "stem_channels": 8, "head_channels": 16, "num_classes": 5,
           "input_size": 32}  # fmt: skip

@@ -19,7 +19,7 @@ def test_every_field_is_read():
     assert parse_block("ir_r3_k5_s2_e6_i24_c40_se0.25_noskip") == BlockSpec(
         type="ir",
         repeats=3,
-        kernel=5,
+        kernels=(5,),
         stride=2,
         expansion=6,
         channels=40,
@@ -40,6 +40,27 @@ def test_format_gives_the_string_back(text):
 
 @pytest.mark.parametrize("text", ["ir_r1_k3_s1_e0.1234567_c8_se0.0123456789", "ir_r2_k5_s2_e6_c8"])
 def test_no_digit_is_lost(text):
+    assert parse_block(text).format() == text
+
+
+def test_mixed_kernels_and_shares_of_pointwise_convolutions():
+    spec = parse_block("ir_r1_k3.5.7_a1.1_p1.1_s2_e6_c24")
+    assert (spec.kernels, spec.start_kernels, spec.end_kernels) == ((3, 5, 7), (1, 1), (1, 1))
+    plain = parse_block("ir_r1_k3_a1_p1_s2_e6_c24")
+    assert plain.format() == "ir_r1_k3_s2_e6_c24"
+
+
+def test_universal_inverted_residuals():
+    spec = parse_block("uir_r1_a3_k0_p5_s2_e4_c24")
+    assert (spec.kernels, spec.start_kernels, spec.end_kernels) == ((0,), (3,), (5,))
+    assert parse_block("uir_r1_a0_k5_p0_s1_e4_c24").format() == "uir_r1_k5_s1_e4_c24"
+
+
+@pytest.mark.parametrize(
+    "text", ["ir_r2_k3.5.7_a1.1_p1.1.1_s2_e6_c24_se0.5", "uir_r1_a3_k0_p5_s2_e4_c24",
+             "ds_r1_k3.9_p1.1_s1_c24"],
+)  # fmt: skip
+def test_kernels_format_back(text):
     assert parse_block(text).format() == text
 
 
@@ -70,14 +91,25 @@ def test_the_projection_has_the_stride_where_the_block_says_so():
     [
         ("xx_r1_k3_s1_c8", "unknown block type 'xx'; known are ds"),
         ("ir_r1_k3_s1_e6_c8_q4", "unknown token 'q4'"),
-        ("ir_r1_k3_s1_e6_c8_k5", "kernel is given twice, again by 'k5'"),
-        ("ir_r1_s1_e6_c8", "no token for kernel"),
+        ("ir_r1_k3_s1_e6_c8_k5", "kernels is given twice, again by 'k5'"),
+        ("ir_r1_s1_e6_c8", "no token for kernels"),
         ("ir_r1_k3_s1_c8", "no token for expansion"),
         ("ir_r1.5_k3_s1_e6_c8", "'r1.5' takes a whole number"),
         ("ir_r0_k3_s1_e6_c8", "repeats must be above zero"),
         ("ds_r1_k3_s1_e6_c8", "has no expansion; use ir"),
         ("ir_r1_k3_s1_e6_c8_skip", "unknown token 'skip'"),
         ("ir_r1_k3_s1_e6_c8_", "unknown token ''"),
+        ("cn_r1_k3.5_s1_c8", "a convolution block mixes no kernels"),
+        ("uir_r1_a3.5_k3_s1_e2_c8", "a universal inverted residual block mixes no kernels"),
+        ("uir_r1_a0_k0_s2_e2_c8", "without a depthwise convolution has no stride"),
+        ("ir_r1_k0_s1_e2_c8", "kernels must be above zero"),
+        ("ds_r1_k3_a1.1_s1_c8", "a is of ir and uir blocks"),
+        ("er_r1_k3_p1.1_s1_e2_c8", "p is of ds and dsa and ir and uir blocks"),
+        ("ir_r1_k3_a1.3_s1_e2_c8", "the kernels of a are 1 for each share"),
+        ("ir_r1_k3_p1.1_s1_e2_c8_g2", "or shuffled groups (g)"),
+        ("ir_r1_k3.3333333_s1_e2_c8", "is not below 1,000,000"),
+        (f"ir_r1_k{'.'.join('3' * 17)}_s1_e2_c8", "mixes more than 16 kernels"),
+        ("ir_r1_k3.5._s1_e2_c8", "unknown token 'k3.5.'"),
     ],
 )
 def test_a_bad_string_is_named(text, message):

@@ -30,7 +30,8 @@ from porting.parity.noise import FACTOR, floor, noise_of
 
 SIDE = 64
 SIZES = [(SIDE, SIDE), (65, 65), (63, 96), (66, 97)]
-QUICK = ["tf_mnasnet_small", "tf_mobilenetv3_small_075", "mobilenetv2_035", "shufflenetv2_050"]
+QUICK = ["tf_mnasnet_small", "tf_mobilenetv3_small_075", "mobilenetv2_035", "shufflenetv2_050",
+         "tf_mixnet_s", "mobilenetv4_conv_small_035"]  # fmt: skip
 
 
 def pixels(batch, height=SIDE, width=SIDE, channels=3):
@@ -146,6 +147,13 @@ def test_its_state_dict_is_a_folded_checkpoint(small, tmp_path):
     again = create_model("tf_mnasnet_small", checkpoint_path=tmp_path / "folded.pth", deploy=True)
     assert_equal(model, again, pixels(1, 224, 224))
     assert set(again._engines) == {(1, torch.get_num_threads())}
+
+
+def test_a_mixed_convolution_is_folded_part_by_part(tmp_path):
+    model = drawn("mixnet_s")
+    torch.save(deploy(model, SIDE).state_dict(), tmp_path / "folded.pth")
+    loaded = create_model("mixnet_s", checkpoint_path=tmp_path / "folded.pth").eval()
+    assert_equal(model, loaded, pixels(1))
 
 
 def test_other_types(small):

@@ -22,7 +22,9 @@ from parity_tests.building.sampling import one_width_each
 # models/official/mnasnet/README.md; Single-Path NAS: timm; FBNet: arXiv:1812.03443, table 3;
 # ShuffleNetV2: arXiv:1807.11164, table 8, parameters torchvision's; EfficientNet:
 # arXiv:1905.11946, table 2; Lite: tensorflow/tpu models/official/efficientnet/lite/README.md;
-# EdgeTPU: timm, whose strides it has; MobileNetEdgeTPU: the MobileNets' README.
+# EdgeTPU: timm, whose strides it has; MobileNetEdgeTPU: the MobileNets' README; MixNet:
+# arXiv:1907.09595, table 2; MobileNet V4: timm; ProxylessNAS: arXiv:1812.00332, parameters of
+# osmr/imgclsmob pytorch/README.md.
 PUBLISHED = {
     "mobilenetv1_100": (4.24, 569),
     "mobilenetv1_075": (2.59, 317),
@@ -73,6 +75,17 @@ PUBLISHED = {
     "efficientnet_es": (5.44, 1810),
     "efficientnet_em": (6.90, 3040),
     "efficientnet_el": (10.59, 8000),
+    # The paper's 256 and 360 count more than convolutions and dense layers, which take 239 and 339.
+    "mixnet_s": (4.1, None),
+    "mixnet_m": (5.0, None),
+    "mixnet_l": (7.3, 565),
+    "mobilenetv4_conv_small": (3.8, None),
+    "mobilenetv4_conv_medium": (9.7, None),
+    "mobilenetv4_conv_large": (32.6, None),
+    "proxyless_mobile": (4.08, 320),
+    "proxyless_mobile_14": (6.86, None),
+    "proxyless_cpu": (4.36, None),
+    "proxyless_gpu": (7.12, None),
 }
 
 

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from parity_tests.building.networks import TRIED
+from parity_tests.building.networks import TRIED, WITHOUT_CHECKPOINTS
 from parity_tests.matrix.files import Made, checkpoint, frozen_graph, keras, saved_model, tflite
 
-NETWORKS = tuple(model for model in TRIED if model.startswith("tf_"))
+NETWORKS = tuple(
+    model for model in TRIED if model.startswith("tf_") and model not in WITHOUT_CHECKPOINTS
+)
+"""Others have tests of their own for each form of a graph, ``test_mixed_convolutions.py``."""
 FAMILIES = (
     "tf_mnasnet_050",
     "tf_semnasnet_050",

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from genmobilenet import list_models
-from parity_tests.building.networks import TRIED
+from parity_tests.building.networks import TRIED, WITHOUT_CHECKPOINTS
 from parity_tests.matrix.cells import CELLS, KINDS
 from parity_tests.test_documents import NETWORKS, spelled_out
 
@@ -32,6 +32,9 @@ WORDS, ROWS = read()
 
 @pytest.mark.parametrize(("named", "promised"), ROWS, ids=[named[0] for named, _ in ROWS])
 def test_a_row_has_what_it_promises_in_every_kind_and_nothing_else(named, promised):
+    if not {f"tf_{name}" for name in named}.isdisjoint(WITHOUT_CHECKPOINTS):
+        assert promised == {"TFLite", "SavedModel", "frozen graph"}
+        return
     result = {cell.kind.name for cell in CELLS if cell.model.removeprefix("tf_") in named}
     assert result == {kind.name for kind in KINDS if kind.column in promised}
 
@@ -43,4 +46,5 @@ def test_every_word_for_a_source_has_kinds():
 def test_every_network_with_a_tensorflow_side_is_ported():
     promised = {f"tf_{name}" for named, words in ROWS if words for name in named}
     assert promised == set(list_models("tf_*"))
-    assert {cell.model for cell in CELLS} == promised.intersection(TRIED)
+    tried = promised.intersection(TRIED).difference(WITHOUT_CHECKPOINTS)
+    assert {cell.model for cell in CELLS} == tried

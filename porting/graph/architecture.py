@@ -19,7 +19,7 @@ from genmobilenet.arch import ACTIVATIONS, WITH_RESIDUAL, BlockSpec, DenseSpec
 from genmobilenet.config import CHOICES, POOLS, TF_BN_EPSILON, TF_BN_MOMENTUM, Block, NetworkConfig
 from porting.errors import MappingError
 from porting.graph.match import describe_node
-from porting.graph.node import Graph, ModuleLayer, Node, SourceLayer
+from porting.graph.node import NORM, Graph, ModuleLayer, Node, SourceLayer
 
 _POOLS = {f"{kind} over height and width": kind for kind in ("mean", "max")}
 _MEAN = "mean over height and width"
@@ -40,20 +40,48 @@ class NotInTheLanguage(MappingError):
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer and the activation after it; ``end`` is the value that the two compute."""
+    """A layer and the activation after it; ``end`` is the value that the two compute.
+
+    ``node`` is the layer, of a mixed convolution what joins its ``parts``, with the batch norm.
+    """
 
     node: Node
     activation: str
     end: Node
+    parts: tuple[Node, ...]
+
+    @property
+    def kind(self) -> str:
+        """Of a mixed convolution that of its parts; one of a single channel is depthwise too."""
+        kinds = {part.kind for part in self.parts}
+        return "depthwise" if "depthwise" in kinds else self.parts[0].kind
+
+    @property
+    def kernels(self) -> tuple[int, ...]:
+        """The sides of its kernels; on a single pixel, a 1x1 convolution is a dense layer."""
+        return tuple(
+            1 if part.kind == "dense" else int(part.facts[0][0])  # type: ignore[index]
+            for part in self.parts
+        )
 
     @property
     def kernel(self) -> int:
-        """Its side; on a single pixel, a 1x1 convolution is a dense layer."""
-        return 1 if self.node.kind == "dense" else int(self.node.facts[0][0])  # type: ignore[index]
+        return self.kernels[0]
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether it is a 1x1 convolution, or a mixed one of nothing else."""
+        return self.kind in ("conv", "dense") and set(self.kernels) == {1}
+
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """The kernels of a mixed convolution; none of a plain one."""
+        return self.kernels if len(self.parts) > 1 else ()
 
     @property
     def stride(self) -> int:
-        return 1 if self.node.kind == "dense" else int(self.node.facts[1][0])  # type: ignore[index]
+        (part, *_) = self.parts
+        return 1 if part.kind == "dense" else int(part.facts[1][0])  # type: ignore[index]
 
     @property
     def channels(self) -> int:
@@ -63,10 +91,8 @@ class _Layer:
     @property
     def widths(self) -> tuple[int, int]:
         """Channels in and out."""
-        facts = self.node.facts
-        inputs, outputs = facts if self.node.kind == "dense" else facts[3:5]
-        assert isinstance(inputs, int) and isinstance(outputs, int)
-        return inputs, outputs
+        facts = [p.facts if p.kind == "dense" else p.facts[3:5] for p in self.parts]
+        return sum(int(str(n)) for n, _ in facts), sum(int(str(n)) for _, n in facts)
 
 
 def architecture_of(graph: Graph, path: str, side: int, channels: int) -> NetworkConfig:
@@ -135,9 +161,16 @@ class _Parser:
         while x is not self._output and self._next_layer(x) is not None:
             layer = self._layer(x, "a block")
             after = self._next_layer(layer.end)
-            one_by_one = layer.node.kind in ("conv", "dense") and layer.kernel == 1
+            if (universal := self._universal(x, layer, gates)) is not None:
+                x = universal
+                continue
+            one_by_one = layer.is_pointwise
             expands = one_by_one and after is not None and after.kind == "depthwise"
-            if layer.node.kind == "dense" and not expands:
+            if expands and layer.activation != "none":
+                # A depthwise convolution without one begins a universal inverted residual.
+                behind = self._lone_layer(layer.end)
+                expands = behind is None or behind.activation != "none"
+            if layer.kind == "dense" and not expands:
                 break
             ends = layer.end is self._output and layer.stride == 1
             if one_by_one and (ends or self._only_user(layer.end, *_POOLS, "flatten") is not None):
@@ -146,7 +179,7 @@ class _Parser:
                 return self._convolution(layer), None
             if expands:
                 x = self._inverted_residual(x, layer, gates)
-            elif layer.node.kind == "depthwise":
+            elif layer.kind == "depthwise":
                 x = self._projected("ds", x, layer.widths[0], layer, gates)
             elif self._is_fused_expansion(layer):
                 x = self._projected("er", x, layer.widths[0], layer, gates)
@@ -170,16 +203,24 @@ class _Parser:
         ):  # fmt: skip
             hidden, classifier = dense, None
         blocks = list(self._blocks)
+        if any(block.type == "uir" for block in blocks):
+            # An inverted residual is a universal one too.
+            blocks = [
+                replace(block, type="uir") if block.type == "ir" and not _mixes(block) else block
+                for block in blocks
+            ]
         kind, head_channels = "none", 1280
         activation = stem.activation
         if head is not None:
             kind, head_channels = "conv", head.widths[1]
             channels_behind = hidden[0].channels if len(hidden) == 1 else 0
             as_v3 = DenseSpec(channels_behind, head.activation)
-            after_pool = len(hidden) == 1 and _dense_spec(hidden[0]) == as_v3
+            after_pool = len(hidden) == 1 and replace(_dense_spec(hidden[0]), norm=False) == as_v3
             if after_pool and activation != "none" and self._only_user(head.end, *_POOLS):
                 # MobileNet V3: the last convolution is a stage, and the head behind the pooling.
-                kind, head_channels = "after_pool", hidden.pop().channels
+                last = _dense_spec(hidden.pop())
+                kind = "norm_after_pool" if last.norm else "after_pool"
+                head_channels = last.channels
                 blocks.append(self._block("cn", head.widths[0], 0, head, 1))
         if len(gates) > 1:
             kinds = " and ".join(sorted(f"{inside} and {gate}" for gate, inside in gates))
@@ -216,11 +257,11 @@ class _Parser:
                 raise self._outside(
                     depthwise.end, f"the activation of the expansion, {expand.activation}"
                 )
-            if (beside := self._user_beside(expand.end, depthwise.node)) is not None:
+            if (beside := self._user_beside(expand.end, depthwise)) is not None:
                 raise self._outside(beside, "nothing that takes an expansion beside the block")
-            return self._projected("ir", x, expand.widths[0], depthwise, gates)
+            return self._projected("ir", x, expand.widths[0], depthwise, gates, expand.shares)
         except NotInTheLanguage:
-            if expand.node.kind == "dense":
+            if expand.node.kind == "dense" or expand.shares:
                 raise
             blocks = len(self._blocks)
             try:
@@ -230,13 +271,79 @@ class _Parser:
                 del self._blocks[blocks:]
             raise
 
-    def _user_beside(self, x: Node, user: Node) -> Node | None:
-        """What takes ``x`` beside its one ``user``."""
-        return next((other for other in self._users.get(x, ()) if other is not user), None)
+    def _user_beside(self, x: Node, layer: _Layer) -> Node | None:
+        """What takes ``x`` beside its one layer."""
+        inputs = {operand for part in layer.parts for operand in part.inputs}
+        others = (user for user in self._users.get(x, ()) if user not in inputs)
+        return next((other for other in others if other not in layer.parts), None)
+
+    def _universal(self, x: Node, layer: _Layer, gates: set[tuple[str, str]]) -> Node | None:
+        """The result of a universal inverted residual from its first layer on; None for another.
+
+        One without a depthwise convolution before the expansion or behind the projection is an
+        inverted residual; one without any adds its input, or it is two convolutions.
+        """
+        start = layer if layer.kind == "depthwise" and layer.activation == "none" else None
+        expand = layer if start is None else self._lone_layer(start.end)
+        if expand is None or not expand.is_pointwise or expand.activation == "none":
+            return None
+        middle, y, squeeze = self._lone_layer(expand.end), expand.end, 0
+        if middle is not None and middle.kind == "depthwise":
+            if middle.activation != expand.activation:
+                return None
+            y = middle.end
+        else:
+            middle = None
+        if any(user.kind == "mul" for user in self._users.get(y, ())):
+            y, squeeze = self._squeeze_excite(y, gates)
+        project = self._lone_layer(y)
+        if project is None or not project.is_pointwise or project.activation != "none":
+            return None
+        behind = self._lone_layer(project.end)
+        is_end = behind is not None and (behind.kind, behind.activation) == ("depthwise", "none")
+        last = next(
+            (end for end in (project, behind if is_end else None) if self._sum(end, x)), None
+        )
+        end = behind if last is behind and last is not None else None
+        mixes = any(part is not None and part.shares for part in (start, expand, middle, project))
+        if mixes or not (start or end or (middle is None and last is not None)):
+            return None
+        depthwise = [part for part in (start, middle, end) if part is not None]
+        for part in depthwise:
+            self._check_depthwise(part)
+        self._check_activation(expand)
+        result = project.end if last is None else self._sum(last, x)
+        assert result is not None  # the last one has a sum
+        self._check_users(x, result)
+        self._blocks.append(
+            Block(
+                path="", index=len(self._blocks), type="uir", in_channels=layer.widths[0],
+                mid_channels=expand.widths[1], out_channels=project.widths[1],
+                kernels=(0,) if middle is None else middle.kernels,
+                stride=max((part.stride for part in depthwise), default=1), squeeze=squeeze,
+                residual=last is not None, activation=expand.activation, groups=1,
+                start_kernels=() if start is None else start.kernels,
+                end_kernels=() if end is None else end.kernels,
+            )
+        )  # fmt: skip
+        return result
+
+    def _sum(self, layer: _Layer | None, x: Node) -> Node | None:
+        """The sum of a layer's result and ``x``."""
+        users = () if layer is None else self._users.get(layer.end, ())
+        return next((user for user in users if layer and _adds(user, layer.end, x)), None)
+
+    def _lone_layer(self, x: Node) -> _Layer | None:
+        """The one layer with weights that takes ``x``; None for none or several."""
+        try:
+            return self._layer(x, "a layer")
+        except NotInTheLanguage:
+            return None
 
     def _is_fused_expansion(self, layer: _Layer) -> bool:
         """Whether a 1x1 convolution without activation follows: then the two are one block."""
-        if layer.node.kind != "conv" or layer.kernel == 1 or layer.activation == "none":
+        is_plain = len(layer.parts) == 1 and layer.node.kind == "conv"
+        if not is_plain or layer.kernel == 1 or layer.activation == "none":
             return False
         product = next((u for u in self._users.get(layer.end, ()) if u.kind == "mul"), None)
         node = self._next_layer(product or layer.end)
@@ -246,23 +353,32 @@ class _Parser:
             return False
         return self._activation_behind(node) is None
 
+    def _check_depthwise(self, layer: _Layer, *, fused: bool = False) -> None:
+        """Check a depthwise convolution, or one of one group where it is ``fused``."""
+        for part in layer.parts:
+            kernel, stride, dilation, into, out, groups = part.facts
+            square = kernel[0] == kernel[1] and stride[0] == stride[1]  # type: ignore[index]
+            plain = groups == 1 if fused else into == out
+            if not square or dilation != (1, 1) or not plain:
+                raise self._outside(
+                    part,
+                    "a square convolution without dilation, depthwise ones a channel from a "
+                    "channel",
+                )
+
     def _projected(
-        self, kind: str, x: Node, inputs: int, depthwise: _Layer, gates: set[tuple[str, str]]
-    ) -> Node:
-        """The rest of a block, from its depthwise or fused convolution on."""
-        kernel, stride, dilation, into, out, groups = depthwise.node.facts
-        square = kernel[0] == kernel[1] and stride[0] == stride[1]  # type: ignore[index]
-        plain = groups == 1 if kind == "er" else into == out
-        if not square or dilation != (1, 1) or not plain:
-            raise self._outside(
-                depthwise.node,
-                "a square convolution without dilation, depthwise ones a channel from a channel",
-            )
+        self, kind: str, x: Node, inputs: int, depthwise: _Layer, gates: set[tuple[str, str]],
+        expansion: tuple[int, ...] = (),
+    ) -> Node:  # fmt: skip
+        """The rest of a block, from its depthwise or fused convolution on.
+
+        ``expansion`` has the kernels of an expansion in shares of the channels.
+        """
+        self._check_depthwise(depthwise, fused=kind == "er")
         y, squeeze = self._squeeze_excite(depthwise.end, gates)
         project = self._layer(y, "a 1x1 convolution, the projection")
-        if project.node.kind not in ("conv", "dense") or (
-            project.node.kind == "conv" and (project.kernel, project.node.facts[5]) != (1, 1)
-        ):
+        grouped = any(part.kind == "conv" and part.facts[5] != 1 for part in project.parts)
+        if not project.is_pointwise or grouped:
             raise self._outside(project.node, "a 1x1 convolution, the projection")
         if project.stride > 1 and (kind != "er" or depthwise.stride > 1):
             raise self._outside(project.node, "a projection without a stride")
@@ -288,15 +404,16 @@ class _Parser:
             Block(
                 path="", index=len(self._blocks), type=kind, in_channels=inputs,
                 mid_channels=depthwise.widths[1], out_channels=project.widths[1],
-                kernel=depthwise.kernel, stride=max(depthwise.stride, project.stride),
+                kernels=depthwise.kernels, stride=max(depthwise.stride, project.stride),
                 squeeze=squeeze,
                 residual=residual is not None, activation=depthwise.activation, groups=1,
+                start_kernels=expansion, end_kernels=project.shares,
             )
         )  # fmt: skip
         return end
 
     def _convolution(self, layer: _Layer) -> Node:
-        if layer.node.kind != "conv" or not _is_plain_square(layer.node):
+        if len(layer.parts) > 1 or layer.kind != "conv" or not _is_plain_square(layer.node):
             raise self._outside(layer.node, "a square convolution in one group")
         self._check_activation(layer)
         self._blocks.append(self._block("cn", layer.widths[0], 0, layer, layer.stride))
@@ -305,7 +422,7 @@ class _Parser:
     def _block(self, kind: str, inputs: int, squeeze: int, layer: _Layer, stride: int) -> Block:
         return Block(
             path="", index=len(self._blocks), type=kind, in_channels=inputs, mid_channels=inputs,
-            out_channels=layer.widths[1], kernel=layer.kernel, stride=stride, squeeze=squeeze,
+            out_channels=layer.widths[1], kernels=layer.kernels, stride=stride, squeeze=squeeze,
             residual=False, activation=layer.activation, groups=1,
         )  # fmt: skip
 
@@ -334,7 +451,11 @@ class _Parser:
         """The dense layers, and batch norms by themselves, from ``x`` to the output."""
         while True:
             norm = self._only_user(x, "norm")
-            layer = self._layer(x, "a dense layer") if norm is None else self._activated(norm)
+            layer = (
+                self._layer(x, "a dense layer")
+                if norm is None
+                else self._with_activation(norm, (norm,))
+            )
             if layer.node.kind not in ("dense", "norm"):
                 raise self._outside(layer.node, "a dense layer")
             if layer.activation not in ACTIVATIONS.values():
@@ -346,7 +467,10 @@ class _Parser:
                 return
 
     def _next_layer(self, x: Node) -> Node | None:
-        return next((user for user in self._users.get(x, ()) if user.weighted), None)
+        """The first layer with weights that takes ``x``, or a part of it."""
+        users = self._users.get(x, ())
+        sliced = (part for u in users if u.kind == "channels" for part in self._users.get(u, ()))
+        return next((user for user in (*users, *sliced) if user.weighted), None)
 
     def _only_user(self, x: Node, *kinds: str) -> Node | None:
         users = self._users.get(x, [])
@@ -354,16 +478,36 @@ class _Parser:
 
     def _layer(self, x: Node, expected: str, besides: Node | None = None) -> _Layer:
         """The one layer with weights that takes ``x``, and the activation behind it."""
+        if (mixed := self._mixed_layer(x)) is not None:
+            return mixed
         layers = [user for user in self._users.get(x, ()) if user.weighted]
         others = [u for u in self._users.get(x, ()) if not u.weighted and u is not besides]
         if len(layers) != 1:
             raise self._outside((others or [x])[0], expected)
-        return self._activated(layers[0])
+        return self._with_activation(layers[0], tuple(layers))
 
-    def _activated(self, node: Node) -> _Layer:
-        """A layer with the activation behind it."""
+    def _with_activation(self, node: Node, parts: tuple[Node, ...]) -> _Layer:
+        """A layer of these parts with the activation behind it."""
         behind = self._activation_behind(node)
-        return _Layer(node, "none", node) if behind is None else _Layer(node, behind.kind, behind)
+        kind, end = ("none", node) if behind is None else (behind.kind, behind)
+        return _Layer(node, kind, end, parts)
+
+    def _mixed_layer(self, x: Node) -> _Layer | None:
+        """The mixed convolution that takes ``x``: one of each slice of the channels, joined."""
+        slices = [user for user in self._users.get(x, ()) if user.kind == "channels"]
+        slices.sort(key=lambda node: int(str(node.facts[0])))
+        ends = [0, *(node.facts[1] for node in slices)]
+        starts = [node.facts[0] for node in slices]
+        if not slices or [*starts, slices[-1].facts[2]] != ends:
+            return None
+        parts = [self._users.get(node, []) for node in slices]
+        if any(len(users) != 1 or not users[0].weighted for users in parts):
+            return None
+        nodes = tuple(part for (part,) in parts)
+        joined = self._only_user(nodes[0], "concatenation")
+        if joined is None or joined.inputs != nodes or joined.facts != ("channels",):
+            return None
+        return self._with_activation(self._only_user(joined, NORM) or joined, nodes)
 
     def _activation_behind(self, node: Node) -> Node | None:
         """The activation that alone takes a layer's result."""
@@ -379,7 +523,7 @@ class _Parser:
     def _check_users(self, x: Node, end: Node) -> None:
         """Check that a block's input goes nowhere but into its first layer and its sum."""
         for user in self._users.get(x, ()):
-            if not user.weighted and user is not end:
+            if not user.weighted and user is not end and user.kind != "channels":
                 raise self._outside(user, "nothing that takes a block's input beside the block")
 
     def _padding(self) -> str:
@@ -397,8 +541,7 @@ class _Parser:
     def _epsilon(self) -> float:
         """The epsilon of the batch norms; TensorFlow's where they are folded."""
         for node in self._nodes:
-            layer = node.layer
-            norm = layer.norm if isinstance(layer, SourceLayer | ModuleLayer) else layer
+            norm = node.norm
             if norm is not None and norm.epsilon is not None:
                 return float(str(np.float32(norm.epsilon)))  # its shortest digits
         return TF_BN_EPSILON
@@ -432,7 +575,13 @@ def _dense_spec(layer: _Layer) -> DenseSpec:
 
 
 def _has_bias(node: Node) -> bool:
-    return not isinstance(node.layer, SourceLayer | ModuleLayer) or node.layer.bias is not None
+    layer = node.layer
+    return not isinstance(layer, (SourceLayer, ModuleLayer)) or layer.bias is not None
+
+
+def _mixes(block: Block) -> bool:
+    """Whether a block has mixed convolutions."""
+    return bool(block.start_kernels or block.end_kernels or len(block.kernels) > 1)
 
 
 def _adds(node: Node, one: Node, other: Node) -> bool:
@@ -461,17 +610,19 @@ def _stages(blocks: list[Block], activation: str) -> Iterator[str]:
 def _spec(block: Block, activation: str) -> BlockSpec:
     """One block as a stage of its own, without its activation if that is the network's."""
     shortcut = block.stride == 1 and block.in_channels == block.out_channels
-    expands = block.type in ("ir", "er", "erp")
+    expands = block.type in ("ir", "er", "erp", "uir")
     return BlockSpec(
         type=block.type,
         repeats=1,
-        kernel=block.kernel,
+        kernels=block.kernels,
         stride=block.stride,
         expansion=_ratio(block.mid_channels, block.in_channels) if expands else 1.0,
         channels=block.out_channels,
         se_ratio=_ratio(block.squeeze, block.in_channels),
         activation=None if block.activation == activation else block.activation,
         skip=block.residual or not shortcut or block.type not in WITH_RESIDUAL,
+        start_kernels=block.start_kernels,
+        end_kernels=block.end_kernels,
     )
 
 

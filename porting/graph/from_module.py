@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from porting.errors import BadInput
 from porting.graph.node import (
+    NORM,
     Graph,
     ModuleLayer,
     ModuleNorm,
@@ -53,6 +54,7 @@ _PLAIN = {
 }  # fmt: skip
 """Operators without weights -> the kind of node that they become."""
 
+_SPLITS = ("split_with_sizes", "split", "chunk")
 _FLATTENS = ("flatten", "view", "reshape", "_unsafe_view")
 _POOLS = {"max_pool2d": "max pool", "avg_pool2d": "average pool"}
 _CHANNELS_LAST = "channels last"
@@ -138,8 +140,10 @@ class _Tracer:
         moves = name in (*_SHAPES, *_MEANS) and moves_ones(node)
         if moves or (name in _IDENTITIES and passes(node)):
             return replace(inputs[0]) if name in _COPIES else inputs[0]
-        if name == "getitem" and inputs[0].node.layer is not None:
-            return inputs[0]  # of a batch norm that gives several results, the first is the data
+        is_result = name == "getitem" and inputs[0].node.layer is not None and not is_part(node)
+        if name in _SPLITS or is_result:
+            # The parts of a split are its items; of a batch norm's results the first is the data.
+            return inputs[0]
         layer = None
         if name == "conv2d":
             layer = self._convolution(node, inputs[0])
@@ -162,6 +166,8 @@ class _Tracer:
             if constant is not None and is_even(constant) and takers == [node]:
                 self._pixels = True
                 return replace(inputs[0])
+        if name in ("slice", "getitem") and (channels := channels_of(node)) is not None:
+            return rewrite(Operation("channels", channels, inputs, place_of(node)))
         kind, facts = self._kind(node, inputs)
         if kind == "flatten" and inputs[0].node.kind == _CHANNELS_LAST:
             (below,) = inputs[0].node.inputs
@@ -203,21 +209,23 @@ class _Tracer:
         """``batch_norm(input, weight, bias, mean, variance, training, momentum, epsilon, ...)``.
 
         One that is the only one to look at a layer, and takes its running statistics, is a part
-        of it.
+        of it; another is a node of its own.
         """
         layer = x.node.layer
-        if not isinstance(layer, ModuleLayer) or layer.norm is not None or x.times != 1:
+        if x.times != 1:
             return None
         weight, bias, mean, variance = (self._key(arg) for arg in node.args[1:5])
         alone = len(getattr(node.args[0], "users", ())) == 1
         never_trains = "no_training" in str(node.target)
-        if mean is None or variance is None or not alone or (not never_trains and node.args[5]):
+        if mean is None or variance is None or (not never_trains and node.args[5]):
             return None
         if self._is_computed(node.args[1:3]):
             return None
         epsilon = float(str(node.args[6 if never_trains else 7]))
         norm = ModuleNorm(weight, bias, mean, variance, epsilon)
-        return replace(x.node, layer=replace(layer, norm=norm))
+        if alone and isinstance(layer, ModuleLayer) and layer.norm is None:
+            return replace(x.node, layer=replace(layer, norm=norm))
+        return Node(NORM, shape_of(node.args[0])[1:2], (x.node,), place_of(node), norm)
 
     def _kind(self, node: fx.Node, inputs: tuple[Value, ...]) -> tuple[str, tuple[Hashable, ...]]:
         """Kind and facts of an operator without weights."""
@@ -446,6 +454,38 @@ def axis_of(node: fx.Node) -> str:
     rank = len(shape_of(node))
     axis = int(argument(node, 1, 0)) % max(rank, 1)
     return axes[axis] if rank in (2, 4) else f"axis {axis}"  # (N, C) has the first two
+
+
+def is_part(node: fx.Node) -> bool:
+    """Whether an item is a part of a split."""
+    return operator_of(node.args[0]) in _SPLITS  # type: ignore[arg-type]
+
+
+def channels_of(node: fx.Node) -> tuple[int, int, int] | None:
+    """The channels, of how many, that an item of a split or a slice takes; None for another axis.
+
+    ``split_with_sizes(tensor, sizes, axis)`` and the like, ``slice(tensor, axis, start, end,
+    step)``; data is NCHW.
+    """
+    if operator_of(node) == "getitem":
+        if not is_part(node):
+            return None
+        split: Any = node.args[0]
+        axis, total = int(argument(split, 2, 0)), shape_of(split.args[0])
+        widths = [int(part.shape[axis]) for part in split.meta["val"]]
+        number = int(str(node.args[1]))
+        start = sum(widths[:number])
+        stop = start + widths[number]
+    else:
+        axis, total = int(argument(node, 1, 0)), shape_of(node.args[0])
+        start, stop, _ = slice(argument(node, 2, None), argument(node, 3, None)).indices(
+            total[axis]
+        )
+        if argument(node, 4, 1) != 1:
+            return None
+    if len(total) not in (2, 4) or axis % len(total) != 1 or start >= stop:
+        return None
+    return start, stop, total[1]
 
 
 def is_over_the_last(node: fx.Node) -> bool:

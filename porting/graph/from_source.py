@@ -12,6 +12,7 @@ import numpy as np
 from porting.errors import MappingError
 from porting.graph.match import GraphMismatch
 from porting.graph.node import (
+    NORM,
     Graph,
     Node,
     NodeTable,
@@ -25,6 +26,7 @@ from porting.graph.node import (
 from porting.graph.operators import (
     AFFINE,
     CASTS,
+    channel_slices,
     constant_of,
     describe,
     facts_of,
@@ -63,6 +65,7 @@ _OF_ONE_CHANNEL = {"1 h w c": "i h w o", "h w c 1": "h w i o", "h w c m": "h w i
 _OF_ONE_CHANNEL_A_GROUP = {"o h w i": "c h w 1", "h w i o": "h w 1 c"}
 """Axes of a grouped convolution's weight -> those of a depthwise one."""
 _SCALES = ("MUL", "DIV")
+_SLICES = ("SPLIT", "SPLIT_V", "STRIDED_SLICE", "SLICE")
 _OF_ONE_VALUE = (
     *CASTS, *_SHAPES, *WEIGHT_AXES, *_MEANS, *_MAXIMA, *_PADS, *_POOLS, "BATCH_NORM", "TRANSPOSE",
 )  # fmt: skip
@@ -262,11 +265,16 @@ class _Reader:
         inputs = tuple(self.values[name] for name in operator.inputs if name in self.values)
         if not inputs:
             return
+        if operator.kind in _SLICES and self._read_slices(operator):
+            return
         value, activation = self._value(operator, inputs), self._activation(operator, inputs[0])
-        name = operator.outputs[0]
         if activation != "none":
             # The graph shows a layer with a fused activation behind it alone.
             value = self._rewritten(operator, activation, (), (value,))
+        self._keep(operator, operator.outputs[0], value)
+
+    def _keep(self, operator: Operator, name: str, value: Value) -> None:
+        """Record the value of an operator's output, as the node that computes it already."""
         unique = self._nodes.unique(value.node)
         if unique is not value.node:
             value = replace(value, node=unique)
@@ -277,6 +285,20 @@ class _Reader:
         tap = self.taps.get(value.node)
         if tap is None or abs(value.times - 1) < abs(tap.times - 1):
             self.taps[value.node] = Tap(name, value.times)
+
+    def _read_slices(self, operator: Operator) -> bool:
+        """Add the values of an operator that gives slices of the channels; whether it is one."""
+        sliced = channel_slices(operator, self.source)
+        if sliced is None or sliced.data not in self.values:
+            return False
+        x = self.values[sliced.data]
+        for name, (start, stop) in zip(operator.outputs, sliced.ranges, strict=True):
+            value = x
+            if (start, stop) != (0, sliced.channels):
+                facts = start, stop, sliced.channels
+                value = self._rewritten(operator, "channels", facts, (x,))
+            self._keep(operator, name, value)
+        return True
 
     def surplus(self, end: str) -> str | None:
         """Describe an operator that computes from the input and that the output does not need."""
@@ -415,14 +437,26 @@ class _Reader:
             axes = _OF_ONE_CHANNEL[axes]
         elif kind == "depthwise" and operator.kind == "CONV_2D":
             axes = _OF_ONE_CHANNEL_A_GROUP[axes]
-        layer = SourceLayer(facts.weight, facts.bias, axes)
+        layer = SourceLayer(facts.weight, self._bias_of(operator, facts.bias), axes)
         place = describe(operator, self.source)
         return Node(kind, numbers, (below,), place, layer, padding, x.times)
 
-    def _batch_norm(self, operator: Operator, x: Value) -> Node | None:
-        """A layer with the batch norm directly behind it; None where it is not a part of it.
+    def _bias_of(self, operator: Operator, bias: str | None) -> str | None:
+        """A layer's bias; None for one of zeros of a part of a mixed convolution.
 
-        Nothing else may look at the layer, and the source must store all that the norm takes.
+        Converters give those zeros, though a batch norm stands behind the parts.
+        """
+        takers = self._consumers.get(operator.outputs[0], ())
+        is_part = any(taker.kind == "CONCATENATION" for taker in takers)
+        if bias is None or not is_part or bias not in self.source.tensors:
+            return bias
+        return bias if self.source.read(bias).any() else None
+
+    def _batch_norm(self, operator: Operator, x: Value) -> Node | None:
+        """A layer with the batch norm directly behind it, or a batch norm that is no layer's part.
+
+        It is a part of the layer where nothing else looks at that. None where the source does not
+        store all that the norm takes.
         """
         layer = x.node.layer
         if x.times != 1:
@@ -443,11 +477,12 @@ class _Reader:
         return _with_norm(x.node, norm, describe(operator, self.source))
 
     def _norm_by_itself(self, operator: Operator, x: Node, norm: SourceNorm) -> Node | None:
-        """A batch norm of vectors, which is a layer of a head; None of anything else."""
+        """A batch norm of vectors, in a head, or behind joined parts; None of anything else."""
         shape = self._shape(operator.outputs[0])
-        if len(shape) < 2 or shape[-1] < 1 or any(side != 1 for side in shape[1:-1]):
+        is_plane = x.kind != "concatenation" and any(side != 1 for side in shape[1:-1])
+        if len(shape) < 2 or shape[-1] < 1 or is_plane:
             return None
-        return Node("norm", shape[-1:], (x,), describe(operator, self.source), norm)
+        return Node(NORM, shape[-1:], (x,), describe(operator, self.source), norm)
 
     def _spelled_out_norm(self, operator: Operator, x: Value) -> Node | None:
         """A product or a sum by one number a channel: a batch norm in two steps."""
@@ -466,8 +501,10 @@ class _Reader:
                 place = describe(operator, self.source)
                 return replace(x.node, layer=replace(layer, beta=name), place=place)
             norm = SourceNorm(name, None, None, None, None)
-            is_number = adds or bool(np.all(values == values.ravel()[0]))
-            return None if is_number else self._norm_by_itself(operator, x.node, norm)
+            # An exporter may spell a number out for all channels; behind parts it is a norm's.
+            is_joined = x.node.kind == "concatenation"
+            is_number = not is_joined and bool(np.all(values == values.ravel()[0]))
+            return None if adds or is_number else self._norm_by_itself(operator, x.node, norm)
         return self._norm_of_layer(operator, x.node, layer, name)
 
     def _norm_of_layer(

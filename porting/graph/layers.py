@@ -9,11 +9,12 @@ layer has.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from genmobilenet.arch import shares
 from genmobilenet.config import Block, NetworkConfig
 from porting.errors import UnsupportedNetwork
-from porting.graph.node import Graph, ModuleLayer, ModuleNorm, Node, Tap, layer_kind
+from porting.graph.node import NORM, Graph, ModuleLayer, ModuleNorm, Node, Tap, layer_kind
 
 NORMALISES = "normalise"
 """Module path, and tap, of the normalisation in a network that normalises pixels itself."""
@@ -30,7 +31,7 @@ class Layer:
     the batch norm behind it, or None; a layer without one has a bias, unless ``bias`` is False.
     Of kind ``norm`` it is a batch norm by itself, whose path both are.
     ``tap`` is the path at which the layer's result, after norm and activation, can be
-    seen.
+    seen. Of several ``kernels`` it is a mixed convolution, whose :attr:`parts` share the channels.
     """
 
     path: str
@@ -43,6 +44,23 @@ class Layer:
     activation: str
     tap: str
     bias: bool = True
+    kernels: tuple[int, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Layer, ...]:
+        """The convolutions of a mixed one, each of its share of the channels; of others itself."""
+        if len(self.kernels) < 2:
+            return (self,)
+        count = len(self.kernels)
+        widths = zip(shares(self.in_channels, count), shares(self.out_channels, count), strict=True)
+        return tuple(
+            replace(
+                self, path=f"{self.path}.{number}", kernel=self.kernels[number], kernels=(),
+                in_channels=inputs, out_channels=outputs, norm=None, bias=False,
+                activation="none", tap=f"{self.path}.{number}",
+            )
+            for number, (inputs, outputs) in enumerate(widths)
+        )  # fmt: skip
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -55,8 +73,8 @@ class Layer:
     def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """State-dict keys and shapes of the layer and of its batch norm."""
         vector = (self.out_channels,)
-        if self.kind != "norm":
-            yield f"{self.path}.weight", self.weight_shape
+        for part in self.parts if self.kind != "norm" else ():
+            yield f"{part.path}.weight", part.weight_shape
         if self.norm is None:
             if self.bias:
                 yield f"{self.path}.bias", vector
@@ -71,8 +89,9 @@ class Layer:
             return f"{self.path} (dense, {self.in_channels} -> {self.out_channels})"
         if self.kind == "norm":
             return f"{self.path} (batch norm of {self.in_channels} channels)"
+        sides = " and ".join(f"{kernel}x{kernel}" for kernel in self.kernels or (self.kernel,))
         return (
-            f"{self.path} ({self.kind} {self.kernel}x{self.kernel}, stride {self.stride}, "
+            f"{self.path} ({self.kind} {sides}, stride {self.stride}, "
             f"{self.in_channels} -> {self.out_channels}, activation {self.activation})"
         )
 
@@ -98,6 +117,13 @@ _ROLES: dict[str, tuple[tuple[str, str, str, str | None], ...]] = {
             ("fused", "conv_exp", "bn1", "act1"),
             ("project", "conv_pwl", "bn2", None),
         ),
+    ),
+    "uir": (
+        ("start", "dw_start.conv", "dw_start.bn", None),
+        ("expand", "pw_exp.conv", "pw_exp.bn", "pw_exp.act"),
+        ("depthwise", "dw_mid.conv", "dw_mid.bn", "dw_mid.act"),
+        ("project", "pw_proj.conv", "pw_proj.bn", None),
+        ("end", "dw_end.conv", "dw_end.bn", None),
     ),
 }
 """Block type -> role, convolution, batch norm and activation of each layer, in order."""
@@ -176,7 +202,8 @@ def layers_of(config: NetworkConfig) -> NetworkLayers:
     stem, act = config.stem, config.activation
     head = None
     if config.head != "none":
-        channels, norm = blocks[-1].block.out_channels, "bn2" if config.head == "conv" else None
+        channels = blocks[-1].block.out_channels
+        norm = {"conv": "bn2", "norm_after_pool": "norm_head"}.get(config.head)
         head = Layer("conv_head", "conv", 1, 1, channels, config.head_width, norm, act, "act2")
     return NetworkLayers(
         Layer(
@@ -187,7 +214,7 @@ def layers_of(config: NetworkConfig) -> NetworkLayers:
         head,
         tuple(_hidden(config)),
         _classifier(config),
-        config.head == "after_pool",
+        config.head.endswith("after_pool"),
         config.gate,
         config.normalises,
         config.pool,
@@ -216,30 +243,49 @@ def _hidden(config: NetworkConfig) -> Iterator[Layer]:
         yield Layer(path, kind, 1, 1, inputs, width, norm, spec.activation, tap, spec.bias)
 
 
+def _kernels_and_strides(block: Block) -> dict[str, tuple[tuple[int, ...], int]]:
+    """By role; a kernel of 0 where the block has no such layer, none for a pointwise one."""
+    if block.type == "uir":
+        start, middle, end = block.strides
+        return {
+            "start": (block.start_kernels or (0,), start), "depthwise": (block.kernels, middle),
+            "end": (block.end_kernels or (0,), end),
+        }  # fmt: skip
+    first, last = (1, block.stride) if block.type == "erp" else (block.stride, 1)
+    roles = dict.fromkeys(("depthwise", "conv", "fused"), (block.kernels, first))
+    return {**roles, "expand": (block.start_kernels, 1), "project": (block.end_kernels, last)}
+
+
 def _block_layers(block: Block, squeeze_activation: str) -> BlockLayers:
     if block.type not in _ROLES or block.groups > 1:
         raise UnsupportedNetwork(f"{block.path}: no TensorFlow source has blocks of its kind")
-    mid = block.mid_channels if block.type in ("ir", "er", "erp") else block.in_channels
+    expands = block.type in ("ir", "er", "erp", "uir")
+    mid = block.mid_channels if expands else block.in_channels
     widths = {
         "expand": (block.in_channels, mid),
         "depthwise": (mid, mid),
         "project": (mid, block.out_channels),
         "conv": (block.in_channels, block.out_channels),
         "fused": (block.in_channels, mid),
+        "start": (block.in_channels, block.in_channels),
+        "end": (block.out_channels, block.out_channels),
     }
+    by_role = _kernels_and_strides(block)
     main = {}
     for role, conv, norm, act in _ROLES[block.type]:
-        spatial = role in ("depthwise", "conv", "fused")
-        strided = role == "project" if block.type == "erp" else spatial
+        kernels, stride = by_role.get(role, ((), 1))
+        if kernels == (0,):
+            continue  # a universal inverted residual without this depthwise convolution
         main[role] = Layer(
             f"{block.path}.{conv}",
-            "depthwise" if role == "depthwise" else "conv",
-            block.kernel if spatial else 1,
-            block.stride if strided else 1,
+            "depthwise" if role in ("start", "depthwise", "end") else "conv",
+            (kernels or (1,))[0],
+            stride,
             *widths[role],
             f"{block.path}.{norm}",
             block.activation if act else "none",
             f"{block.path}.{act or norm}",
+            kernels=kernels if len(kernels) > 1 else (),
         )
     squeeze: tuple[Layer, ...] = ()
     if block.squeeze:
@@ -300,6 +346,8 @@ class _Builder:
 
     def layer(self, layer: Layer, x: Node, on_one_pixel: bool = False) -> Node:
         """A layer, with its batch norm and its activation."""
+        if len(layer.parts) > 1:
+            return self._mixed(layer, x)
         kind, facts = layer_kind(
             (layer.kernel,) * 2, (layer.stride,) * 2, (1, 1), layer.in_channels,
             layer.out_channels, layer.in_channels if layer.kind == "depthwise" else 1,
@@ -307,14 +355,10 @@ class _Builder:
         )  # fmt: skip
         if not on_one_pixel:
             self._side = -(-self._side // layer.stride)
-        norm, bias = None, f"{layer.path}.bias" if layer.bias and not layer.norm else None
-        if path := layer.norm:
-            norm = ModuleNorm(
-                f"{path}.weight", f"{path}.bias", f"{path}.running_mean", f"{path}.running_var",
-                self._epsilon,
-            )  # fmt: skip
-        if layer.kind == "norm":
-            node = Node("norm", (layer.in_channels,), (x,), layer.describe(), norm)
+        bias = f"{layer.path}.bias" if layer.bias and not layer.norm else None
+        norm = None if layer.norm is None else self._norm(layer.norm)
+        if layer.kind == NORM:
+            node = Node(NORM, (layer.in_channels,), (x,), layer.describe(), norm)
         else:
             keys = ModuleLayer(f"{layer.path}.weight", bias, len(layer.weight_shape), norm)
             node = Node(kind, facts, (x,), layer.describe(), keys)
@@ -322,6 +366,32 @@ class _Builder:
         if layer.activation == "none":
             return node
         return self.shown(layer.tap, layer.activation, node, place=layer.describe())
+
+    def _norm(self, path: str) -> ModuleNorm:
+        return ModuleNorm(
+            f"{path}.weight", f"{path}.bias", f"{path}.running_mean", f"{path}.running_var",
+            self._epsilon,
+        )  # fmt: skip
+
+    def _mixed(self, layer: Layer, x: Node) -> Node:
+        """The parts of a mixed convolution, each of a slice of the channels, and what is behind."""
+        side, first, results = self._side, 0, []
+        for part in layer.parts:
+            place = f"{layer.path} (channels {first} to {first + part.in_channels - 1})"
+            facts = first, first + part.in_channels, layer.in_channels
+            channels = Node("channels", facts, (x,), place)
+            first += part.in_channels
+            self._side = side
+            results.append(self.layer(part, channels))
+        joined = self.shown(
+            layer.path, "concatenation", *results, place=layer.describe(), facts=("channels",)
+        )
+        assert layer.norm is not None  # no network has a mixed convolution without one
+        norm = Node(NORM, (layer.out_channels,), (joined,), layer.norm, self._norm(layer.norm))
+        self.taps[norm] = Tap(layer.norm)
+        if layer.activation == "none":
+            return norm
+        return self.shown(layer.tap, layer.activation, norm, place=layer.describe())
 
     def pooled(self, pool: str, x: Node, path: str) -> Node:
         """The mean or the maximum over height and width; of a single pixel the value itself."""
@@ -340,8 +410,10 @@ class _Builder:
         self.taps[node] = Tap("flatten")
         return node
 
-    def shown(self, path: str, kind: str, *operands: Node, place: str) -> Node:
+    def shown(
+        self, path: str, kind: str, *operands: Node, place: str, facts: tuple[str, ...] = ()
+    ) -> Node:
         """A node whose value the network has at ``path``."""
-        node = Node(kind, (), operands, place)
+        node = Node(kind, facts, operands, place)
         self.taps[node] = Tap(path)
         return node

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from porting.graph.padding import Padding
 
 WEIGHTED = ("conv", "depthwise", "dense")
+NORM = "norm"
+"""A batch norm that is no part of a layer: behind a concatenation or a sum, or before a layer."""
 COMMUTATIVE = ("add", "mul")
 _BINARY = ("add", "sub", "mul", "div")
 
@@ -98,6 +100,12 @@ class Node:
     layer: SourceLayer | ModuleLayer | SourceNorm | ModuleNorm | None = None
     padding: Padding | None = None
     times: float = 1.0
+
+    @property
+    def norm(self) -> SourceNorm | ModuleNorm | None:
+        """The batch norm in a layer, or that the node itself is."""
+        layer = self.layer
+        return layer.norm if isinstance(layer, (SourceLayer, ModuleLayer)) else layer
 
     @property
     def weighted(self) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
 from porting.graph.padding import Pads
-from porting.sources.source import Operator, Source
+from porting.sources.source import Operator, Source, slices_of
 
 CASTS = ("QUANTIZE", "DEQUANTIZE", "CAST", "FAKE_QUANT")
 """Operators that pass the same real values on in another type, or rounded to its steps."""
@@ -130,6 +131,78 @@ def moves_channels_last(operator: Operator, source: Source) -> bool:
     """Whether an operator turns NCHW into NHWC."""
     order = integers_of(operator, 1, source) if operator.kind == "TRANSPOSE" else None
     return order is not None and tuple(order.ravel().tolist()) == NCHW_TO_NHWC
+
+
+@dataclass(frozen=True)
+class ChannelSlices:
+    """Slices of the channels of ``data``, (start, stop) for each output of an operator."""
+
+    data: str
+    channels: int
+    ranges: tuple[tuple[int, int], ...]
+
+
+def channel_slices(operator: Operator, source: Source) -> ChannelSlices | None:
+    """The slices that an operator takes of the channels alone, whole elsewhere; None for others.
+
+    ``SPLIT`` (axis, data), ``SPLIT_V`` (data, sizes, axis), ``SLICE`` (data, begin, size) and
+    ``STRIDED_SLICE`` (data, begin, end, strides).
+    """
+    place = 1 if operator.kind == "SPLIT" else 0
+    data = operator.inputs[place] if len(operator.inputs) > place else None
+    info = source.activations.get(data or "")
+    shape = () if info is None else info.shape
+    if data is None or len(shape) not in (2, 4) or shape[-1] < 1:
+        return None
+    split = operator.kind in ("SPLIT", "SPLIT_V")
+    ranges = (_parts_of if split else _slice_of)(operator, shape, source)
+    if ranges is None or len(ranges) != len(operator.outputs):
+        return None
+    return ChannelSlices(data, shape[-1], ranges)
+
+
+def _parts_of(
+    operator: Operator, shape: tuple[int, ...], source: Source
+) -> tuple[tuple[int, int], ...] | None:
+    """The parts into which a SPLIT or a SPLIT_V divides the last axis; None for another axis."""
+    equal = operator.kind == "SPLIT"
+    axes = integers_of(operator, 0 if equal else 2, source)
+    sizes = None if equal else integers_of(operator, 1, source)
+    if axes is None or axes.size != 1 or int(axes.ravel()[0]) % len(shape) != len(shape) - 1:
+        return None
+    channels, count = shape[-1], len(operator.outputs)
+    widths = [channels // count] * count if sizes is None else sizes.ravel().tolist()
+    if widths.count(-1) == 1:
+        widths[widths.index(-1)] = channels - sum(widths) - 1
+    if min(widths, default=0) < 1 or sum(widths) != channels:
+        return None
+    ends = list(accumulate(widths))
+    return tuple((end - width, end) for end, width in zip(ends, widths, strict=True))
+
+
+def _slice_of(
+    operator: Operator, shape: tuple[int, ...], source: Source
+) -> tuple[tuple[int, int], ...] | None:
+    """What a SLICE or a STRIDED_SLICE takes of the last axis; None if it cuts another too."""
+    slices = _slices_of(operator, shape, source)
+    if slices is None:
+        return None
+    for side, part in zip(shape[:-1], slices[:-1], strict=True):
+        if part != slice(None) and (side < 1 or part.indices(side) != (0, side, 1)):
+            return None
+    start, stop, step = slices[-1].indices(shape[-1])
+    return ((start, stop),) if step == 1 and start < stop else None
+
+
+def _slices_of(
+    operator: Operator, shape: tuple[int, ...], source: Source
+) -> tuple[slice, ...] | None:
+    """What a SLICE or a STRIDED_SLICE takes along each axis; None where that is not stored."""
+    arrays = [integers_of(operator, place, source) for place in range(1, len(operator.inputs))]
+    numbers = [array.ravel().tolist() for array in arrays if array is not None]
+    if len(numbers) != len(arrays):
+        return None
+    return slices_of(operator.kind, numbers, operator.options, len(shape))
 
 
 def takes_channels_first(source: Source) -> bool:

@@ -261,6 +261,19 @@ def _commuting(operation: Operation) -> Value | None:
     return Value(operation.node(operation.kind, x.node, facts=operation.facts), x.times)
 
 
+def _channels(operation: Operation) -> Value | None:
+    """``(t * x)[a:b][c:d]`` -> t times x[a + c:a + d]."""
+    if operation.kind != "channels":
+        return None
+    (x,) = operation.inputs
+    node, (start, stop, total) = x.node, operation.facts
+    if node.kind == "channels":
+        first, _, total = node.facts
+        assert isinstance(first, int) and isinstance(start, int) and isinstance(stop, int)
+        node, start, stop = node.inputs[0], first + start, first + stop
+    return Value(operation.node("channels", node, facts=(start, stop, total)), x.times)
+
+
 def _sum(operation: Operation) -> Value | None:
     """``t * x + t * y`` -> t times (x + y)."""
     if operation.kind not in _SUMS:
@@ -285,6 +298,7 @@ def _is_usable(times: float) -> bool:
 Rule = Callable[[Operation], "Value | None"]
 
 RULES: tuple[Rule, ...] = (
-    _scale, _shift, _clamp, _unit_length, _product, _quotient, _mean_by_steps, _commuting, _sum,
+    _scale, _shift, _clamp, _unit_length, _product, _quotient, _mean_by_steps, _commuting,
+    _channels, _sum,
 )  # fmt: skip
 """Tried in order; the docstring of each has its before and after."""

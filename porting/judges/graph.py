@@ -36,6 +36,7 @@ ALLOW_LIST = frozenset(
     Add AddV2 AddN Sub Mul RealDiv Div Neg Sqrt Rsqrt Square Maximum Minimum
     Relu Relu6 LeakyRelu Elu Selu Sigmoid Tanh Softplus Softmax Exp Log
     Mean Sum Max MaxPool AvgPool Pad PadV2 MirrorPad
+    Split SplitV
     Shape StridedSlice Slice Pack Unpack ConcatV2 Reshape Squeeze ExpandDims Transpose Fill Prod
     PartitionedCall StatefulPartitionedCall
     Dequantize FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars FakeQuantWithMinMaxVarsPerChannel

@@ -21,7 +21,15 @@ from porting.graph.from_source import (
 )
 from porting.graph.layers import graph_of_network, layers_of
 from porting.graph.match import GraphMatcher, GraphMismatch, Pairs
-from porting.graph.node import Graph, ModuleLayer, ModuleNorm, Node, SourceLayer, SourceNorm
+from porting.graph.node import (
+    NORM,
+    Graph,
+    ModuleLayer,
+    ModuleNorm,
+    Node,
+    SourceLayer,
+    SourceNorm,
+)
 from porting.graph.tap_names import CLASSIFIER, SOFTMAX
 from porting.mapping.image_classifier import Ends, ends_of, images_of, without_background
 from porting.mapping.layouts import VECTOR, VECTORS, layout_onto
@@ -54,7 +62,9 @@ class LayerFlow:
     the taps that show what comes out, the nearest first. ``clamped`` are those of them that stand
     behind an activation, where a channel may be cut off for all inputs. The source's layer gives
     ``scale`` times what this one gives, plus ``offset``, where an exporter has moved a part of the
-    activation into it.
+    activation into it. A part of a mixed convolution takes ``channels`` of what flows in: from the
+    first to before the second, of so many. A batch norm that is no part of a layer is a
+    depthwise layer whose ``weight`` is the norm's.
     """
 
     weight: str
@@ -67,6 +77,7 @@ class LayerFlow:
     scale: float = 1.0
     offset: float = 0.0
     multiplier: int = 1
+    channels: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,7 @@ class Match:
     plan: Plan
     ends: Ends
     architecture: NetworkConfig | None
-    layers: tuple[ModuleLayer, ...]
+    layers: tuple[ModuleLayer | ModuleNorm, ...]
     flows: tuple[LayerFlow, ...]
     normalises: bool = False
     factors: Mapping[str, float] = field(default_factory=dict)
@@ -116,8 +127,15 @@ class Match:
     @property
     def epsilons(self) -> dict[str, float]:
         """The network's batch-norm epsilons, by the key of the running variance."""
-        norms = (layer.norm for layer in self.layers)
-        return {norm.variance: norm.epsilon for norm in norms if norm is not None}
+        return {norm.variance: norm.epsilon for norm in self.norms}
+
+    @property
+    def norms(self) -> Iterator[ModuleNorm]:
+        """The network's batch norms."""
+        for layer in self.layers:
+            norm = layer if isinstance(layer, ModuleNorm) else layer.norm
+            if norm is not None:
+                yield norm
 
 
 class SourceReadings:
@@ -252,7 +270,9 @@ def match_by_names(model: str, plan: Plan, config: NetworkConfig) -> Match:
             # A projection that has taken a gate's constant in.
             block = fill.target.rsplit(".", 2)[0]
             factors |= {f"{block}.se.gate": fill.factor, f"{block}.se": fill.factor}
-    layers = tuple(n.layer for n in network.nodes() if isinstance(n.layer, ModuleLayer))
+    layers = tuple(
+        n.layer for n in network.nodes() if isinstance(n.layer, (ModuleLayer, ModuleNorm))
+    )
     flows = tuple(flows_of(network, names))
     return Match(
         model, plan, _ends(config), config, layers, flows, config.normalises, factors
@@ -322,11 +342,14 @@ def _match(
     ours = dict(pairing.pairs)
     flows = flows_of(pairing.network, {ours[node]: name for node, name in names.items()})
     flows = (
-        replace(flow, scale=affine[flow.weight][0], offset=affine[flow.weight][1]) for flow in flows
+        replace(flow, scale=scale, offset=offset)
+        for flow in flows
+        for scale, offset in [affine.get(flow.weight, (1.0, 0.0))]
     )
     taps = tuple((name, pairing.part.taps[node].name) for node, name in names.items())
     return Match(
-        model, plan, ends, config, tuple(layer for _, layer in pairing.layers()),
+        model, plan, ends, config,
+        (*(layer for _, layer in pairing.layers()), *(norm for _, norm in pairing.lone_norms())),
         tuple(flows),
         pairing.network.normalises or (config is not None and config.normalises),
         pairing.factors(), dict(pairing.stated_epsilons()), pairing.source.data,
@@ -354,6 +377,18 @@ class _Pairing:
             if isinstance(ours.layer, SourceLayer) and isinstance(theirs.layer, ModuleLayer):
                 yield ours.layer, theirs.layer
 
+    def lone_norms(self) -> Iterator[tuple[SourceNorm, ModuleNorm]]:
+        """The batch norms of both sides that are no part of a layer."""
+        for ours, theirs in self.pairs:
+            if isinstance(ours.layer, SourceNorm) and isinstance(theirs.layer, ModuleNorm):
+                yield ours.layer, theirs.layer
+
+    def norms(self) -> Iterator[tuple[SourceNorm, ModuleNorm, str]]:
+        """All batch norms that both sides have, and their places."""
+        for ours, theirs in self.pairs:
+            if isinstance(ours.norm, SourceNorm) and isinstance(theirs.norm, ModuleNorm):
+                yield ours.norm, theirs.norm, theirs.place
+
     def names(self) -> dict[Node, str]:
         """Names of the taps, by the source's nodes.
 
@@ -368,6 +403,8 @@ class _Pairing:
             if tap is None or ours.kind == "input":
                 continue
             path = self.network.taps.get(theirs)
+            if path is None and self.network.taps:
+                continue  # no module of the network shows it, as a slice of the channels
             place = f"{theirs.place} {tap.name}" if path is None else path.name
             names[ours] = ends.get(ours, place)
         return names
@@ -389,7 +426,8 @@ class _Pairing:
                 )  # fmt: skip
                 fills += layer.fills(problems)
             elif isinstance(ours.layer, SourceNorm) and isinstance(theirs.layer, ModuleNorm):
-                fills += _norm_fills(ours.layer, theirs.layer)
+                places = ours.place, theirs.place
+                fills += _norm_fills(ours.layer, theirs.layer, None, problems, places)
         for place, fill in enumerate(fills):
             if fill.source in source.tensors and fill.layout == VECTOR:
                 axes = len(source.tensors[str(fill.source)].shape)
@@ -411,9 +449,9 @@ class _Pairing:
 
     def stated_epsilons(self) -> Iterator[tuple[str, float]]:
         """The epsilon of the source's batch norms, by the network's key of the variance."""
-        for ours, theirs in self.layers():
-            if ours.norm is not None and ours.norm.epsilon is not None and theirs.norm is not None:
-                yield theirs.norm.variance, ours.norm.epsilon
+        for ours, theirs, _ in self.norms():
+            if ours.epsilon is not None:
+                yield theirs.variance, ours.epsilon
 
     def notes(self) -> tuple[str, ...]:
         """Differences in padding and epsilon; the judge decides whether they matter."""
@@ -430,35 +468,19 @@ class _Pairing:
             )
             more = f"; and {len(unlike) - _MOST_PLACES} more" if len(unlike) > _MOST_PLACES else ""
             notes.append(f"{len(unlike)} of the module's convolutions pad otherwise: {some}{more}")
-        for ours, theirs in self.pairs:
-            if isinstance(ours.layer, SourceLayer) and isinstance(theirs.layer, ModuleLayer):
-                norms = ours.layer.norm, theirs.layer.norm
-                if norms[0] is None or norms[1] is None or norms[0].epsilon is None:
-                    continue
-                epsilon, own = norms[0].epsilon, norms[1].epsilon
-                if abs(epsilon - own) > 1e-3 * epsilon:
-                    notes.append(
-                        f"the source's batch norms have epsilon {epsilon:g}, the module's "
-                        f"{own:g}, {theirs.place} first"
-                    )
-                    break
+        for norm, own, place in self.norms():
+            epsilon = norm.epsilon
+            if epsilon is not None and abs(epsilon - own.epsilon) > 1e-3 * epsilon:
+                notes.append(
+                    f"the source's batch norms have epsilon {epsilon:g}, the module's "
+                    f"{own.epsilon:g}, {place} first"
+                )
+                break
         return tuple(notes)
 
 
 def _pads_of(node: Node) -> object:
     return None if node.padding is None else node.padding.pads
-
-
-def _norm_fills(source: SourceNorm, network: ModuleNorm) -> Iterator[Fill]:
-    """What fills a batch norm that is a layer by itself."""
-    for name, key, constant in (
-        (source.gamma, network.weight, "ones"),
-        (source.beta, network.bias, "zeros"),
-        (source.mean, network.mean, "zeros"),
-        (source.variance, network.variance, "unit variance"),
-    ):
-        if key is not None:
-            yield Fill(key, constant=constant) if name is None else Fill(key, name, VECTOR)
 
 
 @dataclass(frozen=True)
@@ -525,26 +547,39 @@ class _LayerPair:
         if self.network.bias is not None:
             yield from self._bias(self.network.bias, problems)
             bias = None
-        for name, key, constant, what in (
-            (ours.gamma, theirs.weight, "ones", "a batch norm's gamma"),
-            (ours.beta, theirs.bias, "zeros", "a batch norm's beta"),
-            (ours.mean, theirs.mean, "zeros", ""),
-            (ours.variance, theirs.variance, "unit variance", ""),
-        ):
-            if key is None:
-                if name is not None:
-                    problems.append(self._no_place(what))
-            elif key == theirs.mean and bias is not None:
-                # A bias before a batch norm moves its mean, which is taken off.
-                factor, bias = (-1.0, None) if name is None else (1.0, bias)
-                yield Fill(key, name or self.source.bias, VECTOR, factor=factor, subtracted=bias)
-            elif name is None:
-                yield Fill(key, constant=constant)
-            else:
-                yield Fill(key, name, VECTOR)
+        places = self.ours.place, self.theirs.place
+        yield from _norm_fills(ours, theirs, bias, problems, places)
 
     def _no_place(self, what: str) -> str:
-        return f"{self.ours.place} has {what}, {self.theirs.place} has no place for it"
+        return _no_place(what, self.ours.place, self.theirs.place)
+
+
+def _no_place(what: str, ours: str, theirs: str) -> str:
+    return f"{ours} has {what}, {theirs} has no place for it"
+
+
+def _norm_fills(
+    ours: SourceNorm, theirs: ModuleNorm, bias: str | None, problems: list[str],
+    places: tuple[str, str],
+) -> Iterator[Fill]:  # fmt: skip
+    """What fills a batch norm's keys; ``bias`` is the layer's before it, and ``places`` theirs."""
+    for name, key, constant, what in (
+        (ours.gamma, theirs.weight, "ones", "a batch norm's gamma"),
+        (ours.beta, theirs.bias, "zeros", "a batch norm's beta"),
+        (ours.mean, theirs.mean, "zeros", ""),
+        (ours.variance, theirs.variance, "unit variance", ""),
+    ):
+        if key is None:
+            if name is not None:
+                problems.append(_no_place(what, *places))
+        elif key == theirs.mean and bias is not None:
+            # A bias before a batch norm moves its mean, which is taken off.
+            factor, subtracted = (-1.0, None) if name is None else (1.0, bias)
+            yield Fill(key, name or bias, VECTOR, factor=factor, subtracted=subtracted)
+        elif name is None:
+            yield Fill(key, constant=constant)
+        else:
+            yield Fill(key, name, VECTOR)
 
 
 def _check_details(pairing: _Pairing, config: NetworkConfig) -> None:
@@ -555,22 +590,22 @@ def _check_details(pairing: _Pairing, config: NetworkConfig) -> None:
     """
     path, depth = pairing.source.path, 0
     for ours, theirs in pairing.pairs:
-        if not isinstance(ours.layer, SourceLayer) or not isinstance(theirs.layer, ModuleLayer):
+        if ours.layer is None or theirs.layer is None:
             continue
         padding = ours.padding
         if padding is not None and not padding.fits(config.padding):
             network = f"{theirs.place}, padding {config.padding}"
             raise GraphMismatch(path, depth, f"{ours.place}, {padding}", network)
-        norms = ours.layer.norm, theirs.layer.norm
-        epsilon = None if norms[0] is None else norms[0].epsilon
-        # Graphs keep it in float32.
-        if epsilon is not None and norms[1] and np.float32(epsilon) != np.float32(norms[1].epsilon):
-            norm = str(norms[1].weight).removesuffix(".weight")
+        epsilon, own = None if ours.norm is None else ours.norm.epsilon, theirs.norm
+        if epsilon is None or not isinstance(own, ModuleNorm):
+            pass
+        elif np.float32(epsilon) != np.float32(own.epsilon):  # graphs keep it in float32
+            norm = str(own.weight).removesuffix(".weight")
             raise GraphMismatch(
                 path, depth, f"{ours.place}, with epsilon {epsilon:g}",
-                f"{norm}, a batch norm with epsilon {norms[1].epsilon:g}",
+                f"{norm}, a batch norm with epsilon {own.epsilon:g}",
             )  # fmt: skip
-        depth += 1
+        depth += ours.weighted
     if pairing.source.surplus is not None:
         raise GraphMismatch(path, depth, pairing.source.surplus, "nothing further")
 
@@ -606,8 +641,9 @@ def flows_of(network: Graph, names: Mapping[Node, str]) -> Iterator[LayerFlow]:
             consumers.setdefault(operand, []).append(node)
     for node in network.nodes():
         layer = node.layer
-        if not isinstance(layer, ModuleLayer):
+        if not isinstance(layer, (ModuleLayer, ModuleNorm)) or layer.weight is None:
             continue
+        norm = layer if isinstance(layer, ModuleNorm) else layer.norm
         behind = [n for n in consumers.get(node, ()) if n.kind in _ACTIVATIONS and n in names]
         results = [layer.weight.removesuffix(".weight")]
         # A sum hides nothing of what is added.
@@ -617,14 +653,19 @@ def flows_of(network: Graph, names: Mapping[Node, str]) -> Iterator[LayerFlow]:
             # A softmax spreads over all classes, and cuts none of them off.
             results.append(SOFTMAX)
         (entry,) = node.inputs
-        depthwise, multiplier = node.kind == "depthwise", 1
-        if depthwise:
+        channels = None
+        if entry.kind == "channels" and entry not in names:
+            start, stop, total = entry.facts
+            assert isinstance(start, int) and isinstance(stop, int) and isinstance(total, int)
+            channels, (entry,) = (start, stop, total), entry.inputs
+        depthwise, multiplier = node.kind in ("depthwise", NORM), 1
+        if node.kind == "depthwise":
             *_, inputs, outputs, _groups = node.facts
             assert isinstance(inputs, int) and isinstance(outputs, int)
             multiplier = outputs // inputs
         yield LayerFlow(
             layer.weight, layer.bias, depthwise,
             ENTRY if entry.kind == "input" else names.get(entry, ""),
-            tuple(dict.fromkeys(results)), frozenset(names[n] for n in behind), layer.norm,
-            multiplier=multiplier,
+            tuple(dict.fromkeys(results)), frozenset(names[n] for n in behind), norm,
+            multiplier=multiplier, channels=channels,
         )  # fmt: skip

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 
+from genmobilenet.arch import shares
 from genmobilenet.config import NetworkConfig
 from genmobilenet.errors import GenMobileNetError
 from genmobilenet.zoo import ALIASES, get_config, list_models
@@ -274,7 +275,11 @@ def _widths(source: Source) -> list[int]:
 
 def _has_widths_of(widths: list[int], config: NetworkConfig) -> bool:
     """Whether a graph's widths begin with a network's stem and hold those of its blocks."""
-    blocks = {block.out_channels for block in config.resolve()}
+    blocks = {
+        width
+        for block in config.resolve()
+        for width in shares(block.out_channels, len(block.end_kernels) or 1)
+    }
     return widths[0] == config.stem and blocks.issubset(widths)
 
 

@@ -158,11 +158,14 @@ class ChannelActivity:
         result = self.results[flow]
         unseen = result is None or flow in self._hidden_by_softmax
         if unseen or (flow.entry != ENTRY and flow.entry not in self._taps) or not inputs:
-            return np.zeros(shape[:2], bool), np.zeros(shape[0], bool)
+            pairs = shape[:2] if len(shape) > 1 else (shape[0], 1)
+            return np.zeros(pairs, bool), np.zeros(shape[0], bool)
         into = shape[0] // flow.multiplier if flow.depthwise else shape[1]
         entry = np.ones((len(inputs), into), np.float32)
         if flow.entry != ENTRY:
             entry = np.stack(self._entries[flow.entry])[inputs].astype(np.float32)
+            if flow.channels is not None:
+                entry = entry[:, flow.channels[0] : flow.channels[1]]
         out = np.ones((len(inputs), shape[0]), np.float32)
         if (channels := self._visible_channels(flow, {})) is not None:
             # The last ones: a port may have dropped the background class.
@@ -192,9 +195,7 @@ class ChannelActivity:
         if successors and all(channels is not None for _, channels in successors):
             # A dense layer sums all its channels: one of its outputs is enough.
             alternatives = (
-                channels.reshape(len(channels), -1, layer.multiplier).any(axis=2)
-                if layer.depthwise
-                else channels.any(axis=1, keepdims=True)
+                _among_all(layer, channels)
                 for layer, channels in successors
                 if channels is not None
             )
@@ -231,7 +232,7 @@ class ChannelActivity:
                 continue
             result, layer = self.results[flow], None
             if stored_layer is not None and state is not None and result is not None:
-                layer = stored_layer(result)
+                layer = None if _is_norm(flow) else stored_layer(result)
             if layer is None or state is None:
                 unproved[flow.weight] = missing, "no input exercised them"
                 continue
@@ -243,6 +244,21 @@ class ChannelActivity:
             if count:
                 unproved[flow.weight] = count, "no input exercised them, and the source's differ"
         return Coverage(weights, on_images, exercised_count, equal, unproved)
+
+
+def _among_all(flow: LayerFlow, channels: np.ndarray) -> np.ndarray:
+    """Which channels a layer shows in its own, (inputs, channels), among all that flow in."""
+    visible = np.asarray(
+        channels.reshape(len(channels), -1, flow.multiplier).any(axis=2)
+        if flow.depthwise
+        else channels.any(axis=1, keepdims=True)
+    )
+    if flow.channels is None:
+        return visible
+    start, stop, total = flow.channels
+    result = np.zeros((len(channels), total), bool)
+    result[:, start:stop] = visible
+    return result
 
 
 class _Extremes:
@@ -295,13 +311,21 @@ def _difference_counts(
     ).max()
 
 
+def _is_norm(flow: LayerFlow) -> bool:
+    """Whether a flow is that of a batch norm which is no part of a layer."""
+    return flow.norm is not None and flow.norm.weight == flow.weight
+
+
 def fold_batch_norm(
     flow: LayerFlow, state: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """A layer's weight, OIHW or OI, and bias, in float64, with its batch norm folded in."""
     weight = state[flow.weight].astype(np.float64)
-    bias = np.zeros(len(weight)) if flow.bias is None else state[flow.bias].astype(np.float64)
     norm = flow.norm
+    if _is_norm(flow):
+        weight = np.ones_like(weight)  # the norm's own is a factor below
+    has_bias = flow.bias is not None and not _is_norm(flow)
+    bias = state[str(flow.bias)].astype(np.float64) if has_bias else np.zeros(len(weight))
     if norm is None:
         return weight, bias
     factor = 1 / np.sqrt(state[norm.variance].astype(np.float64) + norm.epsilon)

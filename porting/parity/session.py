@@ -256,7 +256,8 @@ class Session:
         if culprit is None or not isinstance(model, GenMobileNet):
             return None
         flows = (flow for flow, result in self._activity.results.items() if culprit.tap == result)
-        flow = next((flow for flow in flows if flow.entry in pairing.taps), None)
+        whole = (flow for flow in flows if flow.channels is None)
+        flow = next((flow for flow in whole if flow.entry in pairing.taps), None)
         if flow is None:
             return None
         substitutes = pairing.as_port(image.taps, self._shapes)

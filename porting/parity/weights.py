@@ -19,7 +19,7 @@ import numpy as np
 
 from porting.carry_out import PlannedValues, planned_values, planned_values_onto
 from porting.errors import BadInput
-from porting.graph.node import ModuleNorm
+from porting.graph.node import ModuleLayer, ModuleNorm
 from porting.mapping.input_spec import InputConvention
 from porting.mapping.match import Match
 from porting.mapping.recognise import match_model
@@ -309,7 +309,7 @@ class _WeightComparer:
         """The layers that have a batch norm."""
         match = self._match
         for layer in match.layers:
-            if (norm := layer.norm) is not None:
+            if isinstance(layer, ModuleLayer) and (norm := layer.norm) is not None:
                 source_epsilon = match.stated_epsilons.get(norm.variance, norm.epsilon)
                 if match.architecture is not None:
                     path = norm.mean.removesuffix(".running_mean")

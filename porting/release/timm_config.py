@@ -13,7 +13,10 @@ from porting.errors import BadInput
 from porting.mapping.input_spec import InputConvention
 
 TIMM_NAMES = frozenset(
-    "fbnetc_100 mnasnet_050 mnasnet_075 mnasnet_100 mnasnet_140 mnasnet_small mobilenetv1_100 "
+    "fbnetc_100 mixnet_s mixnet_m mixnet_l tf_mixnet_s tf_mixnet_m tf_mixnet_l "
+    "mobilenetv4_conv_small_035 mobilenetv4_conv_small_050 mobilenetv4_conv_small "
+    "mobilenetv4_conv_medium mobilenetv4_conv_large "
+    "mnasnet_050 mnasnet_075 mnasnet_100 mnasnet_140 mnasnet_small mobilenetv1_100 "
     "mobilenetv2_035 mobilenetv2_050 mobilenetv2_075 mobilenetv2_100 mobilenetv2_140 "
     "mobilenetv3_large_075 mobilenetv3_large_100 mobilenetv3_small_075 mobilenetv3_small_100 "
     "semnasnet_050 semnasnet_075 semnasnet_100 semnasnet_140 spnasnet_100 "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -71,6 +71,41 @@ class Operator:
         return str(self.options.get("weight_axes", WEIGHT_AXES.get(self.kind, "")))
 
 
+MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+"""Options of a ``STRIDED_SLICE``: a bit for each number."""
+
+
+def slices_of(
+    kind: str, numbers: Sequence[Sequence[int]], options: Mapping[str, Any], rank: int
+) -> tuple[slice, ...] | None:
+    """What a ``SLICE`` (begin, size) or ``STRIDED_SLICE`` (begin, end, strides) takes of each axis.
+
+    None for one that adds or drops axes, has strides, or numbers that do not fit.
+    """
+    if len(numbers) != (2 if kind == "SLICE" else 3) or len({*map(len, numbers)}) != 1:
+        return None
+    if kind == "SLICE":
+        pairs = zip(*numbers, strict=True)
+        slices = [
+            slice(begin or None, None if size == -1 else begin + size) for begin, size in pairs
+        ]
+        return tuple(slices) if len(slices) == rank else None
+    begins, ends, ellipsis, new_axis, shrink_axis = (int(options.get(mask, 0)) for mask in MASKS)
+    if new_axis or shrink_axis:
+        return None
+    slices = []
+    for place, (begin, end, step) in enumerate(zip(*numbers, strict=True)):
+        if ellipsis >> place & 1:
+            slices += [slice(None)] * (rank - len(numbers[0]) + 1)
+        elif step != 1:
+            return None
+        else:
+            first = None if begins >> place & 1 or begin == 0 else begin
+            slices.append(slice(first, None if ends >> place & 1 else end))
+    slices += [slice(None)] * (rank - len(slices))
+    return tuple(slices) if len(slices) == rank else None
+
+
 @dataclass(frozen=True)
 class Graph:
     """Operators in execution order, between named inputs and outputs; all data is NHWC.
@@ -94,6 +129,9 @@ class Graph:
       ``filter_h``, ``filter_w``, ``stride_h``, ``stride_w``.
     - ``PAD`` (data, amounts (4, 2)), ``PADV2`` (data, amounts, what is filled in).
     - ``TRANSPOSE`` (data, order), ``FAKE_QUANT`` (data).
+    - ``CONCATENATION`` (any number of data): ``axis``. ``SPLIT`` (axis, data), ``SPLIT_V`` (data,
+      sizes, axis), each with an output a part; ``SLICE`` (data, begin, size), ``STRIDED_SLICE``
+      (data, begin, end, strides): ``begin_mask`` and the other masks.
     - ``RESHAPE``, ``SQUEEZE``, ``EXPAND_DIMS`` (data, ...), ``QUANTIZE``,
       ``DEQUANTIZE``, ``CAST`` (data): skipped. What computes a shape alone is not listed.
 

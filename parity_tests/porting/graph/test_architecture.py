@@ -27,7 +27,8 @@ from porting.sources import open_source
 
 STAGES_OF_ONE_WIDTH = ("mnasnet_035", "mnasnet_small", "mnasnet_d1", "chamnetv1_100",
                        "chamnetv2_100", "mobilenet_edgetpu_075",
-                       "mobilenet_edgetpu_100")  # fmt: skip
+                       "mobilenet_edgetpu_100", "mobilenetv4_conv_small_035",
+                       "mobilenetv4_conv_small_050", "mobilenetv4_conv_small")  # fmt: skip
 """Two of their stages have one width and no stride between them, or a width inside a stage
 changes: where the second stage begins shows in no graph."""
 

@@ -9,7 +9,7 @@ import torch
 
 from genmobilenet import get_config, list_models
 from genmobilenet.network import GenMobileNet
-from parity_tests.building.networks import TRIED
+from parity_tests.building.networks import TRIED, WITHOUT_CHECKPOINTS
 from porting.judges.reference.descriptions import (
     FIGURES,
     NEAR,
@@ -27,8 +27,8 @@ from porting.judges.reference.steps import (
 )
 from porting.parity.network_steps import steps_of_network
 
-TF_MODELS = list_models("tf_*")
-TF_TRIED = [model for model in TRIED if model.startswith("tf_")]
+TF_MODELS = [model for model in list_models("tf_*") if model not in WITHOUT_CHECKPOINTS]
+TF_TRIED = [model for model in TF_MODELS if model in TRIED]
 
 
 def network_steps(model, **changes):

@@ -25,7 +25,7 @@ FAMILIES = {
     "mobilenetv3_large_minimal": ("MobileNetV3Large", {"minimalistic": True}),
     "mobilenetv3_small_minimal": ("MobileNetV3Small", {"minimalistic": True}),
 }
-MODELS = [model.removeprefix("tf_") for model in list_models("tf_mobilenetv*")]
+MODELS = [model.removeprefix("tf_") for model in list_models("tf_mobilenetv[123]*")]
 # Other multipliers, at which V2 of Keras, which cuts widths before it rounds them, and V3 of Keras,
 # which keeps 16 channels in its stem, have the widths of slim's code.
 OTHERS = ["mobilenetv1_060", "mobilenetv2_060", "mobilenetv2_115", "mobilenetv3_large_060"]

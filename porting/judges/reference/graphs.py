@@ -151,9 +151,19 @@ ROOTS: dict[str, tuple[str, str]] = {
 
 
 def root_and_scheme(model: str) -> tuple[str, str]:
-    """Google's name and scheme for one of our networks (``tf_`` in front or not)."""
+    """Google's name and scheme for one of our networks (``tf_`` in front or not).
+
+    Raises:
+        BadInput: no names of its variables in a checkpoint are known.
+    """
     plain = model.removeprefix("tf_")
-    return next(entry for start, entry in ROOTS.items() if plain.startswith(start))
+    for start, entry in ROOTS.items():
+        if plain.startswith(start):
+            return entry
+    raise BadInput(
+        f"{model}: the names that its variables have in a checkpoint are not known; it ports from "
+        "TFLite, a SavedModel or a frozen graph"
+    )
 
 
 def layer_scopes(config: NetworkConfig, scheme: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from porting.errors import UnsupportedSource
 from porting.sources.graphdef.constants import FAKE_QUANTS, Constants, fake_quant_range
 from porting.sources.graphdef.inlining import InlinedGraph, InlinedNode, node_of, number_of
 from porting.sources.protobuf import Malformed
-from porting.sources.source import Operator
+from porting.sources.source import MASKS, Operator, slices_of
 from porting.sources.tensor_proto import Shape
 
 _SHAPE_OPERATIONS = ("Shape", "ShapeN", "Rank", "Size")
@@ -40,7 +40,11 @@ _OF_SHAPE = {
     "Transpose": "TRANSPOSE", "Pad": "PAD", "PadV2": "PADV2", "Max": "REDUCE_MAX", "Sum": "SUM",
 }  # fmt: skip
 """Operations that change the shape, by axes or sides that their second input states."""
+_SPLITS = ("Split", "SplitV")
+_MOST_PARTS = 1 << 12
+"""Most outputs of one operation; a network's have a few."""
 _LEAST_INPUTS = {
+    "Split": 2, "SplitV": 3, "ConcatV2": 2, "Slice": 3, "StridedSlice": 4,
     "Conv2D": 2, "DepthwiseConv2dNative": 2, "MatMul": 2, "Mean": 2, "Reshape": 2, "ExpandDims": 2,
     "Pad": 2, "PadV2": 3, "Transpose": 2, "Max": 2, "Sum": 2,
     **dict.fromkeys(_NORMS, 5), **dict.fromkeys(_BINARY, 2), "AddN": 1,
@@ -60,6 +64,7 @@ class _Draft(NamedTuple):
     inputs: tuple[str | None, ...]
     output: str
     options: Mapping[str, Any]
+    more_outputs: tuple[str, ...] = ()
 
 
 class Converter:
@@ -93,7 +98,7 @@ class Converter:
             # What the image reaches by its shape alone is not computed from it.
             if node.op not in _SHAPE_OPERATIONS and not data.isdisjoint(inputs):
                 on_path.append(node)
-                data.add(node.name)
+                data.update(_outputs_of(node))
                 self._consumers.update(set(inputs))
         for node in on_path:
             self._convert(node)
@@ -102,7 +107,9 @@ class Converter:
     def operators(self) -> tuple[Operator, ...]:
         """The operators, numbered in order."""
         return tuple(
-            Operator(number, draft.kind, draft.inputs, (draft.output,), draft.options)
+            Operator(
+                number, draft.kind, draft.inputs, (draft.output, *draft.more_outputs), draft.options
+            )
             for number, draft in enumerate(self._drafts.values())
         )
 
@@ -247,6 +254,60 @@ class Converter:
         operands = inputs[:1] if node.op == "Reshape" else inputs
         self._add(node, _OF_SHAPE[node.op], operands, shape)
 
+    def split(self, node: InlinedNode, inputs: Sequence[str]) -> None:
+        """Parts along an axis: ``Split`` (axis, data), ``SplitV`` (data, sizes, axis)."""
+        equal = node.op == "Split"
+        data, axis = (
+            self._shape(inputs[1 if equal else 0]),
+            self._integers(inputs[0 if equal else 2]),
+        )
+        names = _outputs_of(node)
+        sizes = None if equal else self._integers(inputs[1])
+        kind = "SPLIT" if equal else "SPLIT_V"
+        self._add(node, kind, inputs[: 2 if equal else 3], None, {"parts": len(names)})
+        self._drafts[node.name] = self._drafts[node.name]._replace(more_outputs=names[1:])
+        if data is None or not data or axis is None or axis.size != 1:
+            return
+        place = int(axis.ravel()[0]) % len(data)
+        widths = [data[place] // len(names)] * len(names)
+        if not equal:
+            widths = [] if sizes is None else [int(n) for n in sizes.ravel()]
+        if len(widths) == len(names):
+            rest = data[place] - sum(widths) - 1
+            for name, width in zip(names, widths, strict=True):
+                side = rest if width == -1 else width
+                self.shapes[name] = (*data[:place], side, *data[place + 1 :])
+
+    def concatenation(self, node: InlinedNode, inputs: Sequence[str]) -> None:
+        """``ConcatV2`` (data, ..., axis)."""
+        *parts, last = inputs
+        axis, shapes = self._integers(last), [self._shape(part) for part in parts]
+        first = shapes[0]
+        if axis is None or axis.size != 1 or not first or None in shapes:
+            self._add(node, node.op, inputs, None)
+            return
+        place = int(axis.ravel()[0]) % len(first)
+        sides = [shape[place] for shape in shapes if shape is not None and len(shape) > place]
+        total = sum(sides) if len(sides) == len(parts) and -1 not in sides else -1
+        shape = (*first[:place], total, *first[place + 1 :])
+        self._add(node, "CONCATENATION", parts, shape, {"axis": place})
+
+    def slice(self, node: InlinedNode, inputs: Sequence[str]) -> None:
+        """``Slice`` (data, begin, size) and ``StridedSlice`` (data, begin, end, strides)."""
+        kind = "SLICE" if node.op == "Slice" else "STRIDED_SLICE"
+        options = {mask: node.attributes.integer(mask, 0) for mask in MASKS}
+        data, shape = self._shape(inputs[0]), None
+        arrays = [self._integers(tensor) for tensor in inputs[1:]]
+        numbers = [[int(n) for n in array.ravel()] for array in arrays if array is not None]
+        if data is not None and len(numbers) == len(arrays):
+            slices = slices_of(kind, numbers, options, len(data))
+            if slices is not None:
+                shape = tuple(
+                    side if part == slice(None) else len(range(*part.indices(max(side, 0))))
+                    for side, part in zip(data, slices, strict=True)
+                )
+        self._add(node, kind, inputs, shape, options)
+
     def _dropout_data(self, node: InlinedNode, inputs: Sequence[str]) -> str | None:
         """The data of a dropout that drops nothing; None for any other operation.
 
@@ -357,12 +418,16 @@ class Converter:
             # data * scale + shift is a batch norm behind a convolution.
             data, scale = self._operands(before)
             layer = self._drafts.get(data or "")
-            if scale is None or layer is None or layer.kind not in _CONVOLUTIONS:
+            if scale is None or layer is None:
                 return addition
             if (parts := self._batch_norm_parts(scale, shift)) is not None:
                 *vectors, epsilon = parts
                 operator = _Draft("BATCH_NORM", (data, *vectors), "", {"epsilon": epsilon})
-            elif self._is_vector_of(scale, layer) and self._is_vector_of(shift, layer):
+            elif (
+                layer.kind in _CONVOLUTIONS
+                and self._is_vector_of(scale, layer)
+                and self._is_vector_of(shift, layer)
+            ):
                 inputs = (data, scale, shift, None, None)
                 operator = _Draft("BATCH_NORM", inputs, "", {"epsilon": None})
         if operator is None:
@@ -438,6 +503,10 @@ _METHODS: Mapping[str, Callable[[Converter, InlinedNode, Sequence[str]], None]] 
     "Conv2D": Converter.convolution,
     "DepthwiseConv2dNative": Converter.convolution,
     "MatMul": Converter.dense,
+    "ConcatV2": Converter.concatenation,
+    "Slice": Converter.slice,
+    "StridedSlice": Converter.slice,
+    **dict.fromkeys(_SPLITS, Converter.split),
     **dict.fromkeys(_POOLS, Converter.pool),
     **dict.fromkeys(_NORMS, Converter.norm),
     **dict.fromkeys(_OF_SHAPE, Converter.change_of_shape),
@@ -445,6 +514,18 @@ _METHODS: Mapping[str, Callable[[Converter, InlinedNode, Sequence[str]], None]] 
     **dict.fromkeys([*_UNARY, *_BINARY], Converter.elementwise),
 }
 """Operation -> the method that adds its operator."""
+
+
+def _outputs_of(node: InlinedNode) -> tuple[str, ...]:
+    """The names of an operation's outputs.
+
+    Raises:
+        Malformed: it claims none, or more than an operation has.
+    """
+    count = node.attributes.integer("num_split", 1) if node.op in _SPLITS else 1
+    if not 1 <= count <= _MOST_PARTS:
+        raise Malformed(f"{node.op} {node.name!r} has {count:,} outputs")
+    return (node.name, *(f"{node.name}:{number}" for number in range(1, count)))
 
 
 def windowed(

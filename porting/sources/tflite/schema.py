@@ -149,6 +149,13 @@ OPTIONS: dict[str, dict[str, Option]] = {
     "CONCATENATION": {"axis": Option(0, "i"), "activation": Option(1, "b", 0, ACTIVATIONS)},
     "SPLIT": {"parts": Option(0, "i")},
     "SPLIT_V": {"parts": Option(0, "i")},
+    "STRIDED_SLICE": {
+        "begin_mask": Option(0, "i"),
+        "end_mask": Option(1, "i"),
+        "ellipsis_mask": Option(2, "i"),
+        "new_axis_mask": Option(3, "i"),
+        "shrink_axis_mask": Option(4, "i"),
+    },
     "RESHAPE": {"shape": Option(0, VECTOR)},
     "SQUEEZE": {"axes": Option(0, VECTOR)},
     "MIRROR_PAD": {"mode": Option(0, "b", 0, MIRRORS)},
