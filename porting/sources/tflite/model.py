@@ -68,8 +68,8 @@ def parse(data: memoryview, path: Path, signature: str | None = None) -> ParsedM
     subgraphs = list(model.tables(2, "subgraphs"))
     if not subgraphs:
         raise BadSource(f"{path}: expected a subgraph, found none")
-    chosen, number = _chosen_subgraph(model, len(subgraphs), signature, path)
-    subgraph = subgraphs[number]
+    chosen, place = _chosen_subgraph(model, len(subgraphs), signature, path)
+    subgraph = subgraphs[place]
     spans = [_buffer_span(table, buffer) for table in model.tables(4, "buffers")]
     kinds = []
     for table in model.tables(1, "operator codes"):
@@ -104,7 +104,7 @@ def parse(data: memoryview, path: Path, signature: str | None = None) -> ParsedM
     for tensor in tensors:
         tensor.check_extent(len(data), path)
     _check_order(graph, [tensor.name for tensor in tensors if tensor.constant], path)
-    return ParsedModel(tuple(tensors), graph, metadata, number, len(subgraphs), chosen)
+    return ParsedModel(tuple(tensors), graph, metadata, place, len(subgraphs), chosen)
 
 
 def _chosen_subgraph(
