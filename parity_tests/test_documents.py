@@ -91,7 +91,7 @@ def test_every_option_in_the_table_is_one():
     table = text[text.index("| Option | |") :]
     table = table[: table.index("\n\n")]
     named = re.findall(r"`(--[a-z-]+)", table)
-    known = run("port", "--help", COLUMNS="200").stdout
+    known = run("port", "--help", columns=200).stdout
     assert named
     assert [option for option in named if option not in known] == []
 

@@ -49,7 +49,7 @@ def end_with(command: Callable[[], object]) -> NoReturn:
     try:
         _on_interruption(_interrupt)
         remove_stale_folders()
-        code = _code_of(command)
+        code = exit_code_of(command)
         # The work is done: a late Ctrl-C must not turn it into a failure.
         _on_interruption(signal.SIG_IGN)
     except (Interrupted, KeyboardInterrupt) as error:
@@ -111,7 +111,8 @@ def _on_interruption(handler: Any) -> None:
         signal.signal(number, handler)
 
 
-def _code_of(command: Callable[[], object]) -> int:
+def exit_code_of(command: Callable[[], object]) -> int:
+    """Run a command; what it raises becomes a line on standard error and an exit code."""
     try:
         command()
         sys.stdout.flush()

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
+
+from porting.exits import exit_code_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def porting(*words, **environment):
-    """Run the command; it must never show a traceback."""
+def porting(*words, columns=80):
+    """Run the command in this process, which spares it the imports; it shows no traceback."""
+    from porting.cli import app
+
+    words = list(map(str, words))
+    with (
+        patch.dict(os.environ, COLUMNS=str(columns)),
+        redirect_stdout(io.StringIO()) as output,
+        redirect_stderr(io.StringIO()) as complaint,
+    ):
+        code = exit_code_of(lambda: app(words, prog_name="porting"))
+    assert "Traceback" not in complaint.getvalue()
+    return subprocess.CompletedProcess(words, code, output.getvalue(), complaint.getvalue())
+
+
+def porting_process(*words, **environment):
+    """Run the command in a process of its own, with more in its environment."""
     result = subprocess.run(
         [sys.executable, "-m", "porting", *map(str, words)],
         capture_output=True,

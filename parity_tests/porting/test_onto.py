@@ -10,7 +10,7 @@ from torch import nn
 
 import porting
 from genmobilenet import create_model
-from parity_tests.building.command import porting as run
+from parity_tests.building.command import porting_process as run
 
 MODULES = """
 import torch

@@ -9,7 +9,7 @@ import pytest
 
 import porting
 from parity_tests.accuracy.evaluation.test_ranks import torchrun
-from parity_tests.building.command import porting as command
+from parity_tests.building.command import porting_process as command
 from parity_tests.building.trained_network import SIZE, write_images, write_trained
 from porting.accuracy.evaluation.evaluate import evaluate
 from porting.accuracy.preprocessing import PIPELINES

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from parity_tests.building.command import porting
+from parity_tests.building.command import porting_process
 from porting.accuracy.evaluation.batch import Batch, Evaluator, Work
 from porting.accuracy.evaluation.evaluate import evaluate
 from porting.accuracy.evaluation.journal import RUN, Journal, check_apart, discard
@@ -201,7 +201,7 @@ def test_the_command_looks_at_where_its_results_go(small, photos, tmp_path):
         (["--json", photos / "labels.csv", "--labels", photos / "labels.csv"], "is read here"),
         (["--json", "/dev/null"], "it is a device or a pipe"),
     ):
-        done = porting(*words, *more)
+        done = porting_process(*words, *more)
         assert done.returncode == 2
         assert said in " ".join(done.stderr.split())
     assert not (tmp_path / "j").exists()

@@ -14,7 +14,7 @@ import torch
 import porting
 from genmobilenet import get_config
 from parity_tests.accuracy.evaluation.test_evaluate import MEAN, STD, pixels_of
-from parity_tests.building.command import porting as run
+from parity_tests.building.command import porting_process as run
 from parity_tests.building.tflite_networks import network_file
 from porting.accuracy.evaluation import agreement
 from porting.accuracy.evaluation.batch import Work

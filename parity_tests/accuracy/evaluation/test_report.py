@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from parity_tests.building.command import porting
+from parity_tests.building.command import porting_process
 from porting.accuracy.preprocessing import parse_pipeline
 from porting.reports import evaluation as reporting
 from porting.reports.documents import EVALUATION, page, read_report, schema, write_report
@@ -80,7 +80,7 @@ def test_an_image_that_is_gone_has_no_thumbnail(evaluated, wrong, photos, tmp_pa
 
 @pytest.mark.slow
 def test_the_command_writes_page_and_data(small, photos, wrong, tmp_path):
-    result = porting(
+    result = porting_process(
         "evaluate", photos, "--source", small[0], "--checkpoint", wrong, "--labels",
         photos / "labels.csv", "--workers", 0, "--journal", tmp_path / "journal", "--report",
         tmp_path / "e.html", "--json", tmp_path / "e.json",
