@@ -247,7 +247,9 @@ def check_first_seen(entry: CatalogEntry, path: Path) -> str:
             "url": entry.url,
             "first_seen": datetime.now(UTC).date().isoformat(),
         }
-        _write(lock, records)
+        beside = lock.with_name(f".{lock.name}.{os.getpid()}")
+        beside.write_text(json.dumps(records, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        beside.replace(lock)
     return digest
 
 
@@ -291,9 +293,3 @@ def _read(lock: Path) -> dict[str, Any]:
     except (ValueError, AttributeError, TypeError, OSError):
         pass
     raise BadInput(f"{lock}: not a readable record of checksums; repair it or delete it")
-
-
-def _write(lock: Path, records: dict[str, Any]) -> None:
-    beside = lock.with_name(f".{lock.name}.{os.getpid()}")
-    beside.write_text(json.dumps(records, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    beside.replace(lock)

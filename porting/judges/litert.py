@@ -133,7 +133,9 @@ class LiteRTJudge:
             self._interpreter.set_tensor(self._input["index"], self._to_input_type(image[None]))
             self._interpreter.invoke()
             for tap, number in numbers.items():
-                arrays_by_tap[tap].append(self._real_output(number))
+                values, affine = self._interpreter.get_tensor(number), self._affine.get(number)
+                real = values if affine is None else affine.to_real(values)
+                arrays_by_tap[tap].append(np.asarray(real))
         # One input's values are not copied again.
         arrays = {
             tap: p[0] if len(p) == 1 else np.concatenate(p) for tap, p in arrays_by_tap.items()
@@ -225,7 +227,8 @@ class LiteRTJudge:
                 interpreter = runtime.Interpreter(
                     model_path=None if content else str(self._source.file),
                     model_content=content,
-                    num_threads=_threads(),
+                    # More than two do not help; one where the process limits its libraries to it.
+                    num_threads=1 if os.environ.get("OMP_NUM_THREADS") == "1" else 2,
                     **options,
                 )
                 interpreter.allocate_tensors()
@@ -248,10 +251,6 @@ class LiteRTJudge:
             return image.astype(dtype)
         return (affine_of(self._input) or Affine(1.0, 0, dtype)).to_integers(image)
 
-    def _real_output(self, number: int) -> np.ndarray:
-        values, affine = self._interpreter.get_tensor(number), self._affine.get(number)
-        return np.asarray(values if affine is None else affine.to_real(values))
-
 
 def _fit(interpreter: Any, shape: tuple[int, ...], path: Path) -> dict[str, Any]:
     """Resize an interpreter's input to a shape; the input's details.
@@ -271,11 +270,6 @@ def _fit(interpreter: Any, shape: tuple[int, ...], path: Path) -> dict[str, Any]
             f"{path}: takes inputs of shape {expected_shape}, and not {shape}"
         ) from error
     return dict(interpreter.get_input_details()[0])
-
-
-def _threads() -> int:
-    """Two, more of which do not help, or one where this process limits its libraries to one."""
-    return 1 if os.environ.get("OMP_NUM_THREADS") == "1" else 2
 
 
 def installed_runtime() -> str:

@@ -286,7 +286,10 @@ class RunningFigures:
         self._total += float(difference.sum())
         self._beyond += int(np.count_nonzero(difference > noise))
         size = np.abs(left)
-        self._max_relative = max(self._max_relative, _largest_quotient(flat, size))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # Infinite where the judge's value alone is 0; fmax passes over NaN, which is 0 / 0.
+            relative = float(np.fmax.reduce(flat / size))
+        self._max_relative = max(self._max_relative, relative)  # which no NaN is beyond
         if self._tolerance.fixed:
             limit = (self._tolerance.atol or 0.0) + (self._tolerance.rtol or 0.0) * size
             self._disagreeing += int(np.count_nonzero(flat > limit))
@@ -341,14 +344,6 @@ class RunningFigures:
             figures, ulp_median=details.ulps.quantile(0.5), ulp_p99=details.ulps.quantile(0.99),
             details=details.result(),
         )  # fmt: skip
-
-
-def _largest_quotient(difference: np.ndarray, size: np.ndarray) -> float:
-    """The largest difference over the judge's value there; infinite where that alone is 0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # fmax passes over NaN, which stands for 0 / 0.
-        largest = float(np.fmax.reduce(difference / size))
-        return 0.0 if math.isnan(largest) else largest
 
 
 def _decibels(signal: float, noise: float) -> float:

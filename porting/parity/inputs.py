@@ -145,7 +145,12 @@ def _check_arrays(images: Iterable[Any], side: int | None, channels: int) -> Ite
     for number, image in enumerate(images):
         if not isinstance(image, np.ndarray):
             problem = type(image).__name__
-        elif not _fits(image.shape, side, channels):
+        elif (
+            image.ndim != 3
+            or image.shape[2] != channels
+            or image.size == 0
+            or (side is not None and image.shape[:2] != (side, side))
+        ):
             problem = f"an array of shape {image.shape}"
         elif image.dtype.kind not in "uif" or not np.isfinite(image).all():
             problem = f"an array of {image.dtype} that are not all finite numbers"
@@ -153,12 +158,6 @@ def _check_arrays(images: Iterable[Any], side: int | None, channels: int) -> Ite
             yield image
             continue
         raise BadInput(f"image {number} is {problem}; expected an array {shape}, values 0..255")
-
-
-def _fits(shape: tuple[int, ...], side: int | None, channels: int) -> bool:
-    if len(shape) != 3 or shape[2] != channels or not all(shape):
-        return False
-    return side is None or shape[:2] == (side, side)
 
 
 def seeded_pixels(count: int, size: int, channels: int = 3, seed: int = SEED) -> np.ndarray:

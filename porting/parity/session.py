@@ -162,19 +162,6 @@ class Session:
             noise, is_measured = self._noise("isolated", data, pieces, judge, differences)
             self._count(0, "isolated", judge, pieces, noise, is_measured, differences)
 
-    def _count_dense(self) -> None:
-        """Count in the dense reading."""
-        for run in dense_runs(self._pairing, self._first, self._shapes):
-            self._unsound = self._unsound or reduced_precision(run.port, run.judge)
-            self._tasks.append(
-                self._background.submit(self._activity.add, run.judge_taps, run.judge_inputs)
-            )
-            differences = Differences(run.judge, run.port)
-            noise, is_measured = self._noise(
-                "dense", run.data, run.port, run.substitutes, differences
-            )
-            self._count(0, "dense", run.judge, run.port, noise, is_measured, differences)
-
     def _noise(
         self, reading: Reading, data: Tensor, values: Mapping[str, Tensor],
         substitutes: Mapping[str, Tensor], differences: Differences,
@@ -213,8 +200,17 @@ class Session:
 
     def finish(self) -> TapVerdict:
         """The verdict on all images that were counted in."""
-        if "dense" in self._readings and not self._unsound:
-            self._count_dense()
+        dense = "dense" in self._readings and not self._unsound
+        for run in dense_runs(self._pairing, self._first, self._shapes) if dense else ():
+            self._unsound = self._unsound or reduced_precision(run.port, run.judge)
+            self._tasks.append(
+                self._background.submit(self._activity.add, run.judge_taps, run.judge_inputs)
+            )
+            differences = Differences(run.judge, run.port)
+            noise, is_measured = self._noise(
+                "dense", run.data, run.port, run.substitutes, differences
+            )
+            self._count(0, "dense", run.judge, run.port, noise, is_measured, differences)
         self._wait()
         coverage = self._coverage()
         self._refuse(None if coverage.complete else coverage.summary())

@@ -183,7 +183,10 @@ def evidence_from_tables(
             "built: nothing outside is known here to hold it to",
             described=False,
         )
-    form = _with_judges_head(descriptions, judge)
+    # Of a network published with several heads, the description with the judge's head.
+    classifier = next((step for step in reversed(judge) if step.kind == "conv"), None)
+    head = None if classifier is None else judge[classifier.inputs[0]].channels
+    form = next((form for form in descriptions if form.head == head), descriptions[0])
     refusals = tuple(_refusals(form, ends, judge, network, extra_classes))
     if refusals:
         return StructureEvidence(
@@ -204,13 +207,6 @@ def _steps_of(network: nn.Module, channels: int) -> Steps | None:
     if not isinstance(network, GenMobileNet):
         return None
     return steps_of_network(inference_copy(network).float(), channels)
-
-
-def _with_judges_head(descriptions: tuple[Description, ...], judge: Steps) -> Description:
-    """Of a network published with several heads, the description with the judge's head."""
-    classifier = next((step for step in reversed(judge) if step.kind == "conv"), None)
-    head = None if classifier is None else judge[classifier.inputs[0]].channels
-    return next((form for form in descriptions if form.head == head), descriptions[0])
 
 
 def _refusals(

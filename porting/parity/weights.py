@@ -35,7 +35,7 @@ from porting.parity.relations import (
 from porting.sources import Source
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 LINES = 5
 """Largest number of lines in which findings are listed."""
@@ -195,27 +195,17 @@ def compare_weights(
             plan_values = planned_values(
                 match.plan, source, match.config, convention.mean, convention.std
             )
-        reason = _reason_unpaired(plan_values, state, match)
-        if reason is not None:
-            return WeightComparison(unpaired=reason)
+        for key, shape in plan_values.shapes.items():
+            if key.endswith(_TRACKED):
+                continue
+            if key not in state or tuple(state[key].shape) != shape:
+                return WeightComparison(
+                    unpaired=f"the module's keys are not those of {match.model}, and its structure "
+                    f"was not matched, so that no plan says what fills them; {key} {shape} first"
+                )
         return _WeightComparer(source, match, network, plan_values).result()
     except BadInput as error:
         return WeightComparison(unpaired=str(error))
-
-
-def _reason_unpaired(
-    plan_values: PlannedValues, state: Mapping[str, Tensor], match: Match
-) -> str | None:
-    """Why the keys cannot be paired: a user-defined module was not matched by structure."""
-    for key, shape in plan_values.shapes.items():
-        if key.endswith(_TRACKED):
-            continue
-        if key not in state or tuple(state[key].shape) != shape:
-            return (
-                f"the module's keys are not those of {match.model}, and its structure was not "
-                f"matched, so that no plan says what fills them; {key} {shape} first"
-            )
-    return None
 
 
 @dataclass(frozen=True)
@@ -329,7 +319,11 @@ class _WeightComparer:
                 self._add(key, _ONCE_FOLDED)
             return
         if layer.other_epsilon:
-            self._add_epsilon(layer, _weight_pair(port, source))
+            path = layer.norm.variance.rpartition(".")[0]
+            key = f"{path}.eps".removeprefix(".")
+            text = f"{layer.port_epsilon:g}, where the source has {layer.source_epsilon:g}"
+            distance = _weight_pair(port, source).distance
+            self._findings[key] = WeightFinding(key, "epsilon", text, distance=distance)
         identity = self._source_is_identity(layer) or _is_identity(port)
         if scaling and identity and port.finite and source.finite:
             self._compare_folded(layer, differing, port, source)
@@ -338,7 +332,14 @@ class _WeightComparer:
         self, layer: _NormedLayer, differing: list[str], port: _FoldedLayer, source: _FoldedLayer
     ) -> None:
         """Relate weight and bias as they are once folded: one side has no norm of its own."""
-        whole = self._folded_from_another_set(layer, port)
+        whole = next(
+            (
+                self._weight_set(name)
+                for name, values in self._other_sets.items()
+                if _equal(port, _fold(values.read, layer, layer.source_epsilon))
+            ),
+            None,
+        )
         whole = whole or self._folded_at_another_epsilon(layer, port, source)
         if whole is None and not (_is_identity(port) and _is_identity(source)):
             unfolded = Pair(port.unfolded, source.unfolded)
@@ -361,12 +362,6 @@ class _WeightComparer:
         for key in differing:
             if key not in pairs:
                 self._add(key, _IN_FOLDED_WEIGHT)
-
-    def _folded_from_another_set(self, layer: _NormedLayer, port: _FoldedLayer) -> Relation | None:
-        for name, values in self._other_sets.items():
-            if _equal(port, _fold(values.read, layer, layer.source_epsilon)):
-                return self._weight_set(name)
-        return None
 
     def _folded_at_another_epsilon(
         self, layer: _NormedLayer, port: _FoldedLayer, source: _FoldedLayer
@@ -391,7 +386,17 @@ class _WeightComparer:
     def _relate(self, key: str, pair: Pair, suffix: str = "") -> None:
         """Add what relates a key's values to the source's, of this key or of another."""
         if pair.in_singles and not pair.equal and not pair.constant:
-            elsewhere, other = self._in_another_set(key, pair), None
+            elsewhere, other = (
+                next(
+                    (
+                        self._weight_set(name)
+                        for name, values in self._other_sets.items()
+                        if key in values.fills and bits_equal(pair.port, values.read(key))
+                    ),
+                    None,
+                ),
+                None,
+            )
             if elsewhere is None:
                 elsewhere, other = self._in_another_tensor(key, pair)
             if elsewhere is not None:
@@ -399,12 +404,6 @@ class _WeightComparer:
                 return
         relation = relation_of(pair)
         self._add(key, replace(relation, text=relation.text + suffix), pair)
-
-    def _in_another_set(self, key: str, pair: Pair) -> Relation | None:
-        for name, values in self._other_sets.items():
-            if key in values.fills and bits_equal(pair.port, values.read(key)):
-                return self._weight_set(name)
-        return None
 
     def _in_another_tensor(self, key: str, pair: Pair) -> tuple[Relation | None, str | None]:
         """The key whose values by the plan these are; it may have this key's in exchange."""
@@ -453,17 +452,14 @@ class _WeightComparer:
         self, key: str, relation: Relation, pair: Pair | None = None, other: str | None = None
     ) -> None:
         fill = self._plan_values.fills[key]
-        self._findings[key] = WeightFinding(
-            key, relation.name, relation.text, fill.source or fill.constant,
-            None if pair is None else pair.distance,
-            None if pair is None else _farthest(pair), other,
-        )  # fmt: skip
-
-    def _add_epsilon(self, layer: _NormedLayer, pair: Pair) -> None:
-        path = layer.norm.variance.rpartition(".")[0]
-        key = f"{path}.eps".removeprefix(".")
-        text = f"{layer.port_epsilon:g}, where the source has {layer.source_epsilon:g}"
-        self._findings[key] = WeightFinding(key, "epsilon", text, distance=pair.distance)
+        finding = WeightFinding(
+            key, relation.name, relation.text, fill.source or fill.constant, other=other
+        )
+        if pair is not None:
+            place = pair.farthest
+            farthest = Farthest(place, float(pair.port[place]), float(pair.source[place]))
+            finding = replace(finding, distance=pair.distance, farthest=farthest)
+        self._findings[key] = finding
 
 
 _ONCE_FOLDED = Relation("folded", "equal once folded")
@@ -529,11 +525,6 @@ def _epsilon_between(read: Values, layer: _NormedLayer, target: _FoldedLayer) ->
 def _same_values(left: np.ndarray, right: np.ndarray) -> bool:
     """Whether two arrays hold the same float32 values in the same order, of whatever shapes."""
     return left.size == right.size and bits_equal(left.ravel(), right.ravel())
-
-
-def _farthest(pair: Pair) -> Farthest:
-    place = pair.farthest
-    return Farthest(place, float(pair.port[place]), float(pair.source[place]))
 
 
 def _printable(key: str) -> str:

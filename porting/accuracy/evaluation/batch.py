@@ -216,7 +216,10 @@ class Evaluator:
             usable, images = pixels.by_pipeline[side.pipeline]
             if usable:
                 rows = [number - numbers.start for number in usable]
-                scores = self._predictor(side)(images, side)
+                key = side.runs, side.weights
+                if key not in self._predictors:
+                    self._predictors[key] = predictor_of(self._files, side, self._work.device)
+                scores = self._predictors[key](images, side)
                 finite = np.isfinite(scores).all(1)
                 if not finite.all():  # the order of classes would mean nothing
                     dataset, first = self._work.dataset, usable[int(np.argmin(finite))]
@@ -234,9 +237,3 @@ class Evaluator:
         shape = len(self._work.numbers(pixels.number)), len(self._work.answering)
         best = np.full((*shape, BEST), NO_ANSWER, np.int16)
         return Batch(pixels.number, best, np.zeros(shape, np.float32), pixels.failures)
-
-    def _predictor(self, side: Side) -> Predictor:
-        key = side.runs, side.weights
-        if key not in self._predictors:
-            self._predictors[key] = predictor_of(self._files, side, self._work.device)
-        return self._predictors[key]
