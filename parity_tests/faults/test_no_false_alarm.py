@@ -14,16 +14,16 @@ from genmobilenet.factory import build
 from parity_tests.building.tflite_networks import network_file
 from porting.parity.inputs import seeded_pixels
 
+V2, CHECKPOINT = "mobilenet-v2-035-96/mobilenet-v2_float.tflite", "mnasnet-a1-050"
 FILES = (
     "google/mobilenet_v1_0.25_224_float.tflite",
     "google/mobilenet_v2_1.0_224_quant.tflite",
     "mnasnet-a1-050/mnasnet-a1_float.tflite",
     "mnasnet-b1/mnasnet-b1_float.tflite",
-    "mobilenet-v2-035-96/mobilenet-v2_float.tflite",
+    V2,
     "mobilenet-v3-small-minimalistic/v3-small-min.tflite",
-    "mnasnet-a1-050",
+    CHECKPOINT,
 )
-FEW = ("mobilenet-v2-035-96/mobilenet-v2_float.tflite",)
 MADE_UP = {
     "squeeze-excite": "tf_semnasnet_035",
     "hard-swish": "tf_mobilenetv3_small_075",
@@ -54,18 +54,20 @@ def ported(request, tmp_path_factory):
     return port.source, build(port.config, port.state_dict), port.convention.size
 
 
-SOURCES = (*MADE_UP, *(pytest.param(file, marks=pytest.mark.slow) for file in FILES))
-# Twenty runs of each of these take a minute.
-SAMPLE = (
-    *MADE_UP,
-    *(
-        pytest.param(file, marks=[pytest.mark.slow] + [pytest.mark.thorough] * (file not in FEW))
-        for file in FILES
-    ),
-)
+def sources(*sample):
+    """All of them as parameters; of the real files CI runs a sample, each takes half a minute."""
+    return [
+        *MADE_UP,
+        *(
+            pytest.param(
+                file, marks=[pytest.mark.slow, *[pytest.mark.thorough] * (file not in sample)]
+            )
+            for file in FILES
+        ),
+    ]
 
 
-@pytest.mark.parametrize("ported", SOURCES, indirect=True)
+@pytest.mark.parametrize("ported", sources(V2, CHECKPOINT), indirect=True)
 def test_odd_images(ported):
     source, network, size = ported
     for name, image in odd_images(size).items():
@@ -73,7 +75,7 @@ def test_odd_images(ported):
         assert comparison, f"{name}: {comparison.summary()}"
 
 
-@pytest.mark.parametrize("ported", SAMPLE, indirect=True)
+@pytest.mark.parametrize("ported", sources(V2), indirect=True)
 def test_twenty_seeds(ported):
     source, network, size = ported
     pixels = np.concatenate([seeded_pixels(1, size, seed=seed) for seed in range(20)])
@@ -83,7 +85,7 @@ def test_twenty_seeds(ported):
     assert comparison.spread is None
 
 
-@pytest.mark.parametrize("ported", SAMPLE, indirect=True)
+@pytest.mark.parametrize("ported", sources(V2), indirect=True)
 def test_channels_last_and_threads(ported):
     source, network, size = ported
     channels_last = copy.deepcopy(network).to(memory_format=torch.channels_last)

@@ -10,6 +10,7 @@ from genmobilenet import get_config
 from parity_tests.building.archives import archive_of
 from parity_tests.building.checkpoints import write_network
 from parity_tests.building.command import porting, porting_in
+from parity_tests.building.sampling import sampled
 from parity_tests.building.server import serving
 from parity_tests.building.tflite_networks import network_file
 from porting.catalog.downloads import ChecksumMismatch
@@ -149,7 +150,7 @@ def test_else_it_is_downloaded(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["mnasnet_small", "tf_mnasnet_small"])
+@pytest.mark.parametrize("model", sampled(["mnasnet_small", "tf_mnasnet_small"], ["mnasnet_small"]))
 def test_offline_files_are_synthesized_and_one_line_says_so(tmp_path, model, capsys):
     pytest.importorskip("tensorflow")
     actual = obtain(tmp_path / "google", tmp_path / "made", model, None)

@@ -57,10 +57,11 @@ class TestWithKeras:
         np.testing.assert_array_equal(expected[1], model.predict(pixels, verbose=0))
         scale = np.abs(expected[0]).max()
         assert np.abs(expected[0][0] - expected[0][1]).max() > 0.01 * scale
-        told = [(layout, application) for layout in files]
-        told += [("archive", None)]
-        told += [] if application.family == "MobileNetV3Small" else [("h5", None)]
-        for layout, network in told:
+        ways = [*((layout, application) for layout in files), ("archive", None)]
+        ways += [] if application.family == "MobileNetV3Small" else [("h5", None)]
+        if application != SMALL[0]:
+            ways = ways[SMALL.index(application) :: 3]  # they load alike, and take turns
+        for layout, network in ways:
             judge = KerasJudge(KerasSource(files[layout]), network)
             before, last = list(judge.tap_names)[-2:]
             run = judge.run(pixels, {"before": before, "last": last})
