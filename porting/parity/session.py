@@ -201,16 +201,16 @@ class Session:
     def finish(self) -> TapVerdict:
         """The verdict on all images that were counted in."""
         dense = "dense" in self._readings and not self._unsound
-        for run in dense_runs(self._pairing, self._first, self._shapes) if dense else ():
-            self._unsound = self._unsound or reduced_precision(run.port, run.judge)
+        for draw in dense_runs(self._pairing, self._first, self._shapes) if dense else ():
+            self._unsound = self._unsound or reduced_precision(draw.port, draw.judge)
             self._tasks.append(
-                self._background.submit(self._activity.add, run.judge_taps, run.judge_inputs)
+                self._background.submit(self._activity.add, draw.judge_taps, draw.judge_inputs)
             )
-            differences = Differences(run.judge, run.port)
+            differences = Differences(draw.judge, draw.port)
             noise, is_measured = self._noise(
-                "dense", run.data, run.port, run.substitutes, differences
+                "dense", draw.data, draw.port, draw.substitutes, differences
             )
-            self._count(0, "dense", run.judge, run.port, noise, is_measured, differences)
+            self._count(0, "dense", draw.judge, draw.port, noise, is_measured, differences)
         self._wait()
         coverage = self._coverage()
         self._refuse(None if coverage.complete else coverage.summary())
