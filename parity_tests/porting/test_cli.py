@@ -230,8 +230,8 @@ def test_the_help_lists_every_command_but_a_former_name():
     text = porting("--help").stdout
     commands = re.findall(r"^│ ([a-z]+) ", text[text.index("Commands") :], re.MULTILINE)
     assert commands == [
-        "inspect", "port", "check", "diff", "evaluate", "reproduce", "report", "sources", "fetch",
-        "synthesize",
+        "inspect", "port", "check", "diff", "evaluate", "reproduce", "release", "verify", "report",
+        "sources", "fetch", "synthesize",
     ]  # fmt: skip
     assert max(map(len, text.splitlines())) <= 80
 
@@ -249,5 +249,5 @@ def test_a_shell_completes_commands_and_options():
             f"os.environ.update({environment!r}, COMP_CWORD={str(last)!r})"
         ).stdout.split()
 
-    assert completions("porting re", 1) == ["reproduce", "report"]
+    assert completions("porting re", 1) == ["reproduce", "release", "report"]
     assert completions("porting check --re", 2) == ["--reports"]
