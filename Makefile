@@ -67,8 +67,8 @@ test-tflite-runtime: ## the TFLite judge's tests with tflite-runtime (needs Pyth
 	python3.11 -m venv $(VENV)-tflite-runtime
 	$(VENV)-tflite-runtime/bin/pip install --quiet --disable-pip-version-check \
 		--requirement requirements-tflite-runtime.lock
-	WITHOUT_LITERT=1 $(VENV)-tflite-runtime/bin/python -m pytest \
-		parity_tests/porting/judges/test_litert.py parity_tests/porting/test_port.py \
+	WITHOUT_LITERT=1 OMP_NUM_THREADS=1 $(VENV)-tflite-runtime/bin/python -m pytest \
+		--numprocesses auto --dist worksteal parity_tests/porting/judges/test_litert.py parity_tests/porting/test_port.py \
 		parity_tests/matrix
 
 test-others: $(VENV)-others/.installed ## tests against the networks of timm and torchvision
