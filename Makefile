@@ -68,8 +68,8 @@ test-tflite-runtime: ## the TFLite judge's tests with tflite-runtime (needs Pyth
 	$(VENV)-tflite-runtime/bin/pip install --quiet --disable-pip-version-check \
 		--requirement requirements-tflite-runtime.lock
 	WITHOUT_LITERT=1 OMP_NUM_THREADS=1 $(VENV)-tflite-runtime/bin/python -m pytest \
-		--numprocesses auto --dist worksteal parity_tests/porting/judges/test_litert.py parity_tests/porting/test_port.py \
-		parity_tests/matrix
+		--numprocesses auto --dist worksteal parity_tests/porting/judges/test_litert.py \
+		parity_tests/porting/test_port.py parity_tests/matrix
 
 test-others: $(VENV)-others/.installed ## tests against the networks of timm and torchvision
 	PORTING_OTHERS="$(abspath $(VENV)-others)" $(BIN)/python -m pytest -m '' parity_tests/others
