@@ -28,6 +28,10 @@ def check(
         ),
     ] = None,
     reports: ReportsOption = REPORTS,
+    junit: Annotated[
+        Path | None,
+        typer.Option("--junit", help="Write the outcomes as JUnit XML, for CI.", metavar="FILE"),
+    ] = None,
     jobs: JobsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -36,9 +40,9 @@ def check(
     A source is found by the checksum in the port's card: in --source, among downloads and
     synthetic files, and where it was when it was ported. The worst outcome gives the exit code.
     """
-    from porting.atomic_files import check_folder
+    from porting.atomic_files import check_files, check_folder, write_text
     from porting.card import read_card
-    from porting.cli.processes import Outcome, Wording, run_each, show_outcomes
+    from porting.cli.processes import Outcome, Wording, junit_xml, run_each, show_outcomes
     from porting.reports.documents import write_report
     from porting.sha256 import sha256_of
 
@@ -56,6 +60,7 @@ def check(
     if not ports:
         raise BadInput(f"{folder}: no ported file in it; port something first")
     check_folder(reports)
+    check_files([] if junit is None else [junit])
     wording = Wording("comparing", "at parity", "not compared")
     commands = {}
     for port, place in find_sources(cards, [*(source or ()), DOWNLOADS, SYNTHETIC]).items():
@@ -76,7 +81,10 @@ def check(
         return data["summary"], str(reports / f"{port.stem}.html")
 
     outcomes |= {o.file: o for o in run_each(commands, jobs, read_result, wording)}
-    show_outcomes([outcomes[port] for port in ports if port in outcomes], wording, as_json)
+    in_order = [outcomes[port] for port in ports if port in outcomes]
+    if junit is not None:
+        write_text(junit, junit_xml(in_order))
+    show_outcomes(in_order, wording, as_json)
 
 
 def find_sources(

@@ -142,6 +142,34 @@ def show_outcomes(outcomes: Sequence[Outcome], wording: Wording, as_json: bool) 
     )
 
 
+def junit_xml(outcomes: Sequence[Outcome]) -> str:
+    """The outcomes as JUnit XML, which continuous integration reads: a test case for each file.
+
+    A disagreement is a failure, and what could not be compared an error.
+    """
+    from xml.etree import ElementTree
+
+    kinds = [
+        None if o.code == SUCCESS else "failure" if o.code == NOT_AT_PARITY else "error"
+        for o in outcomes
+    ]
+    suite = ElementTree.Element(
+        "testsuite", name="porting", tests=str(len(outcomes)),
+        failures=str(kinds.count("failure")), errors=str(kinds.count("error")),
+    )  # fmt: skip
+    for outcome, kind in zip(outcomes, kinds, strict=True):
+        name, text = (
+            # XML has no control characters.
+            "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
+            for words in (str(outcome.file), outcome.text)
+        )
+        case = ElementTree.SubElement(suite, "testcase", classname="porting", name=name)
+        if kind is not None:
+            ElementTree.SubElement(case, kind, message=text)
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, encoding="unicode") + "\n"
+
+
 def _complaint(code: int, complaints: str, file: Path) -> str:
     """The last message of a command; libraries write to standard error as well."""
     if code < 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -12,6 +13,7 @@ import porting
 from parity_tests.building.command import porting as run
 from porting.card import read_card
 from porting.cli.check import find_sources
+from porting.cli.processes import Outcome, junit_xml
 from porting.errors import BadInput
 from porting.sha256 import sha256_of
 
@@ -102,12 +104,29 @@ def test_one_that_disagrees_gives_the_exit_code(small, ported, faulty, tmp_path)
     change_card(ported, lambda card: card["weights"].update(sha256=digest))
     shutil.copy(weights, ported / "lost.pth")
     words = [ported, "--source", small[0], "--reports", tmp_path / "reports", "--json"]
-    result = check(*words)
+    result = check(*words, "--junit", tmp_path / "junit.xml")
     assert result.returncode == 1
     data = json.loads(result.stdout)
     assert data["counts"] == {"at parity": 0, "not at parity": 1, "not compared": 1}
     [outcome] = [o for o in data["outcomes"] if o["code"] == 1]
     assert "the error is born at" in outcome["text"]
+    suite = ElementTree.parse(tmp_path / "junit.xml").getroot()
+    assert {name: suite.get(name) for name in ("tests", "failures", "errors")} == {
+        "tests": "2", "failures": "1", "errors": "1",
+    }  # fmt: skip
+    cases = {case.get("name"): [(part.tag, part.get("message")) for part in case] for case in suite}
+    assert cases[str(weights)] == [("failure", outcome["text"])]
+    assert cases[str(ported / "lost.pth")][0][0] == "error"
+
+
+def test_junit_escapes_what_xml_cannot_hold():
+    text = junit_xml(
+        [Outcome(Path("a\x1b.pth"), 2, "<damaged>\x00"), Outcome(Path("b"), 0, "fine")]
+    )
+    first, second = ElementTree.fromstring(text)
+    assert first.get("name") == "a\\x1b.pth"
+    assert first[0].get("message") == "<damaged>\\x00"
+    assert len(second) == 0
 
 
 def test_what_was_ported_onto_a_module_is_left_out(ported, small, tmp_path):
