@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -25,13 +26,16 @@ def sampled(values: Iterable, sample: Iterable) -> list:
     ]
 
 
-def one_width_each(names: Iterable[str]) -> list:
-    """Networks as parameters: of each architecture the narrowest, the other widths thorough."""
-    names, narrowest = list(names), {}
+def one_size_each(names: Iterable[str]) -> list:
+    """Networks as parameters, all but the smallest of each architecture marked thorough."""
+    names, smallest = list(names), {}
     for name in names:
         config = get_config(name)
-        architecture = replace(config, width=None, source="", input_size=224)
-        width, _ = narrowest.get(architecture, (None, name))
-        if width is None or (config.width or 1) < width:
-            narrowest[architecture] = (config.width or 1, name)
-    return sampled(names, (name for _, name in narrowest.values()))
+        kinds = tuple(re.sub(r"_r\d+", "", block) for block in config.blocks)
+        architecture = replace(
+            config, blocks=kinds, width=None, drop_rate=0.0, source="", input_size=224
+        )
+        layers = sum(int(repeats) for repeats in re.findall(r"_r(\d+)", " ".join(config.blocks)))
+        size = (config.width or 1, layers, name)
+        smallest[architecture] = min(size, smallest.get(architecture, size))
+    return sampled(names, (name for *_, name in smallest.values()))

@@ -25,7 +25,7 @@ from genmobilenet import (
 from genmobilenet.deployment import GROUP, KernelPaddedConv, fold
 from genmobilenet.layers import Conv2dSame
 from parity_tests.building.networks import TINY, TRIED, drawn, with_random_statistics
-from parity_tests.building.sampling import one_width_each
+from parity_tests.building.sampling import one_size_each
 from porting.parity.noise import FACTOR, floor, noise_of
 
 SIDE = 64
@@ -85,7 +85,7 @@ def test_equal_at_every_size(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", one_width_each(TRIED))
+@pytest.mark.parametrize("name", one_size_each(TRIED))
 def test_equal_at_every_size_over_the_zoo(name):
     assert_equal_at_every_size(drawn(name))
 

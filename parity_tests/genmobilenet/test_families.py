@@ -14,7 +14,7 @@ from genmobilenet.factory import build
 from genmobilenet.network import GenMobileNet
 from genmobilenet.zoo import NETWORKS, tensorflow_form
 from parity_tests.building.networks import TRIED
-from parity_tests.building.sampling import one_width_each
+from parity_tests.building.sampling import one_size_each
 
 # Name -> parameters and multiply-adds in millions at the published size. V1 and V2: the tables of
 # tensorflow/models research/slim/nets, mobilenet_v1.md and mobilenet/README.md; V3:
@@ -235,7 +235,7 @@ def test_features_classifier_and_layouts(name):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("name", one_width_each(TRIED))
+@pytest.mark.parametrize("name", one_size_each(TRIED))
 def test_networks_can_be_scripted(name):
     model = create_model(name, num_classes=5).eval()
     x = torch.randn(1, 3, 65, 49)
@@ -244,7 +244,7 @@ def test_networks_can_be_scripted(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", one_width_each(TRIED))
+@pytest.mark.parametrize("name", one_size_each(TRIED))
 def test_networks_can_be_exported(name):
     model = create_model(name, num_classes=5).eval()
     x = torch.randn(1, 3, 65, 49)
