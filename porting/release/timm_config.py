@@ -13,15 +13,22 @@ from porting.errors import BadInput
 from porting.mapping.input_spec import InputConvention
 
 TIMM_NAMES = frozenset(
-    "fbnetc_100 mixnet_s mixnet_m mixnet_l tf_mixnet_s tf_mixnet_m tf_mixnet_l "
-    "mobilenetv4_conv_small_035 mobilenetv4_conv_small_050 mobilenetv4_conv_small "
-    "mobilenetv4_conv_medium mobilenetv4_conv_large "
-    "mnasnet_050 mnasnet_075 mnasnet_100 mnasnet_140 mnasnet_small mobilenetv1_100 "
-    "mobilenetv2_035 mobilenetv2_050 mobilenetv2_075 mobilenetv2_100 mobilenetv2_140 "
-    "mobilenetv3_large_075 mobilenetv3_large_100 mobilenetv3_small_075 mobilenetv3_small_100 "
-    "semnasnet_050 semnasnet_075 semnasnet_100 semnasnet_140 spnasnet_100 "
-    "tf_mobilenetv3_large_075 tf_mobilenetv3_large_100 tf_mobilenetv3_large_minimal_100 "
-    "tf_mobilenetv3_small_075 tf_mobilenetv3_small_100 tf_mobilenetv3_small_minimal_100".split()
+    "efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3 efficientnet_b4 "
+    "efficientnet_b5 efficientnet_b6 efficientnet_b7 efficientnet_el efficientnet_em "
+    "efficientnet_es efficientnet_lite0 efficientnet_lite1 efficientnet_lite2 efficientnet_lite3 "
+    "efficientnet_lite4 fbnetc_100 mixnet_l mixnet_m mixnet_s mnasnet_050 mnasnet_075 mnasnet_100 "
+    "mnasnet_140 mnasnet_small mobilenet_edgetpu_100 mobilenetv1_100 mobilenetv2_035 "
+    "mobilenetv2_050 mobilenetv2_075 mobilenetv2_100 mobilenetv2_140 mobilenetv3_large_075 "
+    "mobilenetv3_large_100 mobilenetv3_small_075 mobilenetv3_small_100 mobilenetv4_conv_large "
+    "mobilenetv4_conv_medium mobilenetv4_conv_small mobilenetv4_conv_small_035 "
+    "mobilenetv4_conv_small_050 semnasnet_050 semnasnet_075 semnasnet_100 semnasnet_140 "
+    "spnasnet_100 tf_efficientnet_b0 tf_efficientnet_b1 tf_efficientnet_b2 tf_efficientnet_b3 "
+    "tf_efficientnet_b4 tf_efficientnet_b5 tf_efficientnet_b6 tf_efficientnet_b7 "
+    "tf_efficientnet_el tf_efficientnet_em tf_efficientnet_es tf_efficientnet_lite0 "
+    "tf_efficientnet_lite1 tf_efficientnet_lite2 tf_efficientnet_lite3 tf_efficientnet_lite4 "
+    "tf_mixnet_l tf_mixnet_m tf_mixnet_s tf_mobilenetv3_large_075 tf_mobilenetv3_large_100 "
+    "tf_mobilenetv3_large_minimal_100 tf_mobilenetv3_small_075 tf_mobilenetv3_small_100 "
+    "tf_mobilenetv3_small_minimal_100".split()
 )
 """Networks of this package that timm 1.0.31 has too: ``timm/models/efficientnet.py`` and
 ``mobilenetv3.py``, the functions below ``@register_model``."""
