@@ -6,7 +6,9 @@ Every network in every such file is in ``parity_tests.matrix``.
 from __future__ import annotations
 
 import copy
+import os
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,7 +49,7 @@ def test_the_rescaling_inside_is_the_convention(tmp_path):
     convention = porting.port(files["archive"], verify=False).convention
     assert convention.mean == pytest.approx((127.5,) * 3)
     assert convention.size == 64
-    assert "Rescaling" in convention.evidence
+    assert "normalises its input (MUL, ADD)" in convention.evidence
 
 
 @pytest.mark.parametrize("layout", ["archive", "h5", "legacy weights"])
@@ -55,7 +57,8 @@ def test_the_last_layer_as_tensorflow_1_calls_it(tmp_path, layout):
     model = build(Application("MobileNetV2", 0.35, classes=5, size=64))
     model.layers[-1].name = "Logits"
     result = porting.port(write(model, tmp_path)[layout], pixels=seeded_pixels(2, 64))
-    assert result.plan.naming == "keras mobilenet_v2 of TensorFlow 1"
+    by_names = layout == "legacy weights"
+    assert result.plan.naming == ("keras mobilenet_v2 of TensorFlow 1" if by_names else "graph")
     assert result.comparison, result.comparison.summary()
     dense = torch.from_numpy(model.layers[-1].get_weights()[0].T.copy())
     assert torch.equal(result.state_dict["classifier.weight"], dense)
@@ -101,3 +104,73 @@ def test_classes_that_are_rare_are_compared_by_their_logits(tmp_path):
         comparison = porting.compare(path, faulty, pixels, mode="accumulated")
         assert not comparison
         assert comparison.culprit.tap == "classifier"
+
+
+WITH_FILES = pytest.mark.skipif(
+    "PORTING_ARTIFACTS" not in os.environ, reason="PORTING_ARTIFACTS names no folder of real files"
+)
+
+
+@WITH_FILES
+@pytest.mark.parametrize(
+    "name",
+    [
+        "retrained/visual_wake_words_96.h5",
+        "cases/nested_base.keras",
+        "cases/inputs_as_list.keras",
+        "cases/mixed_float16.keras",
+    ],
+)
+def test_whole_models_that_people_have(name):
+    path = Path(os.environ["PORTING_ARTIFACTS"]) / name
+    result = porting.port(path, pixels=seeded_pixels(1, 96))
+    assert result.comparison, result.comparison.summary()
+    assert result.pixels.agrees, result.pixels.summary()
+    assert result.plan.naming == "graph"
+
+
+@WITH_FILES
+def test_teachable_machine_gives_its_own_probabilities():
+    folder = Path(os.environ["PORTING_ARTIFACTS"]) / "retrained"
+    result = porting.port(folder / "teachable_machine_keras_model.h5", pixels=seeded_pixels(1, 224))
+    assert result.comparison, result.comparison.summary()
+    network = create_model(result.model, num_classes=4)
+    network.load_state_dict(result.state_dict)
+    network.eval()
+    golden = np.load(folder / "teachable_machine_keras_golden.npz")
+    inputs = result.convention.normalise(golden["input"])
+    with torch.inference_mode():
+        answers = network(torch.from_numpy(inputs).permute(0, 3, 1, 2)).softmax(-1).numpy()
+    np.testing.assert_allclose(answers, golden["probs"], atol=1e-5)
+
+
+def test_a_separable_network_onto_a_module(tmp_path):
+    import keras
+
+    layers = keras.layers
+    image = keras.Input((32, 32, 3), name="photo")
+    x = layers.Rescaling(1 / 127.5, offset=-1)(image)
+    x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)
+    x = layers.SeparableConv2D(12, 3, padding="same", activation="relu", name="separable")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(image, layers.Dense(3, activation="softmax", name="answer")(x))
+    model.save(tmp_path / "m.keras")
+
+    class Separable(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = torch.nn.Conv2d(3, 8, 3, stride=2)
+            self.depthwise = torch.nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False)
+            self.pointwise = torch.nn.Conv2d(8, 12, 1)
+            self.answer = torch.nn.Linear(12, 3)
+
+        def forward(self, x):
+            x = self.stem(torch.nn.functional.pad(x, (0, 1, 0, 1))).relu()
+            x = self.pointwise(self.depthwise(x)).relu()
+            return self.answer(x.mean((2, 3)))
+
+    result = porting.port(tmp_path / "m.keras", onto=Separable(), pixels=seeded_pixels(1, 32))
+    assert result.comparison, result.comparison.summary()
+    kernel = model.get_layer("separable").pointwise_kernel.numpy()
+    weight = result.state_dict["pointwise.weight"].permute(2, 3, 1, 0).numpy()
+    np.testing.assert_array_equal(weight, kernel)

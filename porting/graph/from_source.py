@@ -58,6 +58,7 @@ _PLAIN = {
     "RELU_0_TO_1": "relu1", "RELU_N1_TO_1": "relu_n1_to_1", "LOGISTIC": "sigmoid",
     "HARD_SWISH": "hard_swish", "TANH": "tanh", "SOFTMAX": "softmax",
     "L2_NORMALIZATION": "l2_normalise", "SQUARE": "square", "SQRT": "sqrt", "RSQRT": "rsqrt",
+    "SILU": "silu", "HARD_SIGMOID": "hard_sigmoid",
 }  # fmt: skip
 """Operators without weights -> the kind of node that they become."""
 _OF_ONE_CHANNEL = {"1 h w c": "i h w o", "h w c 1": "h w i o", "h w c m": "h w i o"}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 import warnings
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +16,12 @@ import numpy as np
 
 from porting.errors import BadInput, MissingJudge
 from porting.judges.judge import Run, direct_inputs, groups_of
+from porting.judges.keras_2 import SLASH, classes_of_keras_2, write_for_keras_3
 from porting.judges.tensorflow import import_tensorflow
 from porting.sources.checkpoint import CheckpointSource
 from porting.sources.checkpoint.weight_sets import GRAPH_KEY
 from porting.sources.keras import KerasSource
+from porting.sources.keras.graph import DEPTHWISE, LINEAR
 
 FAMILIES = (
     "MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small",
@@ -79,8 +80,9 @@ class KerasJudge:
     with squeeze-excite needs it too: Keras 3 loads neither its own nor Keras 2's. Of the source
     the path and the layout of the file are used; its tensors are not.
 
-    A softmax inside the last layer is left off: after it one class at 1 hides all other values.
-    The tap of that layer has its logits.
+    Models inside the model are taken apart into their layers, and a layer with an activation
+    inside it gives its result before that as well; all are called as in the reader's graph. Keras
+    runs the very layers of the file.
 
     Everything is computed in float32, whatever dtype policy the layers state; ``name`` says
     so where they state another.
@@ -134,12 +136,7 @@ class KerasJudge:
             raise BadInput(
                 f"{self._source.path}: Keras cannot load it: {reason}{way_out}"
             ) from error
-        keras = self._keras
-        self._steps = [s for s in self._model.operations if isinstance(s.output, keras.KerasTensor)]
-        last = self._steps[-1]
-        activation = getattr(getattr(last, "activation", None), "__name__", "")
-        if isinstance(last, (keras.layers.Dense, keras.layers.Conv2D)) and activation == "softmax":
-            last.activation = keras.activations.linear
+        self._steps, self._tensors = _steps_of(self._keras, self._model)
 
     def _fit(self, side: int) -> None:
         """Rebuild a network of keras.applications for images of this side; its weights fit any.
@@ -171,10 +168,8 @@ class KerasJudge:
     @property
     def flow(self) -> tuple[KerasStep, ...]:
         """Layers and operations in the model's order, which is that of the data."""
-        activations = (getattr(step, "activation", None) for step in self._steps)
         return tuple(
-            KerasStep(name, type(step).__name__, str(getattr(activation, "__name__", "")))
-            for name, step, activation in zip(self._names, self._steps, activations, strict=True)
+            replace(step, name=name) for name, step in zip(self._names, self._steps, strict=True)
         )
 
     def run(self, inputs: np.ndarray, taps: Mapping[str, str]) -> Run:
@@ -190,7 +185,7 @@ class KerasJudge:
         if unknown:
             raise BadInput(f"the model has no layer {unknown[0]!r}")
         self._fit(inputs.shape[1])
-        outputs = dict(zip(self._names, (step.output for step in self._steps), strict=True))
+        outputs = dict(zip(self._names, self._tensors, strict=True))
         layers = {name: outputs[name] for name in taps.values()}
         model = self._keras.Model(self._model.inputs[0], list(layers.values()))
         arrays_by_layer: dict[str, list[np.ndarray]] = {name: [] for name in layers}
@@ -212,7 +207,7 @@ class KerasJudge:
         and not fed.
         """
         self._fit(inputs.shape[1])
-        outputs = dict(zip(self._names, (step.output for step in self._steps), strict=True))
+        outputs = dict(zip(self._names, self._tensors, strict=True))
         # By identity: == of a KerasTensor gives another KerasTensor.
         tensors = {id(outputs[name]): outputs[name] for name in taps.values()}
         names = {id(outputs[name]): name for name in taps.values()}
@@ -228,10 +223,15 @@ class KerasJudge:
 
         inputs_of_tap = {place: direct_inputs(place, substitutes, inputs_of) for place in names}
         results: dict[str, np.ndarray] = {}
+        start = self._model.inputs[0]
+        inputs = substitutes.get(id(start), inputs)
+        if id(start) in inputs_of_tap:
+            results[names[id(start)]] = inputs
+            del inputs_of_tap[id(start)]
         for group in groups_of(inputs_of_tap):
-            entries = list(set().union(*(inputs_of_tap[place] for place in group)))
+            entries = list(set().union(*(inputs_of_tap[place] for place in group)) - {id(start)})
             pieces = self._keras.Model(
-                [self._model.inputs[0], *(tensors[place] for place in entries)],
+                [start, *(tensors[place] for place in entries)],
                 [tensors[place] for place in group],
             )
             with self._keras.device("cpu"):
@@ -240,6 +240,103 @@ class KerasJudge:
             for place, value in zip(group, arrays, strict=True):
                 results[names[place]] = self._keras.ops.convert_to_numpy(value)
         return Run({tap: results[name] for tap, name in taps.items()}, self.name, self.version)
+
+
+def _steps_of(  # noqa: PLR0915 - one walk
+    keras: Any, model: Any
+) -> tuple[list[KerasStep], list[Any]]:
+    """A model's layers and operations in order, those of models inside it too, and their tensors.
+
+    Each is called anew on the results of those before it, so that all are of one model.
+    """
+    from keras.src.models.functional import Functional
+
+    steps: list[KerasStep] = []
+    tensors: list[Any] = []
+    activations: dict[Any, Any] = {}
+    numbers: Counter[str] = Counter()
+    names: dict[Any, str] = {}
+    called: list[Any] = []
+    with_activation = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D,
+                       keras.layers.SeparableConv2D, keras.layers.Dense)  # fmt: skip
+
+    def add(name: str, kind: str, tensor: Any, activation: Any = None) -> Any:
+        steps.append(KerasStep(name, kind, str(getattr(activation, "__name__", ""))))
+        tensors.append(tensor)
+        return tensor
+
+    def unique(name: str) -> str:
+        """A name that no layer has yet: those of a model must differ."""
+        numbers[name] += 1
+        return unique(f"{name}_{numbers[name]}") if numbers[name] > 1 else name
+
+    def call(layer: Any, name: str, arguments: Any, keywords: Any) -> Any:
+        if isinstance(layer, (Functional, keras.Sequential)):
+            return run(layer, keras.tree.flatten(arguments), f"{name}/")
+        if layer not in called:
+            called.append(layer)
+            layer.name = unique(layer.name)
+        kind = type(layer).__name__
+        if not isinstance(layer, with_activation):
+            result = layer(*arguments, **keywords)
+            if isinstance(result, keras.KerasTensor):
+                add(name, kind, result, getattr(layer, "activation", None))
+            return result
+        # Once a layer has lost its activation it is called without from then on.
+        activation = activations.setdefault(layer, layer.activation)
+        if activation is keras.activations.linear:
+            return add(name, kind, _applied(keras, layer, arguments, name, add), activation)
+        layer.activation = keras.activations.linear
+        before = add(f"{name}{LINEAR}", kind, _applied(keras, layer, arguments, name, add))
+        last = keras.layers.Activation(activation, name=unique(layer.name))
+        return add(name, "Activation", last(before), activation)
+
+    def run(part: Any, inputs: list[Any], prefix: str) -> Any:
+        function = part._functional if isinstance(part, keras.Sequential) else part
+        values = {id(x): value for x, value in zip(function.inputs, inputs, strict=True)}
+        nodes = [
+            node
+            for depth in sorted(function._nodes_by_depth, reverse=True)
+            for node in function._nodes_by_depth[depth]
+        ]
+        counts: dict[int, list[int]] = defaultdict(list)
+        for node in nodes:
+            place = node.operation._inbound_nodes.index(node)
+            counts[id(node.operation)].append(place)
+        for node in nodes:
+            operation = node.operation
+            names.setdefault(operation, operation.name.replace(SLASH, "/"))
+            if node.is_input:
+                if not prefix:
+                    add(names[operation], type(operation).__name__, node.outputs[0])
+                continue
+            place = operation._inbound_nodes.index(node)
+            number = sum(other < place for other in counts[id(operation)])
+            name = prefix + names[operation] + (f":{number}" if number else "")
+            arguments, keywords = node.arguments.fill_in(values)
+            results = keras.tree.flatten(call(operation, name, arguments, keywords))
+            values |= {id(x): value for x, value in zip(node.outputs, results, strict=True)}
+        outputs = [values[id(x)] for x in function.outputs]
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    run(model, list(model.inputs), "")
+    return steps, tensors
+
+
+def _applied(keras: Any, layer: Any, arguments: Any, name: str, add: Callable[..., Any]) -> Any:
+    """A layer's result; of a separable convolution the two of its parts, one after the other."""
+    if not isinstance(layer, keras.layers.SeparableConv2D):
+        return layer(*arguments)
+    depthwise = keras.layers.DepthwiseConv2D(
+        layer.kernel_size, layer.strides, layer.padding, layer.depth_multiplier,
+        dilation_rate=layer.dilation_rate, use_bias=False,
+    )  # fmt: skip
+    pointwise = keras.layers.Conv2D(layer.filters, 1, use_bias=layer.use_bias)
+    between = add(f"{name}{DEPTHWISE}", "DepthwiseConv2D", depthwise(*arguments))
+    result = pointwise(between)
+    depthwise.set_weights([layer.depthwise_kernel])
+    pointwise.set_weights([layer.pointwise_kernel, *([layer.bias] if layer.use_bias else [])])
+    return result
 
 
 def _load_model(
@@ -256,15 +353,10 @@ def _load_model(
         warnings.filterwarnings("error", category=UserWarning, module=r"keras\.src\.saving")
         # Keras tells the layout by the file's suffix alone.
         file = Path(folder) / f"model{source.suffix}"
-        if source.suffix == ".h5" and any(
-            info.stored_as == "bfloat16" for info in source.tensors.values()
-        ):
-            write_without_bfloat16(source.path, file)
-        else:
-            file.symlink_to(source.path.absolute())
+        write_for_keras_3(source.path, file)
         if application is None:
             return keras.saving.load_model(
-                file, policies_of_keras_2(keras), compile=False, safe_mode=True
+                file, classes_of_keras_2(keras), compile=False, safe_mode=True
             )
         model = _build_application(keras, application)
         model.load_weights(file)
@@ -337,7 +429,7 @@ def in_float32(keras: Any, model: Any) -> Any:
     new_settings = _with_float32(settings)
     if new_settings == settings:
         return model
-    other = keras.saving.deserialize_keras_object(new_settings)
+    other = keras.saving.deserialize_keras_object(new_settings, classes_of_keras_2(keras))
     other.set_weights(
         [
             np.asarray(value).astype(np.float32) if variable.dtype == _FLOAT32 else value
@@ -345,39 +437,6 @@ def in_float32(keras: Any, model: Any) -> Any:
         ]
     )
     return other
-
-
-def policies_of_keras_2(keras: Any) -> dict[str, Any]:
-    """Keras 2's class of policies, which a configuration may name and Keras 3 lacks."""
-
-    class Policy:
-        """A policy by its name; those of TensorFlow 2.3 have a scale for losses beside it."""
-
-        @classmethod
-        def from_config(cls, config: dict[str, Any]) -> Any:
-            return keras.dtype_policies.DTypePolicy(config["name"])
-
-    return {"Policy": Policy}
-
-
-def write_without_bfloat16(file: Path, copy: Path) -> None:
-    """Copy an ``.h5``, with the weights in bfloat16 as float32.
-
-    Keras writes them there as two bytes without a type, which it does not read again.
-    """
-    import h5py
-
-    shutil.copyfile(file, copy)
-    with h5py.File(copy, "r+", locking=False) as h5:
-        names: list[str] = []
-        h5.visititems(lambda name, _: names.append(name))
-        for name in names:
-            dtype = getattr(h5[name], "dtype", None)
-            if dtype is None or dtype.kind != "V" or dtype.itemsize != 2:
-                continue
-            halves = np.frombuffer(h5[name][()].tobytes(), "<u2").reshape(h5[name].shape)
-            del h5[name]
-            h5[name] = (halves.astype(np.uint32) << 16).view(np.float32)
 
 
 def _with_float32(settings: Any) -> Any:

@@ -34,10 +34,10 @@ def not_a_classifier(source: Source) -> str | None:
         layers = {part for name in source.tensors for part in name.split("/")}
         wrappers = (w for w in _WRAPPERS if any(layer.startswith(w) for layer in layers))
         return next((_WRAPPERS[wrapper] for wrapper in wrappers), None)
-    kinds = {operator.kind for operator in graph.operators}
+    by_kind = {operator.kind: operator for operator in reversed(graph.operators)}
     for kind, description in _OTHER_KINDS.items():
-        if kind in kinds:
-            return description
+        if kind in by_kind:
+            return description.format(name=by_kind[kind].outputs[0])
     entry = source.activations.get(graph.inputs[0]) if graph.inputs else None
     image = () if entry is None else entry.shape
     nchw = len(image) == 4 and image[1] in (1, 3) and image[3] > 4 and image[2] == image[3]
@@ -59,6 +59,10 @@ def gives_a_map(source: Source) -> str | None:
 
 
 _OTHER_KINDS = {
+    "Lambda": (
+        "its layer {name!r} is a Lambda: Python code, which is not run; build the model with a "
+        "layer of Keras in its place, as Rescaling, and save it again"
+    ),
     "CUSTOM:edgetpu-custom-op": (
         "it is compiled for the Edge TPU: its weights are inside one operator; use the file "
         "without _edgetpu in its name"
@@ -73,7 +77,7 @@ _OTHER_KINDS = {
     ),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "it is a network of sequences (LSTM), and not of images",
 }
-"""Kind of an operator -> what a graph with such an operator is."""
+"""Kind of an operator -> what a graph with such an operator is; ``{name}`` is its first one's."""
 
 _WRAPPERS = {
     "prune_low_magnitude_": (

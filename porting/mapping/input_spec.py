@@ -15,15 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from porting.errors import BadInput, BadSource, UnsupportedSource
+from porting.errors import BadInput, BadSource
 from porting.graph.from_source import SUB_FROM
 from porting.graph.operators import stored_name, takes_channels_first
 from porting.mapping.families import ASSUMED, ROUNDED, Affine, family_of
 from porting.mapping.match import Match
 from porting.mapping.recognise import candidates
-from porting.mapping.rules.keras import NORMALISING
-from porting.sources.keras import KerasLayer, KerasSource
-from porting.sources.keras.config import by_path
 from porting.sources.source import Source, TensorInfo
 
 Certainty = Literal["proved", "stated", "assumed", "unknown"]
@@ -48,9 +45,6 @@ _QUANTISED_RANGES = (*RANGES, (-128.0, 127.0))
 NOTHING_SAYS_SO = "nothing in the file says so"
 
 _BY_ITSELF = "the network normalises by itself"
-
-_LEAST_DEVIATION = 1e-7
-"""``keras.backend.epsilon()``, by which a deviation of 0 is replaced."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +187,7 @@ def convention_of(source: Source, match: Match, by_user: Affine | None = None) -
         values if ends.channels == len(values) else (float(np.mean(values)),) * ends.channels
         for values in family.affine
     )
-    steps = steps_of(source, match.normalisation, ends.channels)
+    steps = steps_of(source, match.normalisation)
     entry_spec = _without_user(source, steps, (mean, std), known_family is not None)
     if by_user is not None:
         entry_spec = _with_user(source, steps, entry_spec, _range_of_user(by_user, ends.channels))
@@ -212,7 +206,7 @@ def convention_of(source: Source, match: Match, by_user: Affine | None = None) -
 
 def normalises_inside(source: Source, match: Match) -> bool:
     """Whether a source normalises pixels itself, in its graph or by a layer."""
-    return bool(steps_of(source, match.normalisation, match.ends.channels).kinds)
+    return bool(steps_of(source, match.normalisation).kinds)
 
 
 _EntrySpec = tuple["InputRange", Certainty, str]
@@ -442,16 +436,9 @@ def _statements(source: Source, channels: int) -> Iterator[InputRange]:
 
 
 def input_info(source: Source) -> TensorInfo | None:
-    """The input tensor of a source's graph or Keras model; None for weights alone."""
-    if not isinstance(source, KerasSource):
-        entry = source.graph.inputs[0] if source.graph and source.graph.inputs else ""
-        return source.activations.get(entry)
-    for layer in (inner for outer in source.layers for inner in outer):
-        dtype = layer.settings.get("dtype")
-        # Keras writes a type by its name, or as a policy.
-        if layer.kind == "InputLayer" and isinstance(dtype, str):
-            return TensorInfo(layer.name, (), dtype, dtype)
-    return None
+    """The input tensor of a source's graph; None for weights alone."""
+    entry = source.graph.inputs[0] if source.graph and source.graph.inputs else ""
+    return source.activations.get(entry)
 
 
 def _by_metadata(source: Source, channels: int) -> Iterator[InputRange]:
@@ -471,16 +458,11 @@ def _by_metadata(source: Source, channels: int) -> Iterator[InputRange]:
     yield InputRange(means, deviations, how, True, from_metadata=True)
 
 
-def steps_of(source: Source, normalisation: tuple[tuple[str, str], ...], channels: int) -> Steps:
-    """What a source's graph, or a Keras model's first layers, compute of the input.
+def steps_of(source: Source, normalisation: tuple[tuple[str, str], ...]) -> Steps:
+    """What a source's graph computes of the input.
 
     ``normalisation`` are the graph's (operator, constant); none where the source has no graph.
-
-    Raises:
-        UnsupportedSource: a layer normalises other than by one finite number, or one a channel.
     """
-    if source.graph is None and isinstance(source, KerasSource):
-        return _steps_of_layers(source, channels)
     scale, offset = np.ones(1), np.zeros(1)
     if not normalisation:
         return Steps(scale, offset, (), "the source's input")
@@ -496,64 +478,6 @@ def steps_of(source: Source, normalisation: tuple[tuple[str, str], ...], channel
     kinds = tuple(kind for kind, _ in normalisation)
     what = f"the source's graph normalises its input ({', '.join(kinds)})"
     return Steps(scale, offset, kinds, what)
-
-
-def _steps_of_layers(source: KerasSource, channels: int) -> Steps:
-    """What the Keras layers before the first convolution compute."""
-    scale, offset = np.ones(1), np.zeros(1)
-    kinds = []
-    for path, layer in by_path(source.layers):
-        if "Conv" in layer.kind or layer.kind == "Dense":
-            break
-        if layer.kind not in NORMALISING:
-            continue
-        try:
-            if layer.kind == "Rescaling":
-                factor = _setting(layer.settings["scale"])
-                shift = _setting(layer.settings.get("offset", 0.0))
-            else:
-                factor, shift = _normalization(source, layer, path)
-        except (KeyError, TypeError, ValueError):
-            factor = shift = np.full(1, np.nan)
-        even = all(values.size in (1, channels) for values in (factor, shift))
-        if not even or not np.isfinite([*factor, *shift]).all() or not factor.all():
-            raise UnsupportedSource(
-                f"{source.path}: layer {path!r} ({layer.kind}) normalises other than by one "
-                f"finite number, or one for each of {channels} channels"
-            )
-        scale, offset = scale * factor, offset * factor + shift
-        kinds.append(layer.kind)
-    if not kinds:
-        return Steps(scale, offset, (), "the source's input")
-    what = f"the model rescales its input ({', '.join(kinds)})"
-    return Steps(scale, offset, tuple(kinds), what)
-
-
-def _normalization(
-    source: KerasSource, layer: KerasLayer, path: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """``(x - mean) / sqrt(variance)``, as set or as adapted; the inverse where asked for.
-
-    As ``call`` of ``layers/preprocessing/normalization.py`` in Keras.
-    """
-    if layer.settings.get("mean") is not None:
-        mean, variance = (_setting(layer.settings[name]) for name in ("mean", "variance"))
-    else:
-        # A .keras numbers the variables of layers that it does not know by name.
-        has_names = f"{path}/mean" in source.tensors
-        names = ("mean", "variance") if has_names else ("0", "1")
-        mean, variance = (_setting(source.read(f"{path}/{name}")) for name in names)
-    deviation = np.maximum(np.sqrt(variance), _LEAST_DEVIATION)
-    if layer.settings.get("invert"):
-        return deviation, mean
-    return 1 / deviation, -mean / deviation
-
-
-def _setting(value: Any) -> np.ndarray:
-    """Numbers of a Keras configuration: one, a list, or an array as Keras writes it."""
-    if isinstance(value, dict):
-        value = value["config"]["value"]
-    return np.asarray(value, np.float64).ravel()
 
 
 def _affine(pixels: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:

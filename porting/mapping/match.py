@@ -298,7 +298,7 @@ def match_module(
     if source.graph is None:
         raise BadInput(
             f"{source.path}: holds weights alone, and no graph to align a module with; "
-            "--onto needs a TFLite file, a SavedModel or a frozen graph"
+            "--onto needs a TFLite file, a SavedModel, a frozen graph or a whole Keras model"
         )
     readings = SourceReadings(source)
     ends = readings.ends.with_side(SIDE)
@@ -442,7 +442,7 @@ class _Pairing:
         return tuple(
             LeftOut(name, f"parameter of {parameters[name]}")
             if name in parameters
-            else LeftOut(name, "not used by the graph")
+            else LeftOut(name, source.not_a_weight(name) or "not used by the graph")
             for name in source.tensors
             if name not in sources
         )

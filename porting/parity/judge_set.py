@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genmobilenet.zoo import get_config
-from porting.errors import BadInput, MissingJudge
+from porting.errors import MissingJudge
 from porting.graph.layers import NORMALISES, layers_of
 from porting.graph.tap_names import CLASSIFIER, SOFTMAX
 from porting.judges.judge import INPUT, Judge, Run
@@ -198,13 +198,12 @@ def _checkpoint_judges(source: CheckpointSource, match: Match) -> JudgeSet:
 def _keras_judges(source: CheckpointSource | KerasSource, match: Match) -> JudgeSet:
     from porting.judges.keras import KerasJudge
 
-    application = application_of(match)
-    whole = isinstance(source, KerasSource) and bool(source.layers)
-    try:
-        judge = KerasJudge(source, None if whole else application)
-    except BadInput:
-        # Keras does not load every whole model that it wrote; the weights it does.
-        judge, whole = KerasJudge(source, application), False
+    if source.graph is not None:
+        judge = KerasJudge(source)
+        return _judges_by_graph(
+            [judge], match, judge.input_type, _pixels_to_integers(judge.input_type)
+        )
+    judge = KerasJudge(source, application_of(match))
     names = keras_taps(judge.flow, layers_of(match.config))
     layers = dict(names)
     if (last := last_normalising(judge.flow)) is not None:
@@ -216,8 +215,6 @@ def _keras_judges(source: CheckpointSource | KerasSource, match: Match) -> Judge
         names=names,
         first_class=match.first_class,
         factors=match.factors,
-        input_type=judge.input_type if whole else None,
-        pixels_to_inputs=_pixels_to_integers(judge.input_type) if whole else None,
     )
 
 

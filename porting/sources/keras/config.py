@@ -16,6 +16,9 @@ from typing import Any
 
 from porting.errors import BadSource
 
+DEEPEST = 32
+"""Most models inside each other."""
+
 
 @dataclass(frozen=True)
 class KerasLayer:
@@ -26,7 +29,8 @@ class KerasLayer:
     ``epsilon``, ``use_bias``; a ``Rescaling`` has ``scale`` and ``offset``.
     ``layers`` are those inside it, where it is a model itself. ``operation``
     is true for what a ``.keras`` lists among the layers but does not count as
-    one: a sum or product written in Python.
+    one: a sum or product written in Python. ``calls`` are the ``inbound_nodes`` of the file: what
+    the layer is called on, each time that it is.
     """
 
     name: str
@@ -34,6 +38,7 @@ class KerasLayer:
     settings: Mapping[str, Any]
     layers: tuple[KerasLayer, ...] = ()
     operation: bool = False
+    calls: Any = ()
 
     @property
     def dtype_policy(self) -> str | None:
@@ -66,15 +71,18 @@ def by_path(layers: Iterable[KerasLayer], prefix: str = "") -> Iterator[tuple[st
             yield path, layer
 
 
-def parse_layers(text: str, where: str) -> tuple[KerasLayer, ...]:
-    """The layers of a configuration.
+def parse_model(text: str, where: str) -> KerasLayer:
+    """The model of a configuration, as a layer that holds its layers.
 
     Raises:
-        BadSource: it is not JSON, or not a model's configuration.
+        BadSource: it is not JSON, or not a model's configuration, or its models lie too deep.
     """
     try:
         data = json.loads(text)
-        return tuple(_layer(entry) for entry in _entries(data["config"]))
+        settings = data["config"]
+        layers = tuple(_layer(entry, 1) for entry in _entries(settings))
+        settings = settings if isinstance(settings, dict) else {}
+        return KerasLayer(str(settings.get("name")), str(data.get("class_name")), settings, layers)
     except (ValueError, RecursionError) as error:
         raise BadSource(f"{where}: the model's configuration is damaged: {error}") from error
     except (KeyError, TypeError, AttributeError) as error:
@@ -89,11 +97,16 @@ def _entries(config: Any) -> list[dict[str, Any]]:
     return list(config if isinstance(config, list) else config["layers"])
 
 
-def _layer(entry: dict[str, Any]) -> KerasLayer:
+def _layer(entry: dict[str, Any], depth: int) -> KerasLayer:
+    if depth > DEEPEST:
+        raise ValueError(f"models lie over {DEEPEST} deep inside each other")
     settings = entry["config"]
-    inner = _entries(settings) if isinstance(settings.get("layers"), list) else []
+    is_model = isinstance(settings, list) or isinstance(settings.get("layers"), list)
+    inner = _entries(settings) if is_model else []
+    settings = settings if isinstance(settings, dict) else {}
     name, kind = entry.get("name") or settings["name"], entry["class_name"]
     if not isinstance(name, str) or not isinstance(kind, str):
         raise TypeError(f"a layer named {name!r} of class {kind!r}")
     operation = str(entry.get("module", "")).startswith("keras.src.ops")
-    return KerasLayer(name, kind, settings, tuple(_layer(each) for each in inner), operation)
+    layers = tuple(_layer(each, depth + 1) for each in inner)
+    return KerasLayer(name, kind, settings, layers, operation, entry.get("inbound_nodes", []))

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from porting.errors import BadSource, UnsupportedSource
 from porting.sources.keras.config import KerasLayer
@@ -104,6 +104,7 @@ def legacy_names(
 ) -> dict[str, str]:
     """Path of a dataset -> name of the tensor in an ``.h5``, in the order of the layers."""
     kinds = {layer.name: layer.kind for outer in layers for layer in outer}
+    models = {layer.name for layer in layers if layer.layers}
     places = {layer.name: place for place, layer in enumerate(layers)}
     names: dict[str, str] = {}
     previous = -1
@@ -128,8 +129,10 @@ def legacy_names(
                 )
             previous = place
         paths = [weight.removesuffix(":0").rpartition("/") for weight in weights]
-        # Several variables of one name are those of the layers of a model inside the model.
-        has_layers = max(Counter(name for *_, name in paths).values(), default=0) > 1
+        has_layers = layer in models
+        if not layers:
+            # Several variables of one name are those of the layers of a model inside the model.
+            has_layers = max(Counter(name for *_, name in paths).values(), default=0) > 1
         for weight, (owner, _, variable) in zip(weights, paths, strict=True):
             path = f"{group}/{weight}"
             if path not in listing.datasets:
@@ -191,6 +194,40 @@ def numbered_names(
             yield from zip(paths, (f"{prefix}{layer.name}/{each}" for each in names), strict=True)
         elif layer.kind in VARIABLES:
             raise BadSource(f"{where}: layer {layer.name!r} has no variables at {group!r}")
+
+
+class LayerVariables:
+    """The names of a file's tensors by the layer's path among the models, and the variable's name.
+
+    In an ``.h5`` the layers of a model inside the model are called by their own names, in whatever
+    models they lie: those are told apart by as much of their path as the file has.
+    """
+
+    def __init__(self, tensors: Iterable[str], suffix: str) -> None:
+        self._tensors, self._has_paths = frozenset(tensors), suffix != ".h5"
+        self._owners: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for name in self._tensors:
+            top, _, rest = name.partition("/")
+            owner, _, variable = rest.rpartition("/")
+            self._owners[top, variable].append(owner)
+
+    def __call__(self, path: tuple[str, ...], variable: str) -> str | None:
+        """The name of a tensor; None where the file has none, or several that it might be."""
+        spellings = (variable, "kernel") if variable == "depthwise_kernel" else (variable,)
+        for spelling in spellings:
+            name = f"{'/'.join(path)}/{spelling}"
+            if name in self._tensors:
+                return name
+            if len(path) < 2 or self._has_paths:
+                continue
+            top, owners = path[0], self._owners[path[0], spelling]
+            for owner in (path[-1], *("/".join(path[start:]) for start in range(len(path) - 1))):
+                if owner in owners:
+                    return f"{top}/{owner}/{spelling}"
+            ends = [owner for owner in owners if owner.endswith(f"/{path[-1]}")]
+            if len(ends) == 1:
+                return f"{top}/{ends[0]}/{spelling}"
+        return None
 
 
 def _variables_of(layer: KerasLayer, count: int, where: str) -> Sequence[str | int]:

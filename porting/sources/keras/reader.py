@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -11,10 +13,11 @@ import numpy as np
 
 from porting.errors import BadSource, UnsupportedSource
 from porting.sources.archive import remove_with
-from porting.sources.keras.config import KerasLayer, by_path, parse_layers
+from porting.sources.keras.config import KerasLayer, by_path, parse_model
+from porting.sources.keras.graph import describes_a_graph, graph_of_model
 from porting.sources.keras.hdf5 import list_hdf5
 from porting.sources.keras.hdf5_listing import MOST_TEXT
-from porting.sources.keras.names import not_a_weight, tensor_names
+from porting.sources.keras.names import LayerVariables, not_a_weight, tensor_names
 from porting.sources.memory import mapped
 from porting.sources.source import Source, TensorInfo
 from porting.sources.zip_archive import copy_member, open_zip
@@ -22,7 +25,7 @@ from porting.temporary import temporary_folder
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
-_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+_CONFIG, _WEIGHTS, _METADATA = "config.json", "model.weights.h5", "metadata.json"
 """Members of a ``.keras`` (``save_model`` in Keras ``saving/saving_lib.py``). Keras stores both
 uncompressed; an archive that was packed anew may be deflated."""
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -59,8 +62,9 @@ class KerasSource(Source):
     file (``optimizer/vars/3``).
 
     ``layers`` are the model's as its configuration lists them, empty where the
-    file holds weights alone. ``suffix`` is the ending by which Keras tells the
-    file's layout. An array is read when it is asked for.
+    file holds weights alone; the graph is that of the configuration. ``version`` is that of the
+    Keras that wrote the file, "" where it is not stated. ``suffix`` is the ending by which Keras
+    tells the file's layout. An array is read when it is asked for.
 
     Raises:
         BadSource: the file is damaged, cut short, or not one of Keras.
@@ -72,18 +76,21 @@ class KerasSource(Source):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        config, file, where = None, path, str(path)
+        config, file, where, version = None, path, str(path), ""
         self._data = mapped(path)
         is_archive = bytes(self._data[:4]) == _ZIP_MAGIC
         if is_archive:
             folder = temporary_folder()
             remove_with(self, folder)
-            config, file = _unpack(path, folder)
+            config, version, file = _unpack(path, folder)
             where = f"{path}: {_WEIGHTS}"
             self._data = mapped(file)
         listing = list_hdf5(file, where)
         config = config or listing.attributes[""].get("model_config")
-        self.layers: tuple[KerasLayer, ...] = parse_layers(config, where) if config else ()
+        version = version or listing.attributes[""].get("keras_version", "" if is_archive else "1")
+        model = parse_model(config, where) if config else None
+        self.version: str = version
+        self.layers: tuple[KerasLayer, ...] = model.layers if model else ()
         self.suffix, names = tensor_names(listing, self.layers, where)
         if is_archive:
             self.suffix = ".keras"
@@ -100,6 +107,26 @@ class KerasSource(Source):
             dtype = dataset.numpy_dtype or dataset.dtype
             stored_as = "bfloat16" if dataset.is_bfloat16 else dataset.keras_dtype or dtype
             self.tensors[name] = TensorInfo(name, dataset.shape, dtype, stored_as)
+        self._constants: Mapping[str, np.ndarray] = {}
+        self._activations: Mapping[str, TensorInfo] = {}
+        if model is not None and describes_a_graph(model):
+            variables = LayerVariables(self.tensors, self.suffix)
+            whole = graph_of_model(model, variables, self.read, self.is_of_keras_2, where)
+            self.graph, self._activations = whole.graph, whole.activations
+            self._constants = whole.constants
+            for name, values in whole.constants.items():
+                dtype = values.dtype.name
+                self.tensors[name] = TensorInfo(name, values.shape, dtype, dtype)
+
+    @property
+    def activations(self) -> Mapping[str, TensorInfo]:
+        """The tensors of layers; () where a shape is not known, -1 for a side left open."""
+        return self._activations
+
+    @property
+    def is_of_keras_2(self) -> bool:
+        """Whether a version before Keras 3 wrote the file."""
+        return self.version[:2] in ("0.", "1", "1.", "2.")
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -154,6 +181,8 @@ class KerasSource(Source):
             KeyError: no tensor has that name.
             UnsupportedSource: it is not numeric.
         """
+        if name in self._constants:
+            return self._constants[name]
         dataset = self._datasets[name]
         if dataset.numpy_dtype is None:
             raise UnsupportedSource(
@@ -168,8 +197,8 @@ class KerasSource(Source):
         return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def _unpack(path: Path, folder: Path) -> tuple[str, Path]:
-    """A ``.keras`` file's configuration, and its weights as a file in ``folder``.
+def _unpack(path: Path, folder: Path) -> tuple[str, str, Path]:
+    """A ``.keras`` file's configuration, the version of Keras, and its weights as a file.
 
     Raises:
         BadSource: the archive is damaged, lacks a member, or unpacks to more than any model takes.
@@ -177,10 +206,22 @@ def _unpack(path: Path, folder: Path) -> tuple[str, Path]:
     """
     try:
         with open_zip(path) as archive, (folder / _WEIGHTS).open("wb") as out:
-            config = BytesIO()
+            config, metadata = BytesIO(), BytesIO()
             copy_member(archive, archive.getinfo(_CONFIG), config, MOST_TEXT, path)
+            if _METADATA in archive.namelist():
+                copy_member(archive, archive.getinfo(_METADATA), metadata, MOST_TEXT, path)
             limit = path.stat().st_size * _EXPANSION
             copy_member(archive, archive.getinfo(_WEIGHTS), out, limit, path)
-        return config.getvalue().decode("utf-8"), folder / _WEIGHTS
+        version = _version(metadata.getvalue())
+        return config.getvalue().decode("utf-8"), version, folder / _WEIGHTS
     except (KeyError, UnicodeDecodeError) as error:
         raise BadSource(f"{path}: not a Keras archive: {error}") from error
+
+
+def _version(metadata: bytes) -> str:
+    """The version of Keras in a ``.keras`` file's metadata; "" where it is not stated."""
+    try:
+        version = json.loads(metadata)["keras_version"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return ""
+    return version if isinstance(version, str) else ""
