@@ -275,12 +275,14 @@ def _widths(source: Source) -> list[int]:
 
 def _has_widths_of(widths: list[int], config: NetworkConfig) -> bool:
     """Whether a graph's widths begin with a network's stem and hold those of its blocks."""
+    if widths[0] != config.stem:
+        return False  # before the blocks of every network are resolved
     blocks = {
         width
         for block in config.resolve()
         for width in shares(block.out_channels, len(block.end_kernels) or 1)
     }
-    return widths[0] == config.stem and blocks.issubset(widths)
+    return blocks.issubset(widths)
 
 
 def _heads(config: NetworkConfig) -> Iterator[NetworkConfig]:
