@@ -76,6 +76,75 @@ def write_graph_model(folder, graph, group_count=1, bytes_as_lists=False, **how)
     return write_model(folder, topology, manifest, format="graph-model")
 
 
+def write_layers_model(folder, model, with_paths=False, wrapped=False, **how):
+    """Write a Keras model as a layers model, in the terms of Keras 2, which the runtime takes.
+
+    ``with_paths`` names the weights by the models around their layers too; ``wrapped`` has the
+    configuration inside the topology, as the converter writes it.
+    """
+    weights = {}
+
+    def add(layer, path):
+        for inner in getattr(layer, "layers", ()):
+            add(inner, (*path, layer.name))
+        if not hasattr(layer, "layers"):
+            is_depthwise = type(layer).__name__ == "DepthwiseConv2D"
+            for variable in layer.weights:
+                name = "depthwise_kernel" if is_depthwise else variable.name
+                owner = "/".join((*path, layer.name) if with_paths else (layer.name,))
+                weights[f"{owner}/{name}"] = variable.numpy()
+
+    add(model, ())
+    config = _of_keras_2({"class_name": type(model).__name__, "config": model.get_config()})
+    topology = {"keras_version": "tfjs-layers 1.3.1", "backend": "tensor_flow.js", **config}
+    if wrapped:
+        topology = {"keras_version": "2.15.0", "backend": "tensorflow", "model_config": config}
+    return write_model(
+        folder, topology, write_weights(folder, [weights], **how), format="layers-model"
+    )
+
+
+_OF_KERAS_3 = (
+    "module", "registered_name", "build_config", "compile_config", "shared_object_id", "optional",
+    "quantization_config", "build_input_shape", "autocast", "renorm", "renorm_clipping",
+    "renorm_momentum", "synchronized",
+)  # fmt: skip
+
+
+def _of_keras_2(value):
+    """A configuration of Keras 3 as Keras 2 writes it."""
+    if isinstance(value, (list, tuple)):
+        return [_of_keras_2(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("class_name") == "DTypePolicy":
+        return value["config"]["name"]
+    changed = {key: _of_keras_2(each) for key, each in value.items() if key not in _OF_KERAS_3}
+    if value.get("class_name") == "Sequential":
+        # A Sequential of Keras 2 has no layer for its input; the first layer states the shape.
+        first, second, *_ = layers = changed["config"]["layers"]
+        if first["class_name"] == "InputLayer":
+            if "layers" not in second["config"]:
+                second["config"]["batch_input_shape"] = first["config"]["batch_input_shape"]
+            changed["config"]["layers"] = layers[1:]
+    if "batch_shape" in changed:
+        changed["batch_input_shape"] = changed.pop("batch_shape")
+    if isinstance(value.get("inbound_nodes"), list):
+        changed["inbound_nodes"] = [_call(node) for node in value["inbound_nodes"]]
+    for key in ("input_layers", "output_layers"):
+        ends = changed.get(key)
+        if ends and isinstance(ends[0], str):
+            changed[key] = [ends]
+    return changed
+
+
+def _call(node):
+    """A call of a layer, ``[[layer, call, tensor, keywords]]``."""
+    (data,) = node["args"]
+    tensors = data if isinstance(data, (list, tuple)) else [data]
+    return [[*tensor["config"]["keras_history"], {}] for tensor in tensors]
+
+
 def _with_lists(value):
     """Bytes as lists of numbers, as the first converters wrote them."""
     if isinstance(value, list):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ pytestmark = [
     "model", ["tf_mobilenetv2_035", "tf_mobilenetv3_small_minimal_100", "tf_mnasnet_small"]
 )
 def test_the_same_tensors(model, tmp_path):
-    config = get_config(model)
+    config = replace(get_config(model), input_size=64)
     source = tmp_path / "source.tflite"
     source.write_bytes(NetworkFile(config, seed=1).build())
     first = porting.port(source, model)

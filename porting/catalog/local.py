@@ -16,6 +16,7 @@ from porting.sha256 import sha256_of
 from porting.sources import Source, claims_to_be_a_source, open_source
 from porting.sources.checkpoint import locate, looks_like_checkpoint, looks_like_v1
 from porting.sources.graphdef import looks_like_saved_model
+from porting.sources.tfjs import looks_like_tfjs
 
 _DEPTH = 3
 
@@ -140,6 +141,8 @@ def sources_in(folder: Path, depth: int = _DEPTH, newest_alone: bool = True) -> 
     if looks_like_saved_model(folder):
         yield folder  # and not its variables by themselves
         return
+    if looks_like_tfjs(folder):
+        yield folder
     state = folder / "checkpoint"
     newest = newest_alone and state.is_file() and not looks_like_v1(state)
     if newest:

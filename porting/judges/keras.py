@@ -18,10 +18,12 @@ from porting.errors import BadInput, MissingJudge
 from porting.judges.judge import Run, direct_inputs, groups_of
 from porting.judges.keras_2 import SLASH, classes_of_keras_2, write_for_keras_3
 from porting.judges.tensorflow import import_tensorflow
+from porting.judges.tfjs import model_of_tfjs
 from porting.sources.checkpoint import CheckpointSource
 from porting.sources.checkpoint.weight_sets import GRAPH_KEY
 from porting.sources.keras import KerasSource
 from porting.sources.keras.graph import DEPTHWISE, LINEAR
+from porting.sources.tfjs import TFJSLayersSource
 
 FAMILIES = (
     "MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small",
@@ -136,7 +138,10 @@ class KerasJudge:
             raise BadInput(
                 f"{self._source.path}: Keras cannot load it: {reason}{way_out}"
             ) from error
-        self._steps, self._tensors = _steps_of(self._keras, self._model)
+        graph = self._source.graph
+        # The layer that Keras puts before a Sequential of models has a number in its name.
+        entry = graph.inputs[0] if graph is not None and len(graph.inputs) == 1 else None
+        self._steps, self._tensors = _steps_of(self._keras, self._model, entry)
 
     def _fit(self, side: int) -> None:
         """Rebuild a network of keras.applications for images of this side; its weights fit any.
@@ -243,11 +248,12 @@ class KerasJudge:
 
 
 def _steps_of(  # noqa: PLR0915 - one walk
-    keras: Any, model: Any
+    keras: Any, model: Any, entry: str | None
 ) -> tuple[list[KerasStep], list[Any]]:
     """A model's layers and operations in order, those of models inside it too, and their tensors.
 
-    Each is called anew on the results of those before it, so that all are of one model.
+    Each is called anew on the results of those before it, so that all are of one model. ``entry``
+    is what its input is called, where it has only one.
     """
     from keras.src.models.functional import Functional
 
@@ -308,7 +314,7 @@ def _steps_of(  # noqa: PLR0915 - one walk
             names.setdefault(operation, operation.name.replace(SLASH, "/"))
             if node.is_input:
                 if not prefix:
-                    add(names[operation], type(operation).__name__, node.outputs[0])
+                    add(entry or names[operation], type(operation).__name__, node.outputs[0])
                 continue
             place = operation._inbound_nodes.index(node)
             number = sum(other < place for other in counts[id(operation)])
@@ -348,6 +354,8 @@ def _load_model(
         model = _build_application(keras, application)
         _restore(model, source.prefix)
         return model
+    if isinstance(source, TFJSLayersSource):
+        return model_of_tfjs(keras, source.file)
     with tempfile.TemporaryDirectory(prefix="porting-") as folder, warnings.catch_warnings():
         # Keras only warns of layers that keep their random initial weights.
         warnings.filterwarnings("error", category=UserWarning, module=r"keras\.src\.saving")

@@ -58,7 +58,7 @@ def write_for_keras_3(file: Path, copy: Path) -> None:
             for member in archive.infolist():
                 content = archive.read(member)
                 if member.filename == _CONFIG:
-                    content = json.dumps(_changed(json.loads(content))).encode()
+                    content = json.dumps(for_keras_3(json.loads(content))).encode()
                 out.writestr(member, content)
         return
     import h5py
@@ -68,7 +68,7 @@ def write_for_keras_3(file: Path, copy: Path) -> None:
         config = h5.attrs.get("model_config")
         if config is not None:
             text = config.decode("utf-8") if isinstance(config, bytes) else config
-            h5.attrs["model_config"] = json.dumps(_changed(json.loads(text)))
+            h5.attrs["model_config"] = json.dumps(for_keras_3(json.loads(text)))
         names: list[str] = []
         h5.visititems(lambda name, _: names.append(name))
         for name in names:
@@ -114,16 +114,16 @@ _OPS = "keras.ops."
 """Before the name of a function: Keras takes some plain names for functions of its own."""
 
 
-def _changed(settings: Any) -> Any:
+def for_keras_3(settings: Any) -> Any:
     """A configuration with everything in it as Keras 3 expects it."""
     if isinstance(settings, list):
-        items = [_changed(each) for each in settings]
+        items = [for_keras_3(each) for each in settings]
         if len(items) > 2 and isinstance(items[0], str) and isinstance(items[1], int):
             items[0] = items[0].replace("/", SLASH)  # a call's [layer, call, tensor]
         return items
     if not isinstance(settings, dict):
         return settings
-    settings = {key: _changed(value) for key, value in settings.items()}
+    settings = {key: for_keras_3(value) for key, value in settings.items()}
     if isinstance(settings.get("name"), str):
         settings["name"] = settings["name"].replace("/", SLASH)
     kind = settings.get("class_name")

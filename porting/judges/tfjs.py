@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import base64
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from porting.judges.keras_2 import SLASH, classes_of_keras_2, for_keras_3
 
 
 def weights_of_tfjs(file: Path) -> dict[str, np.ndarray]:
@@ -63,6 +66,43 @@ def graph_of_tfjs(file: Path) -> Any:
     del whole.node[:]
     whole.node.extend(steps)
     return whole
+
+
+def model_of_tfjs(keras: Any, file: Path) -> Any:
+    """The Keras model of a layers model, with its weights. No code in the file is run.
+
+    Raises:
+        ValueError: a variable of the model is not in the manifest, or might be several.
+    """
+    from keras.src.legacy.saving import saving_options, saving_utils
+    from keras.src.saving.serialization_lib import SafeModeScope
+
+    topology = json.loads(file.read_text("utf-8-sig"))["modelTopology"]
+    config = for_keras_3(topology.get("model_config", topology))
+    legacy = saving_options.keras_option_scope(use_legacy_config=True)
+    with legacy, SafeModeScope(True), warnings.catch_warnings():
+        # A Sequential of Keras 2 states its shape in its first layer.
+        warnings.filterwarnings("ignore", "Do not pass an `input_shape`")
+        model = saving_utils.model_from_config(config, custom_objects=classes_of_keras_2(keras))
+    weights = weights_of_tfjs(file)
+
+    def assign(layer: Any) -> None:
+        for inner in getattr(layer, "layers", ()):
+            assign(inner)
+        if hasattr(layer, "layers"):
+            return
+        owner = layer.name.replace(SLASH, "/")
+        for variable in layer.weights:
+            # Keras 2 says depthwise_kernel, Keras 3 kernel.
+            ends = tuple(f"{owner}/{prefix}{variable.name}" for prefix in ("", "depthwise_"))
+            names = [name for name in weights if name in ends or name.endswith(
+                tuple(f"/{end}" for end in ends))]  # fmt: skip
+            if len(names) != 1:
+                raise ValueError(f"the manifest has {len(names)} weights {ends[0]!r}")
+            variable.assign(weights[names[0]])
+
+    assign(model)
+    return model
 
 
 def _with_base64(value: Any) -> Any:

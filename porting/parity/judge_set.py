@@ -226,6 +226,7 @@ JUDGES: dict[str, Callable[[Any, Match], JudgeSet]] = {
     "checkpoint with its graph": _graph_judges,
     "checkpoint": _checkpoint_judges,
     "keras": _keras_judges,
+    "tfjs layers": _keras_judges,
 }
 """Format of a source -> what makes its judges."""
 

@@ -136,6 +136,19 @@ def graph_of_model(
     )
 
 
+_SHAPE_SETTINGS = ("batch_shape", "batch_input_shape", "build_input_shape")
+"""Settings of a layer that state the shape of the images."""
+
+
+def _innermost_input(layer: KerasLayer) -> KerasLayer:
+    """The layer that states what a model takes: of one whose first layer is a model, that's."""
+    while layer.layers and not any(layer.settings.get(key) for key in _SHAPE_SETTINGS):
+        starts = [] if _is_sequential(layer) else _references(layer.settings.get("input_layers"))
+        name = starts[0].layer if starts else layer.layers[0].name
+        layer = next((each for each in layer.layers if each.name == name), layer.layers[0])
+    return layer
+
+
 class _Builder:
     """Adds the operators of a model, call by call."""
 
@@ -165,13 +178,9 @@ class _Builder:
             references = _references(model.settings.get("input_layers"))
             layers = [self._known(by_name, reference.layer, model.name) for reference in references]
         for layer in layers:
-            settings = layer.settings
+            settings = _innermost_input(layer).settings
             shape = next(
-                (
-                    settings[key]
-                    for key in ("batch_shape", "batch_input_shape", "build_input_shape")
-                    if settings.get(key)
-                ),
+                (settings[key] for key in _SHAPE_SETTINGS if settings.get(key)),
                 model.settings.get("build_input_shape"),
             )
             name, dtype = layer.name, settings.get("dtype")

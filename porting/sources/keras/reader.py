@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +18,7 @@ from porting.sources.keras.graph import describes_a_graph, graph_of_model
 from porting.sources.keras.hdf5 import list_hdf5
 from porting.sources.keras.hdf5_listing import MOST_TEXT
 from porting.sources.keras.names import LayerVariables, not_a_weight, tensor_names
+from porting.sources.labels import labels_beside
 from porting.sources.memory import mapped
 from porting.sources.source import Source, TensorInfo
 from porting.sources.zip_archive import copy_member, open_zip
@@ -107,16 +108,26 @@ class KerasSource(Source):
             dtype = dataset.numpy_dtype or dataset.dtype
             stored_as = "bfloat16" if dataset.is_bfloat16 else dataset.keras_dtype or dtype
             self.tensors[name] = TensorInfo(name, dataset.shape, dtype, stored_as)
+        self._add_graph(model, LayerVariables(self.tensors, self.suffix), where)
+
+    def _add_graph(
+        self,
+        model: KerasLayer | None,
+        variables: Callable[[tuple[str, ...], str], str | None],
+        where: str,
+    ) -> None:
+        """Add the graph of a model, and the constants of its configuration as tensors."""
         self._constants: Mapping[str, np.ndarray] = {}
         self._activations: Mapping[str, TensorInfo] = {}
         if model is not None and describes_a_graph(model):
-            variables = LayerVariables(self.tensors, self.suffix)
             whole = graph_of_model(model, variables, self.read, self.is_of_keras_2, where)
             self.graph, self._activations = whole.graph, whole.activations
             self._constants = whole.constants
-            for name, values in whole.constants.items():
-                dtype = values.dtype.name
-                self.tensors[name] = TensorInfo(name, values.shape, dtype, dtype)
+            constants = {
+                name: TensorInfo(name, values.shape, values.dtype.name, values.dtype.name)
+                for name, values in whole.constants.items()
+            }
+            self.tensors = {**self.tensors, **constants}
 
     @property
     def activations(self) -> Mapping[str, TensorInfo]:
@@ -127,6 +138,11 @@ class KerasSource(Source):
     def is_of_keras_2(self) -> bool:
         """Whether a version before Keras 3 wrote the file."""
         return self.version[:2] in ("0.", "1", "1.", "2.")
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The names of the classes, where a file of them lies beside the model."""
+        return labels_beside(self.path)
 
     @property
     def files(self) -> tuple[Path, ...]:

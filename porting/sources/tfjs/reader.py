@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from porting.errors import UnsupportedSource
+import numpy as np
+
 from porting.sources.archive import Display, UnpackedArchive
 from porting.sources.graphdef.graph_def import parse_graph
 from porting.sources.graphdef.reader import GraphDefSource, as_bad_source
+from porting.sources.keras.config import parse_model
+from porting.sources.keras.reader import KerasSource
 from porting.sources.protobuf import Malformed
 from porting.sources.source import Normalisation, Source
 from porting.sources.tfjs.graph_json import encode_graph
@@ -73,6 +77,92 @@ class TFJSGraphSource(GraphDefSource):
         return (self.archive.file,) if self.archive else (self.file, *self.model.weights.files)
 
 
+class TFJSLayersSource(KerasSource):
+    """A layers model of TensorFlow.js: Keras's layers, and weights in shards.
+
+    Its tensors are called as in the manifest, ``<layer>/<variable>``. ``file`` is its
+    ``model.json``.
+
+    Raises:
+        BadSource: a file is damaged, cut short or missing.
+    """
+
+    format = "tfjs layers"
+    suffix = ".h5"
+
+    def __init__(
+        self, path: Path, model: ModelJSON, archive: UnpackedArchive | None = None
+    ) -> None:
+        self.path, self.model, self.archive = path, model, archive
+        self.file = model.file
+        where = str(model.display(model.file))
+        self._weights = model.weights
+        self.tensors = dict(self._weights.tensors)
+        config = model.topology.get("model_config", model.topology)
+        keras_model = parse_model(json.dumps(config), where)
+        self.version = str(model.topology.get("keras_version"))
+        self.layers = keras_model.layers
+        self._add_graph(keras_model, _VariablesOfLayers(self.tensors), where)
+
+    @property
+    def is_of_keras_2(self) -> bool:
+        """Whether its layers compute as in Keras 2, which TensorFlow.js follows too."""
+        return not self.version.startswith("3")
+
+    @property
+    def metadata_normalisation(self) -> Normalisation | None:
+        """How pixels become the source's input, where Teachable Machine has made the model."""
+        return self.model.normalisation
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The names of the classes, in order, where Teachable Machine has stated them."""
+        return self.model.labels
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """``model.json`` and the shards; of an archive, the archive itself."""
+        return (self.archive.file,) if self.archive else (self.file, *self._weights.files)
+
+    def read(self, name: str) -> np.ndarray:
+        """One tensor, in Keras's axis order (convolutions HWIO, depthwise HWC1, dense IO).
+
+        Raises:
+            KeyError: no tensor has that name.
+            BadSource: a shard can no longer be read.
+            UnsupportedSource: it is not numeric.
+        """
+        if name in self._constants:
+            return self._constants[name]
+        return self._weights.read(name)
+
+
+class _VariablesOfLayers:
+    """The names of weights by the layer's path among the models, and the variable's name.
+
+    A manifest names a layer with as much of its path as the converter had, often by itself.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._by_end: dict[tuple[str, ...], list[str]] = {}
+        for name in names:
+            self._by_end.setdefault(tuple(name.split("/")[-2:]), []).append(name)
+
+    def __call__(self, path: tuple[str, ...], variable: str) -> str | None:
+        """The name of a weight; None where there is none, or several that it might be."""
+        spellings = (variable, "kernel") if variable == "depthwise_kernel" else (variable,)
+        for spelling in spellings:
+            owner = path[-1].rpartition("/")[2]
+            names = self._by_end.get((owner, spelling), [])
+            for start in range(len(path)):
+                name = "/".join((*path[start:], spelling))
+                if name in names:
+                    return name
+            if len(names) == 1:
+                return names[0]
+        return None
+
+
 def looks_like_tfjs(path: Path) -> bool:
     """Whether a path is a ``model.json`` of TensorFlow.js, or a folder with one in it."""
     return model_file(path) is not None
@@ -87,12 +177,8 @@ def open_tfjs(path: Path, archive: UnpackedArchive | None = None) -> Source:
     """
     display: Display = archive.display if archive else Path
     model = read_model(model_file(path) or path, display)
-    if not model.is_graph:
-        raise UnsupportedSource(
-            f"{display(model.file)}: a layers model, and only graph models are read; convert it to "
-            "a Keras file (tensorflowjs_converter --output_format=keras)"
-        )
-    return TFJSGraphSource(archive.file if archive else path, model, archive)
+    source = TFJSGraphSource if model.is_graph else TFJSLayersSource
+    return source(archive.file if archive else path, model, archive)
 
 
 def _steps(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -134,7 +220,7 @@ def _holds_values(attributes: Any) -> bool:
         keys = attributes["value"]["tensor"]
     except (KeyError, TypeError):
         return False
-    return any(key.lower().endswith(("val", "content")) for key in keys)
+    return isinstance(keys, dict) and any(key.lower().endswith(("val", "content")) for key in keys)
 
 
 def _fused_operations(attributes: Any) -> list[str]:

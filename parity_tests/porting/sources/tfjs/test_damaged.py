@@ -140,6 +140,11 @@ def test_entries_of_the_manifest(entry, message, refuse):
         ("modelTopology", {"node": [{"attr": {"s": 3}}]}, "a AttrValue that is not an object"),
         ("modelTopology", {"node": [{"op": "_FusedConv2D"}]}, "does not say what is fused"),
         ("modelTopology", {"node": [{"op": [7]}]}, "not a text"),
+        (
+            "modelTopology",
+            {"node": [{"op": "Const", "attr": {"value": {"tensor": 5}}}]},
+            "a TensorProto that is not an object",
+        ),
         ("modelTopology", {"node": [{"op": "_FusedMatMul", "input": 7}]}, "no list of inputs"),
     ],
 )
@@ -208,6 +213,18 @@ def test_a_zip_that_unpacks_to_more_than_any_model(tmp_path):
             for _ in range(80):
                 member.write(bytes(1 << 20))
     refused(path, BadSource, "weights.bin unpacks to 83,886,080 bytes")
+
+
+def test_models_in_folders(tmp_path):
+    from porting.catalog.local import search_folders
+
+    manifest = write_weights(tmp_path / "deep" / "model", [KERNEL], 200)
+    folder = write_model(tmp_path / "deep" / "model", graph(), manifest)
+    archive = pack(folder, tmp_path / "model.zip")
+    (tmp_path / "notes.json").write_text('{"a": 1}')
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as photos:
+        photos.writestr("photo.jpg", b"")
+    assert sorted(search_folders([tmp_path])) == sorted([folder, archive])
 
 
 def pack(folder, path):
