@@ -92,8 +92,10 @@ class Conv2dSame(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve ``input`` (N, in_channels, H, W)."""
-        if has_open_size(input):
-            return conv2d_padded_in_graph(self, input)
+        # A script computes the padding anew for each size; what only records does not.
+        if not torch.jit.is_scripting():  # noqa: SIM102 - the compiler knows this form alone
+            if has_open_size(input):
+                return conv2d_padded_in_graph(self, input)
         high = same_padding(input.shape[2], self.kernel_size[0], self.stride[0], self.dilation[0])
         wide = same_padding(input.shape[3], self.kernel_size[1], self.stride[1], self.dilation[1])
         if high % 2 or wide % 2:
