@@ -116,5 +116,5 @@ def test_a_graph_that_tensorflow_refuses(network, tmp_path):
 def test_a_missing_tensorflow_is_named(network, tmp_path, monkeypatch):
     path = network.write_frozen(tmp_path / "graph.pb")
     monkeypatch.setitem(__import__("sys").modules, "tensorflow", None)
-    with pytest.raises(MissingJudge, match=r"pip install 'genmobilenet\[tensorflow\]'"):
+    with pytest.raises(MissingJudge, match="pip install tensorflow"):
         judge_of(path)

@@ -210,7 +210,7 @@ def test_a_missing_tensorflow_names_the_extra(monkeypatch):
     from porting.judges.tensorflow import import_tensorflow
 
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    with pytest.raises(MissingJudge, match=r"pip install 'genmobilenet\[tensorflow\]'"):
+    with pytest.raises(MissingJudge, match="pip install tensorflow"):
         import_tensorflow()
 
 
