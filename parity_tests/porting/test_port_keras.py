@@ -129,6 +129,22 @@ def test_whole_models_that_people_have(name):
     assert result.plan.naming == "graph"
 
 
+def test_an_application_behind_augmentation(tmp_path):
+    import keras
+
+    layers = keras.layers
+    base = build(Application("MobileNetV2", 0.35, classes=5, size=64))
+    base = keras.Model(base.inputs, base.layers[-3].output)
+    inputs = keras.Input((64, 64, 3))
+    x = keras.Sequential([layers.RandomFlip(), layers.RandomRotation(0.2)])(inputs)
+    x = base(layers.Rescaling(1 / 127.5, -1)(x), training=False)
+    x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
+    keras.Model(inputs, layers.Dense(2)(x)).save(tmp_path / "tutorial.keras")
+    result = porting.port(tmp_path / "tutorial.keras", pixels=seeded_pixels(1, 64))
+    assert result.comparison, result.comparison.summary()
+    assert result.pixels.agrees, result.pixels.summary()
+
+
 @WITH_FILES
 def test_teachable_machine_gives_its_own_probabilities():
     folder = Path(os.environ["PORTING_ARTIFACTS"]) / "retrained"

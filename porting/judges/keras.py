@@ -240,7 +240,9 @@ class KerasJudge:
                 [tensors[place] for place in group],
             )
             with self._keras.device("cpu"):
-                arrays = pieces([inputs, *(substitutes[place] for place in entries)])
+                arrays = pieces(
+                    [inputs, *(substitutes[place] for place in entries)], training=False
+                )
             arrays = arrays if isinstance(arrays, (list, tuple)) else [arrays]
             for place, value in zip(group, arrays, strict=True):
                 results[names[place]] = self._keras.ops.convert_to_numpy(value)
