@@ -145,6 +145,22 @@ def test_an_application_behind_augmentation(tmp_path):
     assert result.pixels.agrees, result.pixels.summary()
 
 
+def test_the_statistics_of_a_normalisation_in_a_model_inside(tmp_path):
+    import keras
+
+    base = build(Application("EfficientNetB0", 1.0, classes=5, size=32))
+    base = keras.Model(base.inputs, base.layers[-4].output)
+    (layer,) = (x for x in base.layers if isinstance(x, keras.layers.Normalization))
+    layer.set_weights([np.float32([0.1, 0.2, 0.3]), np.float32([0.5, 0.8, 1.2]), np.int32(0)])
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.GlobalAveragePooling2D()(base(inputs))
+    keras.Model(inputs, keras.layers.Dense(2)(x)).save(tmp_path / "model.h5")
+    result = porting.port(tmp_path / "model.h5", pixels=seeded_pixels(1, 32))
+    assert result.comparison, result.comparison.summary()
+    assert result.pixels.agrees, result.pixels.summary()
+    assert result.convention.mean == pytest.approx((25.5, 51, 76.5), rel=1e-5)
+
+
 @WITH_FILES
 def test_teachable_machine_gives_its_own_probabilities():
     folder = Path(os.environ["PORTING_ARTIFACTS"]) / "retrained"

@@ -365,9 +365,15 @@ def _load_model(
         file = Path(folder) / f"model{source.suffix}"
         write_for_keras_3(source.path, file)
         if application is None:
-            return keras.saving.load_model(
+            model = keras.saving.load_model(
                 file, classes_of_keras_2(keras), compile=False, safe_mode=True
             )
+            # From the older format Keras does this for a model's own layers, and for none of those
+            # of a model inside it, which then go on with mean 0 and variance 1.
+            for layer in model._flatten_layers():
+                if isinstance(layer, keras.layers.Normalization):
+                    layer.finalize_state()
+            return model
         model = _build_application(keras, application)
         model.load_weights(file)
         return model
