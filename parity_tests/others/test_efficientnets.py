@@ -46,7 +46,7 @@ AS_THEY_ARE = [
 ]
 
 
-@pytest.mark.parametrize(("ours", "theirs", "options", "change"), AS_THEY_ARE, ids=str)
+@pytest.mark.parametrize(("ours", "theirs", "options", "change"), AS_THEY_ARE)
 def test_a_port_of_googles_network_loads_unchanged(others, tmp_path, ours, theirs, options, change):
     port = porting.port(written(tmp_path, get_config(ours)), pixels=seeded_pixels(2, 64))
     assert port.model == ours
