@@ -90,7 +90,7 @@ WITH_RESIDUAL = ("ds", "ir", "er", "erp", "uir")
 """Block types that add their input if the shapes allow it."""
 _KERNELS = {"k": "kernels", "a": "start_kernels", "p": "end_kernels"}
 """Token of one or several kernels -> field."""
-MIXED = ("ds", "dsa", "ir")
+MIXED_TYPES = ("ds", "dsa", "ir")
 """Block types with mixed depthwise convolutions, and projections in shares."""
 
 
@@ -196,7 +196,10 @@ def _problem_of_kernels(spec: BlockSpec) -> str | None:
     kind, universal = BLOCK_TYPES[spec.type], spec.type == "uir"
     tokens = (spec.kernels, spec.start_kernels, spec.end_kernels)
     problems = [
-        (len(spec.kernels) > 1 and spec.type not in MIXED, f"a {kind} block mixes no kernels"),
+        (
+            len(spec.kernels) > 1 and spec.type not in MIXED_TYPES,
+            f"a {kind} block mixes no kernels",
+        ),
         (universal and max(map(len, tokens)) > 1, f"a {kind} block mixes no kernels"),
         (
             universal and spec.stride > 1 and not any(map(any, tokens)),
@@ -205,7 +208,7 @@ def _problem_of_kernels(spec: BlockSpec) -> str | None:
         (not universal and 0 in spec.kernels, "kernels must be above zero"),
     ]
     for token, kernels, types in (("a", spec.start_kernels, ("ir",)),
-                                  ("p", spec.end_kernels, MIXED)):  # fmt: skip
+                                  ("p", spec.end_kernels, MIXED_TYPES)):  # fmt: skip
         names = " and ".join((*types, "uir"))
         problems += [
             (bool(kernels) and reason, text)

@@ -69,7 +69,7 @@ _HEAD = re.compile(
     r"(?P<hidden>(?: (?:fc_c\S+|bn(?:_\S+)?))*)(?: (?P<classifier>fc|fc_nobias))?"
 )
 
-_STATED = {"padding": str, "gate": str, "squeeze_activation": str, "bn_epsilon": float}
+_STATEMENTS = {"padding": str, "gate": str, "squeeze_activation": str, "bn_epsilon": float}
 """Fields that a network's strings state where they differ from the usual, and their types."""
 
 
@@ -322,7 +322,7 @@ class NetworkConfig:
         words = [f"stem_{plain}c{self.stem}_{token}"]
         words += [
             f"{field}={getattr(self, field)}"
-            for field in _STATED
+            for field in _STATEMENTS
             if getattr(self, field) != getattr(usual, field)
         ]
         convolution = f"cn_c{self.head_width}"
@@ -418,10 +418,10 @@ def parse_network(text: str) -> NetworkConfig:
         if field in fields:
             raise ArchitectureError(f"{first!r}: {field} is given twice, again by {statement!r}")
         try:
-            fields[field] = _STATED[field](value)
+            fields[field] = _STATEMENTS[field](value)
         except (KeyError, ValueError):
             raise ArchitectureError(
-                f"{statement!r}: expected one of {', '.join(_STATED)}, with = and its value"
+                f"{statement!r}: expected one of {', '.join(_STATEMENTS)}, with = and its value"
             ) from None
     config = replace(
         _parse_head(last), blocks=tuple(stages), stem_channels=int(match[3][1:]),

@@ -104,8 +104,8 @@ class DeployedNet(GenMobileNet):
             for path, conv in part.items() if isinstance(part, MixedConv2d) else [("", part)]:
                 assert isinstance(conv, nn.Conv2d)
                 stop = start + conv.out_channels
-                folded = fold(conv, batch_norm, slice(start, stop))
-                self.set_submodule(f"{convolution}.{path}".removesuffix("."), folded)
+                replacement = fold(conv, batch_norm, slice(start, stop))
+                self.set_submodule(f"{convolution}.{path}".removesuffix("."), replacement)
                 start = stop
             self.set_submodule(norm, nn.Identity())
         if isinstance(self.normalise, Normalise):

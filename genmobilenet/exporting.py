@@ -61,7 +61,7 @@ def exportable(model: GenMobileNet, same_as_operator: bool = False) -> GenMobile
     for path, norm_path in norms_of(model).items():
         conv, norm = result.get_submodule(path), result.get_submodule(norm_path)
         assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)  # by norms_of
-        folded = fold(conv, norm)
+        replacement = fold(conv, norm)
         if isinstance(conv, Conv2dSame):
             kind = SameConvOperator if same_as_operator else Conv2dSame
             with torch.device("meta"):  # no weights are drawn
@@ -69,9 +69,9 @@ def exportable(model: GenMobileNet, same_as_operator: bool = False) -> GenMobile
                     conv.in_channels, conv.out_channels, _pair(conv.kernel_size),
                     _pair(conv.stride), _pair(conv.dilation), conv.groups,
                 )  # fmt: skip
-            same.weight, same.bias = folded.weight, folded.bias
-            folded = same
-        result.set_submodule(path, folded)
+            same.weight, same.bias = replacement.weight, replacement.bias
+            replacement = same
+        result.set_submodule(path, replacement)
         result.set_submodule(norm_path, nn.Identity())
     return result.eval()
 

@@ -213,10 +213,10 @@ def read_stored(path: str | PathLike[str]) -> tuple[dict[str, torch.Tensor], tup
     ):
         raise CheckpointError(f"{path}: expected tensors by name, found {type(content).__name__}")
     for key, value in content.items():
-        stored = value.untyped_storage().nbytes() // value.element_size()
-        if value.numel() > stored:  # its elements overlap, so that it may claim any size
+        capacity = value.untyped_storage().nbytes() // value.element_size()
+        if value.numel() > capacity:  # its elements overlap, so that it may claim any size
             raise CheckpointError(
-                f"{path}: {key!r} claims {value.numel():,} elements, and holds {stored:,}"
+                f"{path}: {key!r} claims {value.numel():,} elements, and holds {capacity:,}"
             )
     if content and all(key.startswith(PARALLEL) for key in content):
         notes.append(f"{PARALLEL!r} before every key is left off")

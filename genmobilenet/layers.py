@@ -29,8 +29,8 @@ def has_open_size(input: Tensor) -> bool:
     ``torch.jit.trace`` and the ONNX exporter on top of it record for every size, ``torch.export``
     where a side is a symbol.
     """
-    recorded = torch._C._get_tracing_state() is not None
-    return recorded or not all(isinstance(side, int) for side in input.shape[2:])
+    tracing = torch._C._get_tracing_state() is not None
+    return tracing or not all(isinstance(side, int) for side in input.shape[2:])
 
 
 def conv2d_padded_in_graph(conv: nn.Conv2d, input: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ ATTEMPTS = 3
 
 REDIRECTS = 5
 
-_HASHED = re.compile(r"(?P<model>\w+?)(-synthetic)?(-unverified)?-(?P<digits>[0-9a-f]{8,64})\.pth")
+_NAME = re.compile(r"(?P<model>\w+?)(-synthetic)?(-unverified)?-(?P<digits>[0-9a-f]{8,64})\.pth")
 _TIMEOUT = (10, 60)
 """Seconds to connect, and between two packets."""
 _CHUNK = 1 << 16  # what a broken connection costs at most
@@ -90,15 +90,15 @@ def _weights_in(folder: Path) -> Path:
     if os.path.lexists(sums):
         _check_plain(sums)
         lines = (line.partition("  ") for line in _text(sums).splitlines())
-        listed = {name: digest for digest, _, name in lines}
+        digests = {name: digest for digest, _, name in lines}
         card = path.with_suffix(".json")
         for file in (path, card):
             _check_plain(file)
             digest = _sha256_of(file)
-            if listed.get(file.name) != digest:
+            if digests.get(file.name) != digest:
                 raise CheckpointError(
                     f"{file}: its SHA-256 is {digest}, in {SUMS} "
-                    f"{listed.get(file.name, 'it is not listed')}"
+                    f"{digests.get(file.name, 'it is not listed')}"
                 )
     return path
 
@@ -113,7 +113,7 @@ def _check_plain(path: Path) -> None:
 
 
 def _check_name(place: object, name: str, digest: str) -> None:
-    match = _HASHED.fullmatch(name)
+    match = _NAME.fullmatch(name)
     if match is None:
         raise CheckpointError(
             f"{place}: the name does not end in a checksum, as in tf_mnasnet_100-0c8fc36e.pth; "
@@ -148,13 +148,13 @@ def _card_beside(path: Path, digest: str) -> dict[str, Any] | None:
 
 
 def _described(path: Path, card: dict[str, Any] | None) -> Pretrained:
-    match = _HASHED.fullmatch(path.name)
+    match = _NAME.fullmatch(path.name)
     assert match is not None  # _check_name ran
-    named = None if match["model"] == "network" else match["model"]
+    model_in_name = None if match["model"] == "network" else match["model"]
     if card is None:
-        return Pretrained(path, named)
+        return Pretrained(path, model_in_name)
     model = str(card["model"])
-    if named != (None if SEPARATOR in model else model):
+    if model_in_name != (None if SEPARATOR in model else model):
         raise CheckpointError(
             f"{path}: its name says {match['model']}, and the card beside it {model[:200]}"
         )
@@ -185,7 +185,7 @@ def _downloaded(url: str) -> Path:
 
     name = unquote(urlsplit(url).path).rpartition("/")[2]
     _check_https(url, url)
-    if _HASHED.fullmatch(name) is None:
+    if _NAME.fullmatch(name) is None:
         _check_name(url, name, "")
     folder = Path(torch.hub.get_dir(), "checkpoints")
     path = folder / name

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def release(
-    ported: Annotated[
+    port: Annotated[
         Path, typer.Argument(metavar="PORTED", help="A ported .pth with its card, or a folder.")
     ] = PORTS,
     source: Annotated[
@@ -58,18 +58,18 @@ def release(
     from porting.release.folder import make_release
     from porting.release.port_files import read_port_card
 
-    if ported.is_dir():
+    if port.is_dir():
         if evaluation is not None:
             raise BadInput("--evaluation is of one port: name its .pth, not a folder")
         options = [word for place in source or () for word in ("--source", str(place))]
         options += ["--allow-unverified"] * allow_unverified
         options += ["--licence", licence] if licence else []
-        _release_each(ported, out, options, jobs, as_json)
-    card = read_port_card(ported)
-    places = find_sources({ported: card}, [*(source or ()), DOWNLOADS, SYNTHETIC])
+        _release_each(port, out, options, jobs, as_json)
+    card = read_port_card(port)
+    places = find_sources({port: card}, [*(source or ()), DOWNLOADS, SYNTHETIC])
     with progress_bar("judging") as progress:
         result = make_release(
-            ported, out, places[ported], allow_unverified=allow_unverified, evaluation=evaluation,
+            port, out, places[port], allow_unverified=allow_unverified, evaluation=evaluation,
             licence=licence, progress=progress,
         )  # fmt: skip
     show(as_json, lambda: _to_json(result), lambda: print_lines(_lines(result)))

@@ -353,12 +353,12 @@ class _Parser:
             return False
         return self._activation_behind(node) is None
 
-    def _check_depthwise(self, layer: _Layer, *, fused: bool = False) -> None:
-        """Check a depthwise convolution, or one of one group where it is ``fused``."""
+    def _check_depthwise(self, layer: _Layer, *, one_group: bool = False) -> None:
+        """Check a depthwise convolution, or, with ``one_group``, a fused one."""
         for part in layer.parts:
             kernel, stride, dilation, into, out, groups = part.facts
             square = kernel[0] == kernel[1] and stride[0] == stride[1]  # type: ignore[index]
-            plain = groups == 1 if fused else into == out
+            plain = groups == 1 if one_group else into == out
             if not square or dilation != (1, 1) or not plain:
                 raise self._outside(
                     part,
@@ -374,11 +374,11 @@ class _Parser:
 
         ``expansion`` has the kernels of an expansion in shares of the channels.
         """
-        self._check_depthwise(depthwise, fused=kind == "er")
+        self._check_depthwise(depthwise, one_group=kind == "er")
         y, squeeze = self._squeeze_excite(depthwise.end, gates)
         project = self._layer(y, "a 1x1 convolution, the projection")
-        grouped = any(part.kind == "conv" and part.facts[5] != 1 for part in project.parts)
-        if not project.is_pointwise or grouped:
+        has_groups = any(part.kind == "conv" and part.facts[5] != 1 for part in project.parts)
+        if not project.is_pointwise or has_groups:
             raise self._outside(project.node, "a 1x1 convolution, the projection")
         if project.stride > 1 and (kind != "er" or depthwise.stride > 1):
             raise self._outside(project.node, "a projection without a stride")
@@ -469,21 +469,22 @@ class _Parser:
     def _next_layer(self, x: Node) -> Node | None:
         """The first layer with weights that takes ``x``, or a part of it."""
         users = self._users.get(x, ())
-        sliced = (part for u in users if u.kind == "channels" for part in self._users.get(u, ()))
-        return next((user for user in (*users, *sliced) if user.weighted), None)
+        slices = (user for user in users if user.kind == "channels")
+        takers = [*users, *(taker for part in slices for taker in self._users.get(part, ()))]
+        return next((taker for taker in takers if taker.weighted), None)
 
     def _only_user(self, x: Node, *kinds: str) -> Node | None:
         users = self._users.get(x, [])
         return users[0] if len(users) == 1 and users[0].kind in kinds else None
 
-    def _layer(self, x: Node, expected: str, besides: Node | None = None) -> _Layer:
+    def _layer(self, x: Node, description: str, besides: Node | None = None) -> _Layer:
         """The one layer with weights that takes ``x``, and the activation behind it."""
-        if (mixed := self._mixed_layer(x)) is not None:
-            return mixed
+        if (layer := self._mixed_layer(x)) is not None:
+            return layer
         layers = [user for user in self._users.get(x, ()) if user.weighted]
         others = [u for u in self._users.get(x, ()) if not u.weighted and u is not besides]
         if len(layers) != 1:
-            raise self._outside((others or [x])[0], expected)
+            raise self._outside((others or [x])[0], description)
         return self._with_activation(layers[0], tuple(layers))
 
     def _with_activation(self, node: Node, parts: tuple[Node, ...]) -> _Layer:
@@ -504,10 +505,10 @@ class _Parser:
         if any(len(users) != 1 or not users[0].weighted for users in parts):
             return None
         nodes = tuple(part for (part,) in parts)
-        joined = self._only_user(nodes[0], "concatenation")
-        if joined is None or joined.inputs != nodes or joined.facts != ("channels",):
+        concat = self._only_user(nodes[0], "concatenation")
+        if concat is None or concat.inputs != nodes or concat.facts != ("channels",):
             return None
-        return self._with_activation(self._only_user(joined, NORM) or joined, nodes)
+        return self._with_activation(self._only_user(concat, NORM) or concat, nodes)
 
     def _activation_behind(self, node: Node) -> Node | None:
         """The activation that alone takes a layer's result."""
@@ -546,11 +547,15 @@ class _Parser:
                 return float(str(np.float32(norm.epsilon)))  # its shortest digits
         return TF_BN_EPSILON
 
-    def _outside(self, node: Node, expected: str) -> NotInTheLanguage:
+    def _outside(self, node: Node, description: str) -> NotInTheLanguage:
         strings = " | ".join([self._stem, *_stages(self._blocks, "")]) if self._stem else ""
         strings += f" | {' '.join(self._head)}" if self._head else ""
         return NotInTheLanguage(
-            self._path, len(self._blocks), strings, describe_node(node), f"{expected} is expected"
+            self._path,
+            len(self._blocks),
+            strings,
+            describe_node(node),
+            f"{description} is expected",
         )
 
 
@@ -733,7 +738,11 @@ def _possible_ends(graph: Graph) -> Iterator[_End]:
     # Of values behind as many layers, a sum comes before what it adds.
     for node in sorted(nodes, key=depths.__getitem__)[::-1]:
         users = takers[node]
-        activated = len(users) == 1 and users[0].kind in _ACTIVATIONS
+        feeds_activation = len(users) == 1 and users[0].kind in _ACTIVATIONS
         prediction = node.weighted and not leads_to_a_layer[node]
-        if node in graph.taps and strides[node] <= MOST_STRIDE and not (prediction or activated):
+        if (
+            node in graph.taps
+            and strides[node] <= MOST_STRIDE
+            and not (prediction or feeds_activation)
+        ):
             yield _End(node, depths[node], tuple(users))

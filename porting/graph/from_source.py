@@ -289,14 +289,14 @@ class _Reader:
 
     def _read_slices(self, operator: Operator) -> bool:
         """Add the values of an operator that gives slices of the channels; whether it is one."""
-        sliced = channel_slices(operator, self.source)
-        if sliced is None or sliced.data not in self.values:
+        slices = channel_slices(operator, self.source)
+        if slices is None or slices.data not in self.values:
             return False
-        x = self.values[sliced.data]
-        for name, (start, stop) in zip(operator.outputs, sliced.ranges, strict=True):
+        x = self.values[slices.data]
+        for name, (start, stop) in zip(operator.outputs, slices.ranges, strict=True):
             value = x
-            if (start, stop) != (0, sliced.channels):
-                facts = start, stop, sliced.channels
+            if (start, stop) != (0, slices.channels):
+                facts = start, stop, slices.channels
                 value = self._rewritten(operator, "channels", facts, (x,))
             self._keep(operator, name, value)
         return True
@@ -463,11 +463,11 @@ class _Reader:
         if x.times != 1:
             return None
         names = [operand(operator, place, self.source) for place in range(1, 5)]
-        computed = any(
+        has_computed_vector = any(
             tensor is not None and name is None
             for name, tensor in zip(names, operator.inputs[1:5], strict=False)
         )
-        if computed:
+        if has_computed_vector:
             return None
         gamma, beta, mean, variance = names
         epsilon = operator.options.get("epsilon")

@@ -383,11 +383,11 @@ class _Builder:
             first += part.in_channels
             self._side = side
             results.append(self.layer(part, channels))
-        joined = self.shown(
+        concat = self.shown(
             layer.path, "concatenation", *results, place=layer.describe(), facts=("channels",)
         )
         assert layer.norm is not None  # no network has a mixed convolution without one
-        norm = Node(NORM, (layer.out_channels,), (joined,), layer.norm, self._norm(layer.norm))
+        norm = Node(NORM, (layer.out_channels,), (concat,), layer.norm, self._norm(layer.norm))
         self.taps[norm] = Tap(layer.norm)
         if layer.activation == "none":
             return norm

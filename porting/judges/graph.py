@@ -143,15 +143,15 @@ class GraphJudge:
                 for variable in variables
             ]
         is_restored = session.run(tests)
-        names = {v.op.name for v, done in zip(variables, is_restored, strict=True) if not done}
+        names = {v.op.name for v, flag in zip(variables, is_restored, strict=True) if not flag}
         if not names <= self._values.keys():
             if isinstance(source, SavedModelSource) and source.meta.restore:
                 self._values = _captured_variables(tf, source)
             else:
                 # A module of TF Hub: its variables have the names of the checkpoint.
                 reader = tf.train.load_checkpoint(str(source.prefix))
-                stored = names & reader.get_variable_to_shape_map().keys()
-                self._values = {name: reader.get_tensor(name) for name in stored}
+                names_in_file = names & reader.get_variable_to_shape_map().keys()
+                self._values = {name: reader.get_tensor(name) for name in names_in_file}
         assignments, feed = [], {}
         with graph.as_default():
             for variable in variables:
@@ -297,8 +297,8 @@ def _captured_variables(tf: Any, source: SavedModelSource) -> dict[str, np.ndarr
             "has other objects than variables and functions, so that it is not loaded. Port it "
             "with --no-verify"
         )
-    loaded = tf.saved_model.load(str(source.folder))
-    function = loaded.signatures[source.signature]
+    saved_model = tf.saved_model.load(str(source.folder))
+    function = saved_model.signatures[source.signature]
     nodes = {node.name: node for node in model.meta_graphs[0].graph_def.node}
     call = nodes[source.output_name.partition(":")[0]]
     references = [name for name in call.input if not name.startswith("^")]

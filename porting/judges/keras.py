@@ -264,7 +264,7 @@ def _steps_of(  # noqa: PLR0915 - one walk
     activations: dict[Any, Any] = {}
     numbers: Counter[str] = Counter()
     names: dict[Any, str] = {}
-    called: list[Any] = []
+    unique_layers: list[Any] = []
     with_activation = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D,
                        keras.layers.SeparableConv2D, keras.layers.Dense)  # fmt: skip
 
@@ -281,8 +281,8 @@ def _steps_of(  # noqa: PLR0915 - one walk
     def call(layer: Any, name: str, arguments: Any, keywords: Any) -> Any:
         if isinstance(layer, (Functional, keras.Sequential)):
             return run(layer, keras.tree.flatten(arguments), f"{name}/")
-        if layer not in called:
-            called.append(layer)
+        if layer not in unique_layers:
+            unique_layers.append(layer)
             layer.name = unique(layer.name)
         kind = type(layer).__name__
         if not isinstance(layer, with_activation):

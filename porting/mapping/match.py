@@ -574,8 +574,8 @@ def _norm_fills(
                 problems.append(_no_place(what, *places))
         elif key == theirs.mean and bias is not None:
             # A bias before a batch norm moves its mean, which is taken off.
-            factor, subtracted = (-1.0, None) if name is None else (1.0, bias)
-            yield Fill(key, name or bias, VECTOR, factor=factor, subtracted=subtracted)
+            factor, offset = (-1.0, None) if name is None else (1.0, bias)
+            yield Fill(key, name or bias, VECTOR, factor=factor, subtracted=offset)
         elif name is None:
             yield Fill(key, constant=constant)
         else:

@@ -226,9 +226,9 @@ class _Search:
         agrees = not isinstance(self._unread, GraphMismatch)  # but its tensors have no place
         if self._read and (agrees or _depth(self._unread) > _depth(error)):
             nearest, error = f"that of its own layers, {self._read}", self._unread
-        described = gives_a_map(self._source)
-        if described is not None:
-            text = f"{self._source.path}: no known network fits: {described}"
+        description = gives_a_map(self._source)
+        if description is not None:
+            text = f"{self._source.path}: no known network fits: {description}"
         else:
             text = f"no known network fits; the nearest is {nearest}:\n{error}"
         if isinstance(self._unread, NotInTheLanguage):

@@ -397,9 +397,9 @@ def _write_torchscript(
 ) -> None:
     import torch
 
-    traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
+    trace = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
     files = {"metadata.json": json.dumps(metadata)}
-    torch.jit.save(torch.jit.freeze(traced), path, _extra_files=files)
+    torch.jit.save(torch.jit.freeze(trace), path, _extra_files=files)
 
 
 def _load_torchscript(path: Path) -> tuple[Run, str]:
@@ -428,8 +428,8 @@ def _write_executorch(
     from executorch.exir import to_edge_transform_and_lower
 
     program = torch.export.export(module, (example,))
-    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
-    path.write_bytes(lowered.to_executorch().buffer)
+    edge_program = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    path.write_bytes(edge_program.to_executorch().buffer)
 
 
 def _load_executorch(path: Path) -> tuple[Run, str]:

@@ -48,7 +48,7 @@ class Release:
 
 
 def make_release(
-    ported: Path,
+    port_file: Path,
     out: Path,
     source: Path | None,
     *,
@@ -68,21 +68,21 @@ def make_release(
             ``allow_unverified`` is False; or the evaluation is of other weights.
         OutputError: the folder holds other files, or cannot be written.
     """
-    card = read_port_card(ported)
+    card = read_port_card(port_file)
     digest = card.weights.sha256
     accuracy = None if evaluation is None else _accuracy_of(evaluation, card, digest)
     with folder_written_whole(out, _is_release) as folder:
         weights = folder / _file_name(card, digest, synthetic=_comes_from_synthetic(card, source))
-        shutil.copyfile(ported, weights)
+        shutil.copyfile(port_file, weights)
         if sha256_of(weights) != digest:
-            raise BadInput(f"{ported}: changed while it was read; release it again")
+            raise BadInput(f"{port_file}: changed while it was read; release it again")
         card = replace(
             _without_paths_of(card), weights=Weights(weights.name, digest), licence=licence
         )
         parity, reason = None, "its source is not at hand: name it with --source"
         if source is not None:
             try:
-                parity = judge_release(source, weights, card, ported, progress)
+                parity = judge_release(source, weights, card, port_file, progress)
             except BadInput as error:
                 if not allow_unverified:
                     raise
@@ -90,11 +90,11 @@ def make_release(
         if parity is None:
             if not allow_unverified:
                 raise BadInput(
-                    f"{ported}: cannot be judged: {reason}; --allow-unverified releases it with "
+                    f"{port_file}: cannot be judged: {reason}; --allow-unverified releases it with "
                     "that in its name and its card"
                 )
-            marked = weights.with_name(f"{_stem(weights)}-unverified-{digest[:8]}.pth")
-            weights = weights.rename(marked)
+            unverified_path = weights.with_name(f"{_stem(weights)}-unverified-{digest[:8]}.pth")
+            weights = weights.rename(unverified_path)
             card = replace(card, weights=Weights(weights.name, digest), verdict=_unjudged(card))
         else:
             card = replace(card, verdict=verdict_of_report(parity))
@@ -131,7 +131,7 @@ def _comes_from_synthetic(card: Card, source: Path | None) -> bool:
 
 
 def judge_release(
-    source: Path, weights: Path, card: Card, ported: Path, progress: Progress | None
+    source: Path, weights: Path, card: Card, port_file: Path, progress: Progress | None
 ) -> dict[str, Any]:
     """The comparison of the source with the weights as they lie in the release."""
     from porting.catalog.local import open_published
@@ -139,20 +139,20 @@ def judge_release(
     from porting.reports.comparison import diff_json
     from porting.subject import subject_from_file
 
-    opened = open_published(source)
-    if opened.sha256 != card.source.sha256:
+    model = open_published(source)
+    if model.sha256 != card.source.sha256:
         raise BadInput(
-            f"{source}: its SHA-256 is {opened.sha256}, and {ported.name} was made of "
+            f"{source}: its SHA-256 is {model.sha256}, and {port_file.name} was made of "
             f"{card.source.file}, {card.source.sha256}"
         )
-    subject = subject_from_file(opened, weights, card.model, card.source.weight_set)
+    subject = subject_from_file(model, weights, card.model, card.source.weight_set)
     affine = None
     if card.input is not None and card.input.certainty == "stated":
         affine = (card.input.source_mean, card.input.source_std)
-    result = diff(opened, subject, affine=affine, progress=progress)
+    result = diff(model, subject, affine=affine, progress=progress)
     if not result.comparison:
-        raise NotAtParity(f"{ported}: {result.comparison.summary()}; nothing is released")
-    folders = (opened.user_file.parent, ported.parent, weights.parent)
+        raise NotAtParity(f"{port_file}: {result.comparison.summary()}; nothing is released")
+    folders = (model.user_file.parent, port_file.parent, weights.parent)
     return dict(_scrubbed(diff_json(result), folders))
 
 

@@ -153,7 +153,7 @@ def _remove_lone_cards(out: Path) -> None:
             place.unlink(missing_ok=True)
 
 
-def read_port_card(ported: Path) -> Card:
+def read_port_card(port_file: Path) -> Card:
     """The card beside a ported file.
 
     Raises:
@@ -161,18 +161,18 @@ def read_port_card(ported: Path) -> Card:
             module.
     """
     try:
-        card = read_card(ported, sha256_of(ported))
+        card = read_card(port_file, sha256_of(port_file))
     except OSError as error:
-        raise BadInput(f"{ported}: cannot be read: {error.strerror or error}") from error
+        raise BadInput(f"{port_file}: cannot be read: {error.strerror or error}") from error
     if card is None:
         raise BadInput(
-            f"{ported}: no card beside it that is of this file; porting port writes one, "
-            f"{ported.with_suffix('.json').name}"
+            f"{port_file}: no card beside it that is of this file; porting port writes one, "
+            f"{port_file.with_suffix('.json').name}"
         )
     if card.onto is not None:
         raise BadInput(
-            f"{ported}: was ported onto {card.onto}, a user-defined module; releases are of this "
-            "package's networks, which whoever loads them can build"
+            f"{port_file}: was ported onto {card.onto}, a user-defined module; releases are of "
+            "this package's networks, which whoever loads them can build"
         )
     return card
 

@@ -185,12 +185,12 @@ def _input(card: Card) -> list[str]:
 
 
 def _loading(card: Card, card_name: str, no_timm: str | None) -> list[str]:
-    quoted = "None" if SEPARATOR in card.model else json.dumps(card.model)
+    argument = "None" if SEPARATOR in card.model else json.dumps(card.model)
     lines = [
         "```python",
         "from genmobilenet import create_model",
         "",
-        f"model = create_model({quoted}, pretrained=DIR).eval()  # DIR is this folder",
+        f"model = create_model({argument}, pretrained=DIR).eval()  # DIR is this folder",
         "```\n",
     ]
     if no_timm is None:

@@ -36,7 +36,7 @@ TIMM_NAMES = frozenset(
 _KERNELS = ("bilinear", "bicubic", "nearest", "lanczos")
 """Kernels by timm's name that are this package's; ``area`` has no counterpart there."""
 
-_POOLED = 32
+_STRIDE = 32
 """Pixels of the image for each place before the pooling."""
 
 
@@ -58,10 +58,10 @@ def timm_config(card: Card, config: NetworkConfig) -> dict[str, Any]:
             raise BadInput(f"timm's {plain} has not the same blocks")
     if config.normalises:
         raise BadInput("the network normalises its input itself, which timm's does not")
-    published = replace(
+    table_config = replace(
         get_config(card.model), num_classes=config.num_classes, in_chans=config.in_chans
     )
-    if replace(published, drop_rate=config.drop_rate) != config:
+    if replace(table_config, drop_rate=config.drop_rate) != config:
         raise BadInput(f"the head is not as wide as that of timm's {name}")
     if card.input is None:
         raise BadInput("the card does not say what the network takes")
@@ -86,7 +86,7 @@ def timm_config(card: Card, config: NetworkConfig) -> dict[str, Any]:
             "mean": [mean / 255 for mean in card.input.mean],
             "std": [std / 255 for std in card.input.std],
             "num_classes": config.num_classes,
-            "pool_size": [math.ceil(size / _POOLED)] * 2,
+            "pool_size": [math.ceil(size / _STRIDE)] * 2,
             "first_conv": "conv_stem",
             "classifier": "classifier",
         },

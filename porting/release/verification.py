@@ -250,9 +250,9 @@ def _problems_of_texts(
 
     Another version of this package may have written them otherwise.
     """
-    derived = derived_files(card, config, parity, accuracy)
+    texts = derived_files(card, config, parity, accuracy)
     writer = version_in(_read_text(folder / README))
-    unknown = names - {*derived, SAFETENSORS, PARITY, ACCURACY} - {
+    unknown = names - {*texts, SAFETENSORS, PARITY, ACCURACY} - {
         card.weights.file, Path(card.weights.file).with_suffix(".json").name
     }  # fmt: skip
     problems = [f"{name} is no file of a release" for name in sorted(unknown - {CONFIG, LABELS})]
@@ -263,9 +263,9 @@ def _problems_of_texts(
         )
         return problems, [note]
     for name in (CONFIG, LABELS, PAGE, README):
-        if (name in names) != (name in derived):
+        if (name in names) != (name in texts):
             problems.append(f"{name} is {'unexpected' if name in names else 'missing'}")
-        elif name in names and _read_text(folder / name) != derived[name]:
+        elif name in names and _read_text(folder / name) != texts[name]:
             problems.append(f"{name} is not what the card and the figures give")
     return problems, []
 

@@ -47,7 +47,7 @@ MOST_BESIDE = 8
 _QUANTISATION_VARIABLES = ("/weights_quant/", "/act_quant/")
 """In the names of variables that ``tensorflow/contrib/quantize/python/quant_ops.py`` adds."""
 
-_RETRAINED = ("final_training_ops/", "final_retrain_ops/")
+_RETRAINING_SCOPES = ("final_training_ops/", "final_retrain_ops/")
 """In the names of the layer that TensorFlow for Poets trains: ``add_final_training_ops`` and
 ``add_final_retrain_ops`` in tensorflow/examples/image_retraining/retrain.py, before and since TF
 Hub. The network before it may be constants of the graph."""
@@ -162,12 +162,12 @@ def _open_checkpoint(path: Path, _: str | None) -> Source:
         UnsupportedSource: it holds nothing but a retrained last layer.
     """
     source = CheckpointSource(path)
-    retrained = [name for name in source.tensors if any(part in name for part in _RETRAINED)]
+    head = [name for name in source.tensors if any(part in name for part in _RETRAINING_SCOPES)]
     graph = source.prefix.with_name(f"{source.prefix.name}{META_SUFFIX}")
-    if retrained and graph.is_file():
+    if head and graph.is_file():
         return TrainingGraphSource(path, source.prefix)
     weights = [name for name in source.tensors if source.not_a_weight(name) is None]
-    if retrained and len(retrained) == len(weights):
+    if head and len(head) == len(weights):
         raise UnsupportedSource(
             f"{path}: holds the retrained last layer alone; the network before it is in "
             f"{graph.name}, which is not there. Copy that beside it, or give the graph (.pb) that "

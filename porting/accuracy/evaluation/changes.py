@@ -258,8 +258,8 @@ def _normalisation(run: Run) -> Edits:
     others: list[Affine] = []
     for family in FAMILIES.values():
         # 127 over 128 is nearly 127.5 over 127.5, and no change of its own.
-        known = (*others, (base.mean, base.std))
-        if not any(np.allclose(family.affine, affine, rtol=1e-2) for affine in known):
+        normalisations = (*others, (base.mean, base.std))
+        if not any(np.allclose(family.affine, affine, rtol=1e-2) for affine in normalisations):
             others.append(family.affine)
 
     def words_for(affine: Affine) -> str:

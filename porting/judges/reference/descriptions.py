@@ -748,7 +748,7 @@ def _efficientnet_edgetpu(name: str, _: float | None) -> tuple[Description, ...]
     blocks, channels = [], round_to_eighths(32 * width)
     stem = channels
     for stage, row in enumerate(EFFICIENTNET_EDGETPU):
-        declared, outputs = (round_to_eighths(c * width) for c in (row.inputs, row.filters))
+        inputs, outputs = (round_to_eighths(c * width) for c in (row.inputs, row.filters))
         for number in range(math.ceil(row.layers * depth)):
             stride = row.stride if number == 0 else 1
             form = "depthwise"
@@ -756,12 +756,12 @@ def _efficientnet_edgetpu(name: str, _: float | None) -> tuple[Description, ...]
                 form = "fused, projection strided" if stride > 1 else "fused"
             blocks.append(
                 DescribedBlock(
-                    f"blocks.{stage}.{number}", channels, declared * row.expansion, outputs,
+                    f"blocks.{stage}.{number}", channels, inputs * row.expansion, outputs,
                     row.kernel, stride, 0,
-                    row.identity and stride == 1 and declared == outputs, "relu", form=form,
+                    row.identity and stride == 1 and inputs == outputs, "relu", form=form,
                 )
             )  # fmt: skip
-            channels = declared = outputs
+            channels = inputs = outputs
     return (
         Description(
             f"EfficientNet-EdgeTPU-{name[-1].upper()}",

@@ -511,8 +511,8 @@ class Slim:
         if spec.expansion > 1:
             inner = make_divisible(int(x.shape[-1]) * spec.expansion)
             # mbv3_fused expands with the kernel and the stride, and has nothing depthwise.
-            fused = (spec.kernel, stride) if spec.type == "er" else (1, 1)
-            x = self.b.conv(x, f"{scope}/expand", inner, *fused)
+            kernel_and_stride = (spec.kernel, stride) if spec.type == "er" else (1, 1)
+            x = self.b.conv(x, f"{scope}/expand", inner, *kernel_and_stride)
             x = self.activated(x, f"{scope}/expand", f"{path}.bn1", f"{path}.act1", act)
             number = 2
         if spec.type not in ("er", "cn"):

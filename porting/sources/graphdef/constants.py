@@ -69,8 +69,8 @@ class RestoredVariables:
         self._keys = _restored_keys(graph, meta.restore)
         handles = {n for n, node in graph.nodes.items() if node.op == "VarHandleOp"}
         if not handles <= self._keys.keys() and GRAPH_KEY in self._checkpoint.tensors:
-            stored = read_object_graph(self._checkpoint, display)
-            self._keys = _keys_of_captures(graph, meta, stored) | self._keys
+            saved_objects = read_object_graph(self._checkpoint, display)
+            self._keys = _keys_of_captures(graph, meta, saved_objects) | self._keys
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -124,13 +124,13 @@ def _restored_keys(graph: InlinedGraph, restore: str) -> dict[str, tuple[str, st
 
 
 def _keys_of_captures(
-    graph: InlinedGraph, meta: MetaGraph, stored: Sequence[Object]
+    graph: InlinedGraph, meta: MetaGraph, saved_objects: Sequence[Object]
 ) -> dict[str, tuple[str, str]]:
     """Node of a variable -> its key in the checkpoint, for those that a function captures.
 
     A call passes them behind the function's arguments, in the order in which the SavedModel's
-    object graph lists them. Objects of that graph and of the ``stored`` one are the same where the
-    same path of names leads to them.
+    object graph lists them. An object of that graph and one of ``saved_objects`` are the
+    same where the same path of names leads to them.
 
     Source: ``_setup_function_captures`` and ``_restore_checkpoint`` in
     tensorflow/python/saved_model/load.py.
@@ -140,7 +140,7 @@ def _keys_of_captures(
     stack = [0] if objects else []
     while stack:
         number = stack.pop()
-        counterparts = dict(stored[pairs[number]].children)
+        counterparts = dict(saved_objects[pairs[number]].children)
         for name, child in objects[number].children:
             if name in counterparts and child not in pairs:
                 pairs[child] = counterparts[name]
@@ -152,7 +152,7 @@ def _keys_of_captures(
         if not captures or len(captures) > len(inputs):
             continue
         for reference, number in zip(inputs[-len(captures) :], captures, strict=True):
-            for name, _, key in stored[pairs[number]].attributes if number in pairs else ():
+            for name, _, key in saved_objects[pairs[number]].attributes if number in pairs else ():
                 if name == VALUE:
                     keys[node_of(graph.origin(tensor_name(reference)))] = (key, "")
     return keys

@@ -34,7 +34,7 @@ MOST_NODES = 1 << 18
 _READ_TYPES = frozenset(NUMBERS - {"complex64", "complex128"} | {"string"})
 """Types of constants that are read."""
 
-_QUANTISED = {11: "int8", 12: "uint8", 13: "int32", 15: "int16", 16: "uint16"}
+_QUANTISED_TYPES = {11: "int8", 12: "uint8", 13: "int32", 15: "int16", 16: "uint16"}
 """Codes of ``DT_QINT8`` and the like, whose values are stored as those of plain integers."""
 
 _LIST, _TEXT, _INTEGER, _REAL, _FLAG, _TYPE, _SHAPE, _TENSOR, _FUNCTION = (
@@ -131,7 +131,7 @@ class Attributes:
                 shape = parse_shape(message(content)) or ()
         if any(side < 0 for side in shape):
             raise Malformed(f"a constant of shape {shape}")
-        dtype = DTYPES.get(code, _QUANTISED.get(code, ""))
+        dtype = DTYPES.get(code, _QUANTISED_TYPES.get(code, ""))
         if dtype not in _READ_TYPES:
             return None
         return Constant(shape, read_type(dtype), dtype, data)

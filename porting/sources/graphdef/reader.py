@@ -356,8 +356,8 @@ def _serving_graph(graphs: Sequence[MetaGraph], where: str) -> MetaGraph:
                 return graph
     if len(graphs) == 1:
         return graphs[0]
-    listed = ", ".join("{" + ", ".join(sorted(graph.tags)) + "}" for graph in graphs[:_MOST_NAMED])
-    raise UnsupportedSource(f"{where}: no graph is tagged 'serve' alone; there are {listed}")
+    listing = ", ".join("{" + ", ".join(sorted(graph.tags)) + "}" for graph in graphs[:_MOST_NAMED])
+    raise UnsupportedSource(f"{where}: no graph is tagged 'serve' alone; there are {listing}")
 
 
 def _signature_name(
@@ -370,10 +370,10 @@ def _signature_name(
         UnsupportedSource: no signature takes images.
     """
     names = [name for name in signatures if not name.startswith("__")]
-    listed = ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
+    listing = ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
     if name is not None:
         if name not in names:
-            raise BadInput(f"{where}: no signature {name!r}; there are {listed or 'none'}")
+            raise BadInput(f"{where}: no signature {name!r}; there are {listing or 'none'}")
         return name
     for default in (DEFAULT_SIGNATURE, _HUB_SIGNATURE):
         if default in signatures:
@@ -386,7 +386,7 @@ def _signature_name(
             f"{where}: has {len(of_images)} signatures of images: "
             f"{', '.join(of_images[:_MOST_NAMED])}; choose one with --signature"
         )
-    raise UnsupportedSource(f"{where}: no signature takes images; there are {listed or 'none'}")
+    raise UnsupportedSource(f"{where}: no signature takes images; there are {listing or 'none'}")
 
 
 def _images_of(signature: Signature, graph: InlinedGraph) -> list[str]:
@@ -439,8 +439,8 @@ def _outputs_of_images(graph: InlinedGraph, images: Collection[str]) -> list[str
             stack += following
         return names
 
-    fed = {node.name for node in _placeholders(graph) if node.op != "PlaceholderWithDefault"}
-    values = computed_from(images) - computed_from(fed - set(images))
+    feeds = {node.name for node in _placeholders(graph) if node.op != "PlaceholderWithDefault"}
+    values = computed_from(images) - computed_from(feeds - set(images))
     values = {name for name in values if graph.nodes[name].op not in _NOT_OUTPUTS}
     return [
         name for name in graph.nodes if name in values and not values & consumers.get(name, set())

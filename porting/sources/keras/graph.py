@@ -112,21 +112,21 @@ def describes_a_graph(model: KerasLayer) -> bool:
 def graph_of_model(
     model: KerasLayer,
     variables: Callable[[tuple[str, ...], str], str | None],
-    read: Callable[[str], np.ndarray],
+    load: Callable[[str], np.ndarray],
     keras_2: bool,
     where: str,
 ) -> KerasGraph:
     """The graph of a model.
 
     ``variables`` gives the name of a layer's variable by the layer's path and its own name, None
-    where the file has none; ``read`` gives a stored tensor. ``keras_2`` says that the
+    where the file has none; ``load`` gives a stored tensor. ``keras_2`` says that the
     file was written by Keras 2, whose hard sigmoid is another function.
 
     Raises:
         BadSource: layers refer to what is not there or to each other in a circle, or a setting
             is not what such a layer has.
     """
-    builder = _Builder(variables, read, keras_2, where)
+    builder = _Builder(variables, load, keras_2, where)
     inputs = builder.inputs_of(model)
     outputs = builder.model(model, (), "", inputs)
     return KerasGraph(
@@ -155,11 +155,11 @@ class _Builder:
     def __init__(
         self,
         variables: Callable[[tuple[str, ...], str], str | None],
-        read: Callable[[str], np.ndarray],
+        load: Callable[[str], np.ndarray],
         keras_2: bool,
         where: str,
     ) -> None:
-        self._variables, self._read = variables, read
+        self._variables, self._load = variables, load
         self.keras_2, self._where = keras_2, where
         self._model_calls = 0
         self.operators: list[Operator] = []
@@ -243,7 +243,7 @@ class _Builder:
         inner = [
             reference for each in calls.values() for call in each for reference in _tensors(call)
         ]
-        resolved = dict(zip(inner, self._shifted(inner, layers, calls), strict=True))
+        references = dict(zip(inner, self._shifted(inner, layers, calls), strict=True))
         results: dict[tuple[str, int], Sequence[Operand | None]] = {
             (start.layer, 0): [operand] for start, operand in zip(starts, inputs, strict=True)
         }
@@ -261,7 +261,7 @@ class _Builder:
                     f"{name!r} is called {len(calls[name])} times; its call {number} is referred to"
                 )
             call = calls[name][number]
-            needs = [resolved[reference] for reference in _tensors(call)]
+            needs = [references[reference] for reference in _tensors(call)]
             missing = [need for need in needs if (need.layer, need.call) not in results]
             if missing and key in active:
                 raise self.bad(f"layers take each other's results in a circle, {name!r} among them")
@@ -273,7 +273,7 @@ class _Builder:
 
             def value(item: Any) -> Any:
                 if isinstance(item, _Reference):
-                    reference = resolved[item]
+                    reference = references[item]
                     return self._output(results, reference)
                 if isinstance(item, list):
                     return [value(each) for each in item]
@@ -338,10 +338,10 @@ class _Builder:
     ) -> Sequence[str | None]:  # fmt: skip
         operands = list(_flat(arguments))
         # A call may name its data: Multiply()(x=..., y=...) of tf.keras, with a constant too.
-        named = {key: value for key, value in keywords.items() if key in _DATA_KEYWORDS}
-        operands += [each for key in _DATA_KEYWORDS for each in _flat([named.get(key)])]
+        data = {key: value for key, value in keywords.items() if key in _DATA_KEYWORDS}
+        operands += [each for key in _DATA_KEYWORDS for each in _flat([data.get(key)])]
         operands = [each for each in operands if each is not None]
-        rest = {key: value for key, value in keywords.items() if key not in named}
+        rest = {key: value for key, value in keywords.items() if key not in data}
         if layer.layers:
             return self.model(layer, path, f"{name}/", operands)
         call = _Call(layer, name, path, operands, rest)
@@ -392,7 +392,7 @@ class _Builder:
         return tensor
 
     def _shape_of(self, tensor: str) -> Shape:
-        return self._read(tensor).shape
+        return self._load(tensor).shape
 
     def unknown(self, call: _Call) -> None:
         """A layer that no network has; it is listed so that messages can name it."""
@@ -599,8 +599,8 @@ class _Builder:
         if sides.count(-1) == 1 and shape and min(shape[1:], default=1) >= 0:
             rest = math.prod(side for side in sides if side != -1)
             sides = [math.prod(shape[1:]) // rest if side == -1 else side for side in sides]
-        known = bool(shape) and min(shape[1:], default=1) >= 0 and -1 not in sides
-        if known and math.prod(sides) != math.prod(shape[1:]):
+        is_complete = bool(shape) and min(shape[1:], default=1) >= 0 and -1 not in sides
+        if is_complete and math.prod(sides) != math.prod(shape[1:]):
             raise ValueError(f"it makes {tuple(sides)} of {shape[1:]}")
         self.add(call.name, "RESHAPE", [call.data], (1, *sides))
 
@@ -638,10 +638,10 @@ class _Builder:
         settings = call.settings
         scale, offset = _constant(settings.get("scale", 1)), _constant(settings.get("offset", 0))
         shape = self.shape(call.data)
-        scaled = f"{call.name} (scaled)" if offset.any() else call.name
-        self.add(scaled, "MUL", [call.data, scale], shape)
+        product = f"{call.name} (scaled)" if offset.any() else call.name
+        self.add(product, "MUL", [call.data, scale], shape)
         if offset.any():
-            self.add(call.name, "ADD", [scaled, offset], shape)
+            self.add(call.name, "ADD", [product, offset], shape)
 
     def normalisation(self, call: _Call) -> None:
         """``(x - mean) / sqrt(variance)``, as set or as adapted; the inverse where asked for.
@@ -655,7 +655,7 @@ class _Builder:
             # A .keras numbers the variables of layers that it does not know by name.
             has_names = self._variables(call.path, "mean") is not None
             names = ("mean", "variance") if has_names else ("0", "1")
-            mean, variance = (_constant(self._read(self.variable(call, n))) for n in names)
+            mean, variance = (_constant(self._load(self.variable(call, n))) for n in names)
         deviation = np.maximum(np.sqrt(variance), _LEAST_DEVIATION)
         if settings.get("invert"):
             self.add(f"{call.name} (scaled)", "MUL", [call.data, deviation], shape)
@@ -792,8 +792,8 @@ def _is_reference(item: Any) -> bool:
 def _parsed_call(call: Any) -> tuple[list[Any], dict[str, Any]]:
     """Positional arguments and keywords of a call, data as references."""
     if isinstance(call, dict):  # Keras 3
-        named = {key: _argument(item) for key, item in call.get("kwargs", {}).items()}
-        return [_argument(item) for item in call.get("args", [])], named
+        options = {key: _argument(item) for key, item in call.get("kwargs", {}).items()}
+        return [_argument(item) for item in call.get("args", [])], options
     items = [call] if call and isinstance(call[0], str) else list(call)
     arguments: list[Any] = []
     keywords: dict[str, Any] = {}

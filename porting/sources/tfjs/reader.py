@@ -20,7 +20,7 @@ from porting.sources.source import Normalisation, Source
 from porting.sources.tfjs.graph_json import encode_graph
 from porting.sources.tfjs.model_json import ModelJSON, model_file, read_model
 
-_FUSED = {
+_FUSED_LAYERS = {
     "_FusedConv2D": "Conv2D", "FusedConv2D": "Conv2D", "_FusedMatMul": "MatMul",
     "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative",
     "_FusedDepthwiseConv2dNative": "DepthwiseConv2dNative",
@@ -192,9 +192,9 @@ def _steps(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     kind, attributes = node.get("op"), node.get("attr") or {}
     if kind == "Const" and not _holds_values(attributes):
         return [{**node, "op": "VariableV2"}]
-    if not isinstance(kind, str) or kind not in _FUSED:
+    if not isinstance(kind, str) or kind not in _FUSED_LAYERS:
         return [node]
-    name, layer, inputs = node.get("name"), _FUSED[kind], node.get("input", [])
+    name, layer, inputs = node.get("name"), _FUSED_LAYERS[kind], node.get("input", [])
     if not isinstance(inputs, list) or not isinstance(attributes, dict):
         raise Malformed(f"{kind} {name!r} has no list of inputs, or no attributes")
     inputs = [tensor for tensor in inputs if not str(tensor).startswith("^")]
@@ -226,9 +226,9 @@ def _holds_values(attributes: Any) -> bool:
 def _fused_operations(attributes: Any) -> list[str]:
     """The operations behind a layer, in order."""
     try:
-        encoded = attributes["fused_ops"]["list"]["s"]
+        entries = attributes["fused_ops"]["list"]["s"]
         names = [
-            bytes(each) if isinstance(each, list) else base64.b64decode(each) for each in encoded
+            bytes(each) if isinstance(each, list) else base64.b64decode(each) for each in entries
         ]
         return [name.decode("ascii") for name in names if name != b"NoOp"]
     except (KeyError, TypeError, ValueError) as error:

@@ -233,14 +233,14 @@ def _weight_of(entry: Mapping[str, Any], group: _Group, number: int, place: int)
         return _Weight(number, place, count * itemsize, sides, read_as, dtype)
     if not isinstance(quantisation, dict):
         raise Malformed(f"its quantisation is {_of_type(quantisation)}")
-    stored = quantisation.get("dtype")
-    if dtype not in ("float32", "int32") or stored not in (*_STEPS, "float16"):
-        raise Malformed(f"{dtype} is quantised to {str(stored)[:_LONGEST]}")
-    size = count * np.dtype(_TYPES[stored]).itemsize
-    if stored == "float16":
-        return _Weight(number, place, size, sides, dtype, stored)
+    storage = quantisation.get("dtype")
+    if dtype not in ("float32", "int32") or storage not in (*_STEPS, "float16"):
+        raise Malformed(f"{dtype} is quantised to {str(storage)[:_LONGEST]}")
+    size = count * np.dtype(_TYPES[storage]).itemsize
+    if storage == "float16":
+        return _Weight(number, place, size, sides, dtype, storage)
     scale, least = (_number(quantisation.get(key), key) for key in ("scale", "min"))
-    return _Weight(number, place, size, sides, dtype, stored, scale, least)
+    return _Weight(number, place, size, sides, dtype, storage, scale, least)
 
 
 def _size_of_strings(group: _Group, place: int, count: int) -> int:

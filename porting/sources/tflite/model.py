@@ -68,7 +68,7 @@ def parse(data: memoryview, path: Path, signature: str | None = None) -> ParsedM
     subgraphs = list(model.tables(2, "subgraphs"))
     if not subgraphs:
         raise BadSource(f"{path}: expected a subgraph, found none")
-    chosen, place = _chosen_subgraph(model, len(subgraphs), signature, path)
+    signature_name, place = _chosen_subgraph(model, len(subgraphs), signature, path)
     subgraph = subgraphs[place]
     spans = [_buffer_span(table, buffer) for table in model.tables(4, "buffers")]
     kinds = []
@@ -104,7 +104,7 @@ def parse(data: memoryview, path: Path, signature: str | None = None) -> ParsedM
     for tensor in tensors:
         tensor.check_extent(len(data), path)
     _check_order(graph, [tensor.name for tensor in tensors if tensor.constant], path)
-    return ParsedModel(tuple(tensors), graph, metadata, place, len(subgraphs), chosen)
+    return ParsedModel(tuple(tensors), graph, metadata, place, len(subgraphs), signature_name)
 
 
 def _chosen_subgraph(
@@ -126,14 +126,14 @@ def _chosen_subgraph(
                 f"{path}: signature {key!r} names subgraph {number}, the file has {count}"
             )
         numbers[key] = number
-    listed = ", ".join(list(numbers)[:_MOST_NAMED]) + (", ..." * (len(numbers) > _MOST_NAMED))
+    listing = ", ".join(list(numbers)[:_MOST_NAMED]) + (", ..." * (len(numbers) > _MOST_NAMED))
     if name is not None and name not in numbers:
-        raise BadInput(f"{path}: no signature {name!r}; there are {listed or 'none'}")
+        raise BadInput(f"{path}: no signature {name!r}; there are {listing or 'none'}")
     if name is None and DEFAULT_SIGNATURE in numbers:
         name = DEFAULT_SIGNATURE
     if name is None and len(set(numbers.values())) > 1:
         raise BadInput(
-            f"{path}: has {len(numbers)} signatures: {listed}; choose one with --signature"
+            f"{path}: has {len(numbers)} signatures: {listing}; choose one with --signature"
         )
     name = name or next(iter(numbers), None)
     return name, 0 if name is None else numbers[name]
