@@ -52,7 +52,7 @@ class _Layer:
 
     @property
     def kind(self) -> str:
-        """Of a mixed convolution that of its parts; one of a single channel is depthwise too."""
+        """``depthwise`` if one of the parts is: a part of a single channel counts as one."""
         kinds = {part.kind for part in self.parts}
         return "depthwise" if "depthwise" in kinds else self.parts[0].kind
 
@@ -154,7 +154,7 @@ class _Parser:
     def _trunk(
         self, x: Node, activation: str, gates: set[tuple[str, str]]
     ) -> tuple[Node, _Layer | None]:
-        """Read the blocks from ``x`` on; the value behind the last one, and the head if it is one.
+        """Read the blocks from ``x`` on; return the value after the last, and the head, if any.
 
         ``activation`` is the stem's.
         """
@@ -204,11 +204,11 @@ class _Parser:
             hidden, classifier = dense, None
         blocks = list(self._blocks)
         if any(block.type == "uir" for block in blocks):
-            # An inverted residual is a universal one too.
-            blocks = [
-                replace(block, type="uir") if block.type == "ir" and not _mixes(block) else block
-                for block in blocks
-            ]
+            # An inverted residual without mixed convolutions is a universal one too.
+            for place, block in enumerate(blocks):
+                is_mixed = block.start_kernels or block.end_kernels or len(block.kernels) > 1
+                if block.type == "ir" and not is_mixed:
+                    blocks[place] = replace(block, type="uir")
         kind, head_channels = "none", 1280
         activation = stem.activation
         if head is not None:
@@ -250,7 +250,7 @@ class _Parser:
         )
 
     def _inverted_residual(self, x: Node, expand: _Layer, gates: set[tuple[str, str]]) -> Node:
-        """A block from its expansion on; where that is one by itself, it and the block behind."""
+        """Read a block from its expansion on, or a plain convolution and the block behind it."""
         depthwise = self._layer(expand.end, "a depthwise convolution")
         try:
             if depthwise.activation != expand.activation:
@@ -334,7 +334,7 @@ class _Parser:
         return next((user for user in users if layer and _adds(user, layer.end, x)), None)
 
     def _lone_layer(self, x: Node) -> _Layer | None:
-        """The one layer with weights that takes ``x``; None for none or several."""
+        """The one layer with weights that takes ``x``; None where no layer or several do."""
         try:
             return self._layer(x, "a layer")
         except NotInTheLanguage:
@@ -571,7 +571,7 @@ def _known() -> str:
 
 
 def _dense_spec(layer: _Layer) -> DenseSpec:
-    """How the strings have a dense layer, or a batch norm by itself, of a head."""
+    """The string of a head's dense layer, or of a batch norm outside any layer."""
     if layer.node.kind == "norm":
         return DenseSpec(0, layer.activation, norm=True)
     if isinstance(layer.node.layer, SourceLayer | ModuleLayer) and layer.node.layer.norm:
@@ -582,11 +582,6 @@ def _dense_spec(layer: _Layer) -> DenseSpec:
 def _has_bias(node: Node) -> bool:
     layer = node.layer
     return not isinstance(layer, (SourceLayer, ModuleLayer)) or layer.bias is not None
-
-
-def _mixes(block: Block) -> bool:
-    """Whether a block has mixed convolutions."""
-    return bool(block.start_kernels or block.end_kernels or len(block.kernels) > 1)
 
 
 def _adds(node: Node, one: Node, other: Node) -> bool:
@@ -663,7 +658,7 @@ class Backbone:
 
 
 _MOST_ENDS = 64
-"""Values at which a backbone is tried to end, the deepest first."""
+"""Most values that are tried as the end of a backbone, the deepest first."""
 
 
 def backbone_of(graph: Graph, path: str, side: int, channels: int) -> Backbone:

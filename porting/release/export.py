@@ -1,4 +1,4 @@
-"""Export a network's checkpoint to a format of others, compared with PyTorch before it is kept.
+"""Export a network to another format, and keep the file if it computes what PyTorch does.
 
 Each file is run by its own runtime at five sizes (or on five images of its one size), and lies no
 further from PyTorch than eight times the float32 noise of the network's output, as a judge must
@@ -35,7 +35,7 @@ Layout = Literal["nchw", "nhwc"]
 SEED = 0
 
 SMALLEST_SIDE = 32
-"""Pixels of the smallest side that a file with open sizes is compared at."""
+"""Smallest side in pixels at which a file with open sizes is compared."""
 
 Run = Callable[[np.ndarray], np.ndarray]
 
@@ -72,7 +72,7 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported file, and how far it lies from PyTorch, over the noise, where that is most."""
+    """An exported file, and its largest distance from PyTorch, over the noise."""
 
     path: Path
     model: str
@@ -319,22 +319,18 @@ def _write_onnx(
         )  # fmt: skip
     assert program is not None  # no path was given
     proto = program.model_proto
-    _strip(proto)
+    # The exporter notes its own run: stack traces, with the machine's paths.
+    for part in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info,
+                 *proto.graph.initializer, *proto.graph.input, *proto.graph.output,
+                 *proto.functions):  # fmt: skip
+        del part.metadata_props[:]
+        part.doc_string = ""
     if options.sizes == "fixed":
         _pad_by_numbers(proto)
     for key, value in metadata.items():
         proto.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(proto, full_check=True)
     path.write_bytes(proto.SerializeToString(deterministic=True))
-
-
-def _strip(proto: Any) -> None:
-    """Remove what the exporter notes of its own run: stack traces, with the machine's paths."""
-    for part in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info,
-                 *proto.graph.initializer, *proto.graph.input, *proto.graph.output,
-                 *proto.functions):  # fmt: skip
-        del part.metadata_props[:]
-        part.doc_string = ""
 
 
 def _pad_by_numbers(proto: Any) -> None:
@@ -478,7 +474,7 @@ def _load_tflite(path: Path) -> tuple[Run, str]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what exporters log of packages that are not installed."""
+    """Silence what exporters log about packages that are not installed."""
     import logging
 
     previous = logging.root.manager.disable

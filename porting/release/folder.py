@@ -1,4 +1,4 @@
-"""Make the folder that is published of a port, judged as it is written.
+"""Make the release folder of a port, judged as it is written.
 
 The weights, under a name with their hash, and the card beside them; the same weights as
 ``model.safetensors``; timm's ``config.json``; labels; the parity report; accuracies; README.md; and
@@ -72,7 +72,9 @@ def make_release(
     digest = card.weights.sha256
     accuracy = None if evaluation is None else _accuracy_of(evaluation, card, digest)
     with folder_written_whole(out, _is_release) as folder:
-        weights = folder / _file_name(card, digest, synthetic=_comes_from_synthetic(card, source))
+        stem = "network" if SEPARATOR in card.model else card.model
+        stem += "-synthetic" * _comes_from_synthetic(card, source)
+        weights = folder / f"{stem}-{digest[:8]}.pth"
         shutil.copyfile(port_file, weights)
         if sha256_of(weights) != digest:
             raise BadInput(f"{port_file}: changed while it was read; release it again")
@@ -93,9 +95,12 @@ def make_release(
                     f"{port_file}: cannot be judged: {reason}; --allow-unverified releases it with "
                     "that in its name and its card"
                 )
-            unverified_path = weights.with_name(f"{_stem(weights)}-unverified-{digest[:8]}.pth")
-            weights = weights.rename(unverified_path)
-            card = replace(card, weights=Weights(weights.name, digest), verdict=_unjudged(card))
+            weights = weights.rename(folder / f"{stem}-unverified-{digest[:8]}.pth")
+            before, summary = card.verdict.get("summary"), "no judge was run on this release"
+            if card.verdict.get("verified") and isinstance(before, str):
+                summary += f"; when it was ported it was {before}"
+            verdict = {"verified": False, "summary": summary}
+            card = replace(card, weights=Weights(weights.name, digest), verdict=verdict)
         else:
             card = replace(card, verdict=verdict_of_report(parity))
         _write_files(folder, weights, card, parity, accuracy)
@@ -106,16 +111,6 @@ def make_release(
             out, out / weights.name, parity is not None, str(card.verdict["summary"]),
             (folder / CONFIG).is_file(),
         )  # fmt: skip
-
-
-def _file_name(card: Card, digest: str, synthetic: bool) -> str:
-    name = "network" if SEPARATOR in card.model else card.model
-    return "-".join([name, *["synthetic"] * synthetic, digest[:8]]) + ".pth"
-
-
-def _stem(weights: Path) -> str:
-    """The name of a weight file in front of its hash."""
-    return weights.stem.rpartition("-")[0]
 
 
 def _comes_from_synthetic(card: Card, source: Path | None) -> bool:
@@ -191,14 +186,6 @@ def verdict_of_report(data: Mapping[str, Any]) -> dict[str, Any]:
 def _worst_ratio(tap: Mapping[str, Any]) -> float:
     readings = (tap["accumulated"], tap["isolated"], tap["dense"])
     return max(float(reading["ratio"]) for reading in readings if reading is not None)
-
-
-def _unjudged(card: Card) -> dict[str, Any]:
-    before = card.verdict.get("summary")
-    summary = "no judge was run on this release"
-    if card.verdict.get("verified") and isinstance(before, str):
-        summary += f"; when it was ported it was {before}"
-    return {"verified": False, "summary": summary}
 
 
 def _accuracy_of(evaluation: Path, card: Card, digest: str) -> dict[str, Any]:

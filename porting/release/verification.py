@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from genmobilenet.config import NetworkConfig
 
 MOST_FILES = 64
-"""Files that a release folder may hold; one of ours has at most ten."""
+"""Most files in a release folder; this package writes at most ten."""
 
 MOST_TEXT = 64 << 20
-"""Bytes that a file of text may have."""
+"""Most bytes of a text file."""
 
 _LINE = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<name>[^/\\\0]+)")
 _WEIGHTS = re.compile(
@@ -49,7 +49,7 @@ _WEIGHTS = re.compile(
 
 @dataclass(frozen=True)
 class Verification:
-    """The outcome of a check that has found nothing wrong.
+    """The outcome of a check without problems.
 
     ``notes`` says what could not be checked, ``parity`` the verdict of a judge that was run now.
     """
@@ -72,7 +72,10 @@ def verify_release(
         NotAtParity: the source's judge disagrees with the weights.
     """
     names = _listed_files(folder)
-    weights = _only_weights(folder, names)
+    weight_files = [folder / name for name in names if name.endswith(".pth")]
+    if len(weight_files) != 1:
+        raise BadInput(f"{folder}: {len(weight_files)} files of weights (.pth); a release has one")
+    (weights,) = weight_files
     digest = sha256_of(weights)
     match = _WEIGHTS.fullmatch(weights.stem)
     if match is None or match["hash"] != digest[:8]:
@@ -147,13 +150,6 @@ def _listed_files(folder: Path) -> set[str]:
         if digest != sums[name]:
             raise BadInput(f"{folder / name}: its SHA-256 is {digest}, in {SUMS} {sums[name]}")
     return set(sums)
-
-
-def _only_weights(folder: Path, names: set[str]) -> Path:
-    files = [name for name in names if name.endswith(".pth")]
-    if len(files) != 1:
-        raise BadInput(f"{folder}: {len(files)} files of weights (.pth); a release has one")
-    return folder / files[0]
 
 
 def _problems_of_card(
@@ -255,7 +251,7 @@ def _problems_of_texts(
     unknown = names - {*texts, SAFETENSORS, PARITY, ACCURACY} - {
         card.weights.file, Path(card.weights.file).with_suffix(".json").name
     }  # fmt: skip
-    problems = [f"{name} is no file of a release" for name in sorted(unknown - {CONFIG, LABELS})]
+    problems = [f"{name} is not a file of a release" for name in sorted(unknown - {CONFIG, LABELS})]
     if writer != package_version():
         note = (
             f"{README} and what is made with it were written by version {writer}; this is "
@@ -274,7 +270,7 @@ def _read_text(path: Path) -> str:
     try:
         if path.stat().st_size > MOST_TEXT:
             raise BadInput(f"{path}: longer than {MOST_TEXT >> 20} MiB")
-        # Bytes as they are: reading as text would turn line ends round.
+        # Reading in text mode would convert line ends.
         return path.read_bytes().decode("utf-8")
     except (OSError, ValueError) as error:
         raise BadInput(f"{path}: not a readable text ({error})") from error

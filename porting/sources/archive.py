@@ -25,9 +25,9 @@ _NAMES = (".tgz", ".tar.gz", ".tar")
 _CHUNK = 1 << 20
 
 _MODEL_NAMES = (".tflite", ".pb", ".index", "model.json")
-"""Ends of the names by which a zip archive is known to hold a model: many other files are one."""
+"""Endings of the members by which a zip archive is recognised as that of a model."""
 _EXPANSION, _LEAST_LIMIT = 100, 64 << 20
-"""Times its own size that a zip archive may unpack to, and bytes that every one may."""
+"""Most times its own size that a zip archive may unpack to, and bytes that are always allowed."""
 
 UNPACKED_LIMIT = 8 << 30
 """Most bytes that an archive may unpack to; Google's take under 200 MiB."""
@@ -88,11 +88,6 @@ def _is_gzip_of_one_file(file: Path) -> bool:
     return False
 
 
-def _is_zip(file: Path) -> bool:
-    with file.open("rb") as stream:
-        return stream.read(4) == ZIP_MAGIC
-
-
 class _Bounded:
     """The decompressed bytes of an archive, within the limits of what is read of one.
 
@@ -150,7 +145,9 @@ class UnpackedArchive:
         self.folder = temporary_folder()
         self.remove = remove_with(self, self.folder)
         try:
-            if _is_zip(file):
+            with file.open("rb") as stream:
+                is_zip = stream.read(4) == ZIP_MAGIC
+            if is_zip:
                 self._unpack_zip(is_member)
             else:
                 self._unpack(is_member)
@@ -170,7 +167,7 @@ class UnpackedArchive:
                         if count > MOST_MEMBERS:
                             raise BadSource(f"{file}: holds over {MOST_MEMBERS:,} members")
                         name = PurePosixPath(member.name)
-                        # macOS adds a "._" file of its own beside each.
+                        # macOS adds a "._" file beside each file.
                         outside = name.is_absolute() or ".." in name.parts
                         if outside or name.name.startswith("._"):
                             continue

@@ -33,7 +33,7 @@ MOST_OPERATORS = 10_000
 _DAMAGE = (
     TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError,
 )  # fmt: skip
-"""What a setting or a call of the wrong type comes to."""
+"""Exceptions to which a setting or a call of the wrong type leads."""
 
 _MOST_NUMBERS = 1 << 16
 """Most numbers of a constant in a configuration."""
@@ -141,7 +141,7 @@ _SHAPE_SETTINGS = ("batch_shape", "batch_input_shape", "build_input_shape")
 
 
 def _innermost_input(layer: KerasLayer) -> KerasLayer:
-    """The layer that states what a model takes: of one whose first layer is a model, that's."""
+    """The layer that states what a model takes; of nested models, in the innermost one."""
     while layer.layers and not any(layer.settings.get(key) for key in _SHAPE_SETTINGS):
         starts = [] if _is_sequential(layer) else _references(layer.settings.get("input_layers"))
         name = starts[0].layer if starts else layer.layers[0].name
@@ -665,7 +665,7 @@ class _Builder:
             self.add(call.name, "DIV", [f"{call.name} (centred)", deviation], shape)
 
     def resizing(self, call: _Call) -> None:
-        """A resize or a crop to the size that the data has already is none."""
+        """Add a resize or a crop, unless the data already has that size."""
         sides = (call.settings.get("height"), call.settings.get("width"))
         if self.shape(call.data)[1:3] == sides:
             return self.passing(call)
@@ -815,7 +815,10 @@ def _argument(item: Any) -> Any:  # noqa: PLR0911 - a table of cases
         settings = item.get("config")
         kind = item.get("class_name")
         if kind == "__keras_tensor__" and isinstance(settings, dict):
-            return _Reference(*_reference_parts(settings["keras_history"]))
+            history = settings["keras_history"]
+            if not _is_reference(history):
+                raise ValueError(f"expected [layer, call, tensor], found {str(history)[:40]}")
+            return _Reference(*history[:3])
         if kind == "__tuple__" and isinstance(settings, dict):
             return _argument(settings["items"])
         if kind in ("__tensor__", "__numpy__") and isinstance(settings, dict):
@@ -830,12 +833,6 @@ def _argument(item: Any) -> Any:  # noqa: PLR0911 - a table of cases
     if isinstance(item, bool) or not isinstance(item, (int, float)):
         return None
     return _constant(item)
-
-
-def _reference_parts(history: Any) -> tuple[str, int, int]:
-    if not _is_reference(history):
-        raise ValueError(f"expected [layer, call, tensor], found {str(history)[:40]}")
-    return history[0], history[1], history[2]
 
 
 def _is_numeric(item: Any) -> bool:

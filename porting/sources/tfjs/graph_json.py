@@ -82,7 +82,7 @@ def _message(value: Any, kind: str) -> bytes:
 
 
 def _field(number: int, kind: str, content: Any) -> Iterator[bytes]:
-    """A field, as often as it has values."""
+    """Encode a field, once for each of its values."""
     if kind in ("attributes", "texts"):
         if not isinstance(content, dict):
             raise Malformed("a map that is not an object")
@@ -91,8 +91,10 @@ def _field(number: int, kind: str, content: Any) -> Iterator[bytes]:
             entry = (*_field(1, "text", key), _tagged(2, _BYTES, value))
             yield _tagged(number, _BYTES, b"".join(entry))
         return
-    is_one = not isinstance(content, list) or (kind == "bytes" and _are_bytes(content))
-    for each in [content] if is_one else content:
+    values = content if isinstance(content, list) else [content]
+    if kind == "bytes" and content and values is content and all(type(b) is int for b in content):
+        values = [content]  # one value of bytes, as earlier converters wrote it
+    for each in values:
         if kind in _MESSAGES:
             yield _tagged(number, _BYTES, _message(each, kind))
         else:
@@ -101,11 +103,6 @@ def _field(number: int, kind: str, content: Any) -> Iterator[bytes]:
                 yield _tagged(number, wire, encode(each))
             except (ValueError, TypeError, OverflowError, struct.error) as error:
                 raise Malformed(f"a value that is not a {kind}: {str(each)[:40]!r}") from error
-
-
-def _are_bytes(content: list[Any]) -> bool:
-    """Whether a list is one value of bytes, as earlier converters wrote it."""
-    return bool(content) and all(type(each) is int for each in content)
 
 
 def _tagged(number: int, wire: int, value: bytes) -> bytes:

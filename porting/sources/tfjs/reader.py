@@ -25,7 +25,7 @@ _FUSED_LAYERS = {
     "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative",
     "_FusedDepthwiseConv2dNative": "DepthwiseConv2dNative",
 }  # fmt: skip
-"""Operations that end in others -> the layer with which they begin.
+"""Fused operations -> the layer with which they begin.
 
 The converter writes them (``remap`` of TensorFlow's grappler, and ``fuse_depthwise_conv2d.py`` of
 ``tensorflowjs``)."""
@@ -215,7 +215,7 @@ def _steps(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _holds_values(attributes: Any) -> bool:
-    """Whether a constant has its values in the graph itself, or is none of numbers."""
+    """Whether a constant has its values in the graph itself."""
     try:
         keys = attributes["value"]["tensor"]
     except (KeyError, TypeError):

@@ -38,7 +38,7 @@ _LONGEST = 80
 
 
 class Malformed(ValueError):
-    """A description of weights that makes no sense; the caller adds the file."""
+    """An invalid description of weights; the caller adds the file."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,10 @@ class ShardedWeights:
                 self._add(group.get("weights"), number)
         except Malformed as error:
             raise BadSource(f"{path}: its weights manifest is damaged: {error}") from error
-        self.tensors = {name: _info(name, weight) for name, weight in self._weights.items()}
+        self.tensors = {
+            name: TensorInfo(name, weight.shape, weight.dtype, weight.stored_as)
+            for name, weight in self._weights.items()
+        }
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -263,10 +266,6 @@ def _number(value: Any, key: str) -> float:
     if isinstance(value, bool) or not math.isfinite(number):
         raise Malformed(f"its quantisation has {key} {str(value)[:_LONGEST]}, not a finite number")
     return number
-
-
-def _info(name: str, weight: _Weight) -> TensorInfo:
-    return TensorInfo(name, weight.shape, weight.dtype, weight.stored_as)
 
 
 def _quoted(name: str) -> str:
