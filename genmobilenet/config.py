@@ -60,7 +60,7 @@ MOST_WEIGHTS = 1 << 29
 since protobuf and flatbuffers count no further."""
 
 POOLS = {"mean": "pool", "max": "maxpool", "flatten": "flatten", "none": "features"}
-"""How the strings say what follows the last convolution."""
+"""How the strings spell what follows the last convolution."""
 
 _HEAD = re.compile(
     rf"(?:cn_(?P<before>{CHANNELS}) )?"

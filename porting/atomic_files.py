@@ -105,7 +105,7 @@ def _check_replaceable(path: Path, target: Path, replaceable: Callable[[Path], b
 
 
 def _make_ordinary(place: Path, mode: int) -> None:
-    """Give what ``tempfile`` made, which is private, the usual permissions."""
+    """Give a private file of ``tempfile`` the usual permissions."""
     mask = os.umask(0)
     os.umask(mask)
     place.chmod(mode & ~mask)

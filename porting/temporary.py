@@ -30,7 +30,7 @@ def temporary_folder() -> Path:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a name is of something that is being written."""
+    """Whether a name is that of a temporary file or folder."""
     return name.startswith(".") and _NAME.fullmatch(name) is not None
 
 
@@ -62,7 +62,7 @@ def remove_stale(folder: Path, pattern: str = ".porting-*") -> None:
 
 def remove_stale_folders() -> None:
     """Remove what killed commands left where the system keeps temporary files."""
-    with contextlib.suppress(OSError):  # another user's, or gone by now: no reason not to start
+    with contextlib.suppress(OSError):  # a file of another user, or removed meanwhile
         remove_stale(Path(tempfile.gettempdir()), "porting-*")
 
 

@@ -1,4 +1,4 @@
-"""The command ``porting release``: the folder that is published of a port."""
+"""The command ``porting release``: make the release folder of a port."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def release(
     jobs: JobsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the folder that is published of a port, once the judge agrees with its very files.
+    """Make the release folder of a port, if the judge agrees with the files in it.
 
     The source is found by the checksum in the port's card, as porting check finds it. Exits with
     1 and writes nothing where the judge disagrees.

@@ -288,7 +288,7 @@ class _Reader:
             self.taps[value.node] = Tap(name, value.times)
 
     def _read_slices(self, operator: Operator) -> bool:
-        """Add the values of an operator that gives slices of the channels; whether it is one."""
+        """Add the values of an operator that slices the channels; return whether it is one."""
         slices = channel_slices(operator, self.source)
         if slices is None or slices.data not in self.values:
             return False

@@ -175,7 +175,7 @@ def _of_layer(layer: Node, operation: Operation, offset: float, scale: float) ->
 
 
 def _unit_length(operation: Operation) -> Value | None:
-    """``x / |x|``, by whatever root and with whatever smallest length -> l2_normalise(x)."""
+    """``x / |x|``, by any root and with any smallest length -> l2_normalise(x)."""
     if operation.kind not in ("mul", "div") or len(operation.inputs) != 2:
         return None
     root = "rsqrt" if operation.kind == "mul" else "sqrt"

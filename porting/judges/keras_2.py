@@ -136,7 +136,7 @@ def for_keras_3(settings: Any) -> Any:
 
 
 def _without(*names: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Leaves settings out that say nothing: Keras 3's layer does not have them."""
+    """A change that removes settings without effect, which Keras 3's layer does not have."""
 
     def changed(layer: dict[str, Any]) -> dict[str, Any]:
         config = {key: value for key, value in layer["config"].items() if key not in names}

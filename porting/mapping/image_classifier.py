@@ -50,7 +50,7 @@ def not_a_classifier(source: Source) -> str | None:
 
 
 def gives_a_map(source: Source) -> str | None:
-    """That a graph gives values for each place of an image, in a clause; None if it does not."""
+    """A clause that says that a graph gives values for each place of an image; else None."""
     graph = source.graph
     info = source.activations.get(graph.outputs[0]) if graph and graph.outputs else None
     if info is None or len(info.shape) != 4 or min(info.shape[1:3]) <= 1:
@@ -77,7 +77,7 @@ _OTHER_KINDS = {
     ),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "it is a network of sequences (LSTM), and not of images",
 }
-"""Kind of an operator -> what a graph with such an operator is; ``{name}`` is its first one's."""
+"""Kind of an operator -> what a graph with such an operator is; ``{name}`` names the first."""
 
 _WRAPPERS = {
     "prune_low_magnitude_": (

@@ -194,7 +194,7 @@ class _Search:
             return match
 
     def backbone_hint(self) -> str:
-        """A line that says that the backbone ports, if there is one."""
+        """A line that says that the backbone can be ported, if there is one."""
         try:
             match = self.backbone()
         except MappingError:

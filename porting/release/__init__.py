@@ -1,4 +1,4 @@
-"""What is published of a port: its weights and card, release folders, exported files.
+"""Files for publishing a port: its weights and card, release folders, exported files.
 
 ``port_files.py`` writes the weights and their card, ``folder.py`` a release folder and
 ``verification.py`` checks one; ``timm_config.py``, ``safetensors_file.py`` and ``readme.py`` have

@@ -62,7 +62,7 @@ def version_in(text: str) -> str | None:
 
 
 def _front_matter(card: Card, title: str, accuracy: Json | None, for_timm: bool) -> str:
-    """YAML of JSON's values, which YAML reads as they are."""
+    """YAML whose values are JSON, which YAML contains."""
     publication = card.source.publication
     on_imagenet = publication is not None
     fields: dict[str, Any] = {
@@ -217,7 +217,7 @@ def code(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text on one line in which Markdown and HTML have nothing to interpret."""
+    """Text on one line, escaped for Markdown and HTML."""
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(str(text).split()))
 
 

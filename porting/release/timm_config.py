@@ -34,7 +34,7 @@ TIMM_NAMES = frozenset(
 ``mobilenetv3.py``, the functions below ``@register_model``."""
 
 _KERNELS = ("bilinear", "bicubic", "nearest", "lanczos")
-"""Kernels by timm's name that are this package's; ``area`` has no counterpart there."""
+"""timm's names of kernels that this package has too; timm has no ``area``."""
 
 _STRIDE = 32
 """Pixels of the image for each place before the pooling."""
@@ -97,7 +97,7 @@ def timm_config(card: Card, config: NetworkConfig) -> dict[str, Any]:
 
 
 def _preprocessing(convention: InputConvention) -> dict[str, Any]:
-    """The nearest that timm has to a pipeline: its kernel, and how much of the image it takes."""
+    """timm's nearest equivalent of a pipeline: the kernel, and how much of the image it takes."""
     from porting.accuracy.preprocessing.pipeline import parse_pipeline
     from porting.accuracy.preprocessing.steps import (
         Centre,

@@ -138,7 +138,7 @@ def graphs_beside(source: CheckpointSource) -> tuple[Path, ...]:
 
 
 def _content(path: Path) -> str:
-    """What a path that is not a source holds, for a message."""
+    """Describe the content of a path that is not a source, for a message."""
     if path.is_dir():
         return "a directory without a checkpoint in it"
     try:

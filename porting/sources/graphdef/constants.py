@@ -42,10 +42,10 @@ class StoredVariables(Protocol):
     """Tensors whose values lie beside the graph, by the names of their nodes."""
 
     def info(self, name: str) -> TensorInfo | None:
-        """Describe one; None where there is none of that name."""
+        """Describe a tensor; None where none has that name."""
 
     def read(self, name: str) -> np.ndarray:
-        """The values of one."""
+        """The values of a tensor."""
 
 
 class RestoredVariables:

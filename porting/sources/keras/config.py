@@ -17,7 +17,7 @@ from typing import Any
 from porting.errors import BadSource
 
 DEEPEST = 32
-"""Most models inside each other."""
+"""Largest depth to which models are nested."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ _CONFIG, _WEIGHTS, _METADATA = "config.json", "model.weights.h5", "metadata.json
 uncompressed; an archive that was packed anew may be deflated."""
 _ZIP_MAGIC = b"PK\x03\x04"
 _EXPANSION = 20
-"""Times its own size that an archive may unpack to: float weights shrink by a tenth."""
+"""Most times its own size that an archive may unpack to: float weights shrink by a tenth."""
 
 _FLOAT_POLICIES = re.compile(r"(mixed_)?(b?float16|float64)")
 """Dtype policies of Keras, quantised ones aside, by which a layer does not compute in float32."""
