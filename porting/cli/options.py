@@ -33,7 +33,7 @@ SignatureOption = Annotated[
     typer.Option(
         "--signature",
         help="Signature of a SavedModel or a TFLite file with several; by default "
-        "serving_default, else the only one.",
+        "serving_default, else default (a module of TF Hub), else the only one.",
     ),
 ]
 WeightsOption = Annotated[

@@ -361,6 +361,8 @@ def _load_model(
     with tempfile.TemporaryDirectory(prefix="porting-") as folder, warnings.catch_warnings():
         # Keras only warns of layers that keep their random initial weights.
         warnings.filterwarnings("error", category=UserWarning, module=r"keras\.src\.saving")
+        # Keras's advice to authors of a model, of which this one is read back.
+        warnings.filterwarnings("ignore", "Do not pass an `input_shape`")
         # Keras tells the layout by the file's suffix alone.
         file = Path(folder) / f"model{source.suffix}"
         write_for_keras_3(source.path, file)

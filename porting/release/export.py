@@ -276,8 +276,11 @@ def _needs(*packages: str) -> None:
 
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        names = " ".join(name.replace("_", "-") for name in missing)
-        raise BadInput(f"this format needs {' and '.join(missing)}: pip install {names}")
+        names = [name.replace("_", "-") for name in missing]
+        raise BadInput(
+            f"this format needs {' and '.join(names)}, not installed here: "
+            f"pip install {' '.join(names)}"
+        )
 
 
 def _dynamic_shapes(options: ExportOptions) -> tuple[dict[int, Any], ...] | None:
@@ -459,6 +462,7 @@ def _write_tflite(
 def _load_tflite(path: Path) -> tuple[Run, str]:
     from importlib.metadata import version
 
+    _needs("ai_edge_litert")
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path))

@@ -213,7 +213,7 @@ class UnpackedArchive:
         )
 
     def _unpack_zip(self, is_member: Callable[[PurePosixPath, bytes], bool]) -> None:
-        limit = max(_EXPANSION * self.file.stat().st_size, _LEAST_LIMIT)
+        limit = min(UNPACKED_LIMIT, max(_EXPANSION * self.file.stat().st_size, _LEAST_LIMIT))
         with open_zip(self.file) as archive:
             for member in archive.infolist():
                 name = PurePosixPath(member.filename)

@@ -150,6 +150,8 @@ def _content(path: Path) -> str:
         return f"cannot be read ({error.strerror})"
     if not head:
         return "the file is empty"
+    if path.suffix in (".pth", ".pt"):
+        return "by its name a file of PyTorch, which porting diff, export and release take"
     formats = (name for start, name in _OTHER_FORMATS.items() if head.startswith(start))
     return next(formats, f"a file that begins with {head!r}")
 
