@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.jit import is_scripting  # type: ignore[attr-defined]
 from torch.nn import functional as F
 
 from genmobilenet.arch import shares
@@ -94,7 +95,7 @@ class Conv2dSame(nn.Conv2d):
         """Convolve ``input`` (N, in_channels, H, W)."""
         # A script computes the padding anew for each size; what only records does not. The compiler
         # knows the condition in this form alone.
-        if not torch.jit.is_scripting():  # type: ignore[attr-defined]  # noqa: SIM102
+        if not is_scripting():  # noqa: SIM102
             if has_open_size(input):
                 return conv2d_padded_in_graph(self, input)
         high = same_padding(input.shape[2], self.kernel_size[0], self.stride[0], self.dilation[0])

@@ -9,11 +9,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import re
 import signal
 import sys
-
-from porting.temporary import remove_stale_folders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +24,8 @@ SUCCESS, NOT_AT_PARITY, WRONG_USE, DEFECT = 0, 1, 2, 70
 MOST_SHOWN = 20_000
 """Characters of a message that are shown."""
 
-_UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-_LONG_WORD = re.compile(r"(\S{200})\S{100,}")
+_UNPRINTABLE = r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+_LONG_WORD = r"(\S{200})\S{100,}"
 
 TRACEBACK = "PORTING_TRACEBACK"
 """Environment variable; where it is 1, an error shows its traceback as well."""
@@ -48,6 +45,8 @@ def end_with(command: Callable[[], object]) -> NoReturn:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         _on_interruption(_interrupt)
+        from porting.temporary import remove_stale_folders
+
         remove_stale_folders()
         code = exit_code_of(command)
         # The work is done: a late Ctrl-C must not turn it into a failure.
@@ -77,8 +76,10 @@ def shown(text: str) -> str:
     the direction of writing are escaped; a word of over 300 characters, and a text of over 20,000,
     are shortened.
     """
-    text = _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
-    text = _LONG_WORD.sub(lambda match: f"{match[1]}... ({len(match[0]):,} characters)", text)
+    import re
+
+    text = re.sub(_UNPRINTABLE, lambda match: match[0].encode("unicode_escape").decode(), text)
+    text = re.sub(_LONG_WORD, lambda match: f"{match[1]}... ({len(match[0]):,} characters)", text)
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}... ({len(text):,} characters)"
 
 

@@ -35,7 +35,7 @@ def _with_size(jpeg, height, width):
         (JPEG[: len(JPEG) // 2], "cut short"),
         (JPEG[:-1], "cut short"),
         (JPEG[:4], "a JPEG that cannot be read|not sampled as usual"),
-        (_with_size(JPEG, 30000, 30000), "30,000 x 30,000 pixels; at most 134,217,728"),
+        (_with_size(JPEG, 30000, 30000), "30,000 x 30,000 pixels; at most 33,554,432"),
         (PNG[: len(PNG) // 2], "the PNG image is damaged"),
         (PNG[:20], "an image that cannot be read"),
         (b"GIF89a" + bytes(40), "not an image: it begins with b'GIF89a"),

@@ -54,11 +54,11 @@ def test_and_held_to_its_record(downloaded, google):
 
 
 def test_a_folder_that_cannot_be_written_to_is_no_hindrance(google, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise PermissionError
 
-    monkeypatch.setattr(downloads, "_write", full)
     (google / FILE).write_bytes(HOSTED)
+    monkeypatch.setattr(downloads.Path, "write_text", full)
     assert source_path(Path(NAME), google) == google / FILE
     assert published_as(open_published(google / FILE)) is None
 
@@ -83,8 +83,9 @@ def test_what_is_neither_keeps_its_message_and_says_what_is_near(google):
         source_path(Path("mnasnet_1.0_224.tflite"), google)
     text = str(error_info.value)
     assert text.startswith("mnasnet_1.0_224.tflite: no such file; expected a TFLite file, ")
-    assert text.endswith(".keras). Published sources: mnasnet_1.0_224, mnasnet_1.3_224, "
-                         "mnasnet_1.0_192")  # fmt: skip
+    assert text.endswith(
+        "(model.json). Published sources: mnasnet_1.0_224, mnasnet_1.3_224, mnasnet_1.0_192"
+    )
 
 
 @pytest.mark.parametrize("path", ["absent.tflite", "a\0b", "x" * 5000, "", "model.ckpt-3"])
