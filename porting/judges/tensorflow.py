@@ -44,8 +44,14 @@ def import_tensorflow() -> Any:
 
 
 def session_settings(tf: Any) -> Any:
-    """Settings that keep a session on the CPU: a GPU's kernels compute in other ways."""
-    return tf.compat.v1.ConfigProto(device_count={"GPU": 0})
+    """Settings that keep a session on the CPU, and its graph as it is.
+
+    A GPU's kernels compute in other ways. The optimiser, which fuses and replaces operations, was
+    seen to drop one whose value was asked for.
+    """
+    settings = tf.compat.v1.ConfigProto(device_count={"GPU": 0})
+    settings.graph_options.rewrite_options.disable_meta_optimizer = True
+    return settings
 
 
 def reason_of(error: Exception) -> str:
