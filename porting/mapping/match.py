@@ -250,7 +250,8 @@ def match_network(
         raise _does_not_fit(source, model, problems)
     counts = (key for key in layers.shapes() if key.endswith("num_batches_tracked"))
     fills += [Fill(key, constant="zeros") for key in counts]
-    plan = Plan(model, "graph", weight_set, tuple(fills), pairing.left_out(source, fills))
+    rest = pairing.left_out(source, fills)
+    plan = Plan(model, "graph", weight_set, tuple(fills), rest, source.notes)
     if pairing.source.graph.output.kind == "l2_normalise":
         plan = plan.noted(
             "the source scales its embedding to length 1, and the network does not: "
@@ -321,7 +322,8 @@ def match_module(
             constant = "zeros" if key.endswith("num_batches_tracked") else "as built"
             fills.append(Fill(key, constant=constant))
     rest = pairing.left_out(source, fills)
-    plan = Plan(model, "structure", weight_set, tuple(fills), rest, pairing.notes())
+    notes = (*pairing.notes(), *source.notes)
+    plan = Plan(model, "structure", weight_set, tuple(fills), rest, notes)
     check_total(plan, source, {key: tuple(v.shape) for key, v in module.state_dict().items()})
     return _match(model, plan, ends, None, pairing)
 
