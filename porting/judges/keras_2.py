@@ -11,6 +11,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ def write_for_keras_3(file: Path, copy: Path) -> None:
             h5[name] = (halves.astype(np.uint32) << 16).view(np.float32)
 
 
+@cache
 def classes_of_keras_2(keras: Any) -> dict[str, Any]:
     """Classes that a configuration of Keras 2 may name and that Keras 3 lacks."""
 
@@ -90,6 +92,8 @@ def classes_of_keras_2(keras: Any) -> dict[str, Any]:
         def from_config(cls, config: dict[str, Any]) -> Any:
             return keras.dtype_policies.DTypePolicy(config["name"])
 
+    # By this name Keras writes it too, so that a model that was loaded can be built once more.
+    @keras.saving.register_keras_serializable(*_FUNCTION_LAYER.split(">"))
     class FunctionLayer(keras.layers.Layer):  # type: ignore[misc]
         """A function of ``keras.ops`` as a layer; ``operands`` has None where data comes in."""
 
