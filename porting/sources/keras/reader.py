@@ -178,7 +178,9 @@ class KerasSource(Source):
         return (f"its layers state the dtype policy {policies}; port and judge compute in float32",)
 
     def not_a_weight(self, name: str) -> str | None:
-        """The rule for optimizer variables, metrics, random seeds and an input's statistics."""
+        """The rule for what is no variable, and for those of optimizers, metrics and the like."""
+        if name in self._constants:
+            return "constant of the configuration"
         if name.rpartition("/")[0] in self._normalisation_layers:
             return "normalisation of the input"
         return not_a_weight(name)
