@@ -151,7 +151,7 @@ def test_more_groups_than_any_model_has(tmp_path):
 def test_names_longer_than_any_model_has(tmp_path):
     def change(file):
         kind = h5py.string_dtype()
-        file.attrs.create("layer_names0", ["x" * 60_000] * 40, dtype=kind)
+        file.attrs.create("layer_names0", ["x" * 60_000] * 80, dtype=kind)
 
     path = write_legacy(tmp_path / "w.h5", change=change)
-    refused(path, BadSource, "holds over 1,048,576 bytes of names and settings")
+    refused(path, BadSource, "holds over 4,194,304 bytes of names and settings")

@@ -70,9 +70,9 @@ def test_a_configuration_larger_than_any_model_has(tmp_path):
     refused(
         write_archive(tmp_path / "m.keras", config=huge, packed=zipfile.ZIP_DEFLATED),
         BadSource,
-        "config.json unpacks to 1,048,577 bytes; up to 1,048,576 are read",
+        "config.json unpacks to 4,194,305 bytes; up to 4,194,304 are read",
     )
-    refused(write_legacy(tmp_path / "m.h5", config=huge), BadSource, "over 1,048,576 bytes of name")
+    refused(write_legacy(tmp_path / "m.h5", config=huge), BadSource, "over 4,194,304 bytes of name")
 
 
 def test_a_member_that_unpacks_beyond_its_stated_size(tmp_path):
