@@ -136,7 +136,7 @@ class TestWhatTheFileProves:
         """EfficientNet-Lite0, which is none of the networks: its input alone."""
         path = artifacts / "retrained" / "model_maker_efficientnet_lite0_int8.tflite"
         source = open_source(path)
-        steps = steps_of(source, graph_of_source(source, 3).normalisation, 3)
+        steps = steps_of(source, graph_of_source(source, 3).normalisation)
         entry = range_by_file(source, 3, steps.scale, steps.offset)
         assert entry.proved
         assert entry.how == "which stands for 0 to 1 by its quantisation"
