@@ -141,8 +141,8 @@ MUTANTS = {
         'constant if kind == "MUL" else 1.0 / constant', "constant",
     ),
     "an offset that a later factor leaves alone": (
-        SUBTRACTED, input_spec, "scale * factor, offset * factor\n        else",
-        "scale * factor, offset\n        else",
+        SUBTRACTED, input_spec, "scale, offset = scale * factor, offset * factor",
+        "scale, offset = scale * factor, offset",
     ),
     "constants in the order BGR": (
         SUBTRACTED, input_spec,
