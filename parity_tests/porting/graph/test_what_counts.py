@@ -94,7 +94,8 @@ def kinds(function, **buffers):
         (lambda m, x: F.batch_norm(x, m.bias, m.bias, m.bias * 2), ["PyTorch's aten"]),
         (lambda m, x: F.conv2d(x.mean((2, 3), True), m.weight, m.bias, padding=1),
          ["mean over height and width", "conv"]),
-        (lambda m, x: torch.cat([x, m.image], 1)[:, :8], ["PyTorch's aten"] * 2),
+        (lambda m, x: torch.cat([x, m.image], 1)[:, :8],
+         ["PyTorch's aten", "channels"]),
     ],
     ids=[
         "a clamp at the top", "a clamp by tensors", "channels against the width",
