@@ -182,7 +182,16 @@ def test_normalisation_that_no_mean_and_std_stand_for(written, steps):
         porting.port(written(kind, PLAIN), verify=False)
 
 
-def test_a_constant_less_the_pixels_is_no_normalisation(written):
-    kind = type("Kind", (variants.Normalised,), {"steps": [("SUB", 255, 1)]})
-    with pytest.raises(MappingError, match=r"operator 0 SUB 'step0/out'\n.*conv_stem"):
+def test_a_constant_less_the_pixels_turns_them_around(written):
+    kind = type("Kind", (variants.Normalised,), {"steps": [("SUB", 255, 1), ("DIV", STD, 0)]})
+    result = at_parity(written(kind, PLAIN), PLAIN)
+    assert result.pixels.agrees
+    assert result.convention.mean == pytest.approx((255,) * 3, rel=1e-5)
+    assert result.convention.std == pytest.approx([-deviation for deviation in STD], rel=1e-5)
+    assert "(SUB from a constant, DIV)" in result.convention.evidence
+
+
+def test_a_constant_over_the_pixels_is_no_normalisation(written):
+    kind = type("Kind", (variants.Normalised,), {"steps": [("DIV", 255, 1)]})
+    with pytest.raises(MappingError, match=r"operator 0 DIV 'step0/out'\n.*conv_stem"):
         porting.port(written(kind, PLAIN), verify=False)
