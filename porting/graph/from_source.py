@@ -128,13 +128,15 @@ def graph_of_source(
     With ``whole`` to all its outputs, of which a node stands for several.
 
     Raises:
-        MappingError: its input is normalised unevenly, the output is not made from the input, or
-            one weight is in two layers.
+        MappingError: its input is normalised unevenly, it has no output or one that is not made
+            from the input, or one weight is in two layers.
     """
     reader = _Reader(source, channels, reading)
     for operator in reader.remaining:
         reader.read(operator)
     assert source.graph is not None  # the reader looked
+    if not source.graph.outputs:
+        raise MappingError(f"{source.path}: the graph has no output")
     end = source.graph.outputs[0]
     if whole:
         ends = [plain(reader.values[n], n) for n in source.graph.outputs if n in reader.values]

@@ -10,7 +10,7 @@ from parity_tests.building.networks import TINY
 from parity_tests.building.sampling import sampled
 from parity_tests.building.tiny_files import FILES
 from porting.carry_out import carry_out
-from porting.errors import PortingError
+from porting.errors import MappingError, PortingError
 from porting.mapping.input_spec import convention_of
 from porting.mapping.recognise import find_match
 from porting.sources import open_source
@@ -60,6 +60,19 @@ def test_every_change_of_an_operators_inputs(tiny_model, tried):
 def test_every_change_of_an_operators_kind(tiny_model, tried):
     for changed in mutations.every_change_of_kind(tiny_model):
         tried(mutations.packed(changed))
+
+
+@pytest.mark.parametrize("outputs", [[], [1]])
+def test_without_an_output_that_is_computed(tiny_model, tmp_path, outputs):
+    """Neither the network nor its backbone is ported."""
+    changed = mutations.copied(tiny_model)
+    changed.subgraphs[0].outputs = outputs
+    path = tmp_path / "model.tflite"
+    path.write_bytes(mutations.packed(changed))
+    source = open_source(path)
+    for backbone in (False, True):
+        with pytest.raises(MappingError, match="output"):
+            find_match(source, None, backbone=backbone)
 
 
 def fuzz(tiny_model, tried, rounds):
