@@ -12,7 +12,7 @@ import porting
 from genmobilenet import create_model, get_config
 from parity_tests.building.mutants import plant
 from parity_tests.building.tflite_networks import NetworkFile
-from parity_tests.building.tflite_variants import IntegerEnds, normalising
+from parity_tests.building.tflite_variants import IntegerEnds, Normalised, normalising
 from porting.errors import NotAtParity
 from porting.mapping import families, input_spec
 from porting.parity import pixel_check
@@ -130,6 +130,7 @@ SUBTRACTED = normalising([("SUB", RGB_MEAN), ("DIV", RGB_STD)], cast=True)
 SCALED = normalising([("MUL", 255.0), ("ADD", -127.0)], quantised=BYTES)
 PLAIN = normalising(quantised=("uint8", 1 / 128, 128))
 HALVED = normalising([("MUL", 0.5), ("ADD", 0.5)], quantised=("uint8", 1 / 128, 128))
+TURNED = type("Turned", (Normalised,), {"steps": [("SUB", 255.0, True)], "cast": True})
 
 MUTANTS = {
     "SUB read as ADD": (
@@ -143,6 +144,10 @@ MUTANTS = {
     "an offset that a later factor leaves alone": (
         SUBTRACTED, input_spec, "scale, offset = scale * factor, offset * factor",
         "scale, offset = scale * factor, offset",
+    ),
+    "a subtraction from a constant read as one of it": (
+        TURNED, input_spec, "scale, offset = -scale, constant - offset",
+        "offset = offset - constant",
     ),
     "constants in the order BGR": (
         SUBTRACTED, input_spec,
