@@ -72,7 +72,7 @@ test-tflite-runtime: ## the TFLite judge's tests with tflite-runtime (needs Pyth
 		parity_tests/porting/test_port.py parity_tests/matrix
 
 test-others: $(VENV)-others/.installed ## tests against the networks of timm and torchvision
-	PORTING_OTHERS="$(abspath $(VENV)-others)" $(BIN)/python -m pytest -m '' parity_tests/others
+	PORTING_OTHERS="$(abspath $(VENV)-others)" $(PYTEST) -m '' parity_tests/others
 
 $(VENV)-others/.installed: $(INSTALLED) requirements-others.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade \
