@@ -54,7 +54,8 @@ def normalised(model: str) -> np.ndarray:
     mean, deviation = (127.5, 127.5) if "mobilenet" in model else (MEAN, DEVIATION)
     if model.startswith(("tf_efficientnet_l", "tf_efficientnet_e")):
         mean, deviation = 127, 128
-    return ((PIXELS - np.array(mean)) / np.array(deviation)).astype(np.float32)
+    # Of integers, as 127 is one, NumPy 1 would make bytes again.
+    return ((PIXELS.astype(np.float64) - mean) / deviation).astype(np.float32)
 
 
 class Dequantised(NetworkFile):
