@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from parity_tests.building.keras_files import entry, values, write_archive, write_legacy
-from porting.errors import BadInput, BadSource, MappingError
+from porting.errors import BadInput, BadSource, MappingError, UnsupportedSource
 from porting.mapping.recognise import find_match
 from porting.sources.keras import KerasSource
 
@@ -157,6 +157,42 @@ def test_a_hard_sigmoid_of_keras_2_is_another_function(tmp_path):
         tmp_path / "m.keras", config=json.dumps(config), layers=VARIABLES, groups=groups
     )
     assert KerasSource(path).graph.operators[3].kind == "HARD_SIGMOID"
+
+
+@pytest.mark.parametrize("training", [True, False, None])
+def test_a_layer_that_always_computes_as_in_training(tmp_path, training):
+    config = functional(changed(1, inbound_nodes=called("image", training=training)))
+    if not training:
+        assert len(source_of(tmp_path, config).graph.operators) > 4
+        return
+    message = r"'noise' is called with training=True, so that 'noise' \(GaussianNoise\) computes as"
+    with pytest.raises(UnsupportedSource, match=message):
+        source_of(tmp_path, config)
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_a_batch_norm_that_is_not_trained_computes_as_in_inference(tmp_path, trainable):
+    layers = json.loads(json.dumps(LAYERS))
+    layers[1] = entry("norm", "BatchNormalization", {"trainable": trainable},
+                      inbound_nodes=called("image", training=True))  # fmt: skip
+    layers[2]["inbound_nodes"] = called("norm")
+    names = ("gamma", "beta", "moving_mean", "moving_variance")
+    weights = {"norm": {name: values(3) for name in names}, **VARIABLES}
+    if trainable:
+        with pytest.raises(UnsupportedSource, match=r"so that 'norm' .* computes as in training"):
+            source_of(tmp_path, functional(layers), weights)
+    else:
+        graph = source_of(tmp_path, functional(layers), weights).graph
+        assert graph.operators[0].kind == "BATCH_NORM"
+
+
+def test_the_axes_that_a_mean_keeps(tmp_path):
+    mean = {"class_name": "TFOpLambda", "name": "pool",
+            "config": {"name": "pool", "function": "math.reduce_mean"},
+            "inbound_nodes": [["dw", 0, 0, {"axis": [1, 2], "keepdims": True}]]}  # fmt: skip
+    layers = [*LAYERS[:4], mean, entry("out", "Flatten", {}, inbound_nodes=called("pool"))]
+    source = source_of(tmp_path, functional(layers), {n: VARIABLES[n] for n in ("conv", "dw")})
+    assert source.activations["pool"].shape == (1, 1, 1, 4)
 
 
 def test_a_lambda_is_named_and_not_run(tmp_path):

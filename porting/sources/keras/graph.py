@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from porting.errors import BadSource
+from porting.errors import BadSource, UnsupportedSource
 from porting.sources.keras.config import KerasLayer
 from porting.sources.source import Graph, Operator, TensorInfo
 
@@ -102,6 +102,18 @@ class _Call:
         if len(self.operands) != 1 or not isinstance(self.operands[0], str):
             raise ValueError(f"it takes {len(self.operands)} inputs; expected one tensor")
         return self.operands[0]
+
+
+def _part_that_trains(layer: KerasLayer) -> KerasLayer | None:
+    """The layer itself, or the first in it, that computes something else in training.
+
+    A batch norm that is not trainable does not.
+    """
+    for part in layer:
+        is_norm = part.kind == "BatchNormalization" and part.settings.get("trainable", True)
+        if is_norm or (part.kind in _IDENTITIES and part.kind not in _SAME_IN_TRAINING):
+            return part
+    return None
 
 
 def describes_a_graph(model: KerasLayer) -> bool:
@@ -342,6 +354,12 @@ class _Builder:
         operands += [each for key in _DATA_KEYWORDS for each in _flat([data.get(key)])]
         operands = [each for each in operands if each is not None]
         rest = {key: value for key, value in keywords.items() if key not in data}
+        if rest.get("training") and (part := _part_that_trains(layer)) is not None:
+            raise UnsupportedSource(
+                f"{self._where}: the layer {name!r} is called with training=True, so that "
+                f"{part.name!r} ({part.kind}) computes as in training whenever the model is run, "
+                "which no port does; build the model with training=False and save it again"
+            )
         if layer.layers:
             return self.model(layer, path, f"{name}/", operands)
         call = _Call(layer, name, path, operands, rest)
@@ -711,6 +729,9 @@ _IDENTITIES = (
 """Layers that return their input in inference. ``FixedDropout`` is that of the ``efficientnet``
 package (qubvel/efficientnet), Keras's dropout with another shape of noise."""
 
+_SAME_IN_TRAINING = ("ActivityRegularization", "Identity")
+"""Those of them that return their input in training too."""
+
 _ACTIVATION_LAYERS = ("ReLU", "Softmax")
 
 _METHODS: Mapping[str, Callable[[_Builder, _Call], None]] = {
@@ -792,8 +813,7 @@ def _is_reference(item: Any) -> bool:
 def _parsed_call(call: Any) -> tuple[list[Any], dict[str, Any]]:
     """Positional arguments and keywords of a call, data as references."""
     if isinstance(call, dict):  # Keras 3
-        options = {key: _argument(item) for key, item in call.get("kwargs", {}).items()}
-        return [_argument(item) for item in call.get("args", [])], options
+        return [_argument(item) for item in call.get("args", [])], _options(call.get("kwargs", {}))
     items = [call] if call and isinstance(call[0], str) else list(call)
     arguments: list[Any] = []
     keywords: dict[str, Any] = {}
@@ -805,8 +825,15 @@ def _parsed_call(call: Any) -> tuple[list[Any], dict[str, Any]]:
         else:
             raise ValueError(f"expected [layer, call, tensor], found {str(item)[:40]}")
         if len(item) > 3:
-            keywords |= {key: _argument(value) for key, value in dict(item[3]).items()}
+            keywords |= _options(dict(item[3]))
     return arguments, keywords
+
+
+def _options(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of a call; flags, as of ``training`` and ``keepdims``, stay what they are."""
+    return {
+        key: item if isinstance(item, bool) else _argument(item) for key, item in keywords.items()
+    }
 
 
 def _argument(item: Any) -> Any:  # noqa: PLR0911 - a table of cases
