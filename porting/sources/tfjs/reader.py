@@ -33,7 +33,23 @@ _OPERANDS = {"BiasAdd": 1, "FusedBatchNorm": 4, "Prelu": 1}
 """Operations fused into a layer -> the operands that each adds to the layer's own two."""
 
 
-class TFJSGraphSource(GraphDefSource):
+class _WithMetadata:
+    """What Teachable Machine's ``metadata.json`` says of a model."""
+
+    model: ModelJSON
+
+    @property
+    def metadata_normalisation(self) -> Normalisation | None:
+        """How pixels become the source's input, where Teachable Machine has made the model."""
+        return self.model.normalisation
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The names of the classes, in order, where Teachable Machine has stated them."""
+        return self.model.labels
+
+
+class TFJSGraphSource(_WithMetadata, GraphDefSource):
     """A graph model of TensorFlow.js: ``file`` is its ``model.json``.
 
     An operation of several steps is read as those, of which the last has its name; those before
@@ -62,22 +78,12 @@ class TFJSGraphSource(GraphDefSource):
             self._read_graph(graph, weights, model.outputs)
 
     @property
-    def metadata_normalisation(self) -> Normalisation | None:
-        """How pixels become the source's input, where Teachable Machine has made the model."""
-        return self.model.normalisation
-
-    @property
-    def labels(self) -> tuple[str, ...] | None:
-        """The names of the classes, in order, where Teachable Machine has stated them."""
-        return self.model.labels
-
-    @property
     def files(self) -> tuple[Path, ...]:
         """``model.json`` and the shards; of an archive, the archive itself."""
         return (self.archive.file,) if self.archive else (self.file, *self.model.weights.files)
 
 
-class TFJSLayersSource(KerasSource):
+class TFJSLayersSource(_WithMetadata, KerasSource):
     """A layers model of TensorFlow.js: Keras's layers, and weights in shards.
 
     Its tensors are called as in the manifest, ``<layer>/<variable>``. ``file`` is its
@@ -108,16 +114,6 @@ class TFJSLayersSource(KerasSource):
     def is_of_keras_2(self) -> bool:
         """Whether its layers compute as in Keras 2, which TensorFlow.js follows too."""
         return not self.version.startswith("3")
-
-    @property
-    def metadata_normalisation(self) -> Normalisation | None:
-        """How pixels become the source's input, where Teachable Machine has made the model."""
-        return self.model.normalisation
-
-    @property
-    def labels(self) -> tuple[str, ...] | None:
-        """The names of the classes, in order, where Teachable Machine has stated them."""
-        return self.model.labels
 
     @property
     def files(self) -> tuple[Path, ...]:
