@@ -139,7 +139,7 @@ def _download_rest(url: str, part: Path, etag: Path, progress: Progress | None) 
 
 
 def _append(response: Any, part: Path, etag: Path, present: int, progress: Progress | None) -> None:
-    """Write what a response has behind the bytes that it skips, of which ``present`` are here."""
+    """Write a response to ``part``, of which the first ``present`` bytes are there already."""
     content_range = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
     start = int(content_range[1]) if response.status_code == 206 and content_range else 0
     if start > present:
