@@ -227,6 +227,10 @@ class Subject:
             "norm": (layer.norm or layer.path, layer.tap),
             "activation": (layer.tap,),
         }[at]
+        squeeze, inside, _ = layer.path.partition(".se.")
+        if inside:
+            # A graph may show what a squeeze-excite's layer gives behind its gate alone.
+            taps = (*taps, f"{squeeze}.se.gate", f"{squeeze}.se")
         return (next(tap for tap in taps if tap in self.judge_set.names),)
 
 
