@@ -1,0 +1,69 @@
+"""What the port does to its input before the first layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from porting.graph.tap_names import INPUT_OF
+from porting.mapping.match import ENTRY
+from porting.parity.diagnosis import changes
+from porting.parity.diagnosis.cause import Family, Hypothesis
+from porting.parity.diagnosis.evidence import Piece, channel_fit
+
+
+def hypotheses(piece: Piece) -> Iterator[Hypothesis]:
+    """Proposes that the first layer gets what the judge's gets."""
+    flow, around = piece.flow, piece.around
+    if flow is None or flow.entry != ENTRY:
+        return
+    path = flow.weight.removesuffix(".weight")
+    probe = around.runner.choosing[0]
+    if path not in dict(around.network.named_modules()) or probe.data.ndim != 4:
+        return
+    place = path + INPUT_OF
+    own = around.runner.values(around.network, probe, taps=(place,)).get(place)
+    if own is None or own.shape[:2] != probe.data.shape[:2]:
+        return
+    expected = probe.data
+    if own.shape != expected.shape:
+        return  # padded in front of it
+    if torch.equal(own, expected):
+        return
+    for order, name in (((2, 1, 0), "red and blue exchanged"),):
+        if own.shape[1] == 3 and torch.allclose(own[:, list(order)], expected, atol=1e-6):
+            yield Hypothesis(
+                "RGB for BGR", name, place,
+                changes.convolution(flow.weight, inputs=lambda x: x.flip(1)),
+                f"{path} is fed red and blue exchanged",
+                f"leave out what reverses the channels before {path}",
+            )  # fmt: skip
+    fit = channel_fit(expected, own)
+    if len(fit.slope) and fit.affine and (abs(fit.slope) > 1e-12).all():
+        slope, offset = (
+            torch.from_numpy(v.astype("float64"))[None, :, None, None]
+            for v in (fit.slope, fit.offset)
+        )
+
+        def undone(x: Tensor) -> Tensor:
+            return ((x.double() - offset) / slope).to(x.dtype)
+
+        scale, shift = fit.slope.mean(), fit.offset.mean()
+        yield Hypothesis(
+            "input normalisation", f"{scale:.6g} * x + {shift:.6g} before the first layer", place,
+            changes.convolution(flow.weight, inputs=undone),
+            f"{path} is fed {scale:.6g} times the normalised input plus {shift:.6g}",
+            f"normalise once: leave out what the module does to its input before {path}",
+        )  # fmt: skip
+
+
+INPUTS = Family(
+    {
+        "RGB for BGR": "Networks of Google take red, green, blue; OpenCV reads blue, green, red.",
+        "input normalisation": "The input convention turns pixels into what the first layer takes. "
+        "A module that normalises by itself must be fed pixels, and one that does not must not.",
+    },
+    hypotheses,
+)

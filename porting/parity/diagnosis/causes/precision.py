@@ -1,0 +1,59 @@
+"""What makes a port's float32 noise meaningless: randomness, half precision, batch statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from porting.parity.diagnosis import changes
+from porting.parity.diagnosis.cause import Family, Hypothesis
+from porting.parity.diagnosis.evidence import Piece
+
+
+def hypotheses(piece: Piece) -> Iterator[Hypothesis]:
+    """Proposes to switch off, in the whole network, what computes otherwise in training."""
+    norms = {
+        norm.weight: (norm.mean, norm.variance)
+        for flow in piece.around.pairing.flows
+        if (norm := flow.norm) is not None and norm.weight is not None
+    }
+    place = "the network's forward"
+    yield Hypothesis(
+        "autocast", "autocast inside forward", place, changes.without_autocast,
+        "its forward switches autocast on, and so computes in half precision",
+        "leave torch.autocast out of forward, or disable it for inference",
+    )  # fmt: skip
+    yield Hypothesis(
+        "dropout active", "dropout in evaluation mode", place, changes.without_dropout,
+        "its forward drops values in evaluation mode too",
+        "F.dropout(x, p, training=self.training), or nn.Dropout and model.eval()",
+    )  # fmt: skip
+    yield Hypothesis(
+        "random noise", "random numbers in evaluation mode", place, changes.without_noise,
+        "its forward draws random numbers in evaluation mode",
+        "draw random numbers only where self.training is set",
+    )  # fmt: skip
+    yield Hypothesis(
+        "values rounded", "values cast to half precision", place, changes.without_casts,
+        "its forward casts values to float16 or bfloat16",
+        "leave the casts out, or compare the network in float32",
+    )  # fmt: skip
+    yield Hypothesis(
+        "batch norm in training mode", "statistics of the batch", place,
+        changes.with_running_statistics(norms),
+        "its batch norms compute the statistics of the batch in evaluation mode",
+        "F.batch_norm(..., training=self.training), or nn.BatchNorm2d and model.eval()",
+    )  # fmt: skip
+
+
+PRECISION = Family(
+    {
+        "autocast": "A forward under autocast gives values of half precision, whatever the weights "
+        "are.",
+        "dropout active": "F.dropout is active unless its argument training says otherwise.",
+        "random noise": "What is drawn anew for each run cannot be compared with anything.",
+        "values rounded": "A cast inside the network rounds every value to 11 bits or 8.",
+        "batch norm in training mode": "In training mode a batch norm divides by the deviation of "
+        "the batch, and what it makes of an image depends on the others.",
+    },
+    hypotheses,
+)

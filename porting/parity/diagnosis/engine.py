@@ -1,0 +1,574 @@
+"""Finds what is wrong with a port, fault by fault, and proves each by mending a copy.
+
+In the isolated reading the pieces of a port agree or disagree independently of each other, so that
+all pieces can be examined at once: one forward pass tries a change in each. A cause is named only if its
+change is needed (without it the piece disagrees) and enough (with it, and the others of its piece,
+the piece agrees), on inputs that were not used to choose it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations, islice
+
+import numpy as np
+from torch import nn
+
+from genmobilenet.network import GenMobileNet
+from porting.carry_out import PlannedValues, planned_values, planned_values_onto
+from porting.errors import BadInput
+from porting.graph.layers import layers_of
+from porting.mapping.input_spec import InputConvention
+from porting.mapping.match import Match
+from porting.own_module import copied
+from porting.parity.compare import Comparison
+from porting.parity.diagnosis.cause import (
+    Diagnosis,
+    Difference,
+    Hypothesis,
+    NamedCause,
+    Trial,
+    Unexplained,
+)
+from porting.parity.diagnosis.causes import EXPLANATIONS, FAMILIES, PRECISION
+from porting.parity.diagnosis.evidence import Piece, PieceError, PieceRunner, Surroundings
+from porting.parity.judge_set import JudgeSet, judges_of
+from porting.parity.module_checks import batch_dependence, reduced_precision, unsoundness
+from porting.parity.pairing import JudgeRuns, TapPairing, pair_taps
+from porting.parity.port_runner import PortRunner
+from porting.parity.verify import verify_port
+from porting.parity.weights import WeightComparison, compare_weights
+from porting.sources import Source
+
+CHOOSING, HELD_OUT = 2, 2
+"""How many images changes are chosen on, and how many the choice must hold on."""
+
+_TRIALS = 96
+"""Most combinations of changes that are tried of one piece."""
+
+
+def diagnose_port(
+    source: Source,
+    match: Match,
+    network: nn.Module,
+    convention: InputConvention,
+    pixels: Sequence[np.ndarray],
+    *,
+    progress: Callable[[str], None] | None = None,
+) -> Diagnosis:
+    """Name what makes a port disagree with its source's judge, as far as it can be proved.
+
+    ``pixels`` are images (H, W, C), 0..255; the first half is for choosing, the rest is held out.
+
+    Raises:
+        MissingJudge: the judge's package is not installed.
+        BadInput: there are fewer than two images, or the two sides do not fit.
+    """
+    import torch
+
+    if len(pixels) < 2:
+        raise BadInput("a diagnosis needs two images: one to choose on and one that is held out")
+    with torch.inference_mode(False):
+        engine = _Engine(source, match, network, convention, pixels, progress or (lambda _: None))
+        return engine.run()
+
+
+@dataclass(eq=False)
+class _Examined:
+    """A piece with the changes that are proposed for it, and what came of them."""
+
+    piece: Piece
+    weights: tuple[Hypothesis, ...]
+    others: tuple[Hypothesis, ...]
+    chosen: tuple[Hypothesis, ...] = ()
+    trials: list[Trial] = field(default_factory=list)
+
+    @property
+    def tap(self) -> str:
+        return self.piece.tap
+
+
+class _Engine:
+    """One diagnosis in progress; ``mended`` is the port with all that is proved so far mended."""
+
+    def __init__(
+        self, source: Source, match: Match, network: nn.Module, convention: InputConvention,
+        pixels: Sequence[np.ndarray], progress: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self._start = time.monotonic()
+        self._source, self._match, self._network = source, match, network
+        self._convention, self._pixels, self._progress = convention, list(pixels), progress
+        self._judge_set = judges_of(source, match)
+        self._judge_set = replace(self._judge_set, judges=_remembering(self._judge_set))
+        self._images = [self._judged(image) for image in self._pixels]
+        self._pairing = self._paired()
+        self.mended = copied(network)
+        self._causes: list[NamedCause] = []
+
+    def _judged(self, image: np.ndarray) -> JudgeRuns:
+        inputs = self._convention.as_source_input(image[None])
+        return JudgeRuns(image[None], inputs, (self._judge_set.judges[0].run(inputs),))
+
+    def _paired(self) -> TapPairing:
+        """The taps of both sides, paired on a copy that has the source's weights."""
+        network = self._network
+        if not isinstance(network, GenMobileNet):
+            planned = self._planned()
+            if planned is not None:
+                network = copied(network)
+                state = {key: v for key, v in planned.state_dict().items()}
+                network.load_state_dict({**network.state_dict(), **state})
+        pairing = pair_taps(self._judge_set, self._match, network, self._images[0])
+        known = pairing.runner
+        runner = PortRunner(self._network, known.taps, known._logits, known._overwrites)
+        return replace(pairing, model=self._network, runner=runner)
+
+    def _planned(self) -> PlannedValues | None:
+        """What the plan gives for the port's keys; None where its keys are not the plan's."""
+        match = self._match
+        try:
+            if match.architecture is None:
+                planned = planned_values_onto(
+                    match.plan, self._source, self._network, match.epsilons
+                )
+            else:
+                planned = planned_values(
+                    match.plan, self._source, match.config, self._convention.mean,
+                    self._convention.std,
+                )  # fmt: skip
+        except BadInput:
+            return None
+        state = self._network.state_dict()
+        fits = all(
+            key in state and tuple(state[key].shape) == shape
+            for key, shape in planned.shapes.items()
+            if not key.endswith("num_batches_tracked")
+        )
+        return planned if fits else None
+
+    def run(self) -> Diagnosis:
+        """The whole diagnosis."""
+        self._progress("comparing")
+        before = self._compared(self._network)
+        if before:
+            return self._diagnosis(before, None, ())
+        half = max(1, len(self._images) // 2)
+        choosing = self._images[: min(CHOOSING, half)]
+        held_out = self._images[half : half + HELD_OUT]
+        if before.unsound is not None:
+            self._make_sound(choosing[0])
+        self._runner = PieceRunner(self._pairing, choosing, held_out, self.mended)
+        self._weights = compare_weights(
+            self._source, self._match, self._network, self._convention
+        )
+        unexplained = self._examine_pieces()
+        after = self._compared(self.mended) if self._causes else None
+        return self._diagnosis(before, after, tuple(unexplained))
+
+    def _diagnosis(
+        self, before: Comparison, after: Comparison | None, unexplained: tuple[Unexplained, ...]
+    ) -> Diagnosis:
+        return Diagnosis(
+            before, tuple(self._causes), unexplained, after,
+            self.mended if self._causes else None, self._notes(bool(before)),
+            0 if before else len(self._runner.held_out), time.monotonic() - self._start,
+        )  # fmt: skip
+
+    def _compared(self, network: nn.Module) -> Comparison:
+        """All taps of a variant of the port, in all readings."""
+        return verify_port(
+            self._source, self._match, network, self._convention, self._pixels, details=False,
+            judge_set=self._judge_set,
+        ).comparison  # fmt: skip
+
+    # --- what has no noise that means anything ---
+
+    def _make_sound(self, image: JudgeRuns) -> None:
+        """Mend what makes the port's noise meaningless, by the first change that does."""
+        around = Surroundings(
+            self._network, _NO_RUNNER(self._pairing), WeightComparison(), None, None, 0, "",
+            self._source,
+        )  # fmt: skip
+        piece = Piece("", PieceError(np.inf, 0.0, np.inf), around)
+        proposals = list(PRECISION.hypotheses(piece))
+        for count in (1, 2):
+            for group in combinations(proposals, count):
+                candidate = copied(self.mended)
+                for hypothesis in group:
+                    hypothesis.change(candidate)
+                if self._unsound(candidate, image) is None:
+                    self.mended = candidate
+                    for hypothesis in group:
+                        self._name(hypothesis, (hypothesis.place,), 1, (), ())
+                    return
+
+    def _unsound(self, network: nn.Module, image: JudgeRuns) -> str | None:
+        known = self._pairing.runner
+        runner = PortRunner(network, known.taps, known._logits, known._overwrites)
+        data = self._pairing.port_input(image.inputs, image.pixels, image.taps)
+        values = runner.run(data)
+        shapes = {tap: tuple(tensor.shape) for tap, tensor in values.items()}
+        return (
+            unsoundness(runner, data, values)
+            or reduced_precision(values, self._pairing.as_port(image.taps, shapes))
+            or batch_dependence(runner, data, values)
+        )
+
+    # --- pieces ---
+
+    def _examine_pieces(self) -> list[Unexplained]:
+        """Name the causes of all pieces that disagree by themselves; what is left is returned."""
+        runner = self._runner
+        self._progress("running each piece by itself")
+        base = runner.errors(self.mended, runner.choosing)
+        held_out = runner.errors(self.mended, runner.held_out)
+        failing = {
+            tap: _worse(error, held_out.get(tap, error))
+            for tap, error in base.items()
+            if not error.agrees or not held_out.get(tap, error).agrees
+        }
+        isolated = True
+        if not failing:
+            # Each piece is within its noise, and what they add up to is not.
+            isolated = False
+            base = runner.errors(self.mended, runner.choosing, isolated=False)
+            failing = {tap: error for tap, error in base.items() if not error.agrees}
+        around = Surroundings(
+            self.mended, runner, self._weights, self._planned(),
+            None if self._match.architecture is None else layers_of(self._match.config),
+            len(failing), self._match.plan.weight_set, self._source,
+        )  # fmt: skip
+        if not isolated:
+            return self._examine_spread(around, failing)
+        pieces = [self._proposals(Piece(tap, error, around)) for tap, error in failing.items()]
+        self._progress(f"trying changes in {len(pieces)} pieces")
+        self._choose(pieces)
+        self._prove(pieces, failing)
+        return [
+            Unexplained(
+                item.tap, self._pairing.names[item.tap], failing[item.tap].relative,
+                failing[item.tap].limit, tuple(item.trials), (item.piece.fit.in_words(),),
+            )
+            for item in pieces
+            if not item.chosen
+        ]  # fmt: skip
+
+    def _proposals(self, piece: Piece) -> _Examined:
+        weights = tuple(FAMILIES[0].hypotheses(piece))
+        others = tuple(h for family in FAMILIES[1:] for h in family.hypotheses(piece))
+        return _Examined(piece, weights, others)
+
+    def _choose(self, pieces: Sequence[_Examined]) -> None:
+        """Choose for each piece the smallest set of changes with which it agrees.
+
+        Pieces are independent: a pass tries one combination in each of them.
+        """
+        rounds = {item.tap: _combinations(item) for item in pieces}
+        open_pieces = list(pieces)
+        while open_pieces:
+            attempts = {}
+            for item in list(open_pieces):
+                combination = next(rounds[item.tap], None)
+                if combination is None:
+                    open_pieces.remove(item)
+                else:
+                    attempts[item.tap] = combination
+            errors = self._tried(attempts)
+            for item in list(open_pieces):
+                error, combination = errors[item.tap], attempts[item.tap]
+                if error.agrees:
+                    item.chosen = combination
+                    open_pieces.remove(item)
+                elif len(combination) == 1:
+                    item.trials.append(
+                        Trial(
+                            combination[0].cause, combination[0].variant, combination[0].place,
+                            Difference(
+                                item.tap, item.piece.error.relative, error.relative, error.limit
+                            ),
+                        )
+                    )  # fmt: skip
+
+    def _tried(
+        self, attempts: Mapping[str, Sequence[Hypothesis]], held_out: bool = False
+    ) -> dict[str, PieceError]:
+        """The errors of pieces, by tap, with changes carried out in all of them at once."""
+        if not attempts:
+            return {}
+        candidate = copied(self.mended)
+        for hypotheses in attempts.values():
+            for hypothesis in hypotheses:
+                hypothesis.change(candidate)
+        runner = self._runner
+        probes = runner.held_out if held_out else runner.choosing
+        try:
+            errors = runner.errors(candidate, probes, attempts)
+        except (BadInput, RuntimeError):
+            # Together they do not even run: one by one.
+            if len(attempts) == 1:
+                return {tap: PieceError(np.inf, 0.0, np.inf) for tap in attempts}
+            return {
+                tap: self._tried({tap: hypotheses}, held_out)[tap]
+                for tap, hypotheses in attempts.items()
+            }
+        missing = PieceError(0.0, 0.0, 0.0)
+        return {tap: errors.get(tap, missing) for tap in attempts}
+
+    def _prove(self, pieces: Sequence[_Examined], failing: Mapping[str, PieceError]) -> None:
+        """Keep what holds on the held-out inputs and is needed; carry it out and name it."""
+        chosen = [item for item in pieces if item.chosen]
+        errors = self._tried({item.tap: item.chosen for item in chosen}, held_out=True)
+        for item in chosen:
+            if not errors[item.tap].agrees:
+                item.trials += [
+                    Trial(
+                        h.cause, h.variant, h.place,
+                        Difference(
+                            item.tap, item.piece.error.relative, errors[item.tap].relative,
+                            errors[item.tap].limit,
+                        ),
+                    )
+                    for h in item.chosen
+                ]  # fmt: skip
+                item.chosen = ()
+        proved = [item for item in chosen if item.chosen]
+        self._drop_what_is_not_needed(proved)
+        differences = {
+            item.tap: Difference(
+                item.tap, failing[item.tap].relative, errors[item.tap].relative,
+                errors[item.tap].limit,
+            )
+            for item in proved
+        }  # fmt: skip
+        variants = self._variants(proved)
+        groups: dict[tuple[str, tuple[str, ...]], list[tuple[_Examined, Hypothesis]]]
+        groups = defaultdict(list)
+        for item in proved:
+            for hypothesis in item.chosen:
+                names = variants.get((item.tap, hypothesis.cause), (hypothesis.variant,))
+                groups[hypothesis.cause, names].append((item, hypothesis))
+        for item in proved:
+            for hypothesis in item.chosen:
+                hypothesis.change(self.mended)
+        for (_, names), members in groups.items():
+            first = members[0][1]
+            taps = dict.fromkeys(item.tap for item, _ in members)
+            also = self._same_elsewhere(members)
+            for hypothesis in also:
+                hypothesis.change(self.mended)
+            every = [*(h for _, h in members), *also]
+            places = tuple(dict.fromkeys(h.place for h in every))
+            keys = tuple(dict.fromkeys(key for h in every for key in h.keys))
+            self._name(
+                first, places, self._count_of(first), tuple(differences[tap] for tap in taps),
+                keys, names,
+            )  # fmt: skip
+
+    def _drop_what_is_not_needed(self, pieces: Sequence[_Examined]) -> None:
+        """Leave out, one at a time, each change without which a piece agrees all the same."""
+        place = 0
+        while any(len(item.chosen) > 1 and place < len(item.chosen) for item in pieces):
+            attempts = {
+                item.tap: item.chosen[:place] + item.chosen[place + 1 :]
+                for item in pieces
+                if len(item.chosen) > 1 and place < len(item.chosen)
+            }
+            on_choosing, on_held_out = self._tried(attempts), self._tried(attempts, held_out=True)
+            kept = False
+            for item in pieces:
+                if item.tap not in attempts:
+                    continue
+                if on_choosing[item.tap].agrees and on_held_out[item.tap].agrees:
+                    item.chosen = tuple(attempts[item.tap])
+                else:
+                    kept = True
+            # Where one was dropped the next has its place; the others go on.
+            place += 1 if kept else 0
+
+    def _variants(self, pieces: Sequence[_Examined]) -> dict[tuple[str, str], tuple[str, ...]]:
+        """By tap and cause, the emulations on a mended copy that give what the port gives."""
+        names: dict[tuple[str, str], list[str]] = defaultdict(list)
+        runner, probe = self._runner, self._runner.choosing[0]
+        mended = copied(self.mended)
+        for item in pieces:
+            for hypothesis in item.chosen:
+                hypothesis.change(mended)
+        emulating = [
+            (item, h) for item in pieces for h in item.chosen if h.emulations
+        ]  # fmt: skip
+        if not emulating:
+            return {}
+        port = runner.values(self.mended, probe)
+        count = max(len(h.emulations) for _, h in emulating)
+        for number in range(count):
+            candidate = copied(mended)
+            wanted = []
+            for item, hypothesis in emulating:
+                entry = next(islice(hypothesis.emulations.items(), number, None), None)
+                if entry is not None:
+                    entry[1](candidate)
+                    wanted.append((item, hypothesis, entry[0]))
+            try:
+                values = runner.values(candidate, probe)
+            except (BadInput, RuntimeError):
+                continue
+            for item, hypothesis, variant in wanted:
+                own, other = port[item.tap], values[item.tap]
+                if own.shape != other.shape:
+                    continue
+                limit = max(item.piece.error.limit, 1e-6) * float(own.abs().max())
+                if float((own - other).abs().max()) <= limit:
+                    names[item.tap, hypothesis.cause].append(variant)
+        return {key: tuple(variants) for key, variants in names.items()}
+
+    def _same_elsewhere(
+        self, members: Sequence[tuple[_Examined, Hypothesis]]
+    ) -> list[Hypothesis]:
+        """The same mistake in weights of pieces that agree all the same, as far as inputs show."""
+        item, first = members[0]
+        if not first.keys and first.cause != "batch-norm epsilon":
+            return []
+        named = {h.place for _, h in members}
+        around = item.piece.around
+        more = []
+        for tap in self._pairing.names:
+            piece = Piece(tap, PieceError(0.0, 0.0, 0.0), around)
+            if tap in {i.tap for i, _ in members} or not piece.findings:
+                continue
+            more += [
+                h for h in FAMILIES[0].hypotheses(piece)
+                if h.cause == first.cause and h.variant == first.variant and h.place not in named
+            ]  # fmt: skip
+        return more
+
+    def _count_of(self, hypothesis: Hypothesis) -> int:
+        """How many places of its sort the port has."""
+        flows = self._pairing.flows
+        if hypothesis.cause == "batch-norm epsilon":
+            return sum(flow.norm is not None for flow in flows)
+        suffix = hypothesis.place.rpartition(".")[2]
+        state = self._network.state_dict()
+        if hypothesis.place in state:
+            return sum(key.rpartition(".")[2] == suffix for key in state)
+        if hypothesis.cause == "padding":
+            return sum(
+                key.endswith("weight") and v.ndim == 4 and tuple(v.shape[2:]) != (1, 1)
+                for key, v in state.items()
+            )
+        if hypothesis.cause == "activation":
+            return sum(bool(flow.clamped) for flow in flows)
+        return 1
+
+    def _examine_spread(
+        self, around: Surroundings, failing: Mapping[str, PieceError]
+    ) -> list[Unexplained]:
+        """Name what no piece shows by itself: small differences that add up."""
+        groups: dict[tuple[str, str], list[Hypothesis]] = defaultdict(list)
+        seen: set[str] = set()
+        for tap in self._pairing.names:
+            for hypothesis in FAMILIES[0].hypotheses(Piece(tap, failing.get(tap, _NONE), around)):
+                if hypothesis.place not in seen:
+                    seen.add(hypothesis.place)
+                    groups[hypothesis.cause, hypothesis.variant].append(hypothesis)
+        candidate = copied(self.mended)
+        for members in groups.values():
+            for hypothesis in members:
+                hypothesis.change(candidate)
+        runner = self._runner
+        after = runner.errors(candidate, runner.held_out, isolated=False)
+        before = runner.errors(self.mended, runner.held_out, isolated=False)
+        worst = max(failing, key=lambda tap: failing[tap].ratio, default=None)
+        if groups and worst is not None and all(error.agrees for error in after.values()):
+            self.mended = candidate
+            for members in groups.values():
+                difference = Difference(
+                    worst, before[worst].relative, after[worst].relative, after[worst].limit
+                )
+                keys = tuple(dict.fromkeys(key for h in members for key in h.keys))
+                self._name(
+                    members[0], tuple(h.place for h in members), self._count_of(members[0]),
+                    (difference,), keys,
+                )  # fmt: skip
+            return []
+        return [
+            Unexplained(
+                worst, self._pairing.names[worst], failing[worst].relative, failing[worst].limit,
+                (), ("no piece is off by itself: small differences add up",),
+            )
+        ] if worst is not None else []  # fmt: skip
+
+    def _name(
+        self, first: Hypothesis, places: tuple[str, ...], of: int,
+        differences: tuple[Difference, ...], keys: tuple[str, ...],
+        variants: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        self._causes.append(
+            NamedCause(
+                first.cause, variants or (first.variant,), first.sentence,
+                EXPLANATIONS[first.cause], first.remedy, places, of, differences, keys,
+            )
+        )  # fmt: skip
+
+    def _notes(self, at_parity: bool) -> tuple[str, ...]:
+        """What differs without an effect in evaluation."""
+        momenta = {
+            float(part.momentum)
+            for part in self._network.modules()
+            if isinstance(part, nn.BatchNorm2d) and part.momentum is not None
+        }
+        notes = []
+        if any(momentum > 0.5 for momentum in momenta):
+            value = max(momenta)
+            notes.append(
+                f"the batch norms' momentum is {value:g}, as TensorFlow counts it; PyTorch's is "
+                f"{1 - value:.3g}. It has no effect in evaluation, and ruins the statistics in "
+                "training"
+            )
+        return tuple(notes)
+
+
+_NONE = PieceError(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class _NO_RUNNER:
+    """Stands for the runner of pieces where there is none yet."""
+
+    pairing: TapPairing
+
+
+def _combinations(item: _Examined) -> Iterable[tuple[Hypothesis, ...]]:
+    """Sets of changes to try of a piece, the likeliest first.
+
+    What is wrong in its weights is known, so all of that goes first; then one change beside it,
+    then two.
+    """
+    weights, others = item.weights, item.others
+
+    def all_of() -> Iterable[tuple[Hypothesis, ...]]:
+        if weights:
+            yield weights
+        for one in others:
+            yield (one,)
+        if weights:
+            for one in others:
+                yield (*weights, one)
+        for two in combinations(others, 2):
+            if two[0].cause != two[1].cause:
+                yield (*weights, *two)
+
+    return islice(all_of(), _TRIALS)
+
+
+def _worse(one: PieceError, other: PieceError) -> PieceError:
+    return other if other.ratio > one.ratio else one
+
+
+def _remembering(judge_set: JudgeSet) -> tuple:
+    """The judges, each of which is run once on one input."""
+    from porting.parity.judge_set import BoundJudge
+
+    return tuple(BoundJudge(_Remembering(bound.judge), bound.taps) for bound in judge_set.judges)
