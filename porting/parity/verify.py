@@ -11,7 +11,7 @@ import numpy as np
 from porting.mapping.input_spec import InputConvention
 from porting.mapping.match import Match
 from porting.parity.compare import Comparison, Reading
-from porting.parity.judge_set import judges_of
+from porting.parity.judge_set import JudgeSet, judges_of
 from porting.parity.noise import Tolerance
 from porting.parity.structure_evidence import StructureEvidence, structure_evidence
 from porting.sources import Source
@@ -52,6 +52,7 @@ def verify_port(  # noqa: PLR0913 - by keyword, each an option of a comparison
     tolerance: Tolerance | None = None,
     details: bool = True,
     progress: Callable[[int], None] | None = None,
+    judge_set: JudgeSet | None = None,
 ) -> Verdict:
     """Run judge and network on images (H, W, C), 0..255, and compare every tap.
 
@@ -59,6 +60,7 @@ def verify_port(  # noqa: PLR0913 - by keyword, each an option of a comparison
     on; see :mod:`porting.parity.pixel_check`. Images are taken one by one,
     and only the first is kept. The values of a user-defined module are matched with the judge's
     taps on the first image. Without ``details`` the figures lack what plots are made of.
+    ``judge_set`` are the source's judges, where they are at hand already.
 
     Raises:
         MissingJudge: the judge's package is not installed.
@@ -76,7 +78,7 @@ def verify_port(  # noqa: PLR0913 - by keyword, each an option of a comparison
 
     # Tensors of inference mode, in which the caller may be, have no version counter.
     with torch.inference_mode(False):
-        judge_set = judges_of(source, match)
+        judge_set = judge_set or judges_of(source, match)
         taps = compare_taps(
             judge_set, match, model, convention, pixels, readings=readings, tolerance=tolerance,
             details=details, progress=progress,

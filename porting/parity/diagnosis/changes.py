@@ -124,21 +124,28 @@ _PADS = (F.pad, torch.constant_pad_nd)
 def calls(*handlers: Handler) -> Change:
     """Answer calls inside the network's forward by handlers, from now on.
 
-    It is kept in hooks, which copies of the network have as well.
+    It is kept in hooks, which copies of the network have as well; its parts, run by themselves,
+    are answered too.
     """
 
     def change(network: nn.Module) -> None:
-        modes: list[_Calls] = []
+        # One for the outermost module in progress; what it calls is inside already.
+        modes: list[_Calls | None] = []
 
         def enter(module: nn.Module, _inputs: Any) -> None:
-            modes.append(_Calls(module, handlers))
-            modes[-1].__enter__()
+            mode = None if modes else _Calls(module, handlers)
+            modes.append(mode)
+            if mode is not None:
+                mode.__enter__()  # type: ignore[no-untyped-call]
 
         def leave(_module: nn.Module, _inputs: Any, _output: Any) -> None:
-            modes.pop().__exit__(None, None, None)
+            mode = modes.pop() if modes else None
+            if mode is not None:
+                mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
-        network.register_forward_pre_hook(enter)
-        network.register_forward_hook(leave, always_call=True)
+        for part in network.modules():
+            part.register_forward_pre_hook(enter)
+            part.register_forward_hook(leave, always_call=True)
 
     return change
 
@@ -157,9 +164,7 @@ def convolution(
     stride; ``weight`` and ``inputs`` change its operands.
     """
 
-    def handler(
-        state: _Calls, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    def handler(state: _Calls, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func not in _CONVOLUTIONS:
             return PASS
         names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
@@ -176,9 +181,7 @@ def convolution(
         padding = given.get("padding", 0)
         if pad is not None:
             x, padding = state.before_padding(x), 0
-            reach = [
-                (n - 1) * step + 1 for n, step in zip(kernel.shape[2:], dilation, strict=True)
-            ]
+            reach = [(n - 1) * step + 1 for n, step in zip(kernel.shape[2:], dilation, strict=True)]
             rows, columns = (
                 pad(side, length, step)
                 for side, length, step in zip(x.shape[2:], reach, steps, strict=True)
@@ -278,9 +281,7 @@ def activation_behind(keys: Sequence[str], name: str) -> Change:
         # Values of the layer in the run in progress, kept alive so that identities stay theirs.
         results: list[Tensor] = []
 
-        def handler(
-            state: _Calls, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-        ) -> Any:
+        def handler(state: _Calls, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if any(state.is_of(arg, key) for key in keys for arg in (*args, *kwargs.values())):
                 result = func(*args, **kwargs)
                 results.append(result)

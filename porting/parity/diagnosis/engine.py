@@ -1,16 +1,16 @@
 """Finds what is wrong with a port, fault by fault, and proves each by mending a copy.
 
 In the isolated reading the pieces of a port agree or disagree independently of each other, so that
-all pieces can be examined at once: one forward pass tries a change in each. A cause is named only if its
-change is needed (without it the piece disagrees) and enough (with it, and the others of its piece,
-the piece agrees), on inputs that were not used to choose it.
+all pieces can be examined at once: one forward pass tries a change in each. A cause is named only
+if its change is needed (without it the piece disagrees) and enough (with it, and the others of its
+piece, the piece agrees), on inputs that were not used to choose it.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, islice
 
@@ -33,14 +33,14 @@ from porting.parity.diagnosis.cause import (
     Trial,
     Unexplained,
 )
-from porting.parity.diagnosis.causes import EXPLANATIONS, FAMILIES, PRECISION
+from porting.parity.diagnosis.causes import EXPLANATIONS, FAMILIES, precision
 from porting.parity.diagnosis.evidence import Piece, PieceError, PieceRunner, Surroundings
-from porting.parity.judge_set import JudgeSet, judges_of
+from porting.parity.judge_set import judges_of
 from porting.parity.module_checks import batch_dependence, reduced_precision, unsoundness
 from porting.parity.pairing import JudgeRuns, TapPairing, pair_taps
 from porting.parity.port_runner import PortRunner
 from porting.parity.verify import verify_port
-from porting.parity.weights import WeightComparison, compare_weights
+from porting.parity.weights import compare_weights
 from porting.sources import Source
 
 CHOOSING, HELD_OUT = 2, 2
@@ -102,8 +102,11 @@ class _Engine:
         self._source, self._match, self._network = source, match, network
         self._convention, self._pixels, self._progress = convention, list(pixels), progress
         self._judge_set = judges_of(source, match)
-        self._judge_set = replace(self._judge_set, judges=_remembering(self._judge_set))
-        self._images = [self._judged(image) for image in self._pixels]
+        half = max(1, len(self._pixels) // 2)
+        chosen = (*self._pixels[: min(CHOOSING, half)], *self._pixels[half : half + HELD_OUT])
+        self._images = [self._judged(image) for image in chosen]
+        self._choosing = self._images[: min(CHOOSING, half)]
+        self._held_out = self._images[len(self._choosing) :]
         self._pairing = self._paired()
         self.mended = copied(network)
         self._causes: list[NamedCause] = []
@@ -119,7 +122,7 @@ class _Engine:
             planned = self._planned()
             if planned is not None:
                 network = copied(network)
-                state = {key: v for key, v in planned.state_dict().items()}
+                state = planned.state_dict()
                 network.load_state_dict({**network.state_dict(), **state})
         pairing = pair_taps(self._judge_set, self._match, network, self._images[0])
         known = pairing.runner
@@ -152,20 +155,18 @@ class _Engine:
     def run(self) -> Diagnosis:
         """The whole diagnosis."""
         self._progress("comparing")
-        before = self._compared(self._network)
+        before = self._compared(self._network, self._pixels[:CHOOSING])
+        # Not even parity is proved on so few images; that it fails is.
+        if before.first_bad is None and before.unsound is None:
+            before = self._compared(self._network, self._pixels)
         if before:
             return self._diagnosis(before, None, ())
-        half = max(1, len(self._images) // 2)
-        choosing = self._images[: min(CHOOSING, half)]
-        held_out = self._images[half : half + HELD_OUT]
         if before.unsound is not None:
-            self._make_sound(choosing[0])
-        self._runner = PieceRunner(self._pairing, choosing, held_out, self.mended)
-        self._weights = compare_weights(
-            self._source, self._match, self._network, self._convention
-        )
+            self._make_sound(self._choosing[0])
+        self._runner = PieceRunner(self._pairing, self._choosing, self._held_out, self.mended)
+        self._weights = compare_weights(self._source, self._match, self._network, self._convention)
         unexplained = self._examine_pieces()
-        after = self._compared(self.mended) if self._causes else None
+        after = self._compared(self.mended, self._pixels) if self._causes else None
         return self._diagnosis(before, after, tuple(unexplained))
 
     def _diagnosis(
@@ -177,10 +178,10 @@ class _Engine:
             0 if before else len(self._runner.held_out), time.monotonic() - self._start,
         )  # fmt: skip
 
-    def _compared(self, network: nn.Module) -> Comparison:
+    def _compared(self, network: nn.Module, pixels: Sequence[np.ndarray]) -> Comparison:
         """All taps of a variant of the port, in all readings."""
         return verify_port(
-            self._source, self._match, network, self._convention, self._pixels, details=False,
+            self._source, self._match, network, self._convention, pixels, details=False,
             judge_set=self._judge_set,
         ).comparison  # fmt: skip
 
@@ -188,12 +189,7 @@ class _Engine:
 
     def _make_sound(self, image: JudgeRuns) -> None:
         """Mend what makes the port's noise meaningless, by the first change that does."""
-        around = Surroundings(
-            self._network, _NO_RUNNER(self._pairing), WeightComparison(), None, None, 0, "",
-            self._source,
-        )  # fmt: skip
-        piece = Piece("", PieceError(np.inf, 0.0, np.inf), around)
-        proposals = list(PRECISION.hypotheses(piece))
+        proposals = list(precision.hypotheses(self._pairing.flows))
         for count in (1, 2):
             for group in combinations(proposals, count):
                 candidate = copied(self.mended)
@@ -392,19 +388,18 @@ class _Engine:
         """By tap and cause, the emulations on a mended copy that give what the port gives."""
         names: dict[tuple[str, str], list[str]] = defaultdict(list)
         runner, probe = self._runner, self._runner.choosing[0]
-        mended = copied(self.mended)
-        for item in pieces:
-            for hypothesis in item.chosen:
-                hypothesis.change(mended)
-        emulating = [
-            (item, h) for item in pieces for h in item.chosen if h.emulations
-        ]  # fmt: skip
+        emulating = [(item, h) for item in pieces for h in item.chosen if h.emulations]
         if not emulating:
             return {}
+        # Everything else is mended; an emulation stands in the place of its change.
+        rest = copied(self.mended)
+        for item in pieces:
+            for hypothesis in item.chosen:
+                if not hypothesis.emulations:
+                    hypothesis.change(rest)
         port = runner.values(self.mended, probe)
-        count = max(len(h.emulations) for _, h in emulating)
-        for number in range(count):
-            candidate = copied(mended)
+        for number in range(max(len(h.emulations) for _, h in emulating)):
+            candidate = copied(rest)
             wanted = []
             for item, hypothesis in emulating:
                 entry = next(islice(hypothesis.emulations.items(), number, None), None)
@@ -424,9 +419,7 @@ class _Engine:
                     names[item.tap, hypothesis.cause].append(variant)
         return {key: tuple(variants) for key, variants in names.items()}
 
-    def _same_elsewhere(
-        self, members: Sequence[tuple[_Examined, Hypothesis]]
-    ) -> list[Hypothesis]:
+    def _same_elsewhere(self, members: Sequence[tuple[_Examined, Hypothesis]]) -> list[Hypothesis]:
         """The same mistake in weights of pieces that agree all the same, as far as inputs show."""
         item, first = members[0]
         if not first.keys and first.cause != "batch-norm epsilon":
@@ -533,14 +526,7 @@ class _Engine:
 _NONE = PieceError(0.0, 0.0, 0.0)
 
 
-@dataclass(frozen=True, eq=False)
-class _NO_RUNNER:
-    """Stands for the runner of pieces where there is none yet."""
-
-    pairing: TapPairing
-
-
-def _combinations(item: _Examined) -> Iterable[tuple[Hypothesis, ...]]:
+def _combinations(item: _Examined) -> Iterator[tuple[Hypothesis, ...]]:
     """Sets of changes to try of a piece, the likeliest first.
 
     What is wrong in its weights is known, so all of that goes first; then one change beside it,
@@ -548,7 +534,7 @@ def _combinations(item: _Examined) -> Iterable[tuple[Hypothesis, ...]]:
     """
     weights, others = item.weights, item.others
 
-    def all_of() -> Iterable[tuple[Hypothesis, ...]]:
+    def all_of() -> Iterator[tuple[Hypothesis, ...]]:
         if weights:
             yield weights
         for one in others:
@@ -565,10 +551,3 @@ def _combinations(item: _Examined) -> Iterable[tuple[Hypothesis, ...]]:
 
 def _worse(one: PieceError, other: PieceError) -> PieceError:
     return other if other.ratio > one.ratio else one
-
-
-def _remembering(judge_set: JudgeSet) -> tuple:
-    """The judges, each of which is run once on one input."""
-    from porting.parity.judge_set import BoundJudge
-
-    return tuple(BoundJudge(_Remembering(bound.judge), bound.taps) for bound in judge_set.judges)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from genmobilenet.network import GenMobileNet
@@ -29,11 +28,15 @@ _NOISY = 1e4
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """What the port's pieces are fed, and what the judge gave for it, by the port's taps."""
+    """What the port's pieces are fed, and what the judge gave for it, by the port's taps.
+
+    ``image`` says that the judge's own values are fed: then they are those of a whole run, too.
+    """
 
     data: Tensor
     substitutes: Mapping[str, Tensor]
     judge: Mapping[str, Tensor]
+    image: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class PieceRunner:
         self.choosing = [self._probe(image, shapes) for image in choosing]
         self.held_out = [self._probe(image, shapes) for image in held_out]
         for number, draw in enumerate(dense_runs(pairing, choosing[0], shapes)):
-            probe = Probe(draw.data, draw.substitutes, draw.judge)
+            probe = Probe(draw.data, draw.substitutes, draw.judge, image=False)
             (self.choosing if number == 0 else self.held_out).append(probe)
         self._noises: dict[int, dict[str, np.ndarray]] = {}
 
@@ -96,8 +99,11 @@ class PieceRunner:
     ) -> dict[str, PieceError]:  # fmt: skip
         """The largest error of each tap over some probes."""
         chosen = list(self.pairing.names if taps is None else taps)
-        runner, errors = self._runner(network), {}
+        runner = self._runner(network)
+        errors: dict[str, PieceError] = {}
         for probe in probes:
+            if not (isolated or probe.image):
+                continue
             substitutes = probe.substitutes if isolated else {}
             values = runner.run(probe.data, substitutes)
             base = self._noise(network, probe, isolated)
@@ -317,9 +323,7 @@ def channel_fit(judge: Tensor, port: Tensor) -> ChannelFit:
     if judge.shape != port.shape or judge.ndim < 2:
         none = np.zeros(0)
         return ChannelFit(none, none, none, none.astype(bool))
-    x, y = (
-        v.double().nan_to_num().transpose(0, 1).flatten(1).numpy() for v in (judge, port)
-    )
+    x, y = (v.double().nan_to_num().transpose(0, 1).flatten(1).numpy() for v in (judge, port))
     x_mean, y_mean = x.mean(1, keepdims=True), y.mean(1, keepdims=True)
     covariance = ((x - x_mean) * (y - y_mean)).sum(1)
     power = np.square(x - x_mean).sum(1)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from porting.mapping.match import LayerFlow
 from porting.parity.diagnosis import changes
-from porting.parity.diagnosis.cause import Family, Hypothesis
-from porting.parity.diagnosis.evidence import Piece
+from porting.parity.diagnosis.cause import Hypothesis
 
 
-def hypotheses(piece: Piece) -> Iterator[Hypothesis]:
+def hypotheses(flows: Iterable[LayerFlow]) -> Iterator[Hypothesis]:
     """Proposes to switch off, in the whole network, what computes otherwise in training."""
     norms = {
         norm.weight: (norm.mean, norm.variance)
-        for flow in piece.around.pairing.flows
+        for flow in flows
         if (norm := flow.norm) is not None and norm.weight is not None
     }
     place = "the network's forward"
@@ -45,15 +45,12 @@ def hypotheses(piece: Piece) -> Iterator[Hypothesis]:
     )  # fmt: skip
 
 
-PRECISION = Family(
-    {
-        "autocast": "A forward under autocast gives values of half precision, whatever the weights "
-        "are.",
-        "dropout active": "F.dropout is active unless its argument training says otherwise.",
-        "random noise": "What is drawn anew for each run cannot be compared with anything.",
-        "values rounded": "A cast inside the network rounds every value to 11 bits or 8.",
-        "batch norm in training mode": "In training mode a batch norm divides by the deviation of "
-        "the batch, and what it makes of an image depends on the others.",
-    },
-    hypotheses,
-)
+EXPLANATIONS = {
+    "autocast": "A forward under autocast gives values of half precision, whatever the weights "
+    "are.",
+    "dropout active": "F.dropout is active unless its argument training says otherwise.",
+    "random noise": "What is drawn anew for each run cannot be compared with anything.",
+    "values rounded": "A cast inside the network rounds every value to 11 bits or 8.",
+    "batch norm in training mode": "In training mode a batch norm divides by the deviation of "
+    "the batch, and what it makes of an image depends on the others.",
+}

@@ -14,12 +14,15 @@ import numpy as np
 from porting.errors import BadInput
 from porting.graph.node import ModuleNorm
 from porting.parity.diagnosis import changes
-from porting.parity.diagnosis.cause import Family, Hypothesis
+from porting.parity.diagnosis.cause import Change, Family, Hypothesis
 from porting.parity.diagnosis.evidence import Piece
 from porting.parity.relations import Pair, channel_factors
 from porting.parity.weights import WeightFinding
 
 PORT_AGAIN = "porting port SOURCE (or --fix OUT writes the port with the source's values there)"
+
+_FOLDED = 1e-2
+"""A batch norm that scales by less than so much is one that has been folded."""
 
 _LEVELS = 256
 """As many different values int8 has."""
@@ -66,7 +69,7 @@ def hypotheses(piece: Piece) -> Iterator[Hypothesis]:
             )  # fmt: skip
 
 
-def _restored(piece: Piece, keys: Sequence[str]) -> changes.Change | None:
+def _restored(piece: Piece, keys: Sequence[str]) -> Change | None:
     """The change that gives keys the source's values; None where no plan has them."""
     steps, values = [], {}
     for key in keys:
@@ -169,6 +172,8 @@ def _folded_twice(piece: Piece, findings: Sequence[WeightFinding]) -> Iterator[W
         factors = channel_factors(_pair(piece, flow.weight), 0)
     except (BadInput, KeyError):
         return
+    if np.abs(np.asarray(scale) - 1).max() < _FOLDED:
+        return  # the source has folded it: the port's batch norm changes nothing
     if factors is None or not np.allclose(factors, scale, rtol=1e-3, atol=1e-6):
         return
     others = [f for f in findings if f.key in (flow.bias, norm.bias) and f is not weight]

@@ -105,4 +105,3 @@ WIRING = Family(
     },
     hypotheses,
 )
-
