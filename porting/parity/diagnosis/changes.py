@@ -244,16 +244,16 @@ ACTIVATION_CALLS = {
 """Functions of PyTorch that are activations, and what they are called here."""
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": lambda x: F.relu(x),
-    "relu6": lambda x: F.relu6(x),
-    "hard_swish": lambda x: F.hardswish(x),
-    "silu": lambda x: F.silu(x),
-    "sigmoid": lambda x: torch.sigmoid(x),
-    "hard_sigmoid": lambda x: F.hardsigmoid(x),
-    "tanh": lambda x: torch.tanh(x),
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "hard_swish": F.hardswish,
+    "silu": F.silu,
+    "sigmoid": torch.sigmoid,
+    "hard_sigmoid": F.hardsigmoid,
+    "tanh": torch.tanh,
     "leaky_relu": lambda x: F.leaky_relu(x, 0.01),
-    "gelu": lambda x: F.gelu(x),
-    "elu": lambda x: F.elu(x),
+    "gelu": F.gelu,
+    "elu": F.elu,
     "none": lambda x: x,
 }
 """Activations by their names in :class:`~genmobilenet.config.NetworkConfig`, and some more."""
@@ -336,7 +336,7 @@ def _no_noise(state: _Calls, func: Any, args: tuple[Any, ...], kwargs: dict[str,
         return torch.zeros_like(args[0])
     if func in (torch.randn, torch.rand, torch.normal):
         return torch.zeros_like(func(*args, **kwargs))
-    if func in (torch.bernoulli,):
+    if func is torch.bernoulli:
         return args[0]
     if func in (Tensor.normal_, Tensor.uniform_):
         return args[0].zero_()
@@ -376,11 +376,10 @@ class _RunningStatistics:
     ) -> Any:
         if func is not F.batch_norm and func is not torch.batch_norm:
             return PASS
-        names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum")
-        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        operands = ["input", "running_mean", "running_var", "weight", "bias", "training"]
         if func is torch.batch_norm:
-            names = ("input", "weight", "bias", "running_mean", "running_var", "training")
-            given = {**dict(zip(names, args, strict=False)), **kwargs}
+            operands = ["input", "weight", "bias", "running_mean", "running_var", "training"]
+        given = {**dict(zip(operands, args, strict=False)), **kwargs}
         mean, variance = given.get("running_mean"), given.get("running_var")
         for weight, (mean_key, variance_key) in self.norms.items():
             if mean is None and state.is_of(given.get("weight"), weight):

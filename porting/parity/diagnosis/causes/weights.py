@@ -6,7 +6,7 @@ cause; the source's values in its place are the change that proves it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -202,7 +202,7 @@ def _swapped_squeeze(piece: Piece, findings: Sequence[WeightFinding]) -> Iterato
 
 def _classes_moved(piece: Piece, findings: Sequence[WeightFinding]) -> Iterator[WeightFault]:
     flow = piece.flow
-    if flow is None or "classifier" not in piece.tap and not _is_last(piece):
+    if flow is None or ("classifier" not in piece.tap and not _is_last(piece)):
         return
     moved = [
         finding for finding in findings
@@ -268,42 +268,55 @@ def _bias(piece: Piece, finding: WeightFinding) -> tuple[str, str] | None:
     return None
 
 
+_BGR = ("RGB for BGR", "red and blue exchanged in the weights")
+
+_MOVED = {
+    "BGR": _BGR,
+    "its 3 input channels in reverse": _BGR,
+    "dealt out": ("groups interleaved", "groups interleaved"),
+    "": ("channels permuted", "channels permuted"),
+}
+"""Words in a relation -> cause and variant, for channels in other places; the first that occur."""
+
+_TURNED = {
+    "rotated by 180": ("kernel flipped", "rotated by 180 degrees"),
+    "mirrored left": ("kernel flipped", "mirrored left to right"),
+    "mirrored top": ("kernel flipped", "mirrored top to bottom"),
+    "input and output": ("input and output channels swapped", "input and output channels swapped"),
+    "reshaped": ("input and output channels swapped", "reshaped and not transposed"),
+    "h and w": ("kernel transposed", "height and width exchanged"),
+    "rotated": ("kernel transposed", "rotated by 90 degrees"),
+    "another order": ("weights reordered", "in another order"),
+    "": ("kernel transposed", "axes exchanged"),
+}
+"""The same for axes that were exchanged and kernels that were turned."""
+
+
+def _first_in(text: str, names: Mapping[str, tuple[str, str]]) -> tuple[str, str]:
+    return next(pair for words, pair in names.items() if words in text)
+
+
 def _channels(piece: Piece, finding: WeightFinding) -> tuple[str, str] | None:
     if finding.relation != "channels moved":
         return None
-    text = finding.text
-    if "BGR" in text:
-        return "RGB for BGR", "red and blue exchanged in the weights"
-    if "its 3 input channels in reverse" in text:
-        return "RGB for BGR", "red and blue exchanged in the weights"
-    if "dealt out" in text:
-        flow = piece.flow
-        if flow is not None and flow.depthwise:
+    if "dealt out" in finding.text and piece.flow is not None:
+        if piece.flow.depthwise:
             return "depthwise multiplier order", "multiplier first"
-        if "input" in text and len(piece.around.network.state_dict()[finding.key].shape) == 2:
+        if "input" in finding.text and _is_dense(piece, finding):
             return "flattened in another order", "NCHW for NHWC"
-        return "groups interleaved", "groups interleaved"
-    return "channels permuted", "channels permuted"
+    return _first_in(finding.text, _MOVED)
 
 
 def _axes(piece: Piece, finding: WeightFinding) -> tuple[str, str] | None:
     if finding.relation not in ("axes moved", "reordered"):
         return None
-    text = finding.text
-    dense = len(piece.around.network.state_dict()[finding.key].shape) == 2
-    if "rotated by 180" in text or "mirrored" in text:
-        return "kernel flipped", text.rpartition("each kernel ")[2]
-    if "h and w" in text and "input and output" not in text:
-        return "kernel transposed", "height and width exchanged"
-    if "rotated" in text:
-        return "kernel transposed", text.rpartition("each kernel ")[2]
-    if dense:
+    if finding.relation == "axes moved" and _is_dense(piece, finding):
         return "dense layer transposed", "inputs and outputs exchanged"
-    if "input and output" in text or "reshaped" in text:
-        return "input and output channels swapped", text.removeprefix("the source's ")
-    if finding.relation == "reordered":
-        return "weights reordered", "in another order"
-    return "kernel transposed", text.removeprefix("the source's with ")
+    return _first_in(finding.text, _TURNED)
+
+
+def _is_dense(piece: Piece, finding: WeightFinding) -> bool:
+    return piece.around.network.state_dict()[finding.key].ndim == 2
 
 
 def _elsewhere(piece: Piece, finding: WeightFinding) -> tuple[str, str] | None:
