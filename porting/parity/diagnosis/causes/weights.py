@@ -316,7 +316,7 @@ def _axes(piece: Piece, finding: WeightFinding) -> tuple[str, str] | None:
 
 
 def _is_dense(piece: Piece, finding: WeightFinding) -> bool:
-    return piece.around.network.state_dict()[finding.key].ndim == 2
+    return bool(piece.around.network.state_dict()[finding.key].ndim == 2)
 
 
 def _elsewhere(piece: Piece, finding: WeightFinding) -> tuple[str, str] | None:
