@@ -11,18 +11,21 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import combinations, islice
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from genmobilenet.network import GenMobileNet
 from porting.carry_out import PlannedValues, planned_values, planned_values_onto
 from porting.errors import BadInput
 from porting.graph.layers import layers_of
+from porting.graph.node import ModuleLayer, ModuleNorm
 from porting.mapping.input_spec import InputConvention
 from porting.mapping.match import Match
+from porting.mapping.plan import Fill
 from porting.own_module import copied
 from porting.parity.compare import Comparison
 from porting.parity.diagnosis.cause import (
@@ -105,6 +108,12 @@ class _Engine:
         half = max(1, len(self._pixels) // 2)
         chosen = (*self._pixels[: min(CHOOSING, half)], *self._pixels[half : half + HELD_OUT])
         self._images = [self._judged(image) for image in chosen]
+        self._spare = self._pixels[half + HELD_OUT :][:HELD_OUT] or self._pixels[:1]
+        self._own = match
+        if match.architecture is not None and not isinstance(network, GenMobileNet):
+            keys = layers_of(match.config).shapes()
+            if not set(keys) <= {*network.state_dict()}:
+                self._own = renamed(match, network) or match
         self._choosing = self._images[: min(CHOOSING, half)]
         self._held_out = self._images[len(self._choosing) :]
         self._pairing = self._paired()
@@ -127,11 +136,12 @@ class _Engine:
         pairing = pair_taps(self._judge_set, self._match, network, self._images[0])
         known = pairing.runner
         runner = PortRunner(self._network, known.taps, known._logits, known._overwrites)
-        return replace(pairing, model=self._network, runner=runner)
+        flows = self._own.flows if self._own is not self._match else pairing.flows
+        return replace(pairing, model=self._network, runner=runner, flows=flows)
 
     def _planned(self) -> PlannedValues | None:
         """What the plan gives for the port's keys; None where its keys are not the plan's."""
-        match = self._match
+        match = self._own
         try:
             if match.architecture is None:
                 planned = planned_values_onto(
@@ -164,7 +174,7 @@ class _Engine:
         if before.unsound is not None:
             self._make_sound(self._choosing[0])
         self._runner = PieceRunner(self._pairing, self._choosing, self._held_out, self.mended)
-        self._weights = compare_weights(self._source, self._match, self._network, self._convention)
+        self._weights = compare_weights(self._source, self._own, self._network, self._convention)
         unexplained = self._examine_pieces()
         after = self._compared(self.mended, self._pixels) if self._causes else None
         return self._diagnosis(before, after, tuple(unexplained))
@@ -241,8 +251,14 @@ class _Engine:
             return self._examine_spread(around, failing)
         pieces = [self._proposals(Piece(tap, error, around)) for tap, error in failing.items()]
         self._progress(f"trying changes in {len(pieces)} pieces")
-        self._choose(pieces)
-        self._prove(pieces, failing)
+        early = [item for item in pieces if not base[item.tap].agrees]
+        self._choose(early)
+        self._prove(early, failing)
+        if late := [item for item in pieces if base[item.tap].agrees]:
+            # Their error shows on the held-out inputs alone: choose on those, and hold out others.
+            runner.turn([self._judged(image) for image in self._spare], self.mended)
+            self._choose(late)
+            self._prove(late, failing)
         return [
             Unexplained(
                 item.tap, self._pairing.names[item.tap], failing[item.tap].relative,
@@ -387,7 +403,7 @@ class _Engine:
     def _variants(self, pieces: Sequence[_Examined]) -> dict[tuple[str, str], tuple[str, ...]]:
         """By tap and cause, the emulations on a mended copy that give what the port gives."""
         names: dict[tuple[str, str], list[str]] = defaultdict(list)
-        runner, probe = self._runner, self._runner.choosing[0]
+        runner = self._runner
         emulating = [(item, h) for item in pieces for h in item.chosen if h.emulations]
         if not emulating:
             return {}
@@ -397,26 +413,29 @@ class _Engine:
             for hypothesis in item.chosen:
                 if not hypothesis.emulations:
                     hypothesis.change(rest)
-        port = runner.values(self.mended, probe)
-        for number in range(max(len(h.emulations) for _, h in emulating)):
-            candidate = copied(rest)
-            wanted = []
-            for item, hypothesis in emulating:
-                entry = next(islice(hypothesis.emulations.items(), number, None), None)
-                if entry is not None:
+        count = max(len(h.emulations) for _, h in emulating)
+        refuted: set[tuple[str, str, str]] = set()
+        for probe in runner.choosing:
+            port = runner.values(self.mended, probe)
+            for number in range(count):
+                candidate, attempts = copied(rest), []
+                for item, hypothesis in emulating:
+                    entry = next(islice(hypothesis.emulations.items(), number, None), None)
+                    if entry is None or (item.tap, hypothesis.cause, entry[0]) in refuted:
+                        continue
                     entry[1](candidate)
-                    wanted.append((item, hypothesis, entry[0]))
-            try:
-                values = runner.values(candidate, probe)
-            except (BadInput, RuntimeError):
-                continue
-            for item, hypothesis, variant in wanted:
-                own, other = port[item.tap], values[item.tap]
-                if own.shape != other.shape:
-                    continue
-                limit = max(item.piece.error.limit, 1e-6) * float(own.abs().max())
-                if float((own - other).abs().max()) <= limit:
-                    names[item.tap, hypothesis.cause].append(variant)
+                    attempts.append((item, hypothesis.cause, entry[0]))
+                values: Mapping[str, Tensor] = {}
+                with suppress(BadInput, RuntimeError):
+                    values = runner.values(candidate, probe)
+                for item, cause, variant in attempts:
+                    if not _alike(port[item.tap], values.get(item.tap), item.piece.error.limit):
+                        refuted.add((item.tap, cause, variant))
+        for item, hypothesis in emulating:
+            names[item.tap, hypothesis.cause] = [
+                variant for variant in hypothesis.emulations
+                if (item.tap, hypothesis.cause, variant) not in refuted
+            ] or [hypothesis.variant]  # fmt: skip
         return {key: tuple(variants) for key, variants in names.items()}
 
     def _same_elsewhere(self, members: Sequence[tuple[_Examined, Hypothesis]]) -> list[Hypothesis]:
@@ -524,6 +543,76 @@ class _Engine:
 
 
 _NONE = PieceError(0.0, 0.0, 0.0)
+
+
+def _alike(port: Tensor, other: Tensor | None, limit: float) -> bool:
+    """Whether an emulation gives what the port gives, but for rounding over the port's scale."""
+    if other is None or port.shape != other.shape:
+        return False
+    # Ten limits: the port's values, and so their noise, may be larger than the judge's.
+    scale = float(port.nan_to_num().abs().max())
+    return float((port - other).nan_to_num().abs().max()) <= max(10 * limit, 1e-6) * scale
+
+
+def renamed(match: Match, network: nn.Module) -> Match | None:
+    """The match with a module's own keys, where it has the network's layers in their order.
+
+    Convolutions and dense layers are told by their weights' shapes, one after the other; a module
+    without batch norms takes the bias that a source has folded them into. None where the layers
+    are others.
+    """
+    state = network.state_dict()
+    weights = [key for key, v in state.items() if key.endswith("weight") and v.ndim > 1]
+    norms = [key.removesuffix("running_mean") for key in state if key.endswith("running_mean")]
+    shapes = layers_of(match.config).shapes()
+    fills = {fill.target: fill for fill in match.plan.fills}
+    flows = [flow for flow in match.flows if flow.weight in shapes]
+    layer_norms = [flow.norm for flow in flows if flow.norm is not None]
+    if [tuple(state[key].shape) for key in weights] != [shapes[flow.weight] for flow in flows]:
+        return None
+    if norms and len(norms) != len(layer_norms):
+        return None
+    paths, own_fills, own_flows = iter(norms), [], []
+    layers: list[ModuleLayer] = []
+    epsilons = {}
+    for key, flow in zip(weights, flows, strict=True):
+        own_fills.append(replace(fills[flow.weight], target=key))
+        bias: str | None = key.removesuffix("weight") + "bias"
+        bias = bias if bias in state else None
+        norm = None
+        if flow.norm is not None and norms:
+            path = next(paths)
+            names = (f"{path}weight", f"{path}bias", f"{path}running_mean", f"{path}running_var")
+            before = (flow.norm.weight, flow.norm.bias, flow.norm.mean, flow.norm.variance)
+            if any(name not in state for name in names) or None in before:
+                return None
+            own_fills += [
+                replace(fills[str(old)], target=new)
+                for old, new in zip(before, names, strict=True)
+            ]  # fmt: skip
+            own = getattr(network.get_submodule(path[:-1]), "eps", flow.norm.epsilon)
+            norm = ModuleNorm(*names, float(own))
+            epsilons[names[3]] = match.stated_epsilons.get(
+                flow.norm.variance, match.config.bn_epsilon
+            )
+            if bias is not None:
+                own_fills.append(Fill(bias, constant="zeros"))
+        else:
+            source = flow.bias if flow.norm is None else flow.norm.bias
+            folded = flow.norm is None or fills[flow.norm.variance].constant == "unit variance"
+            if not folded or (bias is None) != (source is None):
+                return None
+            if bias is not None:
+                own_fills.append(replace(fills[str(source)], target=bias))
+        layers.append(ModuleLayer(key, bias, state[key].ndim, norm))
+        own_flows.append(replace(flow, weight=key, bias=bias, norm=norm))
+    targets = {fill.target for fill in own_fills}
+    own_fills += [Fill(key, constant="as built") for key in state if key not in targets]
+    plan = replace(match.plan, fills=tuple(own_fills))
+    return replace(
+        match, plan=plan, architecture=None, layers=tuple(layers), flows=tuple(own_flows),
+        stated_epsilons=epsilons,
+    )  # fmt: skip
 
 
 def _combinations(item: _Examined) -> Iterator[tuple[Hypothesis, ...]]:

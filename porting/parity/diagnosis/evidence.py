@@ -73,6 +73,12 @@ class PieceRunner:
             (self.choosing if number == 0 else self.held_out).append(probe)
         self._noises: dict[int, dict[str, np.ndarray]] = {}
 
+    def turn(self, images: Sequence[JudgeRuns], network: nn.Module) -> None:
+        """Choose on what was held out so far, and hold out other images."""
+        shapes = self.shapes_of(network, images[0])
+        self.choosing = self.held_out
+        self.held_out = [self._probe(image, shapes) for image in images]
+
     def shapes_of(self, network: nn.Module, image: JudgeRuns) -> dict[str, tuple[int, ...]]:
         """The shapes of a network's taps."""
         data = self.pairing.port_input(image.inputs, image.pixels, image.taps)
@@ -191,7 +197,8 @@ class Surroundings:
         steps: dict[str, Step] = {}
         by_path = {} if self.layers is None else {layer.path: layer for layer in self.layers}
         for flow in self.pairing.flows:
-            layer = by_path.get(flow.weight.removesuffix(".weight"))
+            # The first of its results has the name that the network of the zoo has for it.
+            layer = by_path.get(flow.results[0])
             visible = [tap for tap in flow.results if tap in self.pairing.taps]
             norm = None if layer is None else layer.norm
             for number, tap in enumerate(visible):

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from genmobilenet.network import GenMobileNet
 from porting.parity.diagnosis import changes
 from porting.parity.diagnosis.cause import Change, Family, Hypothesis
 from porting.parity.diagnosis.evidence import Piece
@@ -43,7 +44,7 @@ def hypotheses(piece: Piece) -> Iterator[Hypothesis]:
     else:
         names = _TRIED if layer is None else (layer.activation,)
     change = _change_at(piece)
-    place = piece.tap if layer is None else layer.tap
+    place = _path(piece)
     for name in names:
         yield Hypothesis(
             "activation", f"other than the source's {name}", place, change(name),
@@ -59,18 +60,15 @@ def hypotheses(piece: Piece) -> Iterator[Hypothesis]:
 
 def _change_at(piece: Piece) -> Callable[[str], Change]:
     """What puts an activation, by name, into the piece."""
-    flow, layer, network = piece.flow, piece.layer, piece.around.network
+    flow, network = piece.flow, piece.around.network
     assert flow is not None  # the caller looked
-    path = piece.tap if layer is None else layer.tap
+    path = _path(piece)
     parts = dict(network.named_modules())
     own_modules = {flow.weight.removesuffix(".weight")}
     if flow.norm is not None:
         own_modules.add(flow.norm.variance.rpartition(".")[0])
-    if path in parts and path not in own_modules and not list(parts[path].children()):
-        return lambda name: changes.module(
-            path, partial(changes.Function, changes.ACTIVATIONS[name])
-        )
-    if path in parts and path not in own_modules and piece.around.layers is not None:
+    own = isinstance(network, GenMobileNet)
+    if path in parts and path not in own_modules and (own or not list(parts[path].children())):
         return lambda name: changes.module(
             path, partial(changes.Function, changes.ACTIVATIONS[name])
         )
@@ -78,6 +76,12 @@ def _change_at(piece: Piece) -> Callable[[str], Change]:
     if flow.norm is not None and flow.norm.weight is not None:
         keys.append(flow.norm.weight)
     return lambda name: changes.activation_behind(keys, name)
+
+
+def _path(piece: Piece) -> str:
+    """The path of the activation: a network of this package has a module for it."""
+    own = piece.layer is not None and isinstance(piece.around.network, GenMobileNet)
+    return piece.layer.tap if own and piece.layer is not None else piece.tap
 
 
 def _gate_path(piece: Piece) -> str | None:
