@@ -24,7 +24,7 @@ from porting.errors import BadInput
 from porting.graph.layers import layers_of
 from porting.graph.node import ModuleLayer, ModuleNorm
 from porting.mapping.input_spec import InputConvention
-from porting.mapping.match import Match
+from porting.mapping.match import Match, match_module
 from porting.mapping.plan import Fill
 from porting.own_module import copied
 from porting.parity.compare import Comparison
@@ -190,9 +190,18 @@ class _Engine:
 
     def _compared(self, network: nn.Module, pixels: Sequence[np.ndarray]) -> Comparison:
         """All taps of a variant of the port, in all readings."""
+        match, judge_set = self._match, self._judge_set
+        if match.architecture is not None and not isinstance(network, GenMobileNet):
+            # Once mended, a module may have the source's structure.
+            with suppress(BadInput):
+                drop = match.first_class > 0
+                match = match_module(
+                    self._source, network, match.model, match.plan.weight_set, drop
+                )
+                judge_set = judges_of(self._source, match)
         return verify_port(
-            self._source, self._match, network, self._convention, pixels, details=False,
-            judge_set=self._judge_set,
+            self._source, match, network, self._convention, pixels, details=False,
+            judge_set=judge_set,
         ).comparison  # fmt: skip
 
     # --- what has no noise that means anything ---
@@ -517,12 +526,19 @@ class _Engine:
         differences: tuple[Difference, ...], keys: tuple[str, ...],
         variants: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
-        self._causes.append(
-            NamedCause(
-                first.cause, variants or (first.variant,), first.sentence,
-                EXPLANATIONS[first.cause], first.remedy, places, of, differences, keys,
-            )
+        cause = NamedCause(
+            first.cause, variants or (first.variant,), first.sentence, EXPLANATIONS[first.cause],
+            first.remedy, places, of, differences, keys,
         )  # fmt: skip
+        for number, other in enumerate(self._causes):
+            if (other.cause, other.variants) == (cause.cause, cause.variants):
+                self._causes[number] = replace(
+                    other, places=tuple(dict.fromkeys((*other.places, *places))),
+                    differences=(*other.differences, *differences),
+                    keys=tuple(dict.fromkeys((*other.keys, *keys))),
+                )  # fmt: skip
+                return
+        self._causes.append(cause)
 
     def _notes(self, at_parity: bool) -> tuple[str, ...]:
         """What differs without an effect in evaluation."""
