@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from porting.accuracy.evaluation.evaluate import evaluate
     from porting.api import Port, port
+    from porting.diagnose import diagnose
     from porting.diff import compare
     from porting.errors import PortingError
     from porting.sources import open_source
@@ -19,13 +20,14 @@ _HOME = {
     "__version__": "genmobilenet",
     "Port": "porting.api",
     "compare": "porting.diff",
+    "diagnose": "porting.diagnose",
     "evaluate": "porting.accuracy.evaluation.evaluate",
     "PortingError": "porting.errors",
     "open_source": "porting.sources",
     "port": "porting.api",
 }
 
-__all__ = ["Port", "PortingError", "compare", "evaluate", "open_source", "port"]
+__all__ = ["Port", "PortingError", "compare", "diagnose", "evaluate", "open_source", "port"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ import typer
 from genmobilenet import __version__
 from porting.cli import (
     check,
+    diagnose,
     diff,
     evaluate,
     export,
@@ -57,6 +58,7 @@ app.command()(inspect.inspect)
 app.command()(port.port)
 app.command()(check.check)
 app.command()(diff.diff)
+app.command()(diagnose.diagnose)
 app.command()(evaluate.evaluate)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     reproduce.reproduce
