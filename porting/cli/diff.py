@@ -1,5 +1,6 @@
 """The command ``porting diff``."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,12 +16,17 @@ from porting.cli.options import (
     SourceArgument,
     StdOption,
     WeightsOption,
+    given_options,
 )
-from porting.exits import NOT_AT_PARITY
+from porting.exits import NOT_AT_PARITY, say
 from porting.reports.terminal import print_output, progress_bar, show
+
+NOT_OF_DIAGNOSE = ("random", "mode", "report", "json_file", "atol", "rtol")
+"""Parameters that :mod:`porting.cli.diagnose` does not have, or that name files of this one."""
 
 
 def diff(
+    context: typer.Context,
     source: SourceArgument,
     checkpoint: Annotated[
         Path, typer.Argument(metavar="CHECKPOINT", help="A ported file, or any state dict.")
@@ -91,4 +97,6 @@ def diff(
     if not as_json:
         print_output(lambda: print_files(report, data_file))
     if not result.comparison:
+        words = ["porting", "diagnose", *given_options(context, *NOT_OF_DIAGNOSE)]
+        say(f"the cause: {shlex.join([*words, '--', str(source), str(checkpoint)])}")
         raise typer.Exit(NOT_AT_PARITY)

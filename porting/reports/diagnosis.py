@@ -1,4 +1,4 @@
-"""The output of ``porting diagnose``: text, or JSON."""
+"""The output of ``porting diagnose``: text of 80 columns, or JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DIAGNOSIS, DIAGNOSIS_VERSION = "genmobilenet.diagnosis", 1
 
 
 def diagnosis_json(result: PortDiagnosis) -> dict[str, Any]:
-    """A diagnosis as plain data, by ``diagnosis_schema.json``."""
+    """A diagnosis as plain data."""
     source, subject, diagnosis = result.source, result.subject, result.diagnosis
     before = diagnosis.before
     judge = None if before is None else {"name": before.judge, "version": before.judge_version}

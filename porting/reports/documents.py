@@ -147,6 +147,7 @@ def read_together(comparison: Path, evaluation: Path) -> tuple[dict[str, Any], d
 def page(data: dict[str, Any], evaluation: dict[str, Any] | None = None) -> str:
     """The HTML report on a comparison's JSON, with a section on an evaluation's where given.
 
+    A comparison that has a ``diagnosis`` begins with a section on it.
     ``data`` may be an evaluation itself, whose page then holds that section alone.
     """
     if data["schema"] == EVALUATION:
@@ -159,9 +160,13 @@ def page(data: dict[str, Any], evaluation: dict[str, Any] | None = None) -> str:
         comparison = data
         name, verdict = data["source"]["file"], "at parity" if data["agrees"] else "not at parity"
         section = "" if evaluation is None else _part("evaluation.html")
-        sections = _fill_template("comparison.html", evaluation=section)
+        diagnosed = "diagnosis" in data
+        sections = _part("diagnosis.html") if diagnosed else ""
+        sections += _fill_template("comparison.html", evaluation=section)
         charts = "<script>{}</script>\n".format(_part(CHARTS).replace("</script", "<\\/script"))
-        scripts = (*(EVALUATION_SCRIPTS if evaluation else ()), *COMPARISON_SCRIPTS)
+        first, last = COMPARISON_SCRIPTS[:-1], COMPARISON_SCRIPTS[-1]
+        own = ("diagnosis.js",) if diagnosed else ()
+        scripts = (*(EVALUATION_SCRIPTS if evaluation else ()), *first, *own, last)
     if evaluation is not None:
         # The first images alone; how many there are, the counts say.
         dataset, agreement = dict(evaluation["data"]), evaluation["agreement"]

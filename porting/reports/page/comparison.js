@@ -68,6 +68,7 @@ function writeBelow() {
 }
 
 function drawAll() {
+  if (data.diagnosis) drawDiagnosis();
   drawDepth();
   if (state.open !== null) openTap(state.open, false);
 }
@@ -76,7 +77,9 @@ writeHeader();
 writeTableHead();
 writeRows();
 writeBelow();
+if (data.diagnosis) writeDiagnosis();
 if (data.weights) writeWeights(data.weights);
+if (data.diagnosis) drawDiagnosis();
 drawDepth();
 if (evaluation) {
   const sides = Object.entries(evaluation.sides);
