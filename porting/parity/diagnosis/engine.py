@@ -390,24 +390,21 @@ class _Engine:
 
     def _drop_what_is_not_needed(self, pieces: Sequence[_Examined]) -> None:
         """Leave out, one at a time, each change without which a piece agrees all the same."""
-        place = 0
-        while any(len(item.chosen) > 1 and place < len(item.chosen) for item in pieces):
-            attempts = {
-                item.tap: item.chosen[:place] + item.chosen[place + 1 :]
-                for item in pieces
-                if len(item.chosen) > 1 and place < len(item.chosen)
-            }
+        # Each piece has a place of its own: where a change is dropped, the next takes its place.
+        places = {item.tap: 0 for item in pieces}
+        while attempts := {
+            item.tap: item.chosen[: places[item.tap]] + item.chosen[places[item.tap] + 1 :]
+            for item in pieces
+            if 1 < len(item.chosen) > places[item.tap]
+        }:
             on_choosing, on_held_out = self._tried(attempts), self._tried(attempts, held_out=True)
-            kept = False
             for item in pieces:
                 if item.tap not in attempts:
                     continue
                 if on_choosing[item.tap].agrees and on_held_out[item.tap].agrees:
                     item.chosen = tuple(attempts[item.tap])
                 else:
-                    kept = True
-            # Where one was dropped the next has its place; the others go on.
-            place += 1 if kept else 0
+                    places[item.tap] += 1
 
     def _variants(self, pieces: Sequence[_Examined]) -> dict[tuple[str, str], tuple[str, ...]]:
         """By tap and cause, the emulations on a mended copy that give what the port gives."""
