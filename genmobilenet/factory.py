@@ -24,6 +24,9 @@ from genmobilenet.zoo import get_config
 PARALLEL = "module."
 """Prefix of every key that ``torch.nn.DataParallel`` saves."""
 
+WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "ema")
+"""Names under which training scripts store a state dict; the first that a file has is taken."""
+
 
 def create_model(
     name: str | PathLike[str] | None = None,
@@ -198,10 +201,12 @@ def read_stored(path: str | PathLike[str]) -> tuple[dict[str, torch.Tensor], tup
         # A damaged pickle may raise anything.
         raise CheckpointError(f"{path}: not a readable state dict ({_reason(error)})") from error
     notes = []
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        others = ", ".join(str(key) for key in content if key != "state_dict")
-        notes.append("its state_dict is taken" + (f", not its {others}" if others else ""))
-        content = content["state_dict"]
+    for name in WRAPPERS if isinstance(content, dict) else ():
+        if isinstance(content.get(name), dict):
+            others = ", ".join(str(key) for key in content if key != name)
+            notes.append(f"its {name} is taken" + (f", not its {others}" if others else ""))
+            content = content[name]
+            break
     # No sparse, quantised or meta tensors.
     if not isinstance(content, dict) or not all(
         isinstance(key, str)

@@ -160,6 +160,8 @@ def test_wrapped_state_dicts_are_taken_and_a_note_says_so(small, tmp_path):
         "'module.' before every key is left off",
     ]
     create_model("tf_mnasnet_small", checkpoint_path=tmp_path / "wrapped.pth")
+    torch.save({"epoch": 3, "model_state_dict": state}, tmp_path / "other.pth")
+    create_model("tf_mnasnet_small", checkpoint_path=tmp_path / "other.pth")
 
 
 def test_the_plan_is_in_the_report(small):
