@@ -28,6 +28,7 @@ from porting.mapping.match import Match, match_module
 from porting.mapping.plan import Fill
 from porting.own_module import copied
 from porting.parity.compare import Comparison
+from porting.parity.diagnosis import changes
 from porting.parity.diagnosis.cause import (
     Diagnosis,
     Difference,
@@ -37,7 +38,13 @@ from porting.parity.diagnosis.cause import (
     Unexplained,
 )
 from porting.parity.diagnosis.causes import EXPLANATIONS, FAMILIES, precision
-from porting.parity.diagnosis.evidence import Piece, PieceError, PieceRunner, Surroundings
+from porting.parity.diagnosis.evidence import (
+    Piece,
+    PieceError,
+    PieceRunner,
+    Surroundings,
+    steps_of,
+)
 from porting.parity.judge_set import judges_of
 from porting.parity.module_checks import batch_dependence, reduced_precision, unsoundness
 from porting.parity.pairing import JudgeRuns, TapPairing, pair_taps
@@ -165,13 +172,21 @@ class _Engine:
     def run(self) -> Diagnosis:
         """The whole diagnosis."""
         self._progress("comparing")
+        self._mend_strides()
+        if self._causes:
+            # Where shapes differ nothing can be compared as it is.
+            return self._rest(None)
         before = self._compared(self._network, self._pixels[:CHOOSING])
         # Not even parity is proved on so few images; that it fails is.
         if before.first_bad is None and before.unsound is None:
             before = self._compared(self._network, self._pixels)
         if before:
             return self._diagnosis(before, None, ())
-        if before.unsound is not None:
+        return self._rest(before)
+
+    def _rest(self, before: Comparison | None) -> Diagnosis:
+        """What is left once the port's values have the judge's shapes."""
+        if before is not None and before.unsound is not None:
             self._make_sound(self._choosing[0])
         self._runner = PieceRunner(self._pairing, self._choosing, self._held_out, self.mended)
         self._weights = compare_weights(self._source, self._own, self._network, self._convention)
@@ -180,8 +195,9 @@ class _Engine:
         return self._diagnosis(before, after, tuple(unexplained))
 
     def _diagnosis(
-        self, before: Comparison, after: Comparison | None, unexplained: tuple[Unexplained, ...]
-    ) -> Diagnosis:
+        self, before: Comparison | None, after: Comparison | None,
+        unexplained: tuple[Unexplained, ...],
+    ) -> Diagnosis:  # fmt: skip
         return Diagnosis(
             before, tuple(self._causes), unexplained, after,
             self.mended if self._causes else None, self._notes(bool(before)),
@@ -203,6 +219,52 @@ class _Engine:
             self._source, match, network, self._convention, pixels, details=False,
             judge_set=judge_set,
         ).comparison  # fmt: skip
+
+    # --- values of another shape ---
+
+    def _mend_strides(self) -> None:
+        """Give convolutions the source's strides, where their results have other sizes."""
+        image, layers = self._choosing[0], None
+        if self._match.architecture is not None:
+            layers = layers_of(self._match.config)
+        steps = steps_of(self._pairing, layers)
+        for _ in range(len(steps)):
+            mismatch = self._first_of_another_size(image)
+            if mismatch is None:
+                return
+            tap, shape, expected = mismatch
+            flow = None if tap not in steps else steps[tap].flow
+            before = None if flow is None else image.taps.get(flow.entry, image.inputs)
+            if flow is None or before is None or before.ndim != 4 or len(expected) != 4:
+                return
+            stride = -(-before.shape[1] // expected[2])
+            own = -(-before.shape[1] // shape[2])
+            place = flow.weight.removesuffix(".weight")
+            change = changes.convolution(flow.weight, pad=changes.same, stride=stride)
+            change(self.mended)
+            after = self._first_of_another_size(image)
+            if after is not None and after[0] == tap:
+                return
+            hypothesis = Hypothesis(
+                "stride", f"stride {own} for {stride}", place, change,
+                f"{place} has stride {own} and not the source's {stride}",
+                f"{place}: stride={stride}",
+            )  # fmt: skip
+            difference = Difference(tap, float("inf"), 0.0, 0.0)
+            self._name(hypothesis, (place,), 1, (difference,), ())
+
+    def _first_of_another_size(
+        self, image: JudgeRuns
+    ) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:
+        """The first tap whose height or width is not the judge's: both shapes, (N, C, H, W)."""
+        known = self._pairing.runner
+        runner = PortRunner(self.mended, known.taps, known._logits, known._overwrites)
+        data = self._pairing.port_input(image.inputs, image.pixels, image.taps)
+        shapes = {tap: tuple(tensor.shape) for tap, tensor in runner.run(data).items()}
+        for tap, judge in self._pairing.as_port(image.taps, shapes).items():
+            if len(shapes[tap]) == judge.ndim == 4 and shapes[tap] != tuple(judge.shape):
+                return tap, shapes[tap], tuple(judge.shape)
+        return None
 
     # --- what has no noise that means anything ---
 

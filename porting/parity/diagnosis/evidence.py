@@ -194,32 +194,7 @@ class Surroundings:
     @cached_property
     def steps(self) -> Mapping[str, Step]:
         """By the port's tap, what is computed between it and the taps before."""
-        steps: dict[str, Step] = {}
-        by_path = {} if self.layers is None else {layer.path: layer for layer in self.layers}
-        for flow in self.pairing.flows:
-            # The first of its results has the name that the network of the zoo has for it.
-            layer = by_path.get(flow.results[0])
-            visible = [tap for tap in flow.results if tap in self.pairing.taps]
-            norm = None if layer is None else layer.norm
-            for number, tap in enumerate(visible):
-                port_tap = self.pairing.taps[tap]
-                if port_tap in steps and steps[port_tap].flow is not None:
-                    # The nearest layer before a sum; another may end in it too.
-                    continue
-                parts = set()
-                if number == 0:
-                    parts |= {"weight", "norm"}
-                if norm is not None and tap == norm and number:
-                    parts |= {"norm"}
-                is_activation = tap in flow.clamped or (
-                    layer is not None and layer.activation != "none" and tap == layer.tap
-                )
-                if is_activation:
-                    parts |= {"activation"}
-                if norm is not None and number == 1 and visible[0] != layer.path:  # type: ignore[union-attr]
-                    parts |= {"norm"} if "weight" in parts else set()
-                steps[port_tap] = Step(port_tap, flow, layer, frozenset(parts))
-        return steps
+        return steps_of(self.pairing, self.layers)
 
 
 @dataclass(frozen=True)
@@ -233,6 +208,36 @@ class Step:
     flow: LayerFlow | None
     layer: Layer | None
     parts: frozenset[str] = frozenset()
+
+
+def steps_of(pairing: TapPairing, layers: NetworkLayers | None) -> dict[str, Step]:
+    """By the port's tap, what is computed between it and the taps before."""
+    steps: dict[str, Step] = {}
+    by_path = {} if layers is None else {layer.path: layer for layer in layers}
+    for flow in pairing.flows:
+        # The first of its results has the name that the network of the zoo has for it.
+        layer = by_path.get(flow.results[0])
+        visible = [tap for tap in flow.results if tap in pairing.taps]
+        norm = None if layer is None else layer.norm
+        for number, tap in enumerate(visible):
+            port_tap = pairing.taps[tap]
+            if port_tap in steps and steps[port_tap].flow is not None:
+                # The nearest layer before a sum; another may end in it too.
+                continue
+            parts = set()
+            if number == 0:
+                parts |= {"weight", "norm"}
+            if norm is not None and tap == norm and number:
+                parts |= {"norm"}
+            is_activation = tap in flow.clamped or (
+                layer is not None and layer.activation != "none" and tap == layer.tap
+            )
+            if is_activation:
+                parts |= {"activation"}
+            if norm is not None and number == 1 and visible[0] != layer.path:  # type: ignore[union-attr]
+                parts |= {"norm"} if "weight" in parts else set()
+            steps[port_tap] = Step(port_tap, flow, layer, frozenset(parts))
+    return steps
 
 
 @dataclass(frozen=True, eq=False)

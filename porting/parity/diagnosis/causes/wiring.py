@@ -101,6 +101,7 @@ WIRING = Family(
         "channels add their input, but where the network's definition says noskip.",
         "residual added": "A first block of a stage may be without a residual sum though its "
         "shapes allow one: mnasnet-small's block strings say noskip.",
+        "stride": "A block of stride 2 has it in its depthwise convolution; its others have 1.",
         "pooling": "The mean over height and width is over what is there, without padding.",
     },
     hypotheses,
