@@ -19,7 +19,7 @@ from porting.mapping.input_spec import InputConvention, convention_of, parse_aff
 from porting.own_module import copied
 from porting.parity.diagnosis.cause import Diagnosis
 from porting.parity.diagnosis.engine import diagnose_port
-from porting.parity.inputs import Images, image_stream
+from porting.parity.inputs import INPUTS, Images, image_stream
 from porting.parity.weights import compare_weights
 from porting.sources import Source
 from porting.subject import Subject, subject_from_file, subject_from_module
@@ -27,8 +27,8 @@ from porting.subject import Subject, subject_from_file, subject_from_module
 if TYPE_CHECKING:
     from torch import nn
 
-IMAGES = 4
-"""How many images a diagnosis takes: the first half to choose on, the rest is held out."""
+IMAGES = INPUTS
+"""Most images that a diagnosis takes: two to choose on, two or more that are held out."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,7 +71,8 @@ class _Recorder(TorchFunctionMode):
     ) -> Any:
         """Run ``func``, and record it where data goes through it."""
         result = func(*args, **(kwargs or {}))
-        if isinstance(result, Tensor):
+        if isinstance(result, Tensor) and not any(result is arg for arg in args):
+            # What gives its argument back, as a cast to the type that it has, is no step.
             self.references.append(result)
             self.record(_Call(func.__name__, args, kwargs or {}), result)
         return result

@@ -97,6 +97,7 @@ class NamedCause:
     @property
     def largest(self) -> Difference:
         """The difference of the place where the fault is largest."""
+        assert self.differences  # every cause is proved at a tap at least
         return max(self.differences, key=lambda difference: difference.before)
 
 

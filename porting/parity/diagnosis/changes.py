@@ -90,8 +90,8 @@ class _Calls(TorchFunctionMode):
         super().__init__()
         self.network, self.handlers = network, handlers
         self.state = network.state_dict(keep_vars=True)
-        # By identity: what was padded, and what it was before; the values are kept alive.
-        self.unpadded: dict[int, tuple[Tensor, Tensor]] = {}
+        # By identity: what was padded, what it was before, and by how much; all are kept alive.
+        self.unpadded: dict[int, tuple[Tensor, Tensor, Any]] = {}
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -103,7 +103,8 @@ class _Calls(TorchFunctionMode):
                 return answer
         result = func(*args, **kwargs)
         if func in _PADS and isinstance(result, Tensor):
-            self.unpadded[id(result)] = result, args[0]
+            amounts = args[1] if len(args) > 1 else kwargs["pad"]
+            self.unpadded[id(result)] = result, args[0], amounts
         return result
 
     def is_of(self, weight: Any, key: str) -> bool:
@@ -172,7 +173,11 @@ def convolution(
         if not state.is_of(given["weight"], key):
             return PASS
         x, kernel = given["input"], given["weight"]
-        if inputs is not None:
+        if inputs is not None and id(x) in state.unpadded:
+            # The zeros of the padding are no inputs.
+            _, before, amounts = state.unpadded[id(x)]
+            x = F.pad(inputs(before), amounts)
+        elif inputs is not None:
             x = inputs(x)
         if weight is not None:
             kernel = weight(kernel)
@@ -218,17 +223,6 @@ def shifted(side: int, reach: int, stride: int) -> Sides:
 def unpadded(side: int, reach: int, stride: int) -> Sides:
     """No padding."""
     return 0, 0
-
-
-def explicit(rows: Sides, columns: Sides) -> Pad:
-    """Fixed numbers of zeros; the axes are told apart by the order of the calls."""
-    turns = [rows, columns]
-
-    def pad(side: int, reach: int, stride: int) -> Sides:
-        turns.append(turns.pop(0))
-        return turns[-1]
-
-    return pad
 
 
 ACTIVATION_CALLS = {
@@ -380,10 +374,12 @@ class _RunningStatistics:
         if func is torch.batch_norm:
             operands = ["input", "weight", "bias", "running_mean", "running_var", "training"]
         given = {**dict(zip(operands, args, strict=False)), **kwargs}
-        mean, variance = given.get("running_mean"), given.get("running_var")
-        for weight, (mean_key, variance_key) in self.norms.items():
-            if mean is None and state.is_of(given.get("weight"), weight):
-                mean, variance = state.state.get(mean_key), state.state.get(variance_key)
+        keys = [
+            keys for weight, keys in self.norms.items() if state.is_of(given.get("weight"), weight)
+        ]
+        if not keys:
+            return PASS
+        mean, variance = (state.state.get(key) for key in keys[0])
         if not given.get("training") or mean is None or variance is None:
             return PASS
         eps = kwargs.get("eps", args[7] if func is F.batch_norm and len(args) > 7 else 1e-5)
@@ -397,20 +393,15 @@ def with_running_statistics(norms: Mapping[str, tuple[str, str]]) -> Change:
     return calls(_RunningStatistics(norms))
 
 
-def inputs(function: Callable[[Tensor], Tensor]) -> Change:
-    """Change what the network is fed."""
+def returning(path: str) -> Change:
+    """Return what the module at a path gives, and not what is made of it."""
 
     def change(network: nn.Module) -> None:
-        network.register_forward_pre_hook(lambda _m, args: (function(args[0]), *args[1:]))
-
-    return change
-
-
-def outputs(function: Callable[[Tensor], Tensor]) -> Change:
-    """Change what the network returns."""
-
-    def change(network: nn.Module) -> None:
-        network.register_forward_hook(lambda _m, _args, output: function(output))
+        results: list[Tensor] = []
+        network.get_submodule(path).register_forward_hook(
+            lambda _m, _args, output: results.append(output)
+        )
+        network.register_forward_hook(lambda _m, _args, _output: results.pop())
 
     return change
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations, islice
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from genmobilenet.network import GenMobileNet
@@ -46,10 +47,17 @@ from porting.parity.diagnosis.evidence import (
     steps_of,
 )
 from porting.parity.judge_set import judges_of
-from porting.parity.module_checks import batch_dependence, reduced_precision, unsoundness
+from porting.parity.module_checks import (
+    batch_dependence,
+    output_mismatch,
+    reduced_precision,
+    unsoundness,
+)
+from porting.parity.noise import FACTOR
 from porting.parity.pairing import JudgeRuns, TapPairing, pair_taps
 from porting.parity.port_runner import PortRunner
-from porting.parity.verify import verify_port
+from porting.parity.session import compare_taps
+from porting.parity.verify import READINGS, verify_port
 from porting.parity.weights import compare_weights
 from porting.sources import Source
 
@@ -77,8 +85,6 @@ def diagnose_port(
         MissingJudge: the judge's package is not installed.
         BadInput: there are fewer than two images, or the two sides do not fit.
     """
-    import torch
-
     if len(pixels) < 2:
         raise BadInput("a diagnosis needs two images: one to choose on and one that is held out")
     with torch.inference_mode(False):
@@ -191,6 +197,7 @@ class _Engine:
         self._runner = PieceRunner(self._pairing, self._choosing, self._held_out, self.mended)
         self._weights = compare_weights(self._source, self._own, self._network, self._convention)
         unexplained = self._examine_pieces()
+        self._mend_output()
         after = self._compared(self.mended, self._pixels) if self._causes else None
         return self._diagnosis(before, after, tuple(unexplained))
 
@@ -215,6 +222,12 @@ class _Engine:
                     self._source, network, match.model, match.plan.weight_set, drop
                 )
                 judge_set = judges_of(self._source, match)
+        if network is self.mended:
+            # What was answered otherwise is no description of a network: its taps alone count.
+            return compare_taps(
+                judge_set, match, network, self._convention, pixels, readings=READINGS,
+                details=False,
+            ).comparison  # fmt: skip
         return verify_port(
             self._source, match, network, self._convention, pixels, details=False,
             judge_set=judge_set,
@@ -277,10 +290,75 @@ class _Engine:
                 for hypothesis in group:
                     hypothesis.change(candidate)
                 if self._unsound(candidate, image) is None:
+                    difference = self._at_logits(candidate)
                     self.mended = candidate
                     for hypothesis in group:
-                        self._name(hypothesis, (hypothesis.place,), 1, (), ())
+                        self._name(hypothesis, (hypothesis.place,), 1, (difference,), ())
                     return
+
+    def _at_logits(self, candidate: nn.Module) -> Difference:
+        """The logits of the port as it is and of a copy against the judge's, held out."""
+        known, tap = self._pairing.runner, self._pairing.logits
+        relatives, limit = [0.0, 0.0], 0.0
+        for image in self._held_out:
+            data = self._pairing.port_input(image.inputs, image.pixels, image.taps)
+            for number, network in enumerate((self._network, candidate)):
+                runner = PortRunner(network, known.taps, known._logits, known._overwrites)
+                values = runner.run(data)
+                shapes = {name: tuple(tensor.shape) for name, tensor in values.items()}
+                judge = self._pairing.as_port(image.taps, shapes)[tap]
+                scale = float(judge.abs().max()) or 1.0
+                distance = float((values[tap] - judge).abs().nan_to_num(nan=np.inf).max())
+                relatives[number] = max(relatives[number], distance / scale)
+                if network is candidate:
+                    noise = float(runner.noise(data, values)[tap].max())
+                    limit = max(limit, FACTOR * noise / scale)
+        return Difference(tap, relatives[0], relatives[1], limit)
+
+    # --- what is returned ---
+
+    def _mend_output(self) -> None:
+        """Return the logits, where the port returns something else that is made of them."""
+        image, known = self._choosing[0], self._pairing.runner
+        runner = PortRunner(self.mended, known.taps, known._logits, known._overwrites)
+        tap = self._pairing.logits
+        data = self._pairing.port_input(image.inputs, image.pixels, image.taps)
+        values = runner.run(data)
+        if output_mismatch(runner, values, self._pairing.output_tap) is None:
+            return
+        output, logits = runner.output, values.get(tap)
+        if output is None or logits is None or tap not in dict(self.mended.named_modules()):
+            return
+        rows = logits.flatten(1)
+        variants = {
+            "softmax for logits": rows.softmax(-1),
+            "log-softmax for logits": rows.log_softmax(-1),
+            "sigmoid for logits": rows.sigmoid(),
+            "class offset": rows[:, 1:],
+        }
+        names = tuple(
+            name for name, expected in variants.items()
+            if expected.shape == output.flatten(1).shape
+            and torch.allclose(expected, output.flatten(1), rtol=1e-4, atol=1e-7)
+        ) or ("another output than the logits",)  # fmt: skip
+        change = changes.returning(tap)
+        candidate = copied(self.mended)
+        change(candidate)
+        runner = PortRunner(candidate, known.taps, known._logits, known._overwrites)
+        if output_mismatch(runner, runner.run(data), self._pairing.output_tap) is not None:
+            return
+        self.mended = candidate
+        same_shape = output.flatten(1).shape == rows.shape
+        before = float((output.flatten(1) - rows).abs().max()) if same_shape else np.inf
+        scale = float(rows.abs().max()) or 1.0
+        hypothesis = Hypothesis(
+            names[0], names[0], "the network's forward", change,
+            f"it returns {names[0].partition(' for ')[0]}, where the source's logits are expected",
+            f"return what {tap} gives",
+        )  # fmt: skip
+        self._name(
+            hypothesis, (hypothesis.place,), 1, (Difference(tap, before / scale, 0.0, 0.0),), (),
+        )  # fmt: skip
 
     def _unsound(self, network: nn.Module, image: JudgeRuns) -> str | None:
         known = self._pairing.runner
@@ -433,8 +511,11 @@ class _Engine:
             for hypothesis in item.chosen:
                 names = variants.get((item.tap, hypothesis.cause), (hypothesis.variant,))
                 groups[hypothesis.cause, names].append((item, hypothesis))
-        for item in proved:
-            for hypothesis in item.chosen:
+        groups = {
+            key: members for key, members in groups.items() if self._is_needed(proved, members)
+        }
+        for members in groups.values():
+            for _, hypothesis in members:
                 hypothesis.change(self.mended)
         for (_, names), members in groups.items():
             first = members[0][1]
@@ -449,6 +530,18 @@ class _Engine:
                 first, places, self._count_of(first), tuple(differences[tap] for tap in taps),
                 keys, names,
             )  # fmt: skip
+
+    def _is_needed(
+        self, proved: Sequence[_Examined], members: Sequence[tuple[_Examined, Hypothesis]]
+    ) -> bool:
+        """Whether pieces disagree with everything mended but these changes.
+
+        A change may reach beyond its piece: one that agrees by another's change has no cause.
+        """
+        own = {hypothesis for _, hypothesis in members}
+        attempts = {item.tap: tuple(h for h in item.chosen if h not in own) for item in proved}
+        errors = self._tried(attempts)
+        return any(not errors[item.tap].agrees for item, _ in members)
 
     def _drop_what_is_not_needed(self, pieces: Sequence[_Examined]) -> None:
         """Leave out, one at a time, each change without which a piece agrees all the same."""
@@ -532,7 +625,11 @@ class _Engine:
         suffix = hypothesis.place.rpartition(".")[2]
         state = self._network.state_dict()
         if hypothesis.place in state:
-            return sum(key.rpartition(".")[2] == suffix for key in state)
+            axes = state[hypothesis.place].ndim > 1
+            return sum(
+                key.rpartition(".")[2] == suffix and (v.ndim > 1) == axes
+                for key, v in state.items()
+            )
         if hypothesis.cause == "padding":
             return sum(
                 key.endswith("weight") and v.ndim == 4 and tuple(v.shape[2:]) != (1, 1)

@@ -297,9 +297,14 @@ class Piece:
     @cached_property
     def fit(self) -> ChannelFit:
         """How the port's values relate to the judge's, channel by channel."""
-        probe = self.around.runner.choosing[0]
-        values = self.around.runner.values(self.around.network, probe)[self.tap]
-        return channel_fit(probe.judge[self.tap], values)
+        runner, network = self.around.runner, self.around.network
+        pairs = [
+            (probe.judge[self.tap], runner.values(network, probe)[self.tap])
+            for probe in runner.choosing
+            if self.tap in probe.judge
+        ]
+        # The inputs that show most of it.
+        return channel_fit(*max(pairs, key=lambda pair: _distance(*pair)[0]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,9 @@ from porting.parity.diagnosis.causes.padding import PADDING
 from porting.parity.diagnosis.causes.weights import WEIGHTS
 from porting.parity.diagnosis.causes.wiring import WIRING
 
-FAMILIES: tuple[Family, ...] = (WEIGHTS, PADDING, WIRING, ACTIVATIONS, INPUTS)
+FAMILIES: tuple[Family, ...] = (
+    WEIGHTS, INPUTS, PADDING, WIRING, ACTIVATIONS, precision.STATISTICS,
+)  # fmt: skip
 """Causes of a piece, in the order in which they are tried."""
 
 EXPLANATIONS = {

@@ -1,4 +1,4 @@
-"""What makes a port's float32 noise meaningless: randomness, half precision, batch statistics."""
+"""What is wrong with a forward as a whole: randomness, half precision, batch statistics, output."""
 
 from __future__ import annotations
 
@@ -6,7 +6,21 @@ from collections.abc import Iterable, Iterator
 
 from porting.mapping.match import LayerFlow
 from porting.parity.diagnosis import changes
-from porting.parity.diagnosis.cause import Hypothesis
+from porting.parity.diagnosis.cause import Family, Hypothesis
+from porting.parity.diagnosis.evidence import Piece
+
+
+def batch_statistics(piece: Piece) -> Iterator[Hypothesis]:
+    """Proposes running statistics for a piece's batch norm."""
+    norm = None if piece.flow is None else piece.flow.norm
+    if norm is None or norm.weight is None or "norm" not in piece.step.parts:
+        return
+    path = norm.variance.rpartition(".")[0]
+    yield Hypothesis(
+        "batch norm in training mode", "statistics of the batch", path,
+        changes.with_running_statistics({norm.weight: (norm.mean, norm.variance)}),
+        f"{path} computes the statistics of the batch in evaluation mode", _EVALUATION,
+    )  # fmt: skip
 
 
 def hypotheses(flows: Iterable[LayerFlow]) -> Iterator[Hypothesis]:
@@ -41,16 +55,32 @@ def hypotheses(flows: Iterable[LayerFlow]) -> Iterator[Hypothesis]:
         "batch norm in training mode", "statistics of the batch", place,
         changes.with_running_statistics(norms),
         "its batch norms compute the statistics of the batch in evaluation mode",
-        "F.batch_norm(..., training=self.training), or nn.BatchNorm2d and model.eval()",
+        _EVALUATION,
     )  # fmt: skip
 
 
+_EVALUATION = "F.batch_norm(..., training=self.training), or nn.BatchNorm2d and model.eval()"
+
 EXPLANATIONS = {
+    "softmax for logits": "TensorFlow's files often end in a softmax, which PyTorch's losses "
+    "take in: networks here, and timm's, end at the logits.",
+    "log-softmax for logits": "A loss of PyTorch takes log-probabilities; the network ends at the "
+    "logits.",
+    "sigmoid for logits": "The network ends at the logits.",
+    "class offset": "Class 0 of 1001 is the background in networks of slim.",
+    "another output than the logits": "A hook or a forward of its own changes what the classifier "
+    "gives.",
     "autocast": "A forward under autocast gives values of half precision, whatever the weights "
     "are.",
     "dropout active": "F.dropout is active unless its argument training says otherwise.",
     "random noise": "What is drawn anew for each run cannot be compared with anything.",
     "values rounded": "A cast inside the network rounds every value to 11 bits or 8.",
-    "batch norm in training mode": "In training mode a batch norm divides by the deviation of "
-    "the batch, and what it makes of an image depends on the others.",
 }
+
+STATISTICS = Family(
+    {
+        "batch norm in training mode": "In training mode a batch norm divides by the deviation of "
+        "the batch, and what it makes of an image depends on the others.",
+    },
+    batch_statistics,
+)
