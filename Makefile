@@ -27,7 +27,7 @@ WITH ?=
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 .PHONY: help install port-mnasnet port-all parity release accuracy test test-tflite-runtime \
-	test-others test-litert-torch test-wheel test-all test-thorough lint types docs faults bench clean
+	test-others test-litert-torch test-wheel test-all test-thorough lint types docs faults diagnosis bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-20s %s\n", $$1, $$2}' Makefile
@@ -122,6 +122,9 @@ $(VENV)-docs/.installed: requirements-docs.lock
 
 faults: $(INSTALLED) ## plant six hundred faults, and see that each is found where it is
 	OMP_NUM_THREADS=1 $(BIN)/python -m parity_tests.faults
+
+diagnosis: $(INSTALLED) ## plant three hundred faults, and see that the diagnosis names each
+	OMP_NUM_THREADS=1 $(BIN)/python -m parity_tests.faults.diagnosis --out benchmarks/DIAGNOSIS.md
 
 bench: $(INSTALLED) $(VENV)-others/.installed ## speed and memory, side by side with others
 	$(BIN)/python -m benchmarks.porting_time

@@ -291,10 +291,24 @@ class _Engine:
                     hypothesis.change(candidate)
                 if self._unsound(candidate, image) is None:
                     difference = self._at_logits(candidate)
+                    places = self._changed_pieces(candidate, image) or (group[0].place,)
                     self.mended = candidate
                     for hypothesis in group:
-                        self._name(hypothesis, (hypothesis.place,), 1, (difference,), ())
+                        self._name(hypothesis, places, len(self._pairing.names), (difference,), ())
                     return
+
+    def _changed_pieces(self, candidate: nn.Module, image: JudgeRuns) -> tuple[str, ...]:
+        """The taps at which a copy gives something else than the port, fed the same before."""
+        known, values = self._pairing.runner, []
+        data = self._pairing.port_input(image.inputs, image.pixels, image.taps)
+        for network in (self._network, candidate):
+            runner = PortRunner(network, known.taps, known._logits, known._overwrites)
+            shapes = {tap: tuple(v.shape) for tap, v in runner.run(data).items()}
+            values.append(runner.run(data, self._pairing.as_port(image.taps, shapes)))
+        return tuple(
+            tap for tap, own in values[0].items()
+            if not _alike(own, values[1][tap], 0.0)
+        )  # fmt: skip
 
     def _at_logits(self, candidate: nn.Module) -> Difference:
         """The logits of the port as it is and of a copy against the judge's, held out."""
@@ -620,7 +634,7 @@ class _Engine:
     def _count_of(self, hypothesis: Hypothesis) -> int:
         """How many places of its sort the port has."""
         flows = self._pairing.flows
-        if hypothesis.cause == "batch-norm epsilon":
+        if hypothesis.cause in ("batch-norm epsilon", "batch norm in training mode"):
             return sum(flow.norm is not None for flow in flows)
         suffix = hypothesis.place.rpartition(".")[2]
         state = self._network.state_dict()
