@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from porting.accuracy.evaluation.evaluate import evaluate
     from porting.api import Port, port
-    from porting.diagnose import diagnose
+    from porting.diagnosing import diagnose
     from porting.diff import compare
     from porting.errors import PortingError
     from porting.sources import open_source
@@ -20,7 +20,7 @@ _HOME = {
     "__version__": "genmobilenet",
     "Port": "porting.api",
     "compare": "porting.diff",
-    "diagnose": "porting.diagnose",
+    "diagnose": "porting.diagnosing",
     "evaluate": "porting.accuracy.evaluation.evaluate",
     "PortingError": "porting.errors",
     "open_source": "porting.sources",

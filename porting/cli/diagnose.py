@@ -49,7 +49,7 @@ def diagnose(
     """
     from porting.atomic_files import check_files
     from porting.catalog.local import open_published
-    from porting.diagnose import check_mendable, diagnose_subject, write_mended
+    from porting.diagnosing import check_mendable, diagnose_subject, write_mended
     from porting.diff import diff as diff_source
     from porting.mapping.input_spec import parse_affine
     from porting.reports.comparison import diff_json

@@ -24,6 +24,7 @@ SIDES = (64, 67)
 odd (67, 17, 9, 5) but for once (34), so that every kernel and stride meets both."""
 
 _PASSED = ("view", "reshape", "flatten", "contiguous", "__getitem__", "__get__")
+_CASTS = ("float", "to", "type")
 _SIMPLE = {"relu": "relu", "relu6": "relu6", "sigmoid": "sigmoid", "hardswish": "hard_swish",
            "hardsigmoid": "hard_sigmoid", "silu": "silu", "add": "add",
            "mul": "multiply"}  # fmt: skip
@@ -71,8 +72,9 @@ class _Recorder(TorchFunctionMode):
     ) -> Any:
         """Run ``func``, and record it where data goes through it."""
         result = func(*args, **(kwargs or {}))
-        if isinstance(result, Tensor) and not any(result is arg for arg in args):
-            # What gives its argument back, as a cast to the type that it has, is no step.
+        # A cast to the type that a value has already gives the value itself, and is no step.
+        is_idle = func.__name__ in _CASTS and bool(args) and result is args[0]
+        if isinstance(result, Tensor) and not is_idle:
             self.references.append(result)
             self.record(_Call(func.__name__, args, kwargs or {}), result)
         return result

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from porting.diagnose import PortDiagnosis
+from porting.diagnosing import PortDiagnosis
 from porting.exits import shown
 from porting.parity.diagnosis.cause import Diagnosis, NamedCause, Trial, Unexplained
 from porting.plain_json import encoded

@@ -53,7 +53,7 @@ def diagnose_subject(
 ) -> PortDiagnosis:
     """Name what makes a network disagree with its source's judge, as far as it can be proved.
 
-    ``images`` are the built-in ones where it is None; the first four are taken.
+    ``images`` are the built-in ones where it is None; the first ten are taken.
 
     Raises:
         MissingJudge: the judge is not installed; the message says what the weights alone show.
@@ -115,7 +115,7 @@ def diagnose(
     Args:
         source: a path, or an opened source.
         model: a module, or the file of a state dict.
-        images: as :func:`porting.compare` takes them; the first four are used.
+        images: as :func:`porting.compare` takes them; the first ten are used.
         name: the network's name, where source or file leave more than one.
         weights: the source's weight set, ``"ema"`` or ``"raw"``.
         mean, std: how RGB pixels 0..255 become what the network's first layer takes, where the
