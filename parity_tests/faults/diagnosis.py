@@ -85,6 +85,19 @@ def _norms(change: Callable[[nn.BatchNorm2d], None]) -> Plant:
     return plant
 
 
+def _unless_folded(change: Callable[[nn.Module], None]) -> Plant:
+    """A change of all batch norms, of which a source that has folded them leaves none."""
+
+    def plant(_subject: Subject, network: nn.Module, _generator: np.random.Generator) -> str | None:
+        if float(network.bn1.running_var.std()) == 0:
+            return None
+        with torch.no_grad():
+            change(network)
+        return ""
+
+    return plant
+
+
 def _swap_affine(norm: nn.BatchNorm2d) -> None:
     gamma = norm.weight.clone()
     norm.weight.copy_(norm.bias)
@@ -296,7 +309,7 @@ KINDS: dict[str, Kind] = {
     ),
     "symmetric padding": Kind(_everywhere(_symmetric), ("padding",)),
     "gamma and beta swapped": Kind(_norms(_swap_affine), ("gamma and beta swapped",)),
-    "variance for its root": Kind(_everywhere(_roots), ("variance for its root or square",)),
+    "variance for its root": Kind(_unless_folded(_roots), ("variance for its root or square",)),
     "batch norm left out": Kind(
         _norms(lambda norm: norm.reset_parameters()), ("batch norm left out",)
     ),

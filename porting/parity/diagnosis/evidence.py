@@ -68,7 +68,9 @@ class PieceRunner:
         shapes = self.shapes_of(network, choosing[0])
         self.choosing = [self._probe(image, shapes) for image in choosing]
         self.held_out = [self._probe(image, shapes) for image in held_out]
-        for number, draw in enumerate(dense_runs(pairing, choosing[0], shapes)):
+        # The port itself may give values of other sizes than what it is fed.
+        fed = replace(pairing, runner=self._runner(network))
+        for number, draw in enumerate(dense_runs(fed, choosing[0], shapes)):
             probe = Probe(draw.data, draw.substitutes, draw.judge, image=False)
             (self.choosing if number == 0 else self.held_out).append(probe)
         self._noises: dict[int, dict[str, np.ndarray]] = {}
