@@ -365,7 +365,7 @@ def _load_model(
         warnings.filterwarnings("ignore", "Do not pass an `input_shape`")
         # Keras tells the layout by the file's suffix alone.
         file = Path(folder) / f"model{source.suffix}"
-        write_for_keras_3(source.path, file)
+        write_for_keras_3(source.file, file)
         if application is None:
             model = keras.saving.load_model(
                 file, classes_of_keras_2(keras), compile=False, safe_mode=True

@@ -24,8 +24,14 @@ HEAD = 32
 _NAMES = (".tgz", ".tar.gz", ".tar")
 _CHUNK = 1 << 20
 
-_MODEL_NAMES = (".tflite", ".pb", ".index", "model.json")
+KERAS_NAMES = (".h5", ".hdf5", ".keras")
+"""Endings of Keras's files."""
+
+_MODEL_NAMES = (".tflite", ".pb", ".index", "model.json", *KERAS_NAMES)
 """Endings of the members by which a zip archive is recognised as that of a model."""
+
+_PART_OF_KERAS = "model.weights.h5"
+"""The member of a ``.keras`` file, which is a zip archive itself, that is no model alone."""
 _EXPANSION, _LEAST_LIMIT = 100, 64 << 20
 """Most times its own size that a zip archive may unpack to, and bytes that are always allowed."""
 
@@ -61,7 +67,8 @@ def is_archive(path: Path) -> bool:
         if head != ZIP_MAGIC:
             return head.startswith(b"\x1f\x8b")
         with open_zip(path) as archive:
-            return any(name.endswith(_MODEL_NAMES) for name in archive.namelist())
+            names = [name for name in archive.namelist() if name != _PART_OF_KERAS]
+            return any(name.endswith(_MODEL_NAMES) for name in names)
     except (OSError, BadInput):
         return False
 

@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path, PurePosixPath
 
 from porting.errors import BadInput, BadSource, UnsupportedSource
-from porting.sources.archive import UnpackedArchive, is_archive
+from porting.sources.archive import KERAS_NAMES, UnpackedArchive, is_archive
 from porting.sources.checkpoint import (
     CheckpointSource,
     begins_like_v1,
@@ -72,9 +72,9 @@ def open_source(path: str | PathLike[str], signature: str | None = None) -> Sour
     A checkpoint may be given as its prefix, its ``.index`` file, a file of format
     V1 or a directory with a ``checkpoint`` file in it; a graph as a frozen ``.pb``, or as
     a SavedModel's directory or its ``saved_model.pb``; a model of TensorFlow.js as its
-    ``model.json`` or the folder of that. All of these but Keras files may lie in the ``.tgz`` that
-    Google publishes, or in a ``.zip``; :mod:`porting.sources.opening` says which of several is
-    opened.
+    ``model.json`` or the folder of that. All of these may lie in the ``.tgz`` that Google
+    publishes, or in a ``.zip``, as Teachable Machine's ``converted_keras.zip``;
+    :mod:`porting.sources.opening` says which of several is opened.
     ``signature`` names the one to take of a SavedModel or a TFLite file that has several; by
     default it is ``serving_default``, else the only one.
 
@@ -187,7 +187,7 @@ def _open_archive(path: Path, signature: str | None) -> Source:
     """
 
     def belongs_to_a_model(name: PurePosixPath, head: bytes) -> bool:
-        suffixes = (".tflite", ".pb", ".json", ".bin")
+        suffixes = (".tflite", ".pb", ".json", ".bin", *KERAS_NAMES)
         by_name = name.suffix in suffixes or belongs_to_checkpoint(name.name)
         by_name = by_name or name.name in LABEL_FILES
         return by_name or begins_like_v1(head)
@@ -215,6 +215,11 @@ def _model_in(archive: UnpackedArchive, signature: str | None) -> Source:
         return checkpoint
     graphs = [file for file in sorted(folder.rglob("*.pb")) if looks_like_graph(file)]
     tfjs = [file for file in sorted(folder.rglob("*.json")) if looks_like_tfjs(file)]
+    keras = [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.suffix in KERAS_NAMES and looks_like_keras(file)
+    ]
     if not homes and not files:
         if len(models) == 1:
             return SavedModelSource(path, models[0], archive, signature)
@@ -222,20 +227,23 @@ def _model_in(archive: UnpackedArchive, signature: str | None) -> Source:
             return FrozenGraphSource(graphs[0], archive)
         if len(tfjs) == 1 and not models and not graphs:
             return open_tfjs(tfjs[0], archive)
+        if len(keras) == 1 and not models and not graphs and not tfjs:
+            return KerasSource(keras[0], archive)
     candidates = {
         "checkpoints in several folders": homes,
         "several TFLite files": files,
         "several SavedModels": models,
         "several frozen graphs": graphs,
         "several models of TensorFlow.js": tfjs,
+        "several Keras files": keras,
     }
     for what, paths in candidates.items():
         if paths:
             names = ", ".join(str(path.relative_to(folder)) for path in paths)
             raise BadSource(f"{path}: holds {what}: {names}; unpack it and name one")
     raise BadSource(
-        f"{path}: neither a checkpoint nor a TFLite file, a SavedModel, a frozen graph or a "
-        "model of TensorFlow.js in this archive"
+        f"{path}: neither a checkpoint nor a TFLite file, a SavedModel, a frozen graph, a Keras "
+        "file or a model of TensorFlow.js in this archive"
     )
 
 

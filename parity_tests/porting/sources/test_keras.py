@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tarfile
 import zipfile
 
 import h5py
@@ -74,6 +75,40 @@ def test_an_archive_is_known_by_what_is_in_it(tmp_path):
         archive.writestr("config.json", "{}")
     with pytest.raises(BadSource, match="a zip archive; expected a TFLite file"):
         open_source(tmp_path / "x.zip")
+
+
+def test_a_file_in_a_zip_archive_with_its_labels(tmp_path):
+    """As Teachable Machine gives it: converted_keras.zip."""
+    model = write_legacy(tmp_path / "keras_model.h5", config=configuration())
+    path = tmp_path / "converted_keras.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(model, "keras_model.h5")
+        archive.writestr("labels.txt", "0 cat\n1 dog\n")
+    source = open_source(path)
+    check(source)
+    assert source.labels == ("cat", "dog")
+    assert str(source.path) == f"{path}, keras_model.h5"
+    assert source.files == (source.file,)
+    assert source.file.read_bytes() == model.read_bytes()
+
+
+def test_an_archive_of_keras_in_a_tar_archive(tmp_path):
+    model = write_archive(tmp_path / "m.keras")
+    path = tmp_path / "m.tgz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(model, "model/m.keras")
+    source = open_source(path)
+    check(source)
+    assert (source.name, source.suffix) == ("m.keras", ".keras")
+
+
+def test_several_files_in_an_archive_are_named(tmp_path):
+    path = tmp_path / "two.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("one.h5", "two.h5"):
+            archive.write(write_legacy(tmp_path / name), name)
+    with pytest.raises(BadSource, match=r"several Keras files: one\.h5, two\.h5; unpack it"):
+        open_source(path)
 
 
 def test_an_archive_that_was_packed_anew(tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from porting.errors import BadSource, UnsupportedSource
-from porting.sources.archive import remove_with
+from porting.sources.archive import UnpackedArchive, remove_with
 from porting.sources.keras.config import KerasLayer, by_path, parse_model
 from porting.sources.keras.graph import describes_a_graph, graph_of_model
 from porting.sources.keras.hdf5 import list_hdf5
@@ -75,15 +75,16 @@ class KerasSource(Source):
     format = "keras"
     weight_sets = ("as stored",)
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        config, file, where, version = None, path, str(path), ""
-        self._data = mapped(path)
+    def __init__(self, file: Path, archive: UnpackedArchive | None = None) -> None:
+        self.file, self.archive = file, archive
+        self.path = path = archive.display(file) if archive else file
+        config, where, version = None, str(path), ""
+        self._data = mapped(file, display=path)
         is_archive = bytes(self._data[:4]) == _ZIP_MAGIC
         if is_archive:
             folder = temporary_folder()
             remove_with(self, folder)
-            config, version, file = _unpack(path, folder)
+            config, version, file = _unpack(file, folder)
             where = f"{path}: {_WEIGHTS}"
             self._data = mapped(file)
         listing = list_hdf5(file, where)
@@ -142,12 +143,17 @@ class KerasSource(Source):
     @property
     def labels(self) -> tuple[str, ...] | None:
         """The names of the classes, where a file of them lies beside the model."""
-        return labels_beside(self.path)
+        return labels_beside(self.file)
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The file itself."""
-        return (self.path,)
+        return (self.file,)
+
+    @property
+    def name(self) -> str:
+        """The name of the file itself, also in an archive."""
+        return self.file.name
 
     @property
     def input_side(self) -> int | None:

@@ -111,6 +111,11 @@ class TFJSLayersSource(_WithMetadata, KerasSource):
         self._add_graph(keras_model, _VariablesOfLayers(self.tensors), where)
 
     @property
+    def name(self) -> str:
+        """The name of the file or folder that was opened."""
+        return self.path.name
+
+    @property
     def is_of_keras_2(self) -> bool:
         """Whether its layers compute as in Keras 2, which TensorFlow.js follows too."""
         return not self.version.startswith("3")

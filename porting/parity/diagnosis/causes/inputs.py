@@ -51,11 +51,14 @@ def hypotheses(piece: Piece) -> Iterator[Hypothesis]:
         def undone(x: Tensor) -> Tensor:
             return ((x.double() - offset) / slope).to(x.dtype)
 
-        scale, shift = fit.slope.mean(), fit.offset.mean()
+        scale, shift = (
+            " or ".join(dict.fromkeys(f"{value:.6g}" for value in values))
+            for values in (fit.slope, fit.offset)
+        )
         yield Hypothesis(
-            "input normalisation", f"{scale:.6g} * x + {shift:.6g} before the first layer", place,
+            "input normalisation", f"{scale} * x + {shift} before the first layer", place,
             changes.convolution(flow.weight, inputs=undone),
-            f"{path} is fed {scale:.6g} times the normalised input plus {shift:.6g}",
+            f"{path} is fed {scale} times the normalised input plus {shift}",
             f"normalise once: leave out what the module does to its input before {path}",
         )  # fmt: skip
 

@@ -53,8 +53,8 @@ def hypotheses(piece: Piece) -> Iterator[Hypothesis]:
 
 
 def _remedy(piece: Piece, place: str, rule: str) -> str:
-    package = type(piece.around.network).__module__.partition(".")[0]
-    if package == "timm" and rule == "SAME":
+    packages = {type(part).__module__.partition(".")[0] for part in piece.around.network.modules()}
+    if "timm" in packages and rule == "SAME":
         return "timm: pass pad_type='same', bn_eps=1e-3 to create_model"
     if rule == "SAME":
         return (

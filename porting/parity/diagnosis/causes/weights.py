@@ -19,7 +19,7 @@ from porting.parity.diagnosis.evidence import Piece
 from porting.parity.relations import Pair, channel_factors
 from porting.parity.weights import WeightFinding
 
-PORT_AGAIN = "porting port SOURCE (or --fix OUT writes the port with the source's values there)"
+PORT_AGAIN = "port the source anew, or let --fix FILE.pth write the mended weights"
 
 _FOLDED = 1e-2
 """A batch norm that scales by less than so much is one that has been folded."""
