@@ -71,7 +71,8 @@ def test_a_full_disk_is_no_defect(small):
 
 def test_what_diff_found_is_its_code_whoever_reads(small, faulty):
     assert left_after_a_line("diff", *small, "--random", 1) == (0, b"")
-    assert left_after_a_line("diff", small[0], faulty, "--random", 1) == (1, b"")
+    suggestion = f"porting: the cause: porting diagnose -- {small[0]} {faulty}\n".encode()
+    assert left_after_a_line("diff", small[0], faulty, "--random", 1) == (1, suggestion)
 
 
 def test_a_report_is_written_whoever_reads(small, tmp_path):
