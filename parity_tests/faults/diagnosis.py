@@ -119,8 +119,11 @@ def _normalised_twice(network: nn.Module) -> None:
     network.register_forward_pre_hook(lambda _m, args: ((args[0] - 0.45) / 0.22,))
 
 
-def _softmax(network: nn.Module) -> None:
+def _softmax(subject: Subject, network: nn.Module, _generator: np.random.Generator) -> str | None:
+    if "softmax" in subject.judge_set.names:
+        return None  # the source ends so itself, and both are compared
     network.register_forward_hook(lambda _m, _args, output: output.softmax(-1))
+    return ""
 
 
 def _training(network: nn.Module) -> None:
@@ -322,7 +325,7 @@ KINDS: dict[str, Kind] = {
     "BGR kernel": Kind(_everywhere(_bgr_weights), ("RGB for BGR",)),
     "BGR pixels": Kind(_everywhere(_reversed_pixels), ("RGB for BGR",)),
     "normalised twice": Kind(_everywhere(_normalised_twice), ("input normalisation",)),
-    "softmax for logits": Kind(_everywhere(_softmax), ("softmax for logits",)),
+    "softmax for logits": Kind(_softmax, ("softmax for logits",)),
     "class offset": Kind(
         _everywhere(_rows(lambda n: torch.arange(n).roll(1))), ("class offset",)
     ),

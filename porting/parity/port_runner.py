@@ -148,7 +148,9 @@ class PortRunner:
             with forward_errors_as_bad_input(model, inputs):
                 self.output = output_tensor(model(inputs))
             if self._logits is not None and SOFTMAX in self.taps:
-                on_tap(SOFTMAX, flow[self._logits].flatten(1).softmax(-1))
+                # Under autocast the logits may flow on in half precision.
+                logits = flow[self._logits].to(inputs.dtype)
+                on_tap(SOFTMAX, logits.flatten(1).softmax(-1))
 
 
 @contextmanager

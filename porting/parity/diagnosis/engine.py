@@ -283,6 +283,8 @@ class _Engine:
 
     def _make_sound(self, image: JudgeRuns) -> None:
         """Mend what makes the port's noise meaningless, by the first change that does."""
+        if self._unsound(self.mended, image) is None:
+            return  # its noise is only large: the pieces show why
         proposals = list(precision.hypotheses(self._pairing.flows))
         for count in (1, 2):
             for group in combinations(proposals, count):
