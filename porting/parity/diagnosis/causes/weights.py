@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from porting.errors import BadInput
 from porting.graph.node import ModuleNorm
@@ -330,19 +331,22 @@ def _elsewhere(piece: Piece, finding: WeightFinding) -> tuple[str, str] | None:
 def _precision(piece: Piece, finding: WeightFinding) -> tuple[str, str] | None:
     if finding.relation == "rounded":
         return "weights rounded", finding.text.removeprefix("the source's ")
-    if finding.relation in ("near", "elements") and _in_few_levels(piece, finding.key):
-        return "weights rounded", "rounded to int8"
+    if finding.relation in ("near", "elements"):
+        port = piece.around.network.state_dict()[finding.key].detach().float()
+        source = torch.from_numpy(np.array(piece.value(finding.key)))
+        # A quantised source is on such a grid itself.
+        if _in_few_levels(port) and not _in_few_levels(source):
+            return "weights rounded", "rounded to int8"
     return None
 
 
-def _in_few_levels(piece: Piece, key: str) -> bool:
+def _in_few_levels(values: torch.Tensor) -> bool:
     """Whether values lie on a grid of at most 256 levels, by tensor or by output channel."""
-    values = piece.around.network.state_dict()[key].detach().float()
     if values.ndim < 2 or values.numel() < 4 * _LEVELS:
         rows = [values.flatten()] if values.numel() >= _LEVELS else []
     else:
         rows = [values.flatten()]
-    if rows and rows[0].unique().numel() <= _LEVELS:
+    if rows and len(np.unique(rows[0].numpy())) <= _LEVELS:
         return True
     channels = values.flatten(1) if values.ndim > 1 else values[None]
     if channels.shape[1] < 8:
