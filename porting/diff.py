@@ -17,7 +17,7 @@ from porting.parity.noise import Tolerance
 from porting.parity.verify import READINGS, Verdict, verify_port
 from porting.parity.weights import compare_weights
 from porting.sources import Source
-from porting.subject import Subject, subject_from_file, subject_from_module
+from porting.subject import Subject, subject_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -128,10 +128,7 @@ def compare(  # noqa: PLR0913 - by keyword, each an option of the command
         BadInput: the source cannot be read, or the two do not fit.
     """
     opened = source if isinstance(source, Source) else open_published(source)
-    if isinstance(model, (str, PathLike)):
-        subject = subject_from_file(opened, model, name, weights)
-    else:
-        subject = subject_from_module(opened, model, name, weights)
+    subject = subject_of(opened, model, name, weights)
     tolerance = Tolerance(atol=atol, rtol=rtol)
     affine = parse_affine(mean, std)
     return diff(opened, subject, images, mode=mode, tolerance=tolerance, affine=affine).comparison

@@ -41,6 +41,22 @@ class Subject:
     notes: tuple[str, ...] = ()
 
 
+def subject_of(
+    source: Source,
+    model: nn.Module | str | PathLike[str],
+    name: str | None = None,
+    weights: str | None = None,
+) -> Subject:
+    """A module, or the file of a state dict, as :func:`porting.compare` takes them.
+
+    Raises:
+        BadInput, CheckpointError: as of the two functions below.
+    """
+    if isinstance(model, (str, PathLike)):
+        return subject_from_file(source, model, name, weights)
+    return subject_from_module(source, model, name, weights)
+
+
 def subject_from_file(
     source: Source,
     file: str | PathLike[str],

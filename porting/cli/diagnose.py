@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from porting.cli.options import (
+    CheckpointArgument,
+    ImagesOption,
     JsonFileOption,
     MeanOption,
     ModelOption,
@@ -22,15 +24,11 @@ from porting.reports.terminal import print_output, progress_bar, show
 
 def diagnose(
     source: SourceArgument,
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="A ported file, or any state dict.")
-    ],
+    checkpoint: CheckpointArgument,
     model: ModelOption = None,
     weights: WeightsOption = None,
     onto: OntoOption = None,
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of images; by default built-in ones.")
-    ] = None,
+    images: ImagesOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
     signature: SignatureOption = None,

@@ -1,12 +1,13 @@
 """The command ``porting diff``."""
 
 import shlex
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from porting.cli.options import (
+    CheckpointArgument,
+    ImagesOption,
     JsonFileOption,
     MeanOption,
     ModelOption,
@@ -28,15 +29,11 @@ NOT_OF_DIAGNOSE = ("random", "mode", "report", "json_file", "atol", "rtol")
 def diff(
     context: typer.Context,
     source: SourceArgument,
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="A ported file, or any state dict.")
-    ],
+    checkpoint: CheckpointArgument,
     model: ModelOption = None,
     weights: WeightsOption = None,
     onto: OntoOption = None,
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of images; by default built-in ones.")
-    ] = None,
+    images: ImagesOption = None,
     random: Annotated[
         int | None,
         typer.Option(

@@ -25,6 +25,12 @@ SOURCE_HELP = (
 SourceArgument = Annotated[
     Path, typer.Argument(metavar="SOURCE", help=SOURCE_HELP, callback=resolve_source)
 ]
+CheckpointArgument = Annotated[
+    Path, typer.Argument(metavar="CHECKPOINT", help="A ported file, or any state dict.")
+]
+ImagesOption = Annotated[
+    Path | None, typer.Option("--images", help="Folder of images; by default built-in ones.")
+]
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Network to port onto; by default the one that fits.")
 ]
