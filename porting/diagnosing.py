@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from os import PathLike
@@ -22,7 +22,7 @@ from porting.parity.diagnosis.engine import diagnose_port
 from porting.parity.inputs import INPUTS, Images, image_stream
 from porting.parity.weights import compare_weights
 from porting.sources import Source
-from porting.subject import Subject, subject_from_file, subject_from_module
+from porting.subject import Subject, subject_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,7 +49,6 @@ def diagnose_subject(
     images: Images | None = None,
     *,
     affine: Affine | None = None,
-    progress: Callable[[str], None] | None = None,
 ) -> PortDiagnosis:
     """Name what makes a network disagree with its source's judge, as far as it can be proved.
 
@@ -65,14 +64,12 @@ def diagnose_subject(
     )
     pixels = list(islice(stream, IMAGES))
     try:
-        diagnosis = diagnose_port(
-            source, subject.match, subject.network, convention, pixels, progress=progress
-        )
+        diagnosis = diagnose_port(source, subject.match, subject.network, convention, pixels)
     except MissingJudge as error:
         weights = compare_weights(source, subject.match, subject.network, convention)
-        known = "\n  ".join((weights.headline(), *weights.lines()))
+        findings = "\n  ".join((weights.headline(), *weights.lines()))
         raise MissingJudge(
-            f"{error}; without a judge the weights alone can be compared:\n  {known}"
+            f"{error}; without a judge the weights alone can be compared:\n  {findings}"
         ) from error
     _check_finite(source, diagnosis)
     return PortDiagnosis(source, subject, convention, diagnosis, stream.what, affine)
@@ -125,10 +122,7 @@ def diagnose(
         BadInput: the source cannot be read, or the two do not fit.
     """
     opened = source if isinstance(source, Source) else open_published(source)
-    if isinstance(model, (str, PathLike)):
-        subject = subject_from_file(opened, model, name, weights)
-    else:
-        subject = subject_from_module(opened, model, name, weights)
+    subject = subject_of(opened, model, name, weights)
     return diagnose_subject(opened, subject, images, affine=parse_affine(mean, std)).diagnosis
 
 

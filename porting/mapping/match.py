@@ -328,6 +328,67 @@ def match_module(
     return _match(model, plan, ends, None, pairing)
 
 
+def match_by_order(match: Match, module: nn.Module) -> Match | None:
+    """A match with a network of the zoo, onto a module that has its layers in the same order.
+
+    Convolutions and dense layers are told by their weights' shapes, one after the other; a module
+    without batch norms takes the bias that a source has folded them into. None where the layers
+    are others.
+    """
+    state = module.state_dict()
+    weights = [key for key, v in state.items() if key.endswith("weight") and v.ndim > 1]
+    norms = [key.removesuffix("running_mean") for key in state if key.endswith("running_mean")]
+    shapes = layers_of(match.config).shapes()
+    fills = {fill.target: fill for fill in match.plan.fills}
+    flows = [flow for flow in match.flows if flow.weight in shapes]
+    layer_norms = [flow.norm for flow in flows if flow.norm is not None]
+    if [tuple(state[key].shape) for key in weights] != [shapes[flow.weight] for flow in flows]:
+        return None
+    if norms and len(norms) != len(layer_norms):
+        return None
+    paths, own_fills, own_flows = iter(norms), [], []
+    layers: list[ModuleLayer] = []
+    epsilons = {}
+    for key, flow in zip(weights, flows, strict=True):
+        own_fills.append(replace(fills[flow.weight], target=key))
+        bias: str | None = key.removesuffix("weight") + "bias"
+        bias = bias if bias in state else None
+        norm = None
+        if flow.norm is not None and norms:
+            path = next(paths)
+            names = (f"{path}weight", f"{path}bias", f"{path}running_mean", f"{path}running_var")
+            before = (flow.norm.weight, flow.norm.bias, flow.norm.mean, flow.norm.variance)
+            if any(name not in state for name in names) or None in before:
+                return None
+            own_fills += [
+                replace(fills[str(old)], target=new)
+                for old, new in zip(before, names, strict=True)
+            ]  # fmt: skip
+            own = getattr(module.get_submodule(path[:-1]), "eps", flow.norm.epsilon)
+            norm = ModuleNorm(*names, float(own))
+            epsilons[names[3]] = match.stated_epsilons.get(
+                flow.norm.variance, match.config.bn_epsilon
+            )
+            if bias is not None:
+                own_fills.append(Fill(bias, constant="zeros"))
+        else:
+            source = flow.bias if flow.norm is None else flow.norm.bias
+            folded = flow.norm is None or fills[flow.norm.variance].constant == "unit variance"
+            if not folded or (bias is None) != (source is None):
+                return None
+            if bias is not None:
+                own_fills.append(replace(fills[str(source)], target=bias))
+        layers.append(ModuleLayer(key, bias, state[key].ndim, norm))
+        own_flows.append(replace(flow, weight=key, bias=bias, norm=norm))
+    targets = {fill.target for fill in own_fills}
+    own_fills += [Fill(key, constant="as built") for key in state if key not in targets]
+    plan = replace(match.plan, fills=tuple(own_fills))
+    return replace(
+        match, plan=plan, architecture=None, layers=tuple(layers), flows=tuple(own_flows),
+        stated_epsilons=epsilons,
+    )  # fmt: skip
+
+
 def _ends(config: NetworkConfig) -> Ends:
     return Ends(config.input_size, config.in_chans, config.num_classes)
 

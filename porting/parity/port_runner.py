@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +53,10 @@ class PortRunner:
         """Taps that came in another type than the run's, in the order in which they were seen."""
         self.output: Tensor | None = None
         """What the module returned in the last run, as in :func:`output_tensor`."""
+
+    def for_variant(self, model: nn.Module, taps: Iterable[str] = ()) -> PortRunner:
+        """A runner of another variant of the network, with the same taps and ``taps`` besides."""
+        return PortRunner(model, [*self.taps, *taps], self._logits, self._overwrites)
 
     def run(
         self, inputs: Tensor, substitutes: Mapping[str, Tensor] | None = None

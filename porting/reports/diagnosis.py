@@ -57,7 +57,7 @@ def print_diagnosis(result: PortDiagnosis) -> None:
     ]
     if before is not None:
         pairs.append(("verdict", before.summary()))
-    pairs.append(("found", _headline(diagnosis)))
+    pairs.append(("result", _headline(diagnosis)))
     print_lines(pairs)
     for number, cause in enumerate(diagnosis.causes, 1):
         typer.echo("\n" + typer.style(shown(f"{number}. {_title(cause)}"), bold=True))

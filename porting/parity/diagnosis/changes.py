@@ -156,34 +156,31 @@ _CONVOLUTIONS = (F.conv2d, torch.conv2d)
 
 def convolution(
     key: str, pad: Pad | None = None, stride: int | None = None,
-    weight: Callable[[Tensor], Tensor] | None = None,
     inputs: Callable[[Tensor], Tensor] | None = None,
 ) -> Change:  # fmt: skip
     """Compute the convolution with the weight under ``key`` otherwise.
 
     ``pad`` pads what flows into it before the network pads it itself; ``stride`` is another
-    stride; ``weight`` and ``inputs`` change its operands.
+    stride; ``inputs`` changes what flows into it.
     """
 
     def handler(state: _Calls, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func not in _CONVOLUTIONS:
             return PASS
         names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-        given = {**dict(zip(names, args, strict=False)), **kwargs}
-        if not state.is_of(given["weight"], key):
+        operands = {**dict(zip(names, args, strict=False)), **kwargs}
+        if not state.is_of(operands["weight"], key):
             return PASS
-        x, kernel = given["input"], given["weight"]
+        x, kernel = operands["input"], operands["weight"]
         if inputs is not None and id(x) in state.unpadded:
             # The zeros of the padding are no inputs.
             _, before, amounts = state.unpadded[id(x)]
             x = F.pad(inputs(before), amounts)
         elif inputs is not None:
             x = inputs(x)
-        if weight is not None:
-            kernel = weight(kernel)
-        steps = _pair(given.get("stride", 1)) if stride is None else (stride, stride)
-        dilation = _pair(given.get("dilation", 1))
-        padding = given.get("padding", 0)
+        steps = _pair(operands.get("stride", 1)) if stride is None else (stride, stride)
+        dilation = _pair(operands.get("dilation", 1))
+        padding = operands.get("padding", 0)
         if pad is not None:
             x, padding = state.before_padding(x), 0
             reach = [(n - 1) * step + 1 for n, step in zip(kernel.shape[2:], dilation, strict=True)]
@@ -192,8 +189,8 @@ def convolution(
                 for side, length, step in zip(x.shape[2:], reach, steps, strict=True)
             )
             x = F.pad(x, [*columns, *rows])
-        groups = given.get("groups", 1)
-        return F.conv2d(x, kernel, given.get("bias"), steps, padding, dilation, groups)
+        groups = operands.get("groups", 1)
+        return F.conv2d(x, kernel, operands.get("bias"), steps, padding, dilation, groups)
 
     return calls(handler)
 
@@ -208,12 +205,6 @@ def symmetric(side: int, reach: int, stride: int) -> Sides:
     return (reach - 1) // 2, (reach - 1) // 2
 
 
-def same_other_side(side: int, reach: int, stride: int) -> Sides:
-    """SAME with the odd element in front."""
-    before, behind = same_pad(side, reach, stride)
-    return behind, before
-
-
 def shifted(side: int, reach: int, stride: int) -> Sides:
     """SAME with one element moved from the end to the front."""
     before, behind = same_pad(side, reach, stride)
@@ -225,17 +216,13 @@ def unpadded(side: int, reach: int, stride: int) -> Sides:
     return 0, 0
 
 
-ACTIVATION_CALLS = {
-    F.relu: "relu", torch.relu: "relu", torch.relu_: "relu", F.relu_: "relu",
-    Tensor.relu: "relu", Tensor.relu_: "relu", F.relu6: "relu6", F.hardtanh: "hardtanh",
-    F.hardtanh_: "hardtanh", F.hardswish: "hard_swish", F.silu: "silu", F.gelu: "gelu",
-    F.elu: "elu", F.mish: "mish", F.leaky_relu: "leaky_relu", F.leaky_relu_: "leaky_relu",
-    F.hardsigmoid: "hard_sigmoid", torch.sigmoid: "sigmoid", F.sigmoid: "sigmoid",
-    Tensor.sigmoid: "sigmoid", Tensor.sigmoid_: "sigmoid", torch.tanh: "tanh", F.tanh: "tanh",
-    Tensor.tanh: "tanh", Tensor.clamp: "clamp", torch.clamp: "clamp", Tensor.clamp_: "clamp",
-    F.prelu: "prelu", F.softplus: "softplus",
-}  # fmt: skip
-"""Functions of PyTorch that are activations, and what they are called here."""
+_ACTIVATION_CALLS = (
+    F.relu, torch.relu, torch.relu_, F.relu_, Tensor.relu, Tensor.relu_, F.relu6, F.hardtanh,
+    F.hardtanh_, F.hardswish, F.silu, F.gelu, F.elu, F.mish, F.leaky_relu, F.leaky_relu_,
+    F.hardsigmoid, torch.sigmoid, F.sigmoid, Tensor.sigmoid, Tensor.sigmoid_, torch.tanh, F.tanh,
+    Tensor.tanh, Tensor.clamp, torch.clamp, Tensor.clamp_, F.prelu, F.softplus,
+)  # fmt: skip
+"""Functions of PyTorch that are activations."""
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -280,7 +267,7 @@ def activation_behind(keys: Sequence[str], name: str) -> Change:
                 result = func(*args, **kwargs)
                 results.append(result)
                 return result
-            if func in ACTIVATION_CALLS and args and any(args[0] is value for value in results):
+            if func in _ACTIVATION_CALLS and args and any(args[0] is value for value in results):
                 return ACTIVATIONS[name](args[0])
             return PASS
 
@@ -370,21 +357,30 @@ class _RunningStatistics:
     ) -> Any:
         if func is not F.batch_norm and func is not torch.batch_norm:
             return PASS
-        operands = ["input", "running_mean", "running_var", "weight", "bias", "training"]
+        names = ["input", "running_mean", "running_var", "weight", "bias", "training"]
         if func is torch.batch_norm:
-            operands = ["input", "weight", "bias", "running_mean", "running_var", "training"]
-        given = {**dict(zip(operands, args, strict=False)), **kwargs}
+            names = ["input", "weight", "bias", "running_mean", "running_var", "training"]
+        operands = {**dict(zip(names, args, strict=False)), **kwargs}
         keys = [
-            keys for weight, keys in self.norms.items() if state.is_of(given.get("weight"), weight)
+            keys
+            for weight, keys in self.norms.items()
+            if state.is_of(operands.get("weight"), weight)
         ]
         if not keys:
             return PASS
         mean, variance = (state.state.get(key) for key in keys[0])
-        if not given.get("training") or mean is None or variance is None:
+        if not operands.get("training") or mean is None or variance is None:
             return PASS
         eps = kwargs.get("eps", args[7] if func is F.batch_norm and len(args) > 7 else 1e-5)
         return F.batch_norm(
-            given["input"], mean, variance, given.get("weight"), given.get("bias"), False, 0.0, eps
+            operands["input"],
+            mean,
+            variance,
+            operands.get("weight"),
+            operands.get("bias"),
+            False,
+            0.0,
+            eps,
         )
 
 

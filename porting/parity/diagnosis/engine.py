@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import combinations, islice
@@ -23,10 +23,8 @@ from genmobilenet.network import GenMobileNet
 from porting.carry_out import PlannedValues, planned_values, planned_values_onto
 from porting.errors import BadInput
 from porting.graph.layers import layers_of
-from porting.graph.node import ModuleLayer, ModuleNorm
 from porting.mapping.input_spec import InputConvention
-from porting.mapping.match import Match, match_module
-from porting.mapping.plan import Fill
+from porting.mapping.match import Match, match_by_order, match_module
 from porting.own_module import copied
 from porting.parity.compare import Comparison
 from porting.parity.diagnosis import changes
@@ -55,7 +53,6 @@ from porting.parity.module_checks import (
 )
 from porting.parity.noise import FACTOR
 from porting.parity.pairing import JudgeRuns, TapPairing, pair_taps
-from porting.parity.port_runner import PortRunner
 from porting.parity.session import compare_taps
 from porting.parity.verify import READINGS, verify_port
 from porting.parity.weights import compare_weights
@@ -74,12 +71,11 @@ def diagnose_port(
     network: nn.Module,
     convention: InputConvention,
     pixels: Sequence[np.ndarray],
-    *,
-    progress: Callable[[str], None] | None = None,
 ) -> Diagnosis:
     """Name what makes a port disagree with its source's judge, as far as it can be proved.
 
-    ``pixels`` are images (H, W, C), 0..255; the first half is for choosing, the rest is held out.
+    ``pixels`` are images (H, W, C), 0..255: changes are chosen on the first two (or one of two or
+    three), others are held out, and the mended copy is compared on all of them.
 
     Raises:
         MissingJudge: the judge's package is not installed.
@@ -88,8 +84,7 @@ def diagnose_port(
     if len(pixels) < 2:
         raise BadInput("a diagnosis needs two images: one to choose on and one that is held out")
     with torch.inference_mode(False):
-        engine = _Engine(source, match, network, convention, pixels, progress or (lambda _: None))
-        return engine.run()
+        return _Engine(source, match, network, convention, pixels).run()
 
 
 @dataclass(eq=False)
@@ -112,11 +107,11 @@ class _Engine:
 
     def __init__(
         self, source: Source, match: Match, network: nn.Module, convention: InputConvention,
-        pixels: Sequence[np.ndarray], progress: Callable[[str], None],
+        pixels: Sequence[np.ndarray],
     ) -> None:  # fmt: skip
         self._start = time.monotonic()
         self._source, self._match, self._network = source, match, network
-        self._convention, self._pixels, self._progress = convention, list(pixels), progress
+        self._convention, self._pixels = convention, list(pixels)
         self._judge_set = judges_of(source, match)
         half = max(1, len(self._pixels) // 2)
         chosen = (*self._pixels[: min(CHOOSING, half)], *self._pixels[half : half + HELD_OUT])
@@ -126,7 +121,7 @@ class _Engine:
         if match.architecture is not None and not isinstance(network, GenMobileNet):
             keys = layers_of(match.config).shapes()
             if not set(keys) <= {*network.state_dict()}:
-                self._own = renamed(match, network) or match
+                self._own = match_by_order(match, network) or match
         self._choosing = self._images[: min(CHOOSING, half)]
         self._held_out = self._images[len(self._choosing) :]
         self._pairing = self._paired()
@@ -147,10 +142,11 @@ class _Engine:
                 state = planned.state_dict()
                 network.load_state_dict({**network.state_dict(), **state})
         pairing = pair_taps(self._judge_set, self._match, network, self._images[0])
-        known = pairing.runner
-        runner = PortRunner(self._network, known.taps, known._logits, known._overwrites)
+        runner = pairing.runner.for_variant(self._network)
         flows = self._own.flows if self._own is not self._match else pairing.flows
-        return replace(pairing, model=self._network, runner=runner, flows=flows)
+        return replace(
+            pairing, match=self._own, model=self._network, runner=runner, flows=flows
+        )  # fmt: skip
 
     def _planned(self) -> PlannedValues | None:
         """What the plan gives for the port's keys; None where its keys are not the plan's."""
@@ -177,7 +173,6 @@ class _Engine:
 
     def run(self) -> Diagnosis:
         """The whole diagnosis."""
-        self._progress("comparing")
         self._mend_strides()
         if self._causes:
             # Where shapes differ nothing can be compared as it is.
@@ -197,6 +192,7 @@ class _Engine:
         self._runner = PieceRunner(self._pairing, self._choosing, self._held_out, self.mended)
         self._weights = compare_weights(self._source, self._own, self._network, self._convention)
         unexplained = self._examine_pieces()
+        self._prove_strides()
         self._mend_output()
         after = self._compared(self.mended, self._pixels) if self._causes else None
         return self._diagnosis(before, after, tuple(unexplained))
@@ -207,7 +203,7 @@ class _Engine:
     ) -> Diagnosis:  # fmt: skip
         return Diagnosis(
             before, tuple(self._causes), unexplained, after,
-            self.mended if self._causes else None, self._notes(bool(before)),
+            self.mended if self._causes else None, self._notes(),
             0 if before else len(self._runner.held_out), time.monotonic() - self._start,
         )  # fmt: skip
 
@@ -237,12 +233,13 @@ class _Engine:
 
     def _mend_strides(self) -> None:
         """Give convolutions the source's strides, where their results have other sizes."""
-        image, layers = self._choosing[0], None
+        image, layers, pad = self._choosing[0], None, changes.same
         if self._match.architecture is not None:
             layers = layers_of(self._match.config)
+            pad = changes.symmetric if self._match.config.padding == "symmetric" else pad
         steps = steps_of(self._pairing, layers)
         for _ in range(len(steps)):
-            mismatch = self._first_of_another_size(image)
+            mismatch = self._first_of_another_size(self.mended, image)
             if mismatch is None:
                 return
             tap, shape, expected = mismatch
@@ -253,25 +250,44 @@ class _Engine:
             stride = -(-before.shape[1] // expected[2])
             own = -(-before.shape[1] // shape[2])
             place = flow.weight.removesuffix(".weight")
-            change = changes.convolution(flow.weight, pad=changes.same, stride=stride)
-            change(self.mended)
-            after = self._first_of_another_size(image)
+            change = changes.convolution(flow.weight, pad=pad, stride=stride)
+            candidate = copied(self.mended)
+            change(candidate)
+            after = self._first_of_another_size(candidate, image)
             if after is not None and after[0] == tap:
                 return
+            self.mended = candidate
             hypothesis = Hypothesis(
                 "stride", f"stride {own} for {stride}", place, change,
                 f"{place} has stride {own} and not the source's {stride}",
                 f"{place}: stride={stride}",
             )  # fmt: skip
-            difference = Difference(tap, float("inf"), 0.0, 0.0)
-            self._name(hypothesis, (place,), 1, (difference,), ())
+            # What is left of it is measured once all values have the judge's sizes.
+            self._name(hypothesis, (place,), 1, (Difference(tap, np.inf, np.inf, 0.0),), ())
+
+    def _prove_strides(self) -> None:
+        """Keep the strides with which their pieces agree, once all else of these is mended."""
+        causes, self._causes = self._causes, []
+        taps = {d.tap for cause in causes if cause.cause == "stride" for d in cause.differences}
+        runner = self._runner
+        errors = runner.errors(self.mended, runner.held_out, taps) if taps else {}
+        for cause in causes:
+            if cause.cause != "stride":
+                self._causes.append(cause)
+                continue
+            differences = tuple(
+                replace(d, after=errors[d.tap].relative, limit=errors[d.tap].limit)
+                for d in cause.differences
+                if d.tap in errors and errors[d.tap].agrees
+            )
+            if len(differences) == len(cause.differences):
+                self._causes.append(replace(cause, differences=differences))
 
     def _first_of_another_size(
-        self, image: JudgeRuns
+        self, network: nn.Module, image: JudgeRuns
     ) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:
         """The first tap whose height or width is not the judge's: both shapes, (N, C, H, W)."""
-        known = self._pairing.runner
-        runner = PortRunner(self.mended, known.taps, known._logits, known._overwrites)
+        runner = self._pairing.runner.for_variant(network)
         data = self._pairing.port_input(image.inputs, image.pixels, image.taps)
         shapes = {tap: tuple(tensor.shape) for tap, tensor in runner.run(data).items()}
         for tap, judge in self._pairing.as_port(image.taps, shapes).items():
@@ -301,10 +317,10 @@ class _Engine:
 
     def _changed_pieces(self, candidate: nn.Module, image: JudgeRuns) -> tuple[str, ...]:
         """The taps at which a copy gives something else than the port, fed the same before."""
-        known, values = self._pairing.runner, []
+        values = []
         data = self._pairing.port_input(image.inputs, image.pixels, image.taps)
         for network in (self._network, candidate):
-            runner = PortRunner(network, known.taps, known._logits, known._overwrites)
+            runner = self._pairing.runner.for_variant(network)
             shapes = {tap: tuple(v.shape) for tap, v in runner.run(data).items()}
             values.append(runner.run(data, self._pairing.as_port(image.taps, shapes)))
         return tuple(
@@ -314,12 +330,12 @@ class _Engine:
 
     def _at_logits(self, candidate: nn.Module) -> Difference:
         """The logits of the port as it is and of a copy against the judge's, held out."""
-        known, tap = self._pairing.runner, self._pairing.logits
+        tap = self._pairing.logits
         relatives, limit = [0.0, 0.0], 0.0
         for image in self._held_out:
             data = self._pairing.port_input(image.inputs, image.pixels, image.taps)
             for number, network in enumerate((self._network, candidate)):
-                runner = PortRunner(network, known.taps, known._logits, known._overwrites)
+                runner = self._pairing.runner.for_variant(network)
                 values = runner.run(data)
                 shapes = {name: tuple(tensor.shape) for name, tensor in values.items()}
                 judge = self._pairing.as_port(image.taps, shapes)[tap]
@@ -335,8 +351,8 @@ class _Engine:
 
     def _mend_output(self) -> None:
         """Return the logits, where the port returns something else that is made of them."""
-        image, known = self._choosing[0], self._pairing.runner
-        runner = PortRunner(self.mended, known.taps, known._logits, known._overwrites)
+        image = self._choosing[0]
+        runner = self._pairing.runner.for_variant(self.mended)
         tap = self._pairing.logits
         data = self._pairing.port_input(image.inputs, image.pixels, image.taps)
         values = runner.run(data)
@@ -360,7 +376,7 @@ class _Engine:
         change = changes.returning(tap)
         candidate = copied(self.mended)
         change(candidate)
-        runner = PortRunner(candidate, known.taps, known._logits, known._overwrites)
+        runner = self._pairing.runner.for_variant(candidate)
         if output_mismatch(runner, runner.run(data), self._pairing.output_tap) is not None:
             return
         self.mended = candidate
@@ -377,8 +393,7 @@ class _Engine:
         )  # fmt: skip
 
     def _unsound(self, network: nn.Module, image: JudgeRuns) -> str | None:
-        known = self._pairing.runner
-        runner = PortRunner(network, known.taps, known._logits, known._overwrites)
+        runner = self._pairing.runner.for_variant(network)
         data = self._pairing.port_input(image.inputs, image.pixels, image.taps)
         values = runner.run(data)
         shapes = {tap: tuple(tensor.shape) for tap, tensor in values.items()}
@@ -393,7 +408,6 @@ class _Engine:
     def _examine_pieces(self) -> list[Unexplained]:
         """Name the causes of all pieces that disagree by themselves; what is left is returned."""
         runner = self._runner
-        self._progress("running each piece by itself")
         base = runner.errors(self.mended, runner.choosing)
         held_out = runner.errors(self.mended, runner.held_out)
         failing = {
@@ -410,12 +424,11 @@ class _Engine:
         around = Surroundings(
             self.mended, runner, self._weights, self._planned(),
             None if self._match.architecture is None else layers_of(self._match.config),
-            len(failing), self._match.plan.weight_set, self._source,
+            self._match.plan.weight_set, self._source,
         )  # fmt: skip
         if not isolated:
             return self._examine_spread(around, failing)
         pieces = [self._proposals(Piece(tap, error, around)) for tap, error in failing.items()]
-        self._progress(f"trying changes in {len(pieces)} pieces")
         early = [item for item in pieces if not base[item.tap].agrees]
         self._choose(early)
         self._prove(early, failing)
@@ -486,13 +499,13 @@ class _Engine:
         except (BadInput, RuntimeError):
             # Together they do not even run: one by one.
             if len(attempts) == 1:
-                return {tap: PieceError(np.inf, 0.0, np.inf) for tap in attempts}
+                return dict.fromkeys(attempts, _UNMEASURED)
             return {
                 tap: self._tried({tap: hypotheses}, held_out)[tap]
                 for tap, hypotheses in attempts.items()
             }
-        missing = PieceError(0.0, 0.0, 0.0)
-        return {tap: errors.get(tap, missing) for tap in attempts}
+        # What was not measured proves nothing.
+        return {tap: errors.get(tap, _UNMEASURED) for tap in attempts}
 
     def _prove(self, pieces: Sequence[_Examined], failing: Mapping[str, PieceError]) -> None:
         """Keep what holds on the held-out inputs and is needed; carry it out and name it."""
@@ -624,7 +637,7 @@ class _Engine:
         around = item.piece.around
         more = []
         for tap in self._pairing.names:
-            piece = Piece(tap, PieceError(0.0, 0.0, 0.0), around)
+            piece = Piece(tap, _NONE, around)
             if tap in {i.tap for i, _ in members} or not piece.findings:
                 continue
             more += [
@@ -712,7 +725,7 @@ class _Engine:
                 return
         self._causes.append(cause)
 
-    def _notes(self, at_parity: bool) -> tuple[str, ...]:
+    def _notes(self) -> tuple[str, ...]:
         """What differs without an effect in evaluation."""
         momenta = {
             float(part.momentum)
@@ -730,7 +743,7 @@ class _Engine:
         return tuple(notes)
 
 
-_NONE = PieceError(0.0, 0.0, 0.0)
+_NONE, _UNMEASURED = PieceError(0.0, 0.0, 0.0), PieceError(np.inf, 0.0, np.inf)
 
 
 def _alike(port: Tensor, other: Tensor | None, limit: float) -> bool:
@@ -740,67 +753,6 @@ def _alike(port: Tensor, other: Tensor | None, limit: float) -> bool:
     # Ten limits: the port's values, and so their noise, may be larger than the judge's.
     scale = float(port.nan_to_num().abs().max())
     return float((port - other).nan_to_num().abs().max()) <= max(10 * limit, 1e-6) * scale
-
-
-def renamed(match: Match, network: nn.Module) -> Match | None:
-    """The match with a module's own keys, where it has the network's layers in their order.
-
-    Convolutions and dense layers are told by their weights' shapes, one after the other; a module
-    without batch norms takes the bias that a source has folded them into. None where the layers
-    are others.
-    """
-    state = network.state_dict()
-    weights = [key for key, v in state.items() if key.endswith("weight") and v.ndim > 1]
-    norms = [key.removesuffix("running_mean") for key in state if key.endswith("running_mean")]
-    shapes = layers_of(match.config).shapes()
-    fills = {fill.target: fill for fill in match.plan.fills}
-    flows = [flow for flow in match.flows if flow.weight in shapes]
-    layer_norms = [flow.norm for flow in flows if flow.norm is not None]
-    if [tuple(state[key].shape) for key in weights] != [shapes[flow.weight] for flow in flows]:
-        return None
-    if norms and len(norms) != len(layer_norms):
-        return None
-    paths, own_fills, own_flows = iter(norms), [], []
-    layers: list[ModuleLayer] = []
-    epsilons = {}
-    for key, flow in zip(weights, flows, strict=True):
-        own_fills.append(replace(fills[flow.weight], target=key))
-        bias: str | None = key.removesuffix("weight") + "bias"
-        bias = bias if bias in state else None
-        norm = None
-        if flow.norm is not None and norms:
-            path = next(paths)
-            names = (f"{path}weight", f"{path}bias", f"{path}running_mean", f"{path}running_var")
-            before = (flow.norm.weight, flow.norm.bias, flow.norm.mean, flow.norm.variance)
-            if any(name not in state for name in names) or None in before:
-                return None
-            own_fills += [
-                replace(fills[str(old)], target=new)
-                for old, new in zip(before, names, strict=True)
-            ]  # fmt: skip
-            own = getattr(network.get_submodule(path[:-1]), "eps", flow.norm.epsilon)
-            norm = ModuleNorm(*names, float(own))
-            epsilons[names[3]] = match.stated_epsilons.get(
-                flow.norm.variance, match.config.bn_epsilon
-            )
-            if bias is not None:
-                own_fills.append(Fill(bias, constant="zeros"))
-        else:
-            source = flow.bias if flow.norm is None else flow.norm.bias
-            folded = flow.norm is None or fills[flow.norm.variance].constant == "unit variance"
-            if not folded or (bias is None) != (source is None):
-                return None
-            if bias is not None:
-                own_fills.append(replace(fills[str(source)], target=bias))
-        layers.append(ModuleLayer(key, bias, state[key].ndim, norm))
-        own_flows.append(replace(flow, weight=key, bias=bias, norm=norm))
-    targets = {fill.target for fill in own_fills}
-    own_fills += [Fill(key, constant="as built") for key in state if key not in targets]
-    plan = replace(match.plan, fills=tuple(own_fills))
-    return replace(
-        match, plan=plan, architecture=None, layers=tuple(layers), flows=tuple(own_flows),
-        stated_epsilons=epsilons,
-    )  # fmt: skip
 
 
 def _combinations(item: _Examined) -> Iterator[tuple[Hypothesis, ...]]:

@@ -57,7 +57,7 @@ class PieceRunner:
     """Runs variants of a port, each piece on what the judge fed its own, and measures errors.
 
     ``choosing`` are the inputs on which changes are chosen, ``held_out`` those on which what was
-    chosen must hold. ``unsound`` says that the port's noise means nothing.
+    chosen must hold.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class PieceRunner:
         for number, draw in enumerate(dense_runs(fed, choosing[0], shapes)):
             probe = Probe(draw.data, draw.substitutes, draw.judge, image=False)
             (self.choosing if number == 0 else self.held_out).append(probe)
-        self._noises: dict[int, dict[str, np.ndarray]] = {}
+        self._noises: dict[tuple[Probe, bool], dict[str, np.ndarray]] = {}
 
     def turn(self, images: Sequence[JudgeRuns], network: nn.Module) -> None:
         """Choose on what was held out so far, and hold out other images."""
@@ -92,8 +92,7 @@ class PieceRunner:
         return Probe(data, judge, judge)
 
     def _runner(self, network: nn.Module, taps: Iterable[str] = ()) -> PortRunner:
-        known, own = self.pairing.runner, [*self.pairing.names, *taps]
-        return PortRunner(network, own, known._logits, known._overwrites)
+        return self.pairing.runner.for_variant(network, taps)
 
     def values(
         self, network: nn.Module, probe: Probe, isolated: bool = True, taps: Iterable[str] = ()
@@ -138,7 +137,7 @@ class PieceRunner:
 
     def _noise(self, network: nn.Module, probe: Probe, isolated: bool) -> dict[str, np.ndarray]:
         """The noise of a probe, of the first network that was run on it."""
-        key = 2 * id(probe) + isolated
+        key = probe, isolated
         if key not in self._noises:
             runner = self._runner(network)
             substitutes = probe.substitutes if isolated else {}
@@ -174,7 +173,6 @@ class Surroundings:
     weights: WeightComparison
     planned: PlannedValues | None
     layers: NetworkLayers | None
-    failing: int
     weight_set: str
     source: Source
 
@@ -236,8 +234,6 @@ def steps_of(pairing: TapPairing, layers: NetworkLayers | None) -> dict[str, Ste
             )
             if is_activation:
                 parts |= {"activation"}
-            if norm is not None and number == 1 and visible[0] != layer.path:  # type: ignore[union-attr]
-                parts |= {"norm"} if "weight" in parts else set()
             steps[port_tap] = Step(port_tap, flow, layer, frozenset(parts))
     return steps
 
@@ -283,8 +279,8 @@ class Piece:
     @cached_property
     def findings(self) -> tuple[WeightFinding, ...]:
         """Weights of the piece that are not the source's."""
-        known = self.around.findings
-        return tuple(known[key] for key in self.keys if key in known)
+        findings = self.around.findings
+        return tuple(findings[key] for key in self.keys if key in findings)
 
     def value(self, key: str) -> np.ndarray:
         """The source's values of a key, with PyTorch's axes.

@@ -17,7 +17,7 @@ _RULES: dict[str, changes.Pad] = {
 
 _WRONG: dict[str, changes.Pad] = {
     "symmetric padding for SAME": changes.symmetric,
-    "padding on the wrong side": changes.same_other_side,
+    # Where SAME's amount is odd, this is its odd element on the other side.
     "padding one place too far in front": changes.shifted,
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from porting.mapping.match import LayerFlow
 from porting.parity.diagnosis import changes
-from porting.parity.diagnosis.cause import Family, Hypothesis
+from porting.parity.diagnosis.cause import Change, Family, Hypothesis
 from porting.parity.diagnosis.evidence import Piece
 
 
@@ -23,39 +23,45 @@ def batch_statistics(piece: Piece) -> Iterator[Hypothesis]:
     )  # fmt: skip
 
 
+_IN_FORWARD: dict[str, tuple[str, Change, str, str]] = {
+    "autocast": (
+        "autocast inside forward", changes.without_autocast,
+        "switches autocast on, and so computes in half precision",
+        "leave torch.autocast out of forward, or disable it for inference",
+    ),
+    "dropout active": (
+        "dropout in evaluation mode", changes.without_dropout,
+        "drops values in evaluation mode too",
+        "F.dropout(x, p, training=self.training), or nn.Dropout and model.eval()",
+    ),
+    "random noise": (
+        "random numbers in evaluation mode", changes.without_noise,
+        "draws random numbers in evaluation mode",
+        "draw random numbers only where self.training is set",
+    ),
+    "values rounded": (
+        "values cast to half precision", changes.without_casts,
+        "casts values to float16 or bfloat16",
+        "leave the casts out, or compare the network in float32",
+    ),
+}  # fmt: skip
+"""Cause -> its variant, the change, what the forward does, and the remedy."""
+
+
 def hypotheses(flows: Iterable[LayerFlow]) -> Iterator[Hypothesis]:
     """Proposes to switch off, in the whole network, what computes otherwise in training."""
+    place = "the network's forward"
+    for cause, (variant, change, what, remedy) in _IN_FORWARD.items():
+        yield Hypothesis(cause, variant, place, change, f"its forward {what}", remedy)
     norms = {
         norm.weight: (norm.mean, norm.variance)
         for flow in flows
         if (norm := flow.norm) is not None and norm.weight is not None
     }
-    place = "the network's forward"
-    yield Hypothesis(
-        "autocast", "autocast inside forward", place, changes.without_autocast,
-        "its forward switches autocast on, and so computes in half precision",
-        "leave torch.autocast out of forward, or disable it for inference",
-    )  # fmt: skip
-    yield Hypothesis(
-        "dropout active", "dropout in evaluation mode", place, changes.without_dropout,
-        "its forward drops values in evaluation mode too",
-        "F.dropout(x, p, training=self.training), or nn.Dropout and model.eval()",
-    )  # fmt: skip
-    yield Hypothesis(
-        "random noise", "random numbers in evaluation mode", place, changes.without_noise,
-        "its forward draws random numbers in evaluation mode",
-        "draw random numbers only where self.training is set",
-    )  # fmt: skip
-    yield Hypothesis(
-        "values rounded", "values cast to half precision", place, changes.without_casts,
-        "its forward casts values to float16 or bfloat16",
-        "leave the casts out, or compare the network in float32",
-    )  # fmt: skip
     yield Hypothesis(
         "batch norm in training mode", "statistics of the batch", place,
         changes.with_running_statistics(norms),
-        "its batch norms compute the statistics of the batch in evaluation mode",
-        _EVALUATION,
+        "its batch norms compute the statistics of the batch in evaluation mode", _EVALUATION,
     )  # fmt: skip
 
 

@@ -86,15 +86,9 @@ def _restored(piece: Piece, keys: Sequence[str]) -> Change | None:
 
 
 def source_epsilon(piece: Piece, path: str) -> float:
-    """The epsilon that the source's batch norm has at a path of the port."""
-    match = piece.around.pairing.match
-    key = f"{path}.running_var"
-    own = next((norm.epsilon for norm in match.norms if norm.variance == key), None)
-    stated = match.stated_epsilons.get(key, own)
-    if stated is None:
-        norm = piece.flow.norm if piece.flow is not None else None
-        stated = 1e-3 if norm is None else norm.epsilon
-    return float(stated)
+    """The epsilon that the source's batch norm has, whose counterpart is at a path of the port."""
+    match, variance = piece.around.pairing.match, f"{path}.running_var".lstrip(".")
+    return float(match.stated_epsilons.get(variance, match.epsilons[variance]))
 
 
 # --- mistakes that show in several keys of a layer at once ---
