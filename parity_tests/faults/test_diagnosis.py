@@ -6,6 +6,7 @@ import copy
 
 import numpy as np
 import pytest
+import torch
 
 from genmobilenet import get_config
 from parity_tests.building.tflite_networks import network_file
@@ -61,6 +62,30 @@ def test_two_faults_in_one_piece_are_both_named(small):
     diagnosis = diagnosed(small, network)
     assert {cause.cause for cause in diagnosis.causes} == {"kernel flipped", "bias missing"}
     assert diagnosis.complete
+
+
+def test_what_moves_values_about_is_no_activation(small):
+    network = copy.deepcopy(small.network)
+    layer = next(layer for layer in small.layers if layer.path == "blocks.3.1.conv_dw")
+    network.get_submodule(layer.tap).register_forward_hook(
+        lambda _module, _inputs, output: output.transpose(2, 3).contiguous()
+    )
+    diagnosis = diagnosed(small, network)
+    assert not diagnosis.causes
+    assert diagnosis.unexplained[0].tap == layer.tap
+
+
+def test_other_weights_throughout_are_named_throughout(small):
+    """Batch norms that the source has folded hold no identity any more."""
+    network = copy.deepcopy(small.network)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for values in network.parameters():
+            values.add_(torch.randn(values.shape, generator=generator), alpha=1e-3)
+    diagnosis = diagnosed(small, network)
+    assert diagnosis.complete
+    kernels = {key for key, v in network.state_dict().items() if v.ndim > 1}
+    assert kernels <= {place for cause in diagnosis.causes for place in cause.places}
 
 
 @pytest.mark.parametrize("kind", NONE)

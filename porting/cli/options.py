@@ -19,7 +19,7 @@ def resolve_source(source: Path | None) -> Path | None:
 
 SOURCE_HELP = (
     "TFLite file; checkpoint: prefix, .index, directory or .tgz; SavedModel; frozen graph (.pb); "
-    "model.json of TensorFlow.js; .zip of these; file of Keras; or the name of a published source "
+    "file of Keras; model.json of TensorFlow.js; .zip of these; or the name of a published source "
     "on disk."
 )
 SourceArgument = Annotated[

@@ -204,7 +204,7 @@ class _Engine:
         return Diagnosis(
             before, tuple(self._causes), unexplained, after,
             self.mended if self._causes else None, self._notes(),
-            0 if before else len(self._runner.held_out), time.monotonic() - self._start,
+            0 if before else len(self._held_out), time.monotonic() - self._start,
         )  # fmt: skip
 
     def _compared(self, network: nn.Module, pixels: Sequence[np.ndarray]) -> Comparison:
@@ -372,7 +372,11 @@ class _Engine:
             name for name, expected in variants.items()
             if expected.shape == output.flatten(1).shape
             and torch.allclose(expected, output.flatten(1), rtol=1e-4, atol=1e-7)
-        ) or ("another output than the logits",)  # fmt: skip
+        )  # fmt: skip
+        is_permuted = output.shape == logits.shape and torch.equal(
+            output.flatten().sort().values, logits.flatten().sort().values
+        )
+        names = names or ("classes permuted" if is_permuted else "another output than the logits",)
         change = changes.returning(tap)
         candidate = copied(self.mended)
         change(candidate)
@@ -385,7 +389,7 @@ class _Engine:
         scale = float(rows.abs().max()) or 1.0
         hypothesis = Hypothesis(
             names[0], names[0], "the network's forward", change,
-            f"it returns {names[0].partition(' for ')[0]}, where the source's logits are expected",
+            f"what it returns is not what {tap} gives, the source's logits: {names[0]}",
             f"return what {tap} gives",
         )  # fmt: skip
         self._name(

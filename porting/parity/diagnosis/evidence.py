@@ -181,6 +181,15 @@ class Surroundings:
         """The taps of both sides."""
         return self.runner.pairing
 
+    @cached_property
+    def folded_keys(self) -> frozenset[str]:
+        """Keys that were compared in a weight or bias that they fold into."""
+        return frozenset(
+            finding.key
+            for finding in self.weights.findings
+            if finding.agrees and finding.relation != "rounding"
+        )
+
     def stored_as(self, tensor: str | None) -> str | None:
         """The type in which the source stores a tensor."""
         info = self.source.tensors.get(tensor or "")
@@ -281,6 +290,11 @@ class Piece:
         """Weights of the piece that are not the source's."""
         findings = self.around.findings
         return tuple(findings[key] for key in self.keys if key in findings)
+
+    @property
+    def folded_keys(self) -> tuple[str, ...]:
+        """Keys of the piece that were compared in a weight or bias that they fold into."""
+        return tuple(key for key in self.keys if key in self.around.folded_keys)
 
     def value(self, key: str) -> np.ndarray:
         """The source's values of a key, with PyTorch's axes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 
 import torch
@@ -12,6 +13,7 @@ from genmobilenet.network import GenMobileNet
 from porting.parity.diagnosis import changes
 from porting.parity.diagnosis.cause import Change, Family, Hypothesis
 from porting.parity.diagnosis.evidence import Piece
+from porting.parity.port_runner import inference_copy
 
 _TRIED = ("relu", "relu6", "hard_swish", "silu", "none", "sigmoid", "hard_sigmoid", "tanh")
 """Activations that sources have, where the piece does not say which it is."""
@@ -43,6 +45,8 @@ def hypotheses(piece: Piece) -> Iterator[Hypothesis]:
             names = ("none",)
     else:
         names = _TRIED if layer is None else (layer.activation,)
+    if not _is_elementwise(piece):
+        return
     change = _change_at(piece)
     place = _path(piece)
     for name in names:
@@ -76,6 +80,24 @@ def _change_at(piece: Piece) -> Callable[[str], Change]:
     if flow.norm is not None and flow.norm.weight is not None:
         keys.append(flow.norm.weight)
     return lambda name: changes.activation_behind(keys, name)
+
+
+def _is_elementwise(piece: Piece) -> bool:
+    """Whether a module in the place of the activation maps each value by itself.
+
+    What moves values about, in a hook or in the module, is no activation.
+    """
+    part = dict(piece.around.network.named_modules()).get(_path(piece))
+    values = piece.around.runner.choosing[0].judge.get(piece.tap)
+    if part is None or values is None or part.training or list(part.children()):
+        return True
+    part = inference_copy(part)
+    axes = (1, values.ndim - 1) if values.ndim > 2 else (1,)  # one of the plane's: a turn shows
+    with torch.inference_mode(), suppress(Exception):  # a user's code may raise anything
+        plain, mirrored = part(values.clone()), part(values.flip(axes))
+        if isinstance(plain, Tensor) and plain.shape == values.shape:
+            return bool(torch.allclose(plain.flip(axes), mirrored, equal_nan=True))
+    return True
 
 
 def _path(piece: Piece) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,7 +53,7 @@ def hypotheses(piece: Piece) -> Iterator[Hypothesis]:
             return ((x.double() - offset) / slope).to(x.dtype)
 
         scale, shift = (
-            " or ".join(dict.fromkeys(f"{value:.6g}" for value in values))
+            " or ".join(dict.fromkeys(f"{value:.6g}" for value in np.round(values, 6) + 0.0))
             for values in (fit.slope, fit.offset)
         )
         yield Hypothesis(

@@ -61,7 +61,8 @@ def faults_of(piece: Piece) -> Iterator[WeightFault]:
 def hypotheses(piece: Piece) -> Iterator[Hypothesis]:
     """Proposes the source's values for each mistake in the weights of a piece."""
     for fault in faults_of(piece):
-        keys = tuple(finding.key for finding in fault.findings)
+        # What was compared in a weight that it folds into is the source's with that alone.
+        keys = (*(finding.key for finding in fault.findings), *piece.folded_keys)
         change = _restored(piece, keys)
         if change is not None:
             yield Hypothesis(
