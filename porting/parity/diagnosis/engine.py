@@ -441,13 +441,16 @@ class _Engine:
             runner.turn([self._judged(image) for image in self._spare], self.mended)
             self._choose(late)
             self._prove(late, failing)
+        # What one piece needs may mend another that has none of its own.
+        rest = [item for item in pieces if not item.chosen]
+        errors = runner.errors(self.mended, runner.choosing, [item.tap for item in rest])
         return [
             Unexplained(
                 item.tap, self._pairing.names[item.tap], failing[item.tap].relative,
                 failing[item.tap].limit, tuple(item.trials), (item.piece.fit.in_words(),),
             )
-            for item in pieces
-            if not item.chosen
+            for item in rest
+            if not errors.get(item.tap, _UNMEASURED).agrees
         ]  # fmt: skip
 
     def _proposals(self, piece: Piece) -> _Examined:
@@ -610,7 +613,7 @@ class _Engine:
         count = max(len(h.emulations) for _, h in emulating)
         refuted: set[tuple[str, str, str]] = set()
         for probe in runner.choosing:
-            port = runner.values(self.mended, probe)
+            port = runner.values(rest, probe)
             for number in range(count):
                 candidate, attempts = copied(rest), []
                 for item, hypothesis in emulating:

@@ -190,6 +190,11 @@ class Surroundings:
             if finding.agrees and finding.relation != "rounding"
         )
 
+    @property
+    def has_parts_of_timm(self) -> bool:
+        """Whether parts of the port are timm's, which takes padding and epsilon as arguments."""
+        return any(type(part).__module__.startswith("timm.") for part in self.network.modules())
+
     def stored_as(self, tensor: str | None) -> str | None:
         """The type in which the source stores a tensor."""
         info = self.source.tensors.get(tensor or "")

@@ -8,6 +8,9 @@ from porting.parity.diagnosis import changes
 from porting.parity.diagnosis.cause import Family, Hypothesis
 from porting.parity.diagnosis.evidence import Piece
 
+TIMM_REMEDY = "timm: pass pad_type='same', bn_eps=1e-3 to create_model"
+"""What the networks with ``tf_`` before their names in timm do by themselves."""
+
 _RULES: dict[str, changes.Pad] = {
     "SAME": changes.same,
     "symmetric padding": changes.symmetric,
@@ -53,9 +56,8 @@ def hypotheses(piece: Piece) -> Iterator[Hypothesis]:
 
 
 def _remedy(piece: Piece, place: str, rule: str) -> str:
-    packages = {type(part).__module__.partition(".")[0] for part in piece.around.network.modules()}
-    if "timm" in packages and rule == "SAME":
-        return "timm: pass pad_type='same', bn_eps=1e-3 to create_model"
+    if rule == "SAME" and piece.around.has_parts_of_timm:
+        return TIMM_REMEDY
     if rule == "SAME":
         return (
             f"{place}: genmobilenet.layers.Conv2dSame, which pads as TensorFlow does, in place of "

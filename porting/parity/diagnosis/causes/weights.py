@@ -16,6 +16,7 @@ from porting.errors import BadInput
 from porting.graph.node import ModuleNorm
 from porting.parity.diagnosis import changes
 from porting.parity.diagnosis.cause import Change, Family, Hypothesis
+from porting.parity.diagnosis.causes.padding import TIMM_REMEDY
 from porting.parity.diagnosis.evidence import Piece
 from porting.parity.relations import Pair, channel_factors
 from porting.parity.weights import WeightFinding
@@ -66,9 +67,19 @@ def hypotheses(piece: Piece) -> Iterator[Hypothesis]:
         change = _restored(piece, keys)
         if change is not None:
             yield Hypothesis(
-                fault.cause, fault.variant, keys[0], change, fault.sentence, PORT_AGAIN,
+                fault.cause, fault.variant, keys[0], change, fault.sentence,
+                _remedy(piece, keys[0]),
                 tuple(key for key in keys if not key.endswith(".eps")),
             )  # fmt: skip
+
+
+def _remedy(piece: Piece, key: str) -> str:
+    path = key.removesuffix(".eps")
+    if path == key:
+        return PORT_AGAIN
+    if piece.around.has_parts_of_timm:
+        return TIMM_REMEDY
+    return f"nn.BatchNorm2d(..., eps={source_epsilon(piece, path):g})"
 
 
 def _restored(piece: Piece, keys: Sequence[str]) -> Change | None:
@@ -233,6 +244,8 @@ _TOGETHER: tuple[Callable[[Piece, Sequence[WeightFinding]], Iterator[WeightFault
 def _epsilon(piece: Piece, finding: WeightFinding) -> tuple[str, str] | None:
     if finding.relation != "epsilon":
         return None
+    if not finding.key.endswith(".eps"):
+        return "batch-norm epsilon", "folded with another epsilon"
     return "batch-norm epsilon", f"epsilon {finding.text.split(',')[0]}"
 
 
