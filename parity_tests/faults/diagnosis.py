@@ -159,6 +159,16 @@ def _int8(network: nn.Module) -> None:
             part.weight.copy_((part.weight / step).round() * step)
 
 
+def _int8_of_floats(
+    subject: Subject, network: nn.Module, _generator: np.random.Generator
+) -> str | None:
+    if getattr(subject.source, "quantised_weights", False):
+        return None  # on a grid already: rounding it to another is no rounding to int8
+    with torch.no_grad():
+        _int8(network)
+    return ""
+
+
 def _bgr_weights(network: nn.Module) -> None:
     network.conv_stem.weight.copy_(network.conv_stem.weight.flip(1).clone())
 
@@ -321,7 +331,7 @@ KINDS: dict[str, Kind] = {
     ),
     "autocast": Kind(_everywhere(_autocast), ("autocast",)),
     "float16 weights": Kind(_everywhere(_half), ("weights rounded",)),
-    "int8 kernels": Kind(_everywhere(_int8), ("weights rounded",)),
+    "int8 kernels": Kind(_int8_of_floats, ("weights rounded",)),
     "BGR kernel": Kind(_everywhere(_bgr_weights), ("RGB for BGR",)),
     "BGR pixels": Kind(_everywhere(_reversed_pixels), ("RGB for BGR",)),
     "normalised twice": Kind(_everywhere(_normalised_twice), ("input normalisation",)),

@@ -26,6 +26,9 @@ PORT_AGAIN = "port the source anew, or let --fix FILE.pth write the mended weigh
 _FOLDED = 1e-2
 """A batch norm that scales by less than so much is one that has been folded."""
 
+_ENOUGH = 32
+"""Values that must all lie on a grid before chance is ruled out."""
+
 _LEVELS = 256
 """As many different values int8 has."""
 
@@ -357,7 +360,7 @@ def _in_few_levels(values: torch.Tensor) -> bool:
     if rows and len(np.unique(rows[0].numpy())) <= _LEVELS:
         return True
     channels = values.flatten(1) if values.ndim > 1 else values[None]
-    if channels.shape[1] < 8:
+    if channels.shape[1] < 2 or channels.numel() < _ENOUGH:
         return False
     for row in channels:
         step = float(row.abs().max()) / 127
